@@ -1,0 +1,11 @@
+"""The version of this package, and of the Flask API that it offers. Nothing else, so that
+everything can import it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__version__: Final = "0.1.0"
+
+FLASK_VERSION: Final = "3.1.3"
+"""The Flask release whose names and behaviour are offered here."""

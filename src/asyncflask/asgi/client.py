@@ -1,0 +1,215 @@
+"""Drive an ASGI app in memory: a WebSocket session, for tests.
+
+Requests are httpx's `ASGITransport` or the WSGI face; starting and stopping is `lifespan`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from starlette.types import ASGIApp, Message, Scope
+from starlette.websockets import WebSocketDisconnect
+
+from .threads import value_or_awaitable
+
+
+class WebSocketDenied(Exception):
+    """The handshake was answered by a response."""
+
+    def __init__(self, status_code: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        super().__init__(f"The WebSocket was denied with status {status_code}.")
+        self.status_code = status_code
+        self.headers = headers
+        self.body = body
+
+
+class WebSocketSession:
+    """A client's end of a WebSocket. `with` in plain code, `async with` in asynchronous code,
+    where the methods are awaited.
+
+    Entering it opens the connection and waits for the handshake: `WebSocketDenied` is raised if
+    it is refused. `receive` raises Starlette's `WebSocketDisconnect` once the app has closed.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        url: str,
+        *,
+        base_url: str = "http://localhost",
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        subprotocols: Iterable[str] = (),
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        base = urlsplit(base_url)
+        target = urlsplit(url)
+        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+        if not any(name.lower() == "host" for name, _ in pairs):
+            pairs.insert(0, ("host", target.netloc or base.netloc))
+        pairs += [("connection", "Upgrade"), ("upgrade", "websocket")]
+        secure = (target.scheme or base.scheme) in ("https", "wss")
+        self.scope: Scope = {
+            "type": "websocket",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": "wss" if secure else "ws",
+            "path": unquote(target.path),
+            "raw_path": target.path.encode("ascii"),
+            "root_path": "",
+            "query_string": target.query.encode("ascii"),
+            "headers": [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in pairs],
+            "client": ("127.0.0.1", 50000),
+            "server": (base.hostname, base.port or (443 if secure else 80)),
+            "subprotocols": list(subprotocols),
+            "state": {} if state is None else state.copy(),
+            "extensions": {"websocket.http.response": {}},
+        }
+        self._app = app
+        self._to_app: asyncio.Queue[Message] = asyncio.Queue()
+        self._from_app: asyncio.Queue[Message | BaseException | None] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        self.accepted_subprotocol: str | None = None
+        self.response_headers: list[tuple[str, str]] = []
+
+    async def _run(self) -> None:
+        try:
+            await self._app(self.scope, self._to_app.get, self._from_app.put)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            await self._from_app.put(error)
+        else:
+            await self._from_app.put(None)
+
+    async def _message(self) -> Message:
+        message = await self._from_app.get()
+        if isinstance(message, BaseException):
+            raise message
+        if message is None:
+            await self._from_app.put(None)
+            raise WebSocketDisconnect(1006)
+        return message
+
+    async def __aenter__(self) -> WebSocketSession:
+        self._task = asyncio.create_task(self._run())
+        try:
+            await self._to_app.put({"type": "websocket.connect"})
+            await self._handshake()
+        except BaseException:
+            await self._ended()
+            raise
+        return self
+
+    async def _handshake(self) -> None:
+        message = await self._message()
+        if message["type"] == "websocket.accept":
+            self.accepted_subprotocol = message.get("subprotocol")
+            self.response_headers = _text(message.get("headers", ()))
+            return
+        if message["type"] == "websocket.close":
+            raise WebSocketDenied(403, [], b"")
+        body = b""
+        status, headers = message["status"], _text(message["headers"])
+        more = True
+        while more:
+            message = await self._message()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        raise WebSocketDenied(status, headers, body)
+
+    async def _ended(self) -> None:
+        assert self._task is not None
+        await asyncio.wait([self._task], timeout=5)
+        if not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            raise RuntimeError("The WebSocket handler did not end within 5 s of its client.")
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await self._close()
+        await self._ended()
+        while not self._from_app.empty():
+            message = self._from_app.get_nowait()
+            if isinstance(message, BaseException) and exc_value is None:
+                raise message
+
+    def __enter__(self) -> WebSocketSession:
+        value_or_awaitable(self.__aenter__())
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        value_or_awaitable(self.__aexit__(exc_type, exc_value, tb))
+
+    async def _receive(self) -> str | bytes:
+        message = await self._message()
+        if message["type"] == "websocket.close":
+            await self._from_app.put(None)
+            raise WebSocketDisconnect(message.get("code", 1000), message.get("reason"))
+        text = message.get("text")
+        data: str | bytes = text if text is not None else message["bytes"]
+        return data
+
+    async def _receive_json(self) -> Any:
+        return json.loads(await self._receive())
+
+    async def _send(self, data: str | bytes) -> None:
+        key = "text" if isinstance(data, str) else "bytes"
+        await self._to_app.put({"type": "websocket.receive", key: data})
+
+    async def _close(self, code: int = 1000, reason: str = "") -> None:
+        await self._to_app.put({"type": "websocket.disconnect", "code": code, "reason": reason})
+
+    def receive(self) -> Any:
+        """The next message of the app, `str` or `bytes`."""
+        return value_or_awaitable(self._receive())
+
+    def receive_json(self) -> Any:
+        """The next message of the app, parsed as JSON."""
+        return value_or_awaitable(self._receive_json())
+
+    def send(self, data: str | bytes) -> Any:
+        """Send a message to the app."""
+        return value_or_awaitable(self._send(data))
+
+    def send_json(self, value: Any) -> Any:
+        """Send *value* as a text message of JSON."""
+        return value_or_awaitable(self._send(json.dumps(value)))
+
+    def close(self, code: int = 1000, reason: str = "") -> Any:
+        """Leave, with a close code."""
+        return value_or_awaitable(self._close(code, reason))
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        while True:
+            try:
+                message = self.receive()
+            except WebSocketDisconnect:
+                return
+            yield message
+
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        while True:
+            try:
+                message = await self._receive()
+            except WebSocketDisconnect:
+                return
+            yield message
+
+
+def _text(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]

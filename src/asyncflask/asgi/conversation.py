@@ -1,0 +1,90 @@
+"""What lasts as long as its client: streamed responses and WebSockets.
+
+A `Conversation` cancels the block it surrounds when the client leaves or the server stops;
+`Conversations` are those of one app. Requests that end by themselves are not among them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Literal
+
+
+class Conversations:
+    """All that is going on; used on the loop's thread only."""
+
+    def __init__(self) -> None:
+        self.open: set[Conversation] = set()
+        self.stopping = False
+
+    async def stop(self, timeout: float) -> None:
+        """Tell all of them, wait *timeout* seconds, cancel those that are left."""
+        self.stopping = True
+        for conversation in list(self.open):
+            conversation.tell()
+        deadline = asyncio.get_running_loop().time() + timeout
+        while self.open and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+        for conversation in list(self.open):
+            conversation.end("shutdown")
+
+
+class Conversation:
+    """`async with`: runs the block until it ends, its client leaves or the server stops.
+
+    *gone*: a coroutine function that returns when the client has left; it runs as a task of its
+    own. *told*: called when the server begins to stop.
+    """
+
+    def __init__(
+        self,
+        conversations: Conversations,
+        gone: Callable[[], Awaitable[None]],
+        told: Callable[[], object] | None = None,
+    ) -> None:
+        self.ended: Literal["left", "shutdown"] | None = None
+        """Why the block was cancelled; `None` if it was not."""
+        self._conversations = conversations
+        self._gone = gone
+        self._told = told
+        self._task: asyncio.Task[object] | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    def tell(self) -> None:
+        if self._told is not None:
+            self._told()
+
+    def end(self, why: Literal["left", "shutdown"]) -> None:
+        """Cancel the block, once."""
+        if self.ended is None and self._task is not None:
+            self.ended = why
+            self._task.cancel()
+
+    async def _watching(self) -> None:
+        await self._gone()
+        self.end("left")
+
+    async def __aenter__(self) -> Conversation:
+        self._task = asyncio.current_task()
+        self._watch = asyncio.create_task(self._watching())
+        self._conversations.open.add(self)
+        if self._conversations.stopping:
+            self.tell()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> bool:
+        self._conversations.open.discard(self)
+        assert self._watch is not None and self._task is not None
+        self._watch.cancel()
+        task, self._task = self._task, None
+        if self.ended is None:
+            return False
+        # As asyncio.timeout() does: the cancellation is ours unless there is another one.
+        return task.uncancel() == 0 and exc_type is asyncio.CancelledError

@@ -1,0 +1,304 @@
+"""HTTP over ASGI: receive a request's body, send a response.
+
+`Body` is the only reader of a request's messages. Limits and the checks of what is sent are
+here; what a request or a response *is* (Werkzeug's classes) is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import tempfile
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import Any, Final
+
+from starlette.types import Message, Receive, Scope, Send
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.sansio.utils import get_host
+
+from .conversation import Conversation, Conversations
+from .threads import Driver, on_loop, wait
+
+SPOOL_BYTES: Final = 500_000
+"""A body that is received ahead for asynchronous code is kept in memory up to this size, and in
+a temporary file beyond it. As large as Werkzeug's limit for an uploaded file."""
+
+READ_AHEAD_BYTES: Final = 256_000
+"""How much of an unread body is buffered while waiting for the client of a stream to leave."""
+
+HELD_LOOP_SECONDS: Final = 0.005
+"""A stream that never waits gives the loop to others after this time."""
+
+Headers = list[tuple[bytes, bytes]]
+
+# RFC 9110 section 5.6.2: token; section 5.5: field-value has no control characters but tab.
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+_end: Any = object()
+
+
+class Body(io.RawIOBase):
+    """The body of a request, as it arrives. A file for plain code, which waits for the loop
+    when it reads more than is there; an asynchronous iterable of `bytes` for the rest.
+
+    Raises `ClientDisconnected` (400) when the client leaves in the middle of it.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        super().__init__()
+        self._receive = receive
+        self._chunks: deque[bytes | memoryview] = deque()
+        self._buffered = 0
+        self._file: io.BufferedRandom | None = None
+        self._error: Exception | None = None
+        self._receiving: asyncio.Lock | None = None
+        self.content_length, has_body = _announced(scope)
+        self.complete = not has_body
+        self._limit: int | None = None
+        self.left = False
+        """Whether the client is known to have left."""
+
+    # -- on the loop
+
+    async def _message(self) -> None:
+        if self._receiving is None:
+            self._receiving = asyncio.Lock()
+        chunks = len(self._chunks)
+        async with self._receiving:
+            if len(self._chunks) > chunks or self.left:  # another task received it meanwhile
+                return
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.left = True
+                if not self.complete:
+                    self.complete = True
+                    self._error = ClientDisconnected()
+                return
+            if chunk := message.get("body", b""):
+                self._buffered += len(chunk)
+                self._chunks.append(chunk)
+                self._check()
+            if not message.get("more_body", False):
+                self.complete = True
+
+    async def fill(self) -> None:
+        """Return when there is something to read, or nothing will come any more."""
+        while not self._chunks and not self.complete:
+            await self._message()
+
+    def limit(self, size: int | None) -> None:
+        """Refuse more than *size* bytes: whoever reads gets `RequestEntityTooLarge` (413), at
+        once if more are announced."""
+        self._limit = size
+        self._check()
+
+    def _check(self) -> None:
+        if self._limit is not None and max(self.content_length, self._buffered) > self._limit:
+            self._error, self.complete = RequestEntityTooLarge(), True
+
+    async def receive_ahead(self, spool: bool, driver: Driver) -> None:
+        """Receive the body now, so that plain reads do not have to wait.
+
+        *spool*: keep all of it, on disk beyond `SPOOL_BYTES`; otherwise stop at that size.
+        """
+        while not self.complete:
+            await self._message()
+            if self._buffered > SPOOL_BYTES:
+                if not spool:
+                    break
+                if self._file is None:
+                    self._file = tempfile.TemporaryFile()
+                await driver.run_sync(self._write_out)
+        if self._error is not None:
+            raise self._error
+        if self._file is not None:
+            await driver.run_sync(self._file.seek, 0)
+
+    def _write_out(self) -> None:
+        assert self._file is not None
+        while self._chunks:
+            self._file.write(self._chunks.popleft())
+
+    async def gone(self) -> None:
+        """Return when the client has left. What arrives of the body meanwhile is kept."""
+        while not self.left:
+            if sum(map(len, self._chunks)) > READ_AHEAD_BYTES:
+                await asyncio.sleep(0.1)
+            else:
+                await self._message()
+
+    async def as_receive(self) -> Message:
+        """`receive` for an ASGI app that sends a response only: tells it of the client's end."""
+        await self.gone()
+        return {"type": "http.disconnect"}
+
+    async def is_disconnected(self) -> bool:
+        """Whether the client has left, without waiting for it. Known only when all of the body
+        has been received."""
+        if not self.left and self.complete:
+            task = asyncio.ensure_future(self._message())
+            await asyncio.sleep(0)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+        return self.left
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            await self.fill()
+            if self._error is not None:
+                raise self._error
+            if not self._chunks:
+                return
+            yield bytes(self._chunks.popleft())
+
+    # -- plain code
+
+    def readable(self) -> bool:
+        return True
+
+    def _ready(self) -> None:
+        if not self._chunks and not self.complete and self._error is None:
+            if on_loop():
+                raise RuntimeError(
+                    "The body of this request has not been received, and plain reads cannot"
+                    " wait for it on the event loop. Its route has 'stream=True': write"
+                    " 'async for chunk in request.stream', or take 'stream=True' away."
+                )
+            wait(self.fill())
+        if self._error is not None:
+            raise self._error
+
+    def readinto(self, buffer: Any) -> int:
+        if self._file is not None:
+            return self._file.readinto(buffer)
+        self._ready()
+        if not self._chunks:
+            return 0
+        chunk = self._chunks.popleft()
+        size = min(len(buffer), len(chunk))
+        buffer[:size] = chunk[:size]
+        if size < len(chunk):
+            self._chunks.appendleft(memoryview(chunk)[size:])
+        return size
+
+    def readall(self) -> bytes:
+        if self._file is not None:
+            return self._file.read()
+        parts = []
+        while True:
+            self._ready()
+            if not self._chunks:
+                return b"".join(parts)
+            while self._chunks:
+                parts.append(self._chunks.popleft())
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        super().close()
+
+
+def _announced(scope: Scope) -> tuple[int, bool]:
+    """The length that the request announces, 0 if none, and whether it may have a body."""
+    if scope["type"] != "http":
+        return 0, False
+    chunked = scope.get("http_version", "1.1") >= "2" and scope["method"] not in ("GET", "HEAD")
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            # Servers check it (RFC 9112 section 6.2); what is no number limits nothing.
+            length = int(value) if value.isdigit() else 0
+            return length, length > 0 or not value.isdigit()
+        if name == b"transfer-encoding":
+            chunked = True
+    return 0, chunked
+
+
+def encode_headers(status: int, headers: Iterable[tuple[str, str]]) -> Headers:
+    """Header lines as ASGI wants them, checked. Raises `ValueError` for what a server would
+    refuse after the response has begun, or a client would read as something else."""
+    if not 100 <= status <= 599:
+        raise ValueError(
+            f"The response has status {status}; RFC 9110 section 15 knows 100 to 599."
+        )
+    encoded = []
+    for name, value in headers:
+        if not _NAME.match(name):
+            raise ValueError(f"The response has a header named {name!r}, which is no token.")
+        if _NOT_IN_VALUE.search(value):
+            raise ValueError(
+                f"The response header {name!r} has a control character in its value {value!r}."
+            )
+        encoded.append((name.lower().encode("ascii"), value.encode("latin-1")))
+    return encoded
+
+
+async def send_response(
+    driver: Driver,
+    send: Send,
+    body: Body,
+    conversations: Conversations,
+    start: dict[str, Any],
+    content: bytes | Iterable[bytes] | AsyncIterable[bytes],
+) -> None:
+    """Send a response: the message *start*, and *content* whole or chunk by chunk as the client
+    takes it. Ends early when the client leaves. Plain iterables run on the request's thread;
+    closing them is up to the caller."""
+    await driver.to_loop()
+    await send(start)
+    if isinstance(content, bytes):
+        await send({"type": "http.response.body", "body": content})
+        return
+    async with Conversation(conversations, body.gone) as conversation:
+        if isinstance(content, AsyncIterable):
+            await _send_async_chunks(send, body, content)
+        else:
+            await _send_chunks(driver, send, body, content)
+    if conversation.ended != "left":
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_chunks(driver: Driver, send: Send, body: Body, content: Iterable[bytes]) -> None:
+    await driver.to_thread()
+    iterator = iter(content)
+    while not body.left:
+        await driver.to_thread()
+        chunk = next(iterator, _end)
+        await driver.to_loop()
+        if chunk is _end:
+            return
+        if chunk:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+async def _send_async_chunks(send: Send, body: Body, content: AsyncIterable[bytes]) -> None:
+    loop = asyncio.get_running_loop()
+    since = loop.time()
+    async for chunk in content:
+        if body.left:
+            return
+        if chunk:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        # `send` need not suspend: without this a stream that never waits itself would keep the
+        # loop, and its client's leaving would never be seen.
+        if loop.time() - since > HELD_LOOP_SECONDS:
+            await asyncio.sleep(0)
+            since = loop.time()
+
+
+def malformed(scope: Scope) -> str | None:
+    """What is wrong with a request's target or `Host` (RFC 9112 section 3.2), if anything.
+    Servers let some of it through."""
+    if not scope["path"].startswith("/"):
+        return "The request target does not begin with '/'."
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) > 1:
+        return "The request has more than one Host header."
+    if not hosts:
+        return None if scope.get("http_version") == "1.0" else "The request has no Host header."
+    if not get_host("", hosts[0].decode("latin-1")):
+        return "The request's Host header is malformed."
+    return None

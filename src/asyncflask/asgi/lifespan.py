@@ -1,0 +1,97 @@
+"""Start and stop: the lifespan protocol from both ends, and the news that a server stops.
+
+`lifespan` drives the protocol against an app (a mounted one, or the one under test);
+`on_stop_signal` tells when the server is asked to stop, which ASGI does only after the last
+connection has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Scope
+
+
+class LifespanFailed(RuntimeError):
+    """An app said that its start-up or shutdown has failed."""
+
+
+@asynccontextmanager
+async def lifespan(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
+    """Start *app*, run the block, stop it; gives the app's lifespan state. An app that does not
+    speak the lifespan protocol is left alone (ASGI specification, Lifespan Protocol).
+
+    Raises `LifespanFailed` with the app's own message.
+    """
+    to_app: asyncio.Queue[Message] = asyncio.Queue()
+    from_app: asyncio.Queue[Message | None] = asyncio.Queue()
+    state: dict[str, Any] = {}
+    scope: Scope = {
+        "type": "lifespan",
+        "asgi": {"version": "3.0", "spec_version": "2.0"},
+        "state": state,
+    }
+
+    async def run() -> None:
+        try:
+            await app(scope, to_app.get, from_app.put)
+        finally:
+            await from_app.put(None)
+
+    task = asyncio.create_task(run())
+    try:
+        await to_app.put({"type": "lifespan.startup"})
+        started = await from_app.get()
+        if started is not None and started["type"] == "lifespan.startup.failed":
+            await asyncio.wait([task])
+            raise LifespanFailed(started.get("message", "")) from _error(task)
+        yield state
+        if started is not None:
+            await to_app.put({"type": "lifespan.shutdown"})
+            stopped = await from_app.get()
+            if stopped is not None and stopped["type"] == "lifespan.shutdown.failed":
+                await asyncio.wait([task])
+                raise LifespanFailed(stopped.get("message", "")) from _error(task)
+            if stopped is not None:
+                await task
+    finally:
+        if not task.done():
+            task.cancel()
+        await asyncio.wait([task])
+        _error(task)
+
+
+def _error(task: asyncio.Task[None]) -> BaseException | None:
+    return None if task.cancelled() or not task.done() else task.exception()
+
+
+@contextmanager
+def on_stop_signal(tell: Callable[[], object]) -> Iterator[None]:
+    """Call *tell* on the running loop when the process gets a signal that stops its server,
+    beside what the server itself does then. Nothing is done outside of the main thread, or when
+    the server has no handlers of its own."""
+    loop = asyncio.get_running_loop()
+    before: dict[signal.Signals, Callable[[int, FrameType | None], Any]] = {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(tell)
+        before[signal.Signals(number)](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            current = signal.getsignal(number)
+            if callable(current) and current is not signal.default_int_handler:
+                before[number] = current
+                signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, current in before.items():
+            if signal.getsignal(number) is handle:
+                signal.signal(number, current)

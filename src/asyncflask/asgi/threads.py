@@ -1,0 +1,616 @@
+"""The two sides of a request: the event loop, and the request's own worker thread.
+
+This is the only file that knows that there are two. A request is one coroutine. It asks to be
+carried to the other side by awaiting `Driver.to_thread` or `Driver.to_loop`, and its `Driver`
+resumes it there. So plain functions that follow one another cost one hop however many they
+are, coroutine functions cost none, and all plain functions of one request share one thread.
+
+Not here: anything about HTTP, WebSockets or Flask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+import inspect
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from contextlib import suppress
+from contextvars import Context, copy_context
+from queue import Empty, SimpleQueue
+from types import CoroutineType, coroutine
+from typing import Any, Final, Generic, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Call = Callable[..., Coroutine[Any, Any, Any]]
+
+IDLE_SECONDS: Final = 10.0
+"""How long a worker thread without work is kept for the next request."""
+
+DEFAULT_WORKER_THREADS: Final = 64
+"""How many plain functions run at once on one loop, unless the app says otherwise."""
+
+
+def is_async(func: Callable[..., Any]) -> bool:
+    """Whether calling *func* gives a coroutine: `async def`, also behind `functools.partial`,
+    as a bound method, or as the `__call__` of an object."""
+    while isinstance(func, functools.partial):
+        func = func.func
+    if inspect.iscoroutinefunction(func):
+        return True
+    if inspect.isroutine(func) or inspect.isclass(func):
+        return False
+    return inspect.iscoroutinefunction(getattr(func, "__call__", None))  # noqa: B004
+
+
+def on_loop() -> bool:
+    """Whether an event loop is running in this very thread."""
+    return asyncio._get_running_loop() is not None
+
+
+# -- worker threads ---------------------------------------------------------------------------
+
+
+class Worker:
+    """A thread's queue of jobs. A pool thread works on its queue for ever; a thread that came
+    from outside (a WSGI server's, a test's) does so while it waits for an `Outcome`."""
+
+    __slots__ = ("jobs", "thread")
+
+    def __init__(self, thread: threading.Thread | None = None) -> None:
+        self.jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.thread = thread
+
+    def post(self, job: Callable[[], None]) -> None:
+        """Have *job*, which must not raise, run on the thread, after those before it."""
+        self.jobs.put(job)
+
+    def work_until(self, outcome: Outcome[Any]) -> None:
+        """On the thread itself: run jobs until *outcome* is there."""
+        while not outcome.done:
+            self.jobs.get()()
+
+
+class Outcome(Generic[T]):
+    """What a thread waits for; set from any other thread."""
+
+    __slots__ = ("done", "error", "value", "worker")
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.done = False
+        self.value: T | None = None
+        self.error: BaseException | None = None
+
+    def set(self, value: T | None = None, error: BaseException | None = None) -> None:
+        self.value, self.error, self.done = value, error, True
+        self.worker.post(_wake)
+
+    def result(self) -> T:
+        """Block until it is set; then give the value or raise the error."""
+        self.worker.work_until(self)
+        if self.error is not None:
+            try:
+                raise self.error
+            finally:
+                self.error = None  # the traceback holds this frame: no cycle
+        return self.value  # type: ignore[return-value]
+
+
+def _wake() -> None:
+    """A job that only ends the wait for the next one."""
+
+
+def _stop() -> None:
+    """The job that ends a pool thread."""
+
+
+_idle: list[Worker] = []  # a stack: the thread used last has the warmest caches
+_local = threading.local()
+
+
+def _worker_main(worker: Worker) -> None:
+    _local.worker = worker
+    job: Callable[[], None] = _wake
+    while job is not _stop:
+        try:
+            job = worker.jobs.get(timeout=IDLE_SECONDS)
+        except Empty:
+            # Not in the stack any more: a request took this worker at this very moment.
+            with suppress(ValueError):
+                _idle.remove(worker)
+                return
+            job = _wake
+        job()
+
+
+def _take_worker() -> Worker:
+    try:
+        return _idle.pop()
+    except IndexError:
+        pass
+    worker = Worker()
+    worker.thread = threading.Thread(
+        target=_worker_main, args=(worker,), name="asyncflask-worker", daemon=True
+    )
+    worker.thread.start()
+    return worker
+
+
+def this_driver() -> Driver | None:
+    """The driver on whose thread this code runs."""
+    driver: Driver | None = getattr(_local, "driver", None)
+    return driver
+
+
+def this_worker() -> Worker:
+    """The queue of the calling thread, made on first use for a thread from outside."""
+    worker: Worker | None = getattr(_local, "worker", None)
+    if worker is None:
+        worker = _local.worker = Worker()
+    return worker
+
+
+class Slots:
+    """How many plain functions run at once on one loop. A thread that waits for the loop (a
+    slow body, a coroutine) counts as not running, so waiting can neither starve nor deadlock
+    others. Used on the loop's thread only; whoever waits longest is next."""
+
+    __slots__ = ("free", "waiting")
+
+    def __init__(self, limit: int) -> None:
+        self.free = limit
+        self.waiting: deque[Callable[[], object]] = deque()
+
+    def acquire(self, go: Callable[[], object]) -> None:
+        """Call *go* as soon as there is a slot, at once if there is one now."""
+        if self.free:
+            self.free -= 1
+            go()
+        else:
+            self.waiting.append(go)
+
+    def release(self) -> None:
+        if self.waiting:
+            self.waiting.popleft()()
+        else:
+            self.free += 1
+
+
+_slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Slots] = weakref.WeakKeyDictionary()
+
+
+def slots_of(loop: asyncio.AbstractEventLoop, limit: int = DEFAULT_WORKER_THREADS) -> Slots:
+    """The slots of *loop*; *limit* counts for whoever asks first."""
+    slots = _slots.get(loop)
+    if slots is None:
+        slots = _slots[loop] = Slots(limit)
+    return slots
+
+
+# -- the pipeline's way between the sides -----------------------------------------------------
+
+
+@coroutine
+def _ask(side: str) -> Generator[str, None, None]:
+    yield side
+
+
+_TO_THREAD: Final = "to thread"
+_TO_LOOP: Final = "to loop"
+
+
+class _Landing(asyncio.Future[Any]):
+    """Ends when a thread is done. A thread cannot be interrupted: a cancelled task stays until
+    then (`Task.cancel` remembers it when its future refuses), and is cancelled after it."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        return False
+
+
+class Driver:
+    """Runs one request: its coroutine, on either side, in one `contextvars.Context`.
+
+    *worker*: the thread to use, for a request that came in on one (WSGI); otherwise one is
+    taken from the pool when first needed, and kept until `release`.
+    """
+
+    __slots__ = (
+        "_pending",
+        "_released",
+        "context",
+        "in_thread",
+        "loop",
+        "prepare",
+        "slots",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        slots: Slots | None = None,
+        worker: Worker | None = None,
+    ) -> None:
+        self.loop = loop
+        self.slots = slots
+        self.worker = worker
+        self.context: Context = copy_context()
+        self.in_thread = False
+        self.prepare: Callable[[], Coroutine[Any, Any, None]] | None = None
+        """Awaited once, before the first coroutine function is called."""
+        self._pending = 0
+        self._released = False
+        _remember(loop)
+
+    async def to_loop(self) -> None:
+        """Carry on on the event loop."""
+        if self.in_thread:
+            await _ask(_TO_LOOP)
+
+    async def to_thread(self) -> None:
+        """Carry on on the request's thread. Nothing may be awaited there but what this class
+        gives; anything else takes the coroutine back to the loop."""
+        if not self.in_thread:
+            await _ask(_TO_THREAD)
+
+    async def call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call user code of either colour, on its side, and give its value. The coroutine that
+        calls this may be on the other side afterwards."""
+        if is_async(func):
+            await self.ready_for_async()
+            return await func(*args, **kwargs)
+        if not self.in_thread:
+            await _ask(_TO_THREAD)
+        value = func(*args, **kwargs)
+        if isinstance(value, CoroutineType):  # a plain wrapper round a coroutine function
+            await self.ready_for_async()
+            return await value
+        return value
+
+    async def ready_for_async(self) -> None:
+        """Be on the loop, with `prepare` done."""
+        if self.in_thread:
+            await _ask(_TO_LOOP)
+        if self.prepare is not None:
+            prepare, self.prepare = self.prepare, None
+            await prepare()
+
+    @coroutine
+    def run(self, coro: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+        """Drive *coro* to its end: `await driver.run(...)`, from a task on the loop."""
+        run = self.context.run
+        step: Callable[[Any], Any] = coro.send
+        value: Any = None
+        try:
+            while True:
+                yielded = run(step, value)
+                if yielded is _TO_THREAD:
+                    yielded, ended, cancelled = yield from self._segment(coro)
+                    if cancelled is not None:
+                        if ended is not None:
+                            raise cancelled
+                        step, value = coro.throw, cancelled
+                        continue
+                    if ended is not None:
+                        return ended.value  # type: ignore[no-any-return]
+                if yielded is _TO_LOOP:
+                    step, value = coro.send, None
+                    continue
+                try:
+                    value = yield yielded
+                    step = coro.send
+                except BaseException as error:
+                    step, value = coro.throw, error
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+    def _segment(
+        self, coro: Coroutine[Any, Any, Any]
+    ) -> Generator[Any, Any, tuple[Any, StopIteration | None, BaseException | None]]:
+        """Have the thread resume *coro* until it asks for the loop. Gives what it yielded, its
+        end if it came to that, and the cancellation of the task if there was one meanwhile."""
+        landing = _Landing(loop=self.loop)
+
+        def job() -> None:
+            before = this_driver()
+            _local.driver = self
+            self.in_thread = True
+            value: Any = None
+            error: BaseException | None = None
+            try:
+                value = self.context.run(coro.send, None)
+            except BaseException as exc:
+                error = exc
+            self.in_thread = False
+            _local.driver = before
+            self._land(landing, value, error)
+
+        self._post(job)
+        cancelled: BaseException | None = None
+        try:
+            yield from landing
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+        value, error = landing.result()
+        if error is None or isinstance(error, StopIteration):
+            return value, error, cancelled
+        raise error
+
+    def _post(self, job: Callable[[], None]) -> None:
+        def go() -> None:
+            if self.worker is None:
+                self.worker = _take_worker()
+            self.worker.post(job)
+
+        if self.slots is None:
+            go()
+        else:
+            self.slots.acquire(go)
+
+    def _land(self, landing: _Landing, value: Any, error: BaseException | None) -> None:
+        """On the thread: tell the loop that a job is done."""
+
+        def landed() -> None:
+            if self.slots is not None:
+                self.slots.release()
+            landing.set_result((value, error))
+
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            self.loop.call_soon_threadsafe(landed)
+
+    async def run_sync(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """From any task on the loop: call a plain function on the request's thread."""
+        if self._released:  # a task that outlives its request
+            return await run_in_worker(func, *args, **kwargs)
+        landing = _Landing(loop=self.loop)
+        context = copy_context()
+
+        def job() -> None:
+            before = this_driver()
+            _local.driver = self
+            value: Any = None
+            error: BaseException | None = None
+            try:
+                value = context.run(func, *args, **kwargs)
+            except BaseException as exc:
+                error = exc
+            _local.driver = before
+            self._land(landing, value, error)
+
+        self._pending += 1
+        try:
+            self._post(job)
+            value, error = await landing
+        finally:
+            self._pending -= 1
+            if self._released:
+                self.release()
+        _adopt(context)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                error = None
+        return value  # type: ignore[no-any-return]
+
+    def release(self) -> None:
+        """Give the thread back. Nothing of this request runs there any more."""
+        self._released = True
+        worker = self.worker
+        if worker is not None and worker.thread is not None and not self._pending:
+            self.worker = None
+            _idle.append(worker)
+
+
+async def run_in_worker(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a plain function on a thread of the pool."""
+    loop = asyncio.get_running_loop()
+    driver = Driver(loop, slots_of(loop))
+    try:
+        return await driver.run_sync(func, *args, **kwargs)
+    finally:
+        driver.release()
+
+
+# -- from plain code to the loop --------------------------------------------------------------
+
+
+def wait(awaitable: Awaitable[T]) -> T:
+    """From a plain thread: run *awaitable* on the request's loop and give its value. Outside of
+    a request the running server's loop serves, or one in the background. Changes of context
+    variables are seen on both sides.
+
+    Raises `RuntimeError` on a thread whose loop is running: there it would wait for itself.
+    """
+    if on_loop():
+        name = getattr(awaitable, "__qualname__", type(awaitable).__name__)
+        if isinstance(awaitable, CoroutineType):
+            awaitable.close()
+        raise RuntimeError(
+            f"{name!r} is asynchronous and was called by plain code on the event loop, which"
+            " cannot wait for it. In an 'async def' function write 'await' before the call, or"
+            " 'async with' where a context is entered; or make the calling function 'def'"
+            " (then it runs on a thread of its own)."
+        )
+    driver = this_driver()
+    loop = driver.loop if driver is not None else _loop_for_outsiders()
+    slots = driver.slots if driver is not None else None
+    outcome: Outcome[T] = Outcome(this_worker())
+    context = copy_context()
+    tasks: list[asyncio.Task[T]] = []
+
+    def start() -> None:
+        if slots is not None:
+            slots.release()
+        task = loop.create_task(_awaited(awaitable), context=context)
+        tasks.append(task)
+        task.add_done_callback(finish)
+
+    def finish(task: asyncio.Task[T]) -> None:
+        if slots is not None:
+            slots.acquire(deliver)
+        else:
+            deliver()
+
+    def deliver() -> None:
+        task = tasks[0]
+        if task.cancelled():
+            outcome.set(error=asyncio.CancelledError())
+        elif (error := task.exception()) is not None:
+            outcome.set(error=error.error if isinstance(error, _Carried) else error)
+        else:
+            outcome.set(task.result())
+
+    loop.call_soon_threadsafe(start)
+    try:
+        return outcome.result()
+    except KeyboardInterrupt:
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+        raise
+    finally:
+        _adopt(context)
+
+
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    try:
+        return await awaitable
+    except (KeyboardInterrupt, SystemExit) as exc:
+        # Raised through a task they would stop the loop; the caller is who should see them.
+        raise _Carried(exc) from exc
+
+
+class _Carried(Exception):
+    """Takes KeyboardInterrupt and SystemExit out of a task."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def value_or_awaitable(coro: Coroutine[Any, Any, T]) -> Any:
+    """One method for both colours: on the loop the coroutine itself, to be awaited; in plain
+    code its value."""
+    return coro if on_loop() else wait(coro)
+
+
+async def call_here(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """`Driver.call` for plain code that runs the pipeline's steps itself: never suspends."""
+    value = func(*args, **kwargs)
+    return wait(value) if isinstance(value, CoroutineType) else value
+
+
+def drive(coro: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that reaches user code by `call_here` alone, and so never suspends."""
+    try:
+        coro.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    coro.close()
+    raise RuntimeError("A step that plain code called has suspended.")
+
+
+def async_to_sync(func: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """A function that gives the value of *func*, for plain code in any thread but the loop's;
+    there it gives the coroutine, to be awaited."""
+
+    @functools.wraps(func)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        value: T = value_or_awaitable(func(*args, **kwargs))
+        return value
+
+    return wrapper
+
+
+def _adopt(context: Context) -> None:
+    """Set in the current context what was changed in its copy *context*."""
+    for variable, value in context.items():
+        if variable.get(_missing) is not value:
+            variable.set(value)
+
+
+_missing: Any = object()
+
+
+# -- loops ------------------------------------------------------------------------------------
+
+_served: weakref.ref[asyncio.AbstractEventLoop] | None = None
+_background: asyncio.AbstractEventLoop | None = None
+_background_thread: threading.Thread | None = None
+_lock = threading.Lock()
+
+
+def _remember(loop: asyncio.AbstractEventLoop) -> None:
+    """Note the loop that serves requests, for threads that users start on their own."""
+    global _served
+    if loop is not _background and (_served is None or _served() is not loop):
+        _served = weakref.ref(loop)
+
+
+def _loop_for_outsiders() -> asyncio.AbstractEventLoop:
+    loop = _served() if _served is not None else None
+    return loop if loop is not None and loop.is_running() else background_loop()
+
+
+def background_loop() -> asyncio.AbstractEventLoop:
+    """A loop in a thread of its own, for WSGI and for plain code without a server. Made on
+    first use, ended by `shutdown` or with the process."""
+    global _background, _background_thread
+    with _lock:
+        if _background is None:
+            _background = asyncio.new_event_loop()
+            _background_thread = threading.Thread(
+                target=_background.run_forever, name="asyncflask-loop", daemon=True
+            )
+            _background_thread.start()
+        return _background
+
+
+def shutdown() -> None:
+    """End the background loop and all idle worker threads. Both come back when needed."""
+    global _background, _background_thread
+    with _lock:
+        loop, thread = _background, _background_thread
+        _background = _background_thread = None
+    if loop is not None and thread is not None:
+        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+    for worker in _drained():
+        worker.post(_stop)
+        if worker.thread is not None:
+            worker.thread.join()
+
+
+def _drained() -> Iterator[Worker]:
+    with suppress(IndexError):
+        while True:
+            yield _idle.pop()
+
+
+async def _cancel_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _forget() -> None:
+    """After a fork the threads exist in the parent only."""
+    global _background, _background_thread, _lock
+    _background = _background_thread = None
+    _lock = threading.Lock()
+    _idle.clear()
+    _local.__dict__.clear()
+
+
+atexit.register(shutdown)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,847 @@
+"""The command line: finding an app, its commands, and the commands that come with it.
+
+The program is `asyncflask`; the environment variables are Flask's (`FLASK_APP`, `FLASK_DEBUG`,
+`FLASK_RUN_PORT`, ...). How an app is served is in `serving.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import code
+import functools
+import importlib.metadata
+import inspect
+import os
+import platform
+import re
+import sys
+import traceback
+import typing as t
+from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
+from operator import itemgetter
+from ssl import SSLContext
+from types import ModuleType
+
+import click
+from click.core import ParameterSource
+from werkzeug.routing import Rule
+from werkzeug.serving import is_running_from_reloader
+from werkzeug.utils import import_string
+
+from ._version import FLASK_VERSION, __version__
+from .asgi.threads import wait
+from .ctx import _cv_app, current_app_ctx
+from .helpers import get_debug_flag, get_load_dotenv
+from .sansio.app import App
+from .serving import SSLSetting, serve
+
+F = t.TypeVar("F", bound=Callable[..., t.Any])
+
+APP_NAMES: t.Final = ("app", "application")
+FACTORY_NAMES: t.Final = ("create_app", "make_app")
+FILE_NAMES: t.Final = ("wsgi.py", "app.py")
+"""Where an app is looked for, if it is not named."""
+
+
+class NoAppException(click.UsageError):
+    """There is no app, or it cannot be loaded."""
+
+
+# -- finding the app ------------------------------------------------------------------------
+
+
+def find_best_app(module: ModuleType) -> App:
+    """The app of *module*: `app` or `application`; else the only one; else what `create_app` or
+    `make_app` returns without arguments.
+
+    :raises NoAppException: if that finds none, or more than one.
+    """
+    for name in APP_NAMES:
+        app = getattr(module, name, None)
+        if isinstance(app, App):
+            return app
+
+    apps = [value for value in vars(module).values() if isinstance(value, App)]
+    if len(apps) == 1:
+        return apps[0]
+    if apps:
+        raise NoAppException(
+            f"There are {len(apps)} Flask applications in the module '{module.__name__}'. Say"
+            f" which one: '{module.__name__}:name'."
+        )
+
+    for name in FACTORY_NAMES:
+        factory = getattr(module, name, None)
+        if not inspect.isfunction(factory):
+            continue
+        try:
+            app = factory()
+        except TypeError as e:
+            if not _called_with_wrong_args(factory):
+                raise
+            raise NoAppException(
+                f"The factory '{name}' in the module '{module.__name__}' cannot be called"
+                f" without arguments. Pass them: '{module.__name__}:{name}(args)'."
+            ) from e
+        if isinstance(app, App):
+            return app
+
+    raise NoAppException(
+        f"There is no Flask application or factory in the module '{module.__name__}' under one"
+        f" of the usual names. Say where it is: '{module.__name__}:name'."
+    )
+
+
+def _called_with_wrong_args(f: Callable[..., t.Any]) -> bool:
+    """Whether the `TypeError` now handled came from the call of *f*, not from inside of it."""
+    tb = sys.exc_info()[2]
+    try:
+        while tb is not None:
+            if tb.tb_frame.f_code is f.__code__:
+                return False
+            tb = tb.tb_next
+        return True
+    finally:
+        del tb  # It refers to this frame, and this frame to it.
+
+
+def find_app_by_string(module: ModuleType, app_name: str) -> App:
+    """The app that *app_name* gives in *module*: a name, of an app or of a factory, or the call
+    of a factory with literal arguments.
+
+    :raises NoAppException: if it is neither, or gives no app.
+    """
+    name, args, kwargs = _parse_app_name(app_name)
+    try:
+        found = getattr(module, name)
+    except AttributeError as e:
+        raise NoAppException(f"There is no {name!r} in the module {module.__name__!r}.") from e
+
+    if inspect.isfunction(found):
+        try:
+            found = found(*args, **kwargs)
+        except TypeError as e:
+            if not _called_with_wrong_args(found):
+                raise
+            raise NoAppException(
+                f"The factory in the module {module.__name__!r} cannot be called as"
+                f" {app_name!r}: its arguments are {inspect.signature(found)}."
+            ) from e
+
+    if isinstance(found, App):
+        return found
+    raise NoAppException(
+        f"'{module.__name__}:{app_name}' is not a Flask application but of the type"
+        f" '{type(found).__name__}'."
+    )
+
+
+def _parse_app_name(app_name: str) -> tuple[str, list[t.Any], dict[str, t.Any]]:
+    try:
+        expr = ast.parse(app_name.strip(), mode="eval").body
+    except SyntaxError:
+        expr = None
+
+    match expr:
+        case ast.Name(id=name):
+            return name, [], {}
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+            try:
+                return (
+                    name,
+                    [ast.literal_eval(arg) for arg in args],
+                    {kw.arg: ast.literal_eval(kw.value) for kw in keywords if kw.arg is not None},
+                )
+            except ValueError:
+                raise NoAppException(
+                    f"The arguments in {app_name!r} must be literals: strings, numbers, lists."
+                ) from None
+        case _:
+            raise NoAppException(
+                f"{app_name!r} is neither a name nor the call of one, as 'create_app(\"x\")'."
+            )
+
+
+def prepare_import(path: str) -> str:
+    """The module name of a file or folder, whose place is put in front of `sys.path`."""
+    path = os.path.realpath(path)
+    stem, extension = os.path.splitext(path)
+    if extension == ".py":
+        path = stem
+    if os.path.basename(path) == "__init__":
+        path = os.path.dirname(path)
+
+    names: list[str] = []
+    while not names or os.path.exists(os.path.join(path, "__init__.py")):
+        path, name = os.path.split(path)
+        names.insert(0, name)
+
+    if sys.path[0] != path:
+        sys.path.insert(0, path)
+    return ".".join(names)
+
+
+@t.overload
+def locate_app(
+    module_name: str, app_name: str | None, raise_if_not_found: t.Literal[True] = True
+) -> App: ...
+
+
+@t.overload
+def locate_app(
+    module_name: str, app_name: str | None, raise_if_not_found: bool = ...
+) -> App | None: ...
+
+
+def locate_app(
+    module_name: str, app_name: str | None, raise_if_not_found: bool = True
+) -> App | None:
+    """Import a module and find the app in it, by name or by `find_best_app`.
+
+    :param raise_if_not_found: `False`: for a missing module give `None`.
+    :raises NoAppException: if the module is missing, its import fails by an `ImportError`, or
+        there is no app in it.
+    """
+    try:
+        __import__(module_name)
+    except ImportError as e:
+        # Beyond this frame, it was raised by something that the module imports.
+        if e.__traceback__ is not None and e.__traceback__.tb_next is not None:
+            raise NoAppException(
+                f"The import of {module_name!r} failed:\n\n{traceback.format_exc()}"
+            ) from None
+        if raise_if_not_found:
+            raise NoAppException(f"There is no module {module_name!r} to import.") from None
+        return None
+
+    module = sys.modules[module_name]
+    return find_best_app(module) if app_name is None else find_app_by_string(module, app_name)
+
+
+class ScriptInfo:
+    """Finds the app for the commands, once; the `obj` of Click's context.
+
+    :param app_import_path: where the app is: `module:name`, a file, a file and a name.
+    :param create_app: called without arguments in place of that.
+    :param set_debug_flag: set the app's `debug` from `FLASK_DEBUG`.
+    :param load_dotenv_defaults: load `.env` and `.flaskenv`, unless `FLASK_SKIP_DOTENV` is set.
+    """
+
+    def __init__(
+        self,
+        app_import_path: str | None = None,
+        create_app: Callable[..., App] | None = None,
+        set_debug_flag: bool = True,
+        load_dotenv_defaults: bool = True,
+    ) -> None:
+        self.app_import_path = app_import_path
+        self.create_app = create_app
+        self.data: dict[t.Any, t.Any] = {}
+        """For whoever wants to keep something with it."""
+        self.set_debug_flag = set_debug_flag
+        self.load_dotenv_defaults = get_load_dotenv(load_dotenv_defaults)
+        """For those who load the files; this class does not."""
+        self._loaded_app: App | None = None
+
+    def load_app(self) -> App:
+        """The app, which is imported or created by the first call.
+
+        :raises NoAppException: if it cannot be found.
+        """
+        if self._loaded_app is None:
+            app = self._find_app()
+            if app is None:
+                raise NoAppException(
+                    "There is no Flask application to work with. Name one with the option"
+                    " '--app' or in the environment variable 'FLASK_APP', or put it in a file"
+                    " 'wsgi.py' or 'app.py' in the current directory."
+                )
+            if self.set_debug_flag:
+                app.debug = get_debug_flag()
+            self._loaded_app = app
+        return self._loaded_app
+
+    def _find_app(self) -> App | None:
+        if self.create_app is not None:
+            return self.create_app()
+        if self.app_import_path:
+            # Not the colon of a Windows drive.
+            path, *names = re.split(r":(?![\\/])", self.app_import_path, maxsplit=1)
+            return locate_app(prepare_import(path), names[0] if names else None)
+        for path in FILE_NAMES:
+            app = locate_app(prepare_import(path), None, raise_if_not_found=False)
+            if app is not None:
+                return app
+        return None
+
+
+pass_script_info = click.make_pass_decorator(ScriptInfo, ensure=True)
+
+
+# -- commands in an app context -------------------------------------------------------------
+
+
+def _value(result: t.Any) -> t.Any:
+    """What a command returned; of an `async def` command, what it returns in the end."""
+    if not inspect.iscoroutine(result):
+        return result
+    return wait(_in_click_context(result, click.get_current_context(silent=True)))
+
+
+async def _in_click_context(
+    coro: Coroutine[t.Any, t.Any, t.Any], ctx: click.Context | None
+) -> t.Any:
+    # Click keeps its current context by thread, and the event loop has a thread of its own.
+    with ctx.scope(cleanup=False) if ctx is not None else nullcontext():
+        return await coro
+
+
+def with_appcontext(f: F) -> F:
+    """Have *f*, plain or async, called in a context of the script's app, unless it is in one
+    already. Commands of `app.cli` and `blueprint.cli` always are."""
+
+    @click.pass_context
+    def in_context(ctx: click.Context, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        if _cv_app.get(None) is None:
+            ctx.with_resource(ctx.ensure_object(ScriptInfo).load_app().app_context())
+        return _value(ctx.invoke(f, *args, **kwargs))
+
+    return t.cast(F, functools.update_wrapper(in_context, f))
+
+
+def _without_appcontext(f: Callable[..., t.Any]) -> Callable[..., t.Any]:
+    @functools.wraps(f)
+    def called(*args: t.Any, **kwargs: t.Any) -> t.Any:
+        return _value(f(*args, **kwargs))
+
+    return called
+
+
+class AppGroup(click.Group):
+    """A Click group whose commands run in an app context, and may be `async def`."""
+
+    @t.overload
+    def command(self, f: Callable[..., t.Any], /) -> click.Command: ...
+
+    @t.overload
+    def command(
+        self, *args: t.Any, **kwargs: t.Any
+    ) -> Callable[[Callable[..., t.Any]], click.Command]: ...
+
+    def command(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        """As Click's, with `with_appcontext` applied unless `with_appcontext=False`."""
+        wrap = with_appcontext if kwargs.pop("with_appcontext", True) else _without_appcontext
+        if len(args) == 1 and callable(args[0]):
+            return super().command(wrap(args[0]))
+        decorate = super().command(*args, **kwargs)
+        return lambda f: decorate(wrap(f))
+
+    @t.overload
+    def group(self, f: Callable[..., t.Any], /) -> click.Group: ...
+
+    @t.overload
+    def group(
+        self, *args: t.Any, **kwargs: t.Any
+    ) -> Callable[[Callable[..., t.Any]], click.Group]: ...
+
+    def group(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        """As Click's, but the group is an `AppGroup` too."""
+        kwargs.setdefault("cls", AppGroup)
+        if len(args) == 1 and callable(args[0]):
+            return super().group(**kwargs)(_without_appcontext(args[0]))
+        decorate = super().group(*args, **kwargs)
+        return lambda f: decorate(_without_appcontext(f))
+
+
+# -- the options of the program -------------------------------------------------------------
+
+
+def get_version(ctx: click.Context, param: click.Parameter, value: t.Any) -> None:
+    """Print the versions and leave: the callback of `--version`."""
+    if not value or ctx.resilient_parsing:
+        return
+    click.echo(
+        f"Python {platform.python_version()}\n"
+        f"asyncflask {__version__}, with the API of Flask {FLASK_VERSION}\n"
+        f"Werkzeug {importlib.metadata.version('werkzeug')}",
+        color=ctx.color,
+    )
+    ctx.exit()
+
+
+version_option = click.Option(
+    ["--version"],
+    help="Show the versions of Python, asyncflask and Werkzeug.",
+    expose_value=False,
+    callback=get_version,
+    is_flag=True,
+    is_eager=True,
+)
+
+
+def _set_app(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        ctx.ensure_object(ScriptInfo).app_import_path = value
+    return value
+
+
+# Eager, so that the app's commands are in the help. `--help` is eager too: this one comes first
+# in the list. Without arguments at all, see `FlaskGroup.parse_args`.
+_app_option = click.Option(
+    ["-A", "--app"],
+    metavar="IMPORT",
+    help=(
+        "Where the app or its factory is: 'module:name', 'module:name(args)' or a file."
+        " The name may be left out if it is 'app', 'application', 'create_app' or 'make_app'."
+    ),
+    is_eager=True,
+    expose_value=False,
+    callback=_set_app,
+)
+
+
+def _set_debug(ctx: click.Context, param: click.Parameter, value: bool) -> bool | None:
+    source = ctx.get_parameter_source(param.name) if param.name else None
+    if source in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP):
+        return None  # Not given: what the environment says stays.
+    # In the environment, a factory sees it already.
+    os.environ["FLASK_DEBUG"] = "1" if value else "0"
+    return value
+
+
+_debug_option = click.Option(
+    ["--debug/--no-debug"],
+    help="Turn debug mode on or off.",
+    expose_value=False,
+    callback=_set_debug,
+)
+
+
+def _dotenv() -> t.Any:
+    """The package python-dotenv, or `None`. Looked for when needed: it may be absent."""
+    return import_string("dotenv", silent=True)
+
+
+def _env_file_callback(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> str | None:
+    if value is not None and _dotenv() is None:
+        raise click.BadParameter(
+            "An env file needs python-dotenv: pip install python-dotenv", ctx=ctx, param=param
+        )
+    if value is not None or ctx.obj.load_dotenv_defaults:
+        load_dotenv(value, load_defaults=ctx.obj.load_dotenv_defaults)
+    return value
+
+
+# Eager and first, so that the other options can be in the file.
+_env_file_option = click.Option(
+    ["-e", "--env-file"],
+    type=click.Path(exists=True, dir_okay=False),
+    help=(
+        "Set environment variables from this file, in front of '.env' and '.flaskenv'. Those"
+        " that are set already stay. Needs python-dotenv."
+    ),
+    is_eager=True,
+    expose_value=False,
+    callback=_env_file_callback,
+)
+
+
+class FlaskGroup(AppGroup):
+    """A program for one app: its own commands, those of the app, and those of installed
+    packages (entry points in the group `flask.commands`).
+
+    :param add_default_commands: have `run`, `shell` and `routes`.
+    :param create_app: called without arguments for the app, in place of `--app`.
+    :param add_version_option: have `--version`.
+    :param load_dotenv: load `.env` and `.flaskenv`.
+    :param set_debug_flag: set the app's `debug` from `FLASK_DEBUG`.
+    :param extra: for `click.Group`.
+    """
+
+    def __init__(
+        self,
+        add_default_commands: bool = True,
+        create_app: Callable[..., App] | None = None,
+        add_version_option: bool = True,
+        load_dotenv: bool = True,
+        set_debug_flag: bool = True,
+        **extra: t.Any,
+    ) -> None:
+        # Options with callbacks, not parameters of the group's own: that stays for users.
+        params: list[click.Parameter] = list(extra.pop("params", None) or ())
+        params += (_env_file_option, _app_option, _debug_option)
+        if add_version_option:
+            params.append(version_option)
+        settings = extra.setdefault("context_settings", {})
+        settings.setdefault("auto_envvar_prefix", "FLASK")
+
+        super().__init__(params=params, **extra)
+        self.create_app = create_app
+        self.load_dotenv = load_dotenv
+        self.set_debug_flag = set_debug_flag
+        if add_default_commands:
+            for command in (run_command, shell_command, routes_command):
+                self.add_command(command)
+        self._loaded_plugin_commands = False
+
+    def _load_plugin_commands(self) -> None:
+        if self._loaded_plugin_commands:
+            return
+        for entry in importlib.metadata.entry_points(group="flask.commands"):
+            try:
+                self.add_command(entry.load(), entry.name)
+            except ImportError as e:
+                # Such a package imports `flask`, which need not be there.
+                click.secho(f"No command '{entry.name}': {e}", err=True, fg="yellow")
+        self._loaded_plugin_commands = True
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """A command of the program, else of a package, else of the app, in its context."""
+        self._load_plugin_commands()
+        command = super().get_command(ctx, name)
+        if command is not None:  # These are there even if the app is not.
+            return command
+
+        try:
+            app = ctx.ensure_object(ScriptInfo).load_app()
+        except NoAppException as e:
+            click.secho(f"Error: {e.format_message()}\n", err=True, fg="red")
+            return None
+
+        # Before the command's parameters are parsed, so that their callbacks have it.
+        current = _cv_app.get(None)
+        if current is None or current.app is not app:
+            ctx.with_resource(app.app_context())
+        return app.cli.get_command(ctx, name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands. An app that cannot be loaded is an error shown."""
+        self._load_plugin_commands()
+        names = set(super().list_commands(ctx))
+        try:
+            names.update(ctx.ensure_object(ScriptInfo).load_app().cli.list_commands(ctx))
+        except NoAppException as e:
+            click.secho(f"Error: {e.format_message()}\n", err=True, fg="red")
+        except Exception:
+            click.secho(f"{traceback.format_exc()}\n", err=True, fg="red")
+        return sorted(names)
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: t.Any,
+    ) -> click.Context:
+        """As Click's, with a `ScriptInfo` as its `obj`."""
+        # Makes `app.run()` do nothing: called while a module is imported, it would not return.
+        os.environ["FLASK_RUN_FROM_CLI"] = "true"
+
+        if "obj" not in extra and "obj" not in self.context_settings:
+            extra["obj"] = ScriptInfo(
+                create_app=self.create_app,
+                set_debug_flag=self.set_debug_flag,
+                load_dotenv_defaults=self.load_dotenv,
+            )
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As Click's. For the help, the app is needed, and may be named in the environment."""
+        no_args = not args and self.no_args_is_help
+        if no_args or (len(args) == 1 and args[0] in self.get_help_option_names(ctx)):
+            _env_file_option.handle_parse_result(ctx, {}, [])
+            _app_option.handle_parse_result(ctx, {}, [])
+        try:
+            return super().parse_args(ctx, args)
+        except click.ClickException:
+            ctx.close()  # Click does not, and the help has entered an app context.
+            raise
+
+
+def load_dotenv(path: str | os.PathLike[str] | None = None, load_defaults: bool = True) -> bool:
+    """Set environment variables from files, the nearest `.env` and `.flaskenv` from the working
+    directory up. *path* counts before `.env`, that before `.flaskenv`, and variables that are
+    set already before all. The files are UTF-8.
+
+    :param path: one more file.
+    :param load_defaults: `False`: only that.
+    :return: whether there were variables. `False` without python-dotenv.
+    """
+    dotenv = _dotenv()
+    if dotenv is None:
+        if path or os.path.isfile(".env") or os.path.isfile(".flaskenv"):
+            click.secho(" * Tip: for .env files, install python-dotenv.", fg="yellow", err=True)
+        return False
+
+    files = [dotenv.find_dotenv(name, usecwd=True) for name in (".flaskenv", ".env")]
+    data: dict[str, str | None] = {}
+    for file in (*(files if load_defaults else ()), path):
+        if file and os.path.isfile(file):
+            data |= dotenv.dotenv_values(file, encoding="utf-8")
+
+    for key, value in data.items():
+        if value is not None:
+            os.environ.setdefault(key, value)
+    return bool(data)
+
+
+# -- run ------------------------------------------------------------------------------------
+
+
+def show_server_banner(debug: bool, app_import_path: str | None) -> None:
+    """Say what is served, once, not at every reload."""
+    if is_running_from_reloader():
+        return
+    if app_import_path is not None:
+        click.echo(f" * Serving asyncflask app '{app_import_path}'")
+    if debug is not None:
+        click.echo(f" * Debug mode: {'on' if debug else 'off'}")
+
+
+class CertParamType(click.Path):
+    """The option `--cert`: a file, `adhoc`, or where an `ssl.SSLContext` can be imported."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, resolve_path=True)
+
+    def convert(
+        self, value: t.Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> t.Any:
+        """:raises click.BadParameter: if it is nothing of these."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            if str(value).lower() == "adhoc":
+                if import_string("cryptography", silent=True) is None:
+                    raise click.BadParameter(
+                        "A certificate made up on the spot needs cryptography: pip install"
+                        " cryptography",
+                        ctx,
+                        param,
+                    ) from None
+                return "adhoc"
+
+            context = import_string(str(value), silent=True)
+            if isinstance(context, SSLContext):
+                return context
+            raise
+
+
+def _validate_key(ctx: click.Context, param: click.Parameter, value: t.Any) -> t.Any:
+    """Make the two options `--cert` and `--key` one, a pair, if the former is a file."""
+    cert = ctx.params.get("cert")
+    is_file = bool(cert) and cert != "adhoc" and not isinstance(cert, SSLContext)
+
+    if value is None:
+        if is_file:
+            raise click.BadParameter('Needed with a "--cert" that is a file.', ctx, param)
+    elif is_file:
+        ctx.params["cert"] = cert, value
+    elif cert:
+        what = '"adhoc"' if cert == "adhoc" else "an SSLContext"
+        raise click.BadParameter(f'Not needed: "--cert" is {what}.', ctx, param)
+    else:
+        raise click.BadParameter('It is the key of a "--cert", which is missing.', ctx, param)
+    return value
+
+
+class SeparatedPathType(click.Path):
+    """An option that is a list of paths, separated as in `PATH` (`:`, on Windows `;`)."""
+
+    def convert(
+        self, value: t.Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> t.Any:
+        """:raises click.BadParameter: if one of them is none."""
+        convert = super().convert  # `super()` does not work in a comprehension before 3.12.
+        return [convert(item, param, ctx) for item in self.split_envvar_value(value)]
+
+
+@click.command("run", short_help="Run a development server.")
+@click.option("--host", "-h", default="127.0.0.1", help="The interface to listen on.")
+@click.option("--port", "-p", default=5000, help="The port to listen on.")
+@click.option(
+    "--cert",
+    type=CertParamType(),
+    help="Serve HTTPS with this certificate: a file, 'adhoc', or the import of an SSLContext.",
+    is_eager=True,
+)
+@click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    callback=_validate_key,
+    expose_value=False,
+    help="The file of the certificate's key.",
+)
+@click.option(
+    "--reload/--no-reload",
+    default=None,
+    help="Start anew when code changes. Default: in debug mode.",
+)
+@click.option(
+    "--debugger/--no-debugger",
+    default=None,
+    help="Answer errors with their traceback. Default: in debug mode.",
+)
+@click.option(
+    "--with-threads/--without-threads",
+    default=True,
+    help="Without effect: sync code always runs in threads.",
+)
+@click.option(
+    "--extra-files",
+    default=None,
+    type=SeparatedPathType(),
+    help=f"More files whose change counts, separated by {os.path.pathsep!r}.",
+)
+@click.option(
+    "--exclude-patterns",
+    default=None,
+    type=SeparatedPathType(),
+    help=(
+        f"Files whose change does not count, as fnmatch patterns separated by {os.path.pathsep!r}."
+    ),
+)
+@pass_script_info
+def run_command(
+    info: ScriptInfo,
+    host: str,
+    port: int,
+    reload: bool | None,
+    debugger: bool | None,
+    with_threads: bool,
+    cert: SSLSetting,
+    extra_files: list[str] | None,
+    exclude_patterns: list[str] | None,
+) -> None:
+    """Serve the app on this machine, with uvicorn.
+
+    For development: '--debug' turns on the reloader and tracebacks in the browser. To deploy,
+    run 'uvicorn module:app'.
+    """
+    app: t.Any = info.load_app()
+    debug = get_debug_flag()
+    show_server_banner(debug, info.app_import_path)
+    serve(
+        app,
+        host,
+        port,
+        reload=debug if reload is None else reload,
+        debugger=debug if debugger is None else debugger,
+        extra_files=extra_files,
+        exclude_patterns=exclude_patterns,
+        ssl=cert,
+    )
+
+
+run_command.params.insert(0, _debug_option)
+
+
+# -- shell ----------------------------------------------------------------------------------
+
+
+@click.command("shell", short_help="Run a Python shell in the app context.")
+@with_appcontext
+def shell_command() -> None:
+    """Run an interactive Python shell in the app's context, with the names that its shell
+    context processors give."""
+    app = current_app_ctx().app
+    names: dict[str, t.Any] = {}
+
+    startup = os.environ.get("PYTHONSTARTUP")  # as in Python's own shell
+    if startup and os.path.isfile(startup):
+        with open(startup, "rb") as file:
+            exec(compile(file.read(), startup, "exec"), names)
+    names.update(app.make_shell_context())
+
+    hook = getattr(sys, "__interactivehook__", None)
+    if hook is not None:
+        # Not at the top: both modules take hold of the terminal, and not every Python has them.
+        readline = import_string("readline", silent=True)
+        rlcompleter = import_string("rlcompleter", silent=True)
+        if readline is not None and rlcompleter is not None:
+            # By default it would complete the names of this program.
+            readline.set_completer(rlcompleter.Completer(names).complete)
+        hook()
+
+    code.interact(
+        banner=(
+            f"Python {sys.version} on {sys.platform}\n"
+            f"App: {app.import_name}\n"
+            f"Instance: {app.instance_path}"
+        ),
+        local=names,
+    )
+
+
+# -- routes ---------------------------------------------------------------------------------
+
+
+@click.command("routes", short_help="Show the routes of the app.")
+@click.option(
+    "--sort",
+    "-s",
+    type=click.Choice(("endpoint", "methods", "domain", "rule", "match")),
+    default="endpoint",
+    help="The column to sort by; 'match' is the order in which rules are tried.",
+)
+@click.option("--all-methods", is_flag=True, help="Show HEAD and OPTIONS too.")
+@with_appcontext
+def routes_command(sort: str, all_methods: bool) -> None:
+    """Show all routes with their endpoints and methods; WS is a WebSocket."""
+    url_map = current_app_ctx().app.url_map
+    rules: list[Rule] = list(url_map.iter_rules())
+    if not rules:
+        click.echo("No routes were registered.")
+        return
+
+    domains = [(rule.host if url_map.host_matching else rule.subdomain) or "" for rule in rules]
+    columns: dict[str, tuple[str, list[str]]] = {
+        "endpoint": ("Endpoint", [str(rule.endpoint) for rule in rules]),
+        "methods": ("Methods", [_methods(rule, all_methods) for rule in rules]),
+    }
+    if any(domains):
+        columns["domain"] = ("Host" if url_map.host_matching else "Subdomain", domains)
+    columns["rule"] = ("Rule", [rule.rule for rule in rules])
+
+    rows = list(zip(*(values for _, values in columns.values()), strict=True))
+    if sort in columns:
+        rows.sort(key=itemgetter(list(columns).index(sort)))
+    headers = [header for header, _ in columns.values()]
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    for row in (headers, ["-" * width for width in widths], *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+def _methods(rule: Rule, all_methods: bool) -> str:
+    if rule.websocket:
+        return "WS"
+    return ", ".join(sorted((rule.methods or set()) - (set() if all_methods else _AUTOMATIC)))
+
+
+_AUTOMATIC: t.Final = {"HEAD", "OPTIONS"}
+
+
+# -- the program ----------------------------------------------------------------------------
+
+
+cli = FlaskGroup(
+    name="asyncflask",
+    help="""\
+Run an asyncflask application, or commands of it.
+
+Name the application with '--app' or in the environment variable 'FLASK_APP', or have it in a
+file 'wsgi.py' or 'app.py' in the current directory.
+""",
+)
+
+
+def main() -> None:
+    """Run the program: the console script `asyncflask`."""
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,436 @@
+"""The contexts: what belongs to one request or WebSocket, and what to one use of an app.
+
+`_cv_app` and `_cv_request` are the only variables; the framework passes the contexts by hand
+and reads the variables only where user code calls in without one. The proxies are in
+`globals.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar, Token
+from functools import wraps
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from werkzeug.exceptions import HTTPException
+
+from .asgi.threads import Call, Driver, call_here, drive, is_async, run_in_worker
+from .signals import appcontext_popped, appcontext_pushed, emit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_sentinel: Any = object()
+
+
+class App(Protocol):
+    """What the contexts, and everything below `sansio`, need of an app."""
+
+    import_name: str
+    name: str
+    config: Any
+    json: Any
+    logger: Any
+    debug: bool
+    testing: bool
+    secret_key: Any
+    session_interface: Any
+    request_class: Any
+    response_class: Any
+    app_ctx_globals_class: Any
+    permanent_session_lifetime: Any
+    jinja_env: Any
+    jinja_loader: Any
+    root_path: str
+    aborter: Any
+
+    def create_url_adapter(self, request: Any) -> Any: ...
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]: ...
+    def make_response(self, rv: Any) -> Any: ...
+    def redirect(self, location: str, code: int = 302) -> Any: ...
+    def url_for(self, endpoint: str, **values: Any) -> str: ...
+    def get_send_file_max_age(self, filename: str | None) -> int | None: ...
+    def iter_blueprints(self) -> Any: ...
+    def create_global_jinja_loader(self) -> Any: ...
+    def update_template_context(self, context: dict[str, Any]) -> None: ...
+    async def _step(self, name: str, ctx: Any, call: Call, *args: Any) -> Any: ...
+
+
+class _AppCtxGlobals:
+    """The namespace behind `g`: any attribute may be set on it (Flask: `flask.g`)."""
+
+    # Named so for type checkers: any attribute may be there.
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.__dict__[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self.__dict__[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The attribute *name*, or *default*."""
+        return self.__dict__.get(name, default)
+
+    def pop(self, name: str, default: Any = _sentinel) -> Any:
+        """Remove the attribute *name* and give its value; *default* if there is none, or
+        `KeyError` without one."""
+        if default is _sentinel:
+            return self.__dict__.pop(name)
+        return self.__dict__.pop(name, default)
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        """The attribute *name*, which is set to *default* first if there is none."""
+        return self.__dict__.setdefault(name, default)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self.__dict__
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.__dict__)
+
+    def __repr__(self) -> str:
+        ctx = _cv_app.get(None)
+        return object.__repr__(self) if ctx is None else f"<flask.g of {ctx.app.name!r}>"
+
+
+class AppContext:
+    """An app that is in use, with its `g` (Flask: The Application Context).
+
+    Enter it with `with`; in asynchronous code with `async with`, if functions registered with
+    `teardown_appcontext` are asynchronous.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.url_adapter = app.create_url_adapter(None)
+        self.g: Any = app.app_ctx_globals_class()
+        self._cv_tokens: list[Token[AppContext]] = []
+
+    async def _push(self, call: Call) -> None:
+        self._cv_tokens.append(_cv_app.set(self))
+        if appcontext_pushed.receivers:
+            await emit(appcontext_pushed, self.app, call)
+
+    async def _pop(self, exc: BaseException | None, call: Call) -> None:
+        try:
+            if len(self._cv_tokens) == 1:
+                if exc is _sentinel:
+                    exc = sys.exc_info()[1]
+                await self.app._step("do_teardown_appcontext", self, call, exc)
+        finally:
+            current = _cv_app.get()
+            _cv_app.reset(self._cv_tokens.pop())
+        if current is not self:
+            raise AssertionError(f"Popped wrong app context: {current!r} instead of {self!r}.")
+        if appcontext_popped.receivers:
+            await emit(appcontext_popped, self.app, call)
+
+    def push(self) -> None:
+        """Make this the current app context."""
+        drive(self._push(call_here))
+
+    def pop(self, exc: BaseException | None = _sentinel) -> None:
+        """Undo `push`; the last one runs the functions registered with `teardown_appcontext`."""
+        drive(self._pop(exc, call_here))
+
+    def __enter__(self) -> AppContext:
+        self.push()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.pop(exc_value)
+
+    async def __aenter__(self) -> AppContext:
+        await self._push(_call_on_loop)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await self._pop(exc_value, _call_on_loop)
+
+
+class RequestContext:
+    """One request or WebSocket: its `request`, `session` and matched rule (Flask: The Request
+    Context). Made by `Flask.request_context` and `Flask.test_request_context`.
+
+    *environ*: a WSGI environ, from which the request is made unless *request* is given.
+    """
+
+    driver: Driver | None = None
+    """What runs it; `None` for a context that was pushed by hand."""
+
+    websocket: Any = None
+    """The connection, if this is a WebSocket."""
+
+    def __init__(self, app: Any, environ: Any, request: Any = None, session: Any = None) -> None:
+        self.app = app
+        if request is None:
+            request = app.request_class(environ)
+            request.json_module = app.json
+        self.request = request
+        self.url_adapter: Any = None
+        try:
+            self.url_adapter = app.create_url_adapter(request)
+        except HTTPException as exc:
+            request.routing_exception = exc
+        self.flashes: list[tuple[str, str]] | None = None
+        self._session = session
+        self._after_request_functions: list[Callable[[Any], Any]] = []
+        self._background: list[Callable[[], None]] = []
+        self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
+        self._holds = 0
+        self._deferred = False
+        self._error: BaseException | None = None
+
+    def copy(self) -> RequestContext:
+        """A context of its own with the same request and session, to be pushed in another
+        thread or task."""
+        ctx = self.__class__(self.app, None, self.request, self._session)
+        ctx.websocket = self.websocket
+        return ctx
+
+    def match_request(self) -> None:
+        """Find the rule of the request's URL, or note the `HTTPException` that says why not."""
+        try:
+            self.request.url_rule, self.request.view_args = self.url_adapter.match(
+                return_rule=True, websocket=self.websocket is not None
+            )
+        except HTTPException as exc:
+            self.request.routing_exception = exc
+
+    @property
+    def session(self) -> Any:
+        """The session, opened now if it was not before. Reading it marks it as accessed, for
+        the `Vary` header."""
+        session = self._session
+        if session is None:
+            session = drive(self._open_session(call_here))
+        session.accessed = True
+        return session
+
+    async def _open_session(self, call: Call) -> Any:
+        interface = self.app.session_interface
+        session = await call(interface.open_session, self.app, self.request)
+        if session is None:
+            session = await call(interface.make_null_session, self.app)
+        self._session = session
+        return session
+
+    async def _push(self, call: Call, app_ctx: AppContext | None = None) -> None:
+        """*app_ctx*: what to use in place of a current one, which is then not looked at."""
+        if app_ctx is None:
+            current = _cv_app.get(None)
+            if current is None or current.app is not self.app:
+                app_ctx = self.app.app_context()
+        if app_ctx is not None:
+            await app_ctx._push(call)
+        self._cv_tokens.append((_cv_request.set(self), app_ctx))
+        if self._session is None and not self.app._opens_session_lazily():
+            await self._open_session(call)
+        if self.url_adapter is not None:
+            self.match_request()
+
+    async def _pop(self, exc: BaseException | None, call: Call) -> None:
+        last = len(self._cv_tokens) == 1
+        if exc is _sentinel:
+            exc = sys.exc_info()[1]
+        held = last and self._holds > 0
+        try:
+            if held:
+                self._deferred, self._error = True, exc
+            elif last:
+                try:
+                    await self.app._step("do_teardown_request", self, call, exc)
+                finally:
+                    self.request.close()
+        finally:
+            current = _cv_request.get()
+            token, app_ctx = self._cv_tokens.pop()
+            _cv_request.reset(token)
+            if last and not held and "environ" in self.request.__dict__:
+                self.request.environ["werkzeug.request"] = None  # a cycle
+            if app_ctx is not None:
+                if held:
+                    _cv_app.reset(app_ctx._cv_tokens.pop())
+                else:
+                    await app_ctx._pop(exc, call)
+            if current is not self:
+                raise AssertionError(
+                    f"Popped wrong request context: {current!r} instead of {self!r}."
+                )
+
+    def push(self) -> None:
+        """Make this the current request context, and its app's the current app context unless
+        that is one of this app already."""
+        drive(self._push(call_here))
+
+    def pop(self, exc: BaseException | None = _sentinel) -> None:
+        """Undo `push`; the last one runs the functions registered with `teardown_request`."""
+        drive(self._pop(exc, call_here))
+
+    def hold(self) -> None:
+        """Put off the teardown until `release`: a stream still needs the context."""
+        self._holds += 1
+
+    def release(self) -> None:
+        """Undo `hold`; run the teardown if the context was popped meanwhile."""
+        self._holds -= 1
+        if self._deferred and not self._holds:
+            self._deferred, exc, self._error = False, self._error, None
+            self.push()
+            self.pop(exc)
+
+    def __enter__(self) -> RequestContext:
+        self.push()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.pop(exc_value)
+
+    async def __aenter__(self) -> RequestContext:
+        await self._push(_call_on_loop)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await self._pop(exc_value, _call_on_loop)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self.request.url!r}"
+            f" [{self.request.method}] of {self.app.name}>"
+        )
+
+
+_cv_app: ContextVar[AppContext] = ContextVar("asyncflask.app_ctx")
+_cv_request: ContextVar[RequestContext] = ContextVar("asyncflask.request_ctx")
+
+NO_APP = """Working outside of application context.
+
+No app is in use here, so 'current_app' and 'g' have nothing to stand for. They do in views,
+hooks and commands; elsewhere write 'with app.app_context():' round the code."""
+
+NO_REQUEST = """Working outside of request context.
+
+No request is being handled here, so 'request' and 'session' have nothing to stand for. They do
+in views and hooks; a test may write 'with app.test_request_context():' round the code."""
+
+NO_WEBSOCKET = """Working outside of a WebSocket.
+
+'websocket' stands for the connection in functions registered with 'app.websocket', and in the
+hooks that run for them; a request has none."""
+
+
+async def _call_on_loop(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """`Driver.call` for `async with`: what plain functions clean up was made by plain code in
+    that same block, on the loop's thread."""
+    value = func(*args, **kwargs)
+    return await value if isinstance(value, Awaitable) else value
+
+
+def current_app_ctx() -> AppContext:
+    """The current app context. Raises `RuntimeError` if there is none."""
+    ctx = _cv_app.get(None)
+    if ctx is None:
+        raise RuntimeError(NO_APP)
+    return ctx
+
+
+def current_request_ctx() -> RequestContext:
+    """The current request context. Raises `RuntimeError` if there is none."""
+    ctx = _cv_request.get(None)
+    if ctx is None:
+        raise RuntimeError(NO_REQUEST)
+    return ctx
+
+
+def has_app_context() -> bool:
+    """Whether an app context is active (Flask: `has_app_context`)."""
+    return _cv_app.get(None) is not None
+
+
+def has_request_context() -> bool:
+    """Whether a request context is active, of a WebSocket too (Flask: `has_request_context`)."""
+    return _cv_request.get(None) is not None
+
+
+def has_websocket_context() -> bool:
+    """Whether the active request context is that of a WebSocket (Quart)."""
+    ctx = _cv_request.get(None)
+    return ctx is not None and ctx.websocket is not None
+
+
+def after_this_request(f: F) -> F:
+    """Register *f* to be called with the response of this very request, of which it gives the
+    same or another one. Raises `RuntimeError` outside of a request."""
+    ctx = _cv_request.get(None)
+    if ctx is None:
+        raise RuntimeError(
+            "'after_this_request' registers a function for the response of the current request,"
+            " and a request context is not active here. Call it in a view or a hook."
+        )
+    ctx._after_request_functions.append(f)
+    return f
+
+
+def copy_current_request_context(f: F) -> F:
+    """Wrap *f* so that it can be called in another thread or task, with a copy of the current
+    request context. Raises `RuntimeError` outside of a request."""
+    original = _cv_request.get(None)
+    if original is None:
+        raise RuntimeError(
+            "'copy_current_request_context' copies the current request context, and a request"
+            " context is not active here. Call it in a view or a hook."
+        )
+    ctx = original.copy()
+
+    if is_async(f):
+
+        async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
+            async with ctx:
+                return await f(*args, **kwargs)
+
+        return wraps(f)(async_wrapper)  # type: ignore[return-value]
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with ctx:
+            return f(*args, **kwargs)
+
+    return wraps(f)(wrapper)  # type: ignore[return-value]
+
+
+async def run_sync(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """From asynchronous code: call a plain function without blocking the loop, on the thread
+    that runs all plain code of this request (so that a connection which a plain hook opened can
+    be used), or on another thread outside of a request. Gives its value."""
+    ctx = _cv_request.get(None)
+    if ctx is not None and ctx.driver is not None:
+        return await ctx.driver.run_sync(func, *args, **kwargs)
+    return await run_in_worker(func, *args, **kwargs)

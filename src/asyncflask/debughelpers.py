@@ -1,0 +1,166 @@
+"""Errors and explanations for debug mode.
+
+Nothing here is needed to serve a request. Apps and blueprints are told apart by their
+attributes, so that this file can stay below both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from jinja2.loaders import BaseLoader
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+from werkzeug.wrappers import Request
+
+from .ctx import App, _cv_request
+
+
+class _RoutedRequest(Protocol):
+    routing_exception: HTTPException | None
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def base_url(self) -> str: ...
+
+
+class UnexpectedUnicodeError(AssertionError, UnicodeError):
+    """Text where bytes were wanted, or the other way round."""
+
+
+class DebugFilesKeyError(KeyError, AssertionError):
+    """``request.files`` was asked for a file that the form sent by name only."""
+
+    def __init__(self, request: Request, key: str) -> None:
+        self.msg = (
+            f"There is no file {key!r} in request.files: the body is {request.mimetype!r}, not"
+            " 'multipart/form-data', so no file contents were transmitted."
+            ' Write <form method="post" enctype="multipart/form-data">.'
+        )
+
+        if names := ", ".join(map(repr, request.form.getlist(key))):
+            self.msg += (
+                "\n\nThe browser sent the name of the file in its place."
+                f" This was submitted: {names}"
+            )
+
+    def __str__(self) -> str:
+        return self.msg
+
+
+class FormDataRoutingRedirect(AssertionError):
+    """A routing redirect would lose the method or the body of the request.
+
+    In debug mode only; for methods other than GET, HEAD and OPTIONS, when the redirect is not
+    a 307 or 308 (RFC 9110 section 15.4).
+    """
+
+    def __init__(self, request: _RoutedRequest) -> None:
+        redirect = request.routing_exception
+        assert isinstance(redirect, RequestRedirect)
+        message = (
+            f"The request was sent to '{request.url}', and routing answers with a redirect to"
+            f" the canonical URL '{redirect.new_url}'."
+        )
+
+        if redirect.new_url.partition("?")[0] == f"{request.base_url}/":
+            message += (
+                " The rule ends with a slash and the request does not, so the redirect adds it."
+            )
+
+        super().__init__(
+            f"{message} A browser would drop the form data on the way. Send the request to the"
+            " canonical URL, or have routing redirect with 307 or 308.\n\n"
+            "This error is raised in debug mode only."
+        )
+
+
+def attach_enctype_error_multidict(request: Request) -> None:
+    """Have ``request.files[...]`` raise :exc:`DebugFilesKeyError` for a key that is in
+    ``request.form``."""
+    files = request.files
+    plain: type[Any] = type(files)
+
+    def getitem(self: Any, key: str) -> Any:
+        try:
+            return plain.__getitem__(self, key)
+        except KeyError as e:
+            if key not in request.form:
+                raise
+
+            raise DebugFilesKeyError(request, key).with_traceback(e.__traceback__) from None
+
+    # A class of the same name, since it may be printed.
+    namespace = {"__getitem__": getitem, "__module__": plain.__module__}
+    files.__class__ = type(plain.__name__, (plain,), namespace)
+
+
+def _dump_loader_info(loader: BaseLoader) -> Iterator[str]:
+    yield f"class: {type(loader).__module__}.{type(loader).__name__}"
+
+    for key, value in sorted(vars(loader).items()):
+        if key.startswith("_"):
+            continue
+
+        if isinstance(value, (str, int, float, bool)):
+            yield f"{key}: {value!r}"
+        elif isinstance(value, (tuple, list)) and all(isinstance(item, str) for item in value):
+            yield f"{key}:"
+            yield from (f"  - {item}" for item in value)
+
+
+def _describe(owner: Any) -> str:
+    if hasattr(owner, "url_prefix"):
+        return f"blueprint {owner.name!r} ({owner.import_name})"
+
+    if hasattr(owner, "import_name"):
+        return f"application {owner.import_name!r}"
+
+    return repr(owner)
+
+
+def explain_template_loading_attempts(
+    app: App,
+    template: str,
+    attempts: list[
+        tuple[BaseLoader, Any, tuple[str, str | None, Callable[[], bool] | None] | None]
+    ],
+) -> None:
+    """Log where a template was looked for (``EXPLAIN_TEMPLATE_LOADING``).
+
+    :param attempts: for each loader asked: the loader, the app or blueprint whose it is, and
+        what it found.
+    """
+    lines = [f"Locating template {template!r}:"]
+    found = 0
+
+    for number, (loader, owner, source) in enumerate(attempts, start=1):
+        lines.append(f"{number:5}: trying loader of {_describe(owner)}")
+        lines.extend(f"       {line}" for line in _dump_loader_info(loader))
+
+        if source is None:
+            lines.append("       -> no match")
+        else:
+            lines.append(f"       -> found ({source[1] or '<string>'!r})")
+            found += 1
+
+    if found == 0:
+        lines.append("Error: the template could not be found.")
+    elif found > 1:
+        lines.append("Warning: more than one loader has this template; the first one counts.")
+
+    ctx = _cv_request.get(None)
+    blueprint = None if ctx is None else ctx.request.blueprint
+
+    if blueprint is not None and found != 1:
+        lines.append(
+            "  The template was looked up from an endpoint that belongs to the blueprint"
+            f" {blueprint!r}."
+        )
+        lines.append("  Is it in the template folder of that blueprint?")
+        lines.append("  See https://flask.palletsprojects.com/blueprints/#templates")
+
+    app.logger.info("\n".join(lines))

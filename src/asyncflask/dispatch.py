@@ -1,0 +1,674 @@
+"""A request, from its arrival to its end: the steps, in the order in which they happen.
+
+`serve_http` and `serve_websocket` are the two flows; both go through the same steps. Each step
+is written once, as a coroutine function, and reaches user code through `call` alone (see
+`asgi/threads.py`). The public methods of `Flask` with the steps' names run them for plain code;
+a method that an extension or a subclass replaced is called in the step's place.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import AsyncIterable, Callable, Iterable
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from starlette.responses import Response as StarletteResponse
+from starlette.types import Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import (
+    BadRequest,
+    BadRequestKeyError,
+    ClientDisconnected,
+    Forbidden,
+    HTTPException,
+    InternalServerError,
+)
+from werkzeug.routing import RoutingException
+from werkzeug.wrappers import Response as BaseResponse
+
+from .asgi.conversation import Conversation, Conversations
+from .asgi.http import Body, encode_headers, malformed, send_response
+from .asgi.threads import Call, Driver, call_here
+from .asgi.websocket import INTERNAL_ERROR, NORMAL, SERVICE_RESTART, WebSocket, origin_allowed
+from .asgi.wsgi import READ_BYTES
+from .ctx import AppContext, RequestContext, _cv_app
+from .signals import (
+    appcontext_tearing_down,
+    emit,
+    got_request_exception,
+    request_finished,
+    request_started,
+    request_tearing_down,
+)
+from .wrappers import AsyncBody, Request, from_starlette
+
+# -- the two flows ----------------------------------------------------------------------------
+
+
+async def serve_http(
+    app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Answer one request."""
+    body = Body(scope, receive)
+    ctx = make_context(app, driver, scope, body)
+    environ = scope.get("asyncflask.environ")
+    if not body.complete:
+        driver.prepare = partial(receive_body, ctx, body)
+    error: BaseException | None = None
+    try:
+        try:
+            await ctx._push(driver.call, None if environ is not None else app.app_context())
+            response = await app._step("full_dispatch_request", ctx, driver.call)
+            start = response_start(response, ctx.request)
+        except Exception as exc:
+            error = exc
+            response, start = await respond_to_error(app, ctx, driver.call, exc)
+        except BaseException as exc:
+            error = exc
+            raise
+        finally:
+            if not ctx._holds:
+                keep_for_test_client(ctx, environ)
+                await finish(app, ctx, driver, error)
+        try:
+            await send_content(app, ctx, driver, body, send, response, start)
+        finally:
+            await close(response, driver)
+            for begin in ctx._background:
+                begin()
+        if (background := getattr(response, "background", None)) is not None:
+            await driver.call(background)
+    finally:
+        if ctx._cv_tokens:  # a stream held the context
+            await finish(app, ctx, driver, sys.exception())
+        await driver.to_loop()
+        body.close()
+
+
+async def serve_websocket(
+    app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Hold one WebSocket conversation."""
+    ctx = make_context(app, driver, scope, Body(scope, receive))
+    websocket = WebSocket(scope, receive, send, driver, partial(accept_headers, app, ctx))
+    websocket.json_module = app.json
+    ctx.websocket = websocket
+    response: Any = None
+    error: BaseException | None = None
+
+    def told() -> None:
+        driver.loop.create_task(websocket._close(SERVICE_RESTART))
+
+    try:
+        async with Conversation(app._conversations, websocket.gone, told):
+            try:
+                await ctx._push(driver.call, app.app_context())
+                response = await app._step("full_dispatch_request", ctx, driver.call)
+                error = ctx._error
+            except Exception as exc:
+                error = exc
+                response, _ = await respond_to_error(app, ctx, driver.call, exc)
+    except BaseException as exc:
+        error = exc
+        raise
+    finally:
+        await driver.to_loop()
+        if response is not None and not websocket.accepted and not websocket.closed:
+            await deny(websocket, ctx, driver, response)
+        else:
+            await websocket._close(NORMAL if error is None else INTERNAL_ERROR)
+        await save_late_session(app, ctx)
+        if ctx._cv_tokens:
+            await finish(app, ctx, driver, error)
+        await driver.to_loop()
+
+
+async def deny(websocket: WebSocket, ctx: RequestContext, driver: Driver, response: Any) -> None:
+    """Refuse a handshake with *response*, whole."""
+    start = response_start(response, ctx.request)
+    content = content_of(response, ctx.request)
+    if isinstance(content, AsyncIterable):
+        content = b"".join([chunk async for chunk in content])
+    elif not isinstance(content, bytes):
+        content = await driver.call(b"".join, content)
+    await driver.to_loop()
+    await websocket.deny(start, content)
+    await close(response, driver)
+
+
+# -- arrival ----------------------------------------------------------------------------------
+
+
+def make_context(app: Any, driver: Driver, scope: Scope, body: Body) -> RequestContext:
+    """The context of what arrived; not pushed yet."""
+    environ = scope.get("asyncflask.environ")
+    request_class: type[Request] = app.request_class
+    if environ is None:
+        request = request_class.from_scope(scope, body)
+        if (problem := malformed(scope)) is not None:
+            request.routing_exception = BadRequest(problem)
+    else:
+        request = request_class(environ)
+        request._scope, request._body = scope, body
+        environ["wsgi.input"] = io.BufferedReader(body, READ_BYTES)
+        environ["wsgi.input_terminated"] = True
+    request.json_module = app.json
+    ctx: RequestContext = app._request_context_class(app, None, request)
+    ctx.driver = driver
+    return ctx
+
+
+def keep_for_test_client(ctx: RequestContext, environ: Any) -> None:
+    """Hand the contexts to a test client that asked for them; it pushes them again."""
+    keep = environ and environ.get("werkzeug.debug.preserve_context")
+    if keep and ctx._cv_tokens:
+        keep(_cv_app.get())
+        keep(ctx)
+
+
+async def receive_body(ctx: RequestContext, body: Body) -> None:
+    """Have the body there before asynchronous code runs, which could not wait when it reads.
+    A large form is parsed as it arrives, on the request's thread: its files go to disk."""
+    request, driver = ctx.request, ctx.driver
+    if driver is None or getattr(request.url_rule, "stream", False):
+        return
+    body.limit(request.max_content_length)
+    form = request.mimetype == "multipart/form-data"
+    await body.receive_ahead(spool=not form, driver=driver)
+    if form and not body.complete:
+        await driver.to_thread()
+        request._load_form_data()
+        await driver.to_loop()
+
+
+# -- the pipeline's steps ---------------------------------------------------------------------
+
+
+async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
+    """Hooks, view, error handlers: gives the response; for a WebSocket that was accepted
+    `None`."""
+    app._got_first_request = True
+    websocket = ctx.websocket
+    try:
+        if request_started.receivers:
+            await emit(request_started, app, call)
+        rv = await app._step("preprocess_request", ctx, call)
+        if rv is None:
+            rv = await app._step("dispatch_request", ctx, call)
+            if websocket is not None and rv is not None and websocket.accepted:
+                raise TypeError(
+                    f"The WebSocket handler for {ctx.request.endpoint!r} returned a value after"
+                    " the handshake. Send it with 'websocket.send(...)'; a response is only for"
+                    " refusing the connection, before 'websocket.accept()'."
+                )
+    except WebSocketDisconnect:
+        if websocket is None:
+            raise
+        rv = None
+    except Exception as exc:
+        if websocket is not None:
+            ctx._error = exc
+        rv = await app._step("handle_user_exception", ctx, call, exc)
+    if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
+        return None
+    return await app._step("finalize_request", ctx, call, rv)
+
+
+async def preprocess_request(app: Any, ctx: RequestContext, call: Call) -> Any:
+    """Run the URL value preprocessors, then the `before_request` functions until one gives a
+    value."""
+    request = ctx.request
+    if ctx.websocket is not None:
+        allowed = getattr(request.url_rule, "allowed_origins", None)
+        if allowed is None:
+            allowed = app.config["WEBSOCKET_ALLOWED_ORIGINS"]
+        if not origin_allowed(request.scope, allowed):
+            raise Forbidden("This page's origin may not open this WebSocket.")
+    names = (None, *reversed(request.blueprints))
+    for name in names:
+        if name in app.url_value_preprocessors:
+            for func in app.url_value_preprocessors[name]:
+                await call(func, request.endpoint, request.view_args)
+    for name in names:
+        if name in app.before_request_funcs:
+            for func in app.before_request_funcs[name]:
+                rv = await call(func)
+                if rv is not None:
+                    return rv
+    return None
+
+
+async def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
+    """Call the view of the matched rule. Raises the routing exception if there is none."""
+    request = ctx.request
+    if request.routing_exception is not None:
+        app.raise_routing_exception(request)
+    rule = request.url_rule
+    if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
+        return app.make_default_options_response()
+    view = partial(call, app.view_functions[rule.endpoint], **request.view_args)
+    cancel = getattr(rule, "cancel_on_disconnect", None)
+    if cancel is None:
+        cancel = app.config["CANCEL_ON_DISCONNECT"]
+    if not cancel or ctx.websocket is not None or ctx.driver is None:
+        return await view()
+    # Not among the app's conversations: a request that is being answered outlives a shutdown.
+    await ctx.driver.ready_for_async()
+    async with Conversation(Conversations(), request._body.gone):
+        return await view()
+    raise ClientDisconnected()
+
+
+async def handle_http_exception(
+    app: Any, ctx: RequestContext, call: Call, error: HTTPException
+) -> Any:
+    """What the handler for *error* gives; without one the error, which is a response too."""
+    if error.code is None or isinstance(error, RoutingException):
+        return error
+    handler = app._find_error_handler(error, ctx.request.blueprints)
+    return error if handler is None else await call(handler, error)
+
+
+async def handle_user_exception(
+    app: Any, ctx: RequestContext, call: Call, error: Exception
+) -> Any:
+    """What the handler for *error* gives; without one it is raised again."""
+    if isinstance(error, BadRequestKeyError) and (
+        app.debug or app.config["TRAP_BAD_REQUEST_ERRORS"]
+    ):
+        error.show_exception = True
+    if isinstance(error, HTTPException) and not app.trap_http_exception(error):
+        return await app._step("handle_http_exception", ctx, call, error)
+    handler = app._find_error_handler(error, ctx.request.blueprints)
+    if handler is None:
+        raise error
+    return await call(handler, error)
+
+
+async def finalize_request(
+    app: Any, ctx: RequestContext, call: Call, rv: Any, from_error_handler: bool = False
+) -> Any:
+    """Make the response of what a view or a handler gave, and run the hooks on it."""
+    response = await respond(app, ctx, call, rv)
+    try:
+        response = await app._step("process_response", ctx, call, response)
+        if request_finished.receivers:
+            await emit(request_finished, app, call, response=response)
+    except Exception:
+        if not from_error_handler:
+            raise
+        app.logger.exception("The response of an error handler could not be finalized.")
+    return response
+
+
+async def respond(app: Any, ctx: RequestContext, call: Call, rv: Any) -> Any:
+    """The response for *rv*, by the app's own `make_response` if it has one. A WSGI callable is
+    user code: it is called like all of it."""
+    if app._is_replaced("make_response"):
+        return await call(app.make_response, rv)
+    if type(rv) is app.response_class:
+        return rv
+    if callable(rv) and not isinstance(rv, BaseResponse | StarletteResponse | HTTPException):
+        return await call(make_response, app, ctx, rv)
+    return make_response(app, ctx, rv)
+
+
+async def process_response(app: Any, ctx: RequestContext, call: Call, response: Any) -> Any:
+    """Run the `after_request` functions, and save the session."""
+    for func in ctx._after_request_functions:
+        response = await call(func, response)
+    for name in chain(ctx.request.blueprints, (None,)):
+        if name in app.after_request_funcs:
+            for func in reversed(app.after_request_funcs[name]):
+                response = await call(func, response)
+    await save_session(app, ctx, call, response)
+    return response
+
+
+async def handle_exception(app: Any, ctx: RequestContext, call: Call, error: Exception) -> Any:
+    """The response to an exception that nobody took: it is logged and becomes a 500, or it is
+    raised if `PROPAGATE_EXCEPTIONS` (by default: in tests and in debug mode) says so."""
+    exc_info = sys.exc_info()
+    if got_request_exception.receivers:
+        await emit(got_request_exception, app, call, exception=error)
+    propagate = app.config["PROPAGATE_EXCEPTIONS"]
+    if propagate is None:
+        propagate = app.testing or app.debug
+    if propagate:
+        raise error
+    app.log_exception(exc_info)
+    server_error: Any = InternalServerError(original_exception=error)
+    handler = app._find_error_handler(server_error, ctx.request.blueprints)
+    if handler is not None:
+        server_error = await call(handler, server_error)
+    return await app._step("finalize_request", ctx, call, server_error, True)
+
+
+async def do_teardown_request(
+    app: Any, ctx: RequestContext, call: Call, error: BaseException | None
+) -> None:
+    """Run all `teardown_request` functions; what they raise is raised when all have run."""
+    names = chain(ctx.request.blueprints, (None,))
+    await run_all(
+        app,
+        call,
+        (f for name in names for f in reversed(app.teardown_request_funcs.get(name, ()))),
+        request_tearing_down,
+        error,
+    )
+
+
+async def do_teardown_appcontext(
+    app: Any, ctx: AppContext, call: Call, error: BaseException | None
+) -> None:
+    """Run all `teardown_appcontext` functions; what they raise is raised when all have run."""
+    await run_all(
+        app, call, reversed(app.teardown_appcontext_funcs), appcontext_tearing_down, error
+    )
+
+
+async def update_template_context(
+    app: Any, ctx: RequestContext | None, call: Call, context: dict[str, Any]
+) -> None:
+    """Add to *context* what the context processors give; what is there already wins."""
+    names: Iterable[str | None] = (None,)
+    if ctx is not None:
+        names = chain(names, reversed(ctx.request.blueprints))
+    given = context.copy()
+    for name in names:
+        if name in app.template_context_processors:
+            for func in app.template_context_processors[name]:
+                context.update(await call(func))
+    context.update(given)
+
+
+STEPS: dict[str, Callable[..., Any]] = {
+    step.__name__: step
+    for step in (
+        full_dispatch_request,
+        preprocess_request,
+        dispatch_request,
+        handle_http_exception,
+        handle_user_exception,
+        finalize_request,
+        process_response,
+        handle_exception,
+        do_teardown_request,
+        do_teardown_appcontext,
+        update_template_context,
+    )
+}
+"""The steps that have a method of the same name on the app, by that name."""
+
+
+# -- what the steps are made of ---------------------------------------------------------------
+
+
+async def run_all(
+    app: Any,
+    call: Call,
+    functions: Iterable[Callable[[BaseException | None], Any]],
+    signal: Any,
+    error: BaseException | None,
+) -> None:
+    """Call all of *functions* with *error*, and send *signal*. What they raise is collected and
+    raised at the end, one alone as it is."""
+    errors: list[Exception] = []
+    for func in functions:
+        try:
+            await call(func, error)
+        except Exception as exc:
+            errors.append(exc)
+    if signal.receivers:
+        try:
+            await emit(signal, app, call, exc=error)
+        except Exception as exc:
+            errors.append(exc)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ExceptionGroup("Several teardown functions failed.", errors)
+
+
+async def finish(
+    app: Any, ctx: RequestContext, driver: Driver, error: BaseException | None
+) -> None:
+    """Tear the context down, once. A teardown function that fails is logged, or raised where
+    exceptions propagate; it does not take the client's answer away."""
+    if not ctx._cv_tokens:
+        return
+    if error is not None and app.should_ignore_error(error):
+        error = None
+    try:
+        await ctx._pop(error, driver.call)
+    except Exception:
+        propagate = app.config["PROPAGATE_EXCEPTIONS"]
+        if propagate or (propagate is None and (app.testing or app.debug)):
+            raise
+        app.logger.exception("A teardown function failed.")
+    await driver.to_loop()
+
+
+async def respond_to_error(
+    app: Any, ctx: RequestContext, call: Call, error: Exception
+) -> tuple[Any, Message]:
+    """The response to *error*, and its start. A response that cannot be sent either, since a
+    hook breaks every one, is replaced by a bare 500."""
+    response = await app._step("handle_exception", ctx, call, error)
+    try:
+        return response, response_start(response, ctx.request)
+    except ValueError:
+        app.logger.exception("The response to an exception cannot be sent.")
+        response = InternalServerError().get_response()
+        return response, response_start(response, ctx.request)
+
+
+def make_response(app: Any, ctx: RequestContext, rv: Any) -> Any:
+    """The response for the value *rv* of a view (Flask: `Flask.make_response`)."""
+    status = headers = None
+    if isinstance(rv, tuple):
+        if len(rv) == 3:
+            rv, status, headers = rv
+        elif len(rv) == 2:
+            if isinstance(rv[1], Headers | dict | tuple | list):
+                rv, headers = rv
+            else:
+                rv, status = rv
+        else:
+            raise TypeError(
+                "The view function did not return a valid response tuple. A tuple is"
+                " (body, status, headers), (body, status) or (body, headers)."
+            )
+    if rv is None:
+        raise TypeError(
+            f"The view function for {ctx.request.endpoint!r} did not return a valid response. It"
+            " returned None, or ended without a return statement."
+        )
+    response_class = app.response_class
+    if not isinstance(rv, response_class):
+        if isinstance(rv, str | bytes | bytearray) or _is_stream(rv):
+            rv = response_class(rv, status=status, headers=headers)
+            status = headers = None
+        elif isinstance(rv, dict | list):
+            rv = app.json.response(rv)
+        elif isinstance(rv, StarletteResponse):
+            rv = from_starlette(response_class, rv)
+        elif isinstance(rv, BaseResponse) or callable(rv):
+            if isinstance(rv, HTTPException):
+                rv = rv.get_response(ctx.request.environ)
+            try:
+                rv = response_class.force_type(rv, ctx.request.environ)
+            except TypeError as exc:
+                raise TypeError(f"{exc}\n{_wrong_type(rv)}").with_traceback(
+                    exc.__traceback__
+                ) from None
+        else:
+            raise TypeError(_wrong_type(rv))
+    if status is not None:
+        if isinstance(status, str | bytes | bytearray):
+            rv.status = status
+        else:
+            rv.status_code = status
+    if headers:
+        rv.headers.update(headers)
+    return rv
+
+
+def _is_stream(rv: Any) -> bool:
+    return hasattr(rv, "__next__") or isinstance(rv, AsyncIterable)
+
+
+def _wrong_type(rv: Any) -> str:
+    return (
+        "The view function did not return a valid response. The return type must be a string,"
+        " dict, list, tuple with headers or status, Response instance, iterator, asynchronous"
+        f" iterator, or WSGI callable, but it was a {type(rv).__name__}."
+    )
+
+
+async def save_session(app: Any, ctx: RequestContext, call: Call, response: Any) -> None:
+    """Put the session into *response*. One that nobody touched is opened for that only if the
+    client has sent one, whose lifetime may have to be renewed."""
+    interface = app.session_interface
+    lazy = app._opens_session_lazily()
+    if ctx._session is None:
+        cookie = ctx.request.headers.get("Cookie", "")
+        if not lazy or interface.get_cookie_name(app) not in cookie:
+            return
+        await ctx._open_session(call_here)
+    if interface.is_null_session(ctx._session):
+        return
+    if lazy:
+        interface.save_session(app, ctx._session, response)
+    else:
+        await call(interface.save_session, app, ctx._session, response)
+
+
+async def accept_headers(app: Any, ctx: RequestContext) -> list[tuple[bytes, bytes]]:
+    """The headers of a handshake's answer: the session's cookie."""
+    response = app.response_class()
+    driver = ctx.driver
+    assert driver is not None
+    await save_session(app, ctx, _call_in_worker(driver), response)
+    if ctx._session is not None:
+        ctx._session.modified = False
+    return [
+        (name.lower().encode("ascii"), value.encode("latin-1"))
+        for name, value in response.headers
+        if name == "Set-Cookie"
+    ]
+
+
+def _call_in_worker(driver: Driver) -> Call:
+    """`Driver.call` for code that is not the pipeline's own coroutine."""
+
+    async def call(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        value = await driver.run_sync(func, *args, **kwargs)
+        return await value if hasattr(value, "__await__") else value
+
+    return call
+
+
+async def save_late_session(app: Any, ctx: RequestContext) -> None:
+    """After a WebSocket: save what its handler changed in the session since it was accepted."""
+    session = ctx._session
+    if session is None or app.session_interface.is_null_session(session):
+        return
+    if not session.modified or not ctx.websocket.accepted:
+        return
+    if app._opens_session_lazily():
+        app.logger.warning(
+            "The session was changed after a WebSocket was accepted; a cookie can be sent with"
+            " the handshake only. Change it before 'websocket.accept()'."
+        )
+        return
+    assert ctx.driver is not None
+    response = app.response_class()
+    await _call_in_worker(ctx.driver)(
+        app.session_interface.save_session, app, session, response
+    )
+
+
+# -- the answer -------------------------------------------------------------------------------
+
+
+def response_start(response: Any, request: Request) -> Message:
+    """The message that begins *response*, checked: a bad header raises `ValueError` here, where
+    it can still become a 500."""
+    headers = response.get_wsgi_headers(
+        request.environ if response.autocorrect_location_header else {}
+    )
+    status = response.status_code
+    return {
+        "type": "http.response.start",
+        "status": status,
+        "headers": encode_headers(status, headers),
+        "asyncflask.status": response.status,
+    }
+
+
+def content_of(response: Any, request: Request) -> bytes | Iterable[bytes] | AsyncIterable[bytes]:
+    """What to send of *response*: nothing for HEAD and for statuses that have no body (RFC 9110
+    section 6.4.1)."""
+    status = response.status_code
+    if request.method == "HEAD" or status < 200 or status in (204, 304):
+        return b""
+    content = response.response
+    if isinstance(content, AsyncBody):
+        return content
+    if response.direct_passthrough:
+        return content  # type: ignore[no-any-return]
+    if isinstance(content, list | tuple):
+        return b"".join(response.iter_encoded())
+    return response.iter_encoded()  # type: ignore[no-any-return]
+
+
+async def send_content(
+    app: Any,
+    ctx: RequestContext,
+    driver: Driver,
+    body: Body,
+    send: Send,
+    response: Any,
+    start: Message,
+) -> None:
+    """Send *response*; a Starlette response sends itself, with the headers as they are now."""
+    source = getattr(response, "asgi_response", None)
+    if source is None or ctx.request.method == "HEAD":
+        content = content_of(response, ctx.request)
+        await send_response(driver, send, body, app._conversations, start, content)
+        return
+    now = {(k.title().encode("latin-1"), v.encode("latin-1")) for k, v in response.headers}
+    before = {(k.encode("latin-1"), v.encode("latin-1")) for k, v in response.asgi_headers}
+    changed = {name.lower() for name, _ in now ^ before}
+    ours = [(name.lower(), value) for name, value in now if name.lower() in changed]
+
+    async def send_changed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept = [line for line in message["headers"] if line[0].lower() not in changed]
+            message = {**message, "headers": [*kept, *ours]}
+            if response.status_code != source.status_code:
+                message["status"] = response.status_code
+        await send(message)
+
+    await driver.to_loop()
+    await source(ctx.request.scope, body.as_receive, send_changed)
+
+
+async def close(response: Any, driver: Driver) -> None:
+    """Close what *response* was made of, on the side that ran it."""
+    content = response.response
+    if isinstance(content, AsyncBody):
+        await driver.to_loop()
+        await content.aclose()
+        for func in response._on_close:
+            await driver.call(func)
+    elif response._on_close or hasattr(content, "close"):
+        await driver.call(response.close)
+    await driver.to_loop()
+
+

@@ -1,0 +1,58 @@
+"""The proxies that users import: what is current, by names. The framework does not use them,
+but for the globals of templates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from werkzeug.local import LocalProxy
+
+from .asgi.websocket import WebSocket
+from .ctx import (
+    NO_APP,
+    NO_REQUEST,
+    NO_WEBSOCKET,
+    AppContext,
+    RequestContext,
+    _AppCtxGlobals,
+    _cv_app,
+    _cv_request,
+)
+from .sessions import SessionMixin
+from .wrappers import Request
+
+if TYPE_CHECKING:  # the app is above: it gives the proxies to its templates
+    from .app import Flask
+
+
+def _websocket() -> WebSocket:
+    ctx = _cv_request.get(None)
+    if ctx is None or ctx.websocket is None:
+        raise RuntimeError(NO_WEBSOCKET)
+    return cast(WebSocket, ctx.websocket)
+
+
+def _proxy(local: Any, name: str | None = None, message: str | None = None) -> Any:
+    return LocalProxy(local, name, unbound_message=message)
+
+
+app_ctx: AppContext = _proxy(_cv_app, message=NO_APP)
+"""The current app context."""
+
+current_app: Flask = _proxy(_cv_app, "app", NO_APP)
+"""The app that is in use."""
+
+g: _AppCtxGlobals = _proxy(_cv_app, "g", NO_APP)
+"""A namespace that lasts as long as the request: any attribute may be set on it."""
+
+request_ctx: RequestContext = _proxy(_cv_request, message=NO_REQUEST)
+"""The current request context."""
+
+request: Request = _proxy(_cv_request, "request", NO_REQUEST)
+"""The request being handled; for a WebSocket, that of its handshake."""
+
+session: SessionMixin = _proxy(_cv_request, "session", NO_REQUEST)
+"""The session of the client."""
+
+websocket: WebSocket = _proxy(_websocket)
+"""The WebSocket being handled."""

@@ -1,0 +1,481 @@
+"""Functions for views: URLs, redirects, flashed messages, files, streams.
+
+They find the app and the request by themselves, so that users need not pass them. The
+framework's own code passes its context and does not come here for it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextvars import Token
+from datetime import datetime
+from functools import update_wrapper
+from types import TracebackType
+from typing import IO, Any, AnyStr, NoReturn, ParamSpec, Self, cast, overload
+
+import werkzeug.utils
+from werkzeug.exceptions import abort as _wz_abort
+from werkzeug.utils import redirect as _wz_redirect
+from werkzeug.wrappers import Response as BaseResponse
+
+from .ctx import (
+    AppContext,
+    RequestContext,
+    _cv_app,
+    _cv_request,
+    current_app_ctx,
+    current_request_ctx,
+)
+from .signals import message_flashed
+from .wrappers import Response
+from .wrappers import _split_blueprint_path as _split_blueprint_path  # of Flask's names here
+
+P = ParamSpec("P")
+
+
+def get_debug_flag() -> bool:
+    """Whether the environment variable ``FLASK_DEBUG`` turns debug mode on: it is set, to
+    anything but ``0``, ``false`` or ``no``."""
+    value = os.environ.get("FLASK_DEBUG")
+    return value is not None and value.lower() not in {"", "0", "false", "no"}
+
+
+def get_load_dotenv(default: bool = True) -> bool:
+    """Whether ``.env`` files are loaded: not if the environment variable ``FLASK_SKIP_DOTENV``
+    is set, to anything but ``0``, ``false`` or ``no``.
+
+    :param default: the answer if it is unset or empty.
+    """
+    value = os.environ.get("FLASK_SKIP_DOTENV")
+    return value.lower() in {"0", "false", "no"} if value else default
+
+
+class _Active:
+    """``with``: make a request's contexts the current ones, if they are not.
+
+    They are bound and unbound, not pushed and popped: that is cheap enough for each step of a
+    stream, and right when one step runs in another task or thread than the step before.
+    """
+
+    __slots__ = ("app_ctx", "ctx", "tokens")
+
+    def __init__(self, app_ctx: AppContext, ctx: RequestContext) -> None:
+        self.app_ctx = app_ctx
+        self.ctx = ctx
+        self.tokens: tuple[Token[AppContext], Token[RequestContext]] | None = None
+
+    def __enter__(self) -> None:
+        if _cv_request.get(None) is not self.ctx:
+            self.tokens = _cv_app.set(self.app_ctx), _cv_request.set(self.ctx)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.tokens is not None:
+            _cv_request.reset(self.tokens[1])
+            _cv_app.reset(self.tokens[0])
+
+
+def _stream(
+    app_ctx: AppContext, ctx: RequestContext, source: Iterator[AnyStr]
+) -> Iterator[AnyStr]:
+    try:
+        yield cast(AnyStr, None)  # to here when made, so that close() finds a `finally`
+
+        while True:
+            with _Active(app_ctx, ctx):
+                try:
+                    item = next(source)
+                except StopIteration:
+                    return
+
+            yield item
+    finally:
+        try:
+            # Not only generators have it: a WSGI iterable may too (PEP 3333).
+            if (close := getattr(source, "close", None)) is not None:
+                with _Active(app_ctx, ctx):
+                    close()
+        finally:
+            ctx.release()
+
+
+class _AsyncStream(AsyncIterator[AnyStr]):
+    """What :func:`_stream` is, for an asynchronous source.
+
+    A class, since an async generator cannot be started from plain code, and one that never
+    started does not run its ``finally``.
+    """
+
+    def __init__(
+        self, app_ctx: AppContext, ctx: RequestContext, source: AsyncIterator[AnyStr]
+    ) -> None:
+        self._app_ctx = app_ctx
+        self._ctx = ctx
+        self._source: AsyncIterator[AnyStr] = source
+        self._started = False
+        self._ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AnyStr:
+        if self._ended:
+            raise StopAsyncIteration
+
+        self._started = True
+
+        try:
+            with _Active(self._app_ctx, self._ctx):
+                return await anext(self._source)
+        except BaseException:  # the end, an error or a cancellation: nothing comes after it
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """End the stream: close its source, then let the context go."""
+        if self._ended:
+            return
+
+        self._ended = True
+
+        try:
+            if (aclose := getattr(self._source, "aclose", None)) is not None:
+                with _Active(self._app_ctx, self._ctx):
+                    await aclose()
+        finally:
+            self._ctx.release()
+
+    def close(self) -> None:
+        """End a stream that nobody began to read, for ``Response.close()`` in plain code. One
+        that was begun is left to :meth:`aclose`."""
+        if not self._started:
+            self.__del__()
+
+    def __del__(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._ctx.release()
+
+
+@overload
+def stream_with_context(
+    generator_or_function: Iterator[AnyStr],
+) -> Iterator[AnyStr]: ...
+
+
+@overload
+def stream_with_context(
+    generator_or_function: AsyncIterator[AnyStr],
+) -> AsyncIterator[AnyStr]: ...
+
+
+@overload
+def stream_with_context(
+    generator_or_function: Callable[P, Iterator[AnyStr]],
+) -> Callable[P, Iterator[AnyStr]]: ...
+
+
+@overload
+def stream_with_context(
+    generator_or_function: Callable[P, AsyncIterator[AnyStr]],
+) -> Callable[P, AsyncIterator[AnyStr]]: ...
+
+
+def stream_with_context(generator_or_function: Any) -> Any:
+    """Keep the request's context for a streamed response, until the stream has ended.
+
+    Takes a generator, or a generator function as a decorator, ``def`` or ``async def``::
+
+        @app.get("/rows")
+        async def rows():
+            @stream_with_context
+            async def generate():
+                async for row in database.rows(request.args["table"]):
+                    yield f"{row}\\n"
+
+            return Response(generate())
+
+    Teardown functions run after the stream, not before it.
+
+    :raises RuntimeError: no request context; for a function, when that is called.
+    """
+    source: Any
+
+    if hasattr(generator_or_function, "__aiter__"):
+        source = aiter(generator_or_function)
+        return _AsyncStream(*_held_contexts(), source)
+
+    try:
+        source = iter(generator_or_function)
+    except TypeError:
+
+        def decorator(*args: Any, **kwargs: Any) -> Any:
+            return stream_with_context(generator_or_function(*args, **kwargs))
+
+        return update_wrapper(decorator, generator_or_function)
+
+    stream = _stream(*_held_contexts(), source)
+    next(stream)
+    return stream
+
+
+def _held_contexts() -> tuple[AppContext, RequestContext]:
+    ctx = _cv_request.get(None)
+
+    if ctx is None:
+        raise RuntimeError(
+            "'stream_with_context' keeps the current request context, and there is none. Call"
+            " it in a view function, or decorate a generator function that the view calls."
+        )
+
+    app_ctx = _cv_app.get()
+    ctx.hold()
+    return app_ctx, ctx
+
+
+def make_response(*args: Any) -> Response:
+    """A response object, of what a view could return, to set headers on for example::
+
+        response = make_response(render_template("missing.html"), 404)
+        response.headers["X-Reason"] = "gone"
+
+    Several arguments are the tuple that a view could return; none is an empty response.
+
+    :raises TypeError: this is nothing that a view could return.
+    """
+    app = current_app_ctx().app
+    response: Response
+
+    if not args:
+        response = app.response_class()
+    else:
+        response = app.make_response(args[0] if len(args) == 1 else args)
+
+    return response
+
+
+def url_for(
+    endpoint: str,
+    *,
+    _anchor: str | None = None,
+    _method: str | None = None,
+    _scheme: str | None = None,
+    _external: bool | None = None,
+    **values: Any,
+) -> str:
+    """The URL of an endpoint, by ``app.url_for``.
+
+    :param endpoint: with a dot first: of the blueprint that serves the request.
+    :param _anchor: what comes after ``#``.
+    :param _method: of several rules, the one for this HTTP method.
+    :param _scheme: the scheme of an external URL.
+    :param _external: ``True``: with scheme and host. Default: only outside of a request.
+    :param values: the variables of the rule; others go into the query.
+    :raises werkzeug.routing.BuildError: no rule fits.
+    """
+    url: str = current_app_ctx().app.url_for(
+        endpoint,
+        _anchor=_anchor,
+        _method=_method,
+        _scheme=_scheme,
+        _external=_external,
+        **values,
+    )
+    return url
+
+
+def redirect(
+    location: str, code: int = 302, Response: type[BaseResponse] | None = None
+) -> BaseResponse:
+    """A response that redirects, by ``app.redirect`` or, without an app context, by Werkzeug.
+
+    :param location: the URL, or a path.
+    :param code: 301, 302, 303, 305, 307 or 308 (RFC 9110 section 15.4).
+    :param Response: the class of the response, used only without an app context.
+    """
+    if (ctx := _cv_app.get(None)) is not None:
+        response: BaseResponse = ctx.app.redirect(location, code=code)
+        return response
+
+    return _wz_redirect(location, code=code, Response=Response)
+
+
+def abort(code: int | BaseResponse, *args: Any, **kwargs: Any) -> NoReturn:
+    """Raise the :exc:`~werkzeug.exceptions.HTTPException` of a status, by ``app.aborter`` or,
+    without an app context, by Werkzeug.
+
+    :param code: the status, or a response to answer with.
+    :param args: these and ``kwargs`` are for the exception, such as its description.
+    :raises LookupError: there is no exception for the status.
+    """
+    if (ctx := _cv_app.get(None)) is not None:
+        ctx.app.aborter(code, *args, **kwargs)
+
+    _wz_abort(code, *args, **kwargs)
+
+
+def get_template_attribute(template_name: str, attribute: str) -> Any:
+    """A macro or variable that a template defines. ::
+
+        pager = get_template_attribute("macros.html", "pager")
+        return pager(page=2)
+
+    :raises jinja2.TemplateNotFound: there is no such template.
+    :raises AttributeError: the template defines no such name.
+    """
+    template = current_app_ctx().app.jinja_env.get_template(template_name)
+    return getattr(template.module, attribute)
+
+
+def flash(message: str, category: str = "message") -> None:
+    """Keep a message for the next request; :func:`get_flashed_messages` shows it.
+
+    :param category: any word; customary are ``message``, ``error``, ``info`` and ``warning``.
+    :raises RuntimeError: no request context, or no session.
+    """
+    session = current_request_ctx().session
+    # Assigned, not only changed: a session need not see a change inside of a value.
+    session["_flashes"] = [*session.get("_flashes", ()), (category, message)]
+    app = current_app_ctx().app
+    message_flashed.send(app, _async_wrapper=app.ensure_sync, message=message, category=category)
+
+
+def get_flashed_messages(
+    with_categories: bool = False, category_filter: Iterable[str] = ()
+) -> list[str] | list[tuple[str, str]]:
+    """Take the flashed messages out of the session. In one request they stay available.
+
+    :param with_categories: ``True`` gives pairs of category and message.
+    :param category_filter: only messages of these categories. Default: all.
+    """
+    ctx = current_request_ctx()
+
+    if ctx.flashes is None:
+        # Asked first: taking something from a session counts as a change of it.
+        ctx.flashes = ctx.session.pop("_flashes") if "_flashes" in ctx.session else []
+
+    flashes: list[tuple[str, str]] = ctx.flashes
+
+    if category_filter:
+        flashes = [flash for flash in flashes if flash[0] in category_filter]
+
+    return flashes if with_categories else [message for _, message in flashes]
+
+
+def _prepare_send_file_kwargs(**kwargs: Any) -> dict[str, Any]:
+    app = current_app_ctx().app
+
+    if kwargs.get("max_age") is None:
+        kwargs["max_age"] = app.get_send_file_max_age
+
+    kwargs.update(
+        environ=current_request_ctx().request.environ,
+        use_x_sendfile=app.config["USE_X_SENDFILE"],
+        response_class=app.response_class,
+        _root_path=app.root_path,
+    )
+    return kwargs
+
+
+def send_file(
+    path_or_file: os.PathLike[AnyStr] | str | IO[bytes],
+    mimetype: str | None = None,
+    as_attachment: bool = False,
+    download_name: str | None = None,
+    conditional: bool = True,
+    etag: bool | str = True,
+    last_modified: datetime | int | float | None = None,
+    max_age: None | (int | Callable[[str | None], int | None]) = None,
+) -> Response:
+    """A response with the contents of a file.
+
+    Not for a path that the client sent: that is what :func:`send_from_directory` is for.
+
+    :param path_or_file: a path, relative to the app's root path; or an open binary file, at
+        its beginning.
+    :param mimetype: default: by the name of the file.
+    :param as_attachment: ``True``: the browser saves the file, rather than show it.
+    :param download_name: the name to save it by. Default: that of the file.
+    :param conditional: answer conditional and range requests (RFC 9110 sections 13 and 14).
+    :param etag: ``True``: made of the file's size and time; or the ETag itself.
+    :param last_modified: default: that of the file.
+    :param max_age: seconds for which it may be cached, or a function of the path that gives
+        them. Default: ``app.get_send_file_max_age``.
+    :raises FileNotFoundError: there is no such file.
+    :raises ValueError: a file opened as text.
+    """
+    response: Any = werkzeug.utils.send_file(
+        **_prepare_send_file_kwargs(
+            path_or_file=path_or_file,
+            mimetype=mimetype,
+            as_attachment=as_attachment,
+            download_name=download_name,
+            conditional=conditional,
+            etag=etag,
+            last_modified=last_modified,
+            max_age=max_age,
+        )
+    )
+    return cast(Response, response)
+
+
+def send_from_directory(
+    directory: os.PathLike[str] | str, path: os.PathLike[str] | str, **kwargs: Any
+) -> Response:
+    """:func:`send_file` for a path that the client sent: it cannot leave the directory. ::
+
+        @app.get("/reports/<path:name>")
+        def report(name):
+            return send_from_directory("reports", name, max_age=3600)
+
+    :param directory: relative to the app's root path; never from the client.
+    :param path: relative to the directory.
+    :param kwargs: for :func:`send_file`.
+    :raises werkzeug.exceptions.NotFound: no file there, or outside of the directory.
+    """
+    response: Any = werkzeug.utils.send_from_directory(
+        directory, path, **_prepare_send_file_kwargs(**kwargs)
+    )
+    return cast(Response, response)
+
+
+def get_root_path(import_name: str) -> str:
+    """The directory that a module or package is in; the current one if it has no file, as in
+    an interactive session. The module is imported only if there is no other way.
+
+    :raises RuntimeError: a module without a file, such as a namespace package.
+    """
+    filename: str | None = getattr(sys.modules.get(import_name), "__file__", None)
+
+    if filename is not None:
+        return os.path.dirname(os.path.abspath(filename))
+
+    try:
+        spec = importlib.util.find_spec(import_name)
+    except (ImportError, ValueError):  # ValueError: a module without a spec, such as __main__
+        spec = None
+
+    loader: Any = None if spec is None else spec.loader
+
+    if loader is None:
+        return os.getcwd()
+
+    if hasattr(loader, "get_filename"):
+        filename = loader.get_filename(import_name)
+    else:
+        filename = getattr(importlib.import_module(import_name), "__file__", None)
+
+    if filename is None:
+        raise RuntimeError(
+            f"{import_name!r} has no file, so there is no root path to find: it is a namespace"
+            " package, or an import hook made it. Pass the path as root_path=."
+        )
+
+    return os.path.dirname(os.path.abspath(filename))

@@ -1,0 +1,170 @@
+"""JSON providers: how an app reads and writes JSON.
+
+An app has one, ``app.json``; subclass :class:`JSONProvider` to use another library.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import decimal
+import json
+import uuid
+import weakref
+from collections.abc import Callable
+from datetime import date
+from typing import IO, Any, AnyStr, NoReturn
+
+from werkzeug.http import http_date
+from werkzeug.wrappers import Response
+
+from ..ctx import App
+
+
+class JSONProvider:
+    """The JSON operations of an app. A subclass gives at least ``dumps`` and ``loads``.
+
+    :param app: kept as a weak proxy, since the app holds the provider.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app: App = weakref.proxy(app)
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        """JSON text of a value.
+
+        :param kwargs: for the library underneath.
+        """
+        raise NotImplementedError
+
+    def dump(self, obj: Any, fp: IO[str], **kwargs: Any) -> None:
+        """Write :meth:`dumps` of a value to a text file."""
+        fp.write(self.dumps(obj, **kwargs))
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        """The value of JSON text, or of bytes in UTF-8.
+
+        :param kwargs: for the library underneath.
+        :raises ValueError: the text is not JSON; for a request body this becomes a 400.
+        """
+        raise NotImplementedError
+
+    def load(self, fp: IO[AnyStr], **kwargs: Any) -> Any:
+        """:meth:`loads` of what is in a file."""
+        return self.loads(fp.read(), **kwargs)
+
+    def _prepare_response_obj(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args and kwargs:
+            raise TypeError(
+                "A JSON response is made of positional or of keyword arguments, not of both."
+                " Write jsonify({...}) with everything in one dict."
+            )
+
+        if len(args) == 1:
+            return args[0]
+
+        return args or kwargs or None
+
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        """A response of the app's class with the arguments as JSON.
+
+        See :func:`asyncflask.json.jsonify`, which calls this.
+
+        :raises TypeError: both positional and keyword arguments.
+        """
+        return _make_response(
+            self._app, self.dumps(self._prepare_response_obj(args, kwargs)), "application/json"
+        )
+
+
+def _make_response(app: App, text: str, mimetype: str) -> Response:
+    response: Response = app.response_class(text, mimetype=mimetype)
+    return response
+
+
+def _default(o: Any) -> Any:
+    if isinstance(o, date):
+        return http_date(o)
+
+    if isinstance(o, (decimal.Decimal, uuid.UUID)):
+        return str(o)
+
+    if dataclasses.is_dataclass(o) and not isinstance(o, type):
+        return dataclasses.asdict(o)
+
+    if hasattr(o, "__html__"):
+        return str(o.__html__())
+
+    raise TypeError(f"Object of type {type(o).__name__} is not JSON serializable")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    # RFC 8259 section 6: "Numeric values that cannot be represented in the grammar below
+    # (such as Infinity and NaN) are not permitted."
+    raise ValueError(f"{name} is not a JSON number")
+
+
+class DefaultJSONProvider(JSONProvider):
+    """JSON by :mod:`json`, with some more types on the way out.
+
+    Dates and datetimes become HTTP dates (RFC 9110 section 5.6.7), ``Decimal`` and ``UUID``
+    strings, dataclasses dicts, and what has ``__html__`` the string it gives.
+    """
+
+    #: Called for a value that :mod:`json` does not know: returns one that it does, or raises
+    #: ``TypeError``. Works on the class too: ``DefaultJSONProvider.default(o)``.
+    default: Callable[[Any], Any] = staticmethod(_default)
+
+    #: Escape all that is not ASCII. ``False`` is shorter and faster.
+    ensure_ascii = True
+
+    #: Sort the keys of dicts, so that equal values are equal text, which caches like.
+    #: All keys of a dict must then be of one kind.
+    sort_keys = True
+
+    #: ``True``: :meth:`response` writes no spaces and no indentation; ``False``: it does;
+    #: ``None``: it does in debug mode.
+    compact: bool | None = None
+
+    #: Of :meth:`response`.
+    mimetype = "application/json"
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        """JSON text of a value.
+
+        :param kwargs: for :func:`json.dumps`; ``default``, ``ensure_ascii`` and ``sort_keys``
+            come from the attributes of these names.
+        :raises TypeError: a value has no JSON form.
+        """
+        kwargs.setdefault("default", self.default)
+        kwargs.setdefault("ensure_ascii", self.ensure_ascii)
+        kwargs.setdefault("sort_keys", self.sort_keys)
+        return json.dumps(obj, **kwargs)
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        """The value of JSON text, or of bytes in UTF-8.
+
+        Stricter than :func:`json.loads`: ``NaN``, ``Infinity`` and ``-Infinity`` are refused
+        (RFC 8259 section 6), as is nesting past Python's recursion limit.
+
+        :param kwargs: for :func:`json.loads`; ``parse_constant=float`` admits the three.
+        :raises ValueError: the text is not JSON.
+        """
+        if "cls" not in kwargs:  # a decoder of the caller's own need not know the argument
+            kwargs.setdefault("parse_constant", _refuse_constant)
+
+        try:
+            return json.loads(s, **kwargs)
+        except RecursionError as e:
+            raise ValueError("JSON is nested too deeply") from e
+
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        """A response of the app's class with the arguments as JSON.
+
+        See :func:`asyncflask.json.jsonify`, which calls this.
+
+        :raises TypeError: both positional and keyword arguments.
+        """
+        obj = self._prepare_response_obj(args, kwargs)
+        compact = not self._app.debug if self.compact is None else self.compact
+        layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
+        return _make_response(self._app, f"{self.dumps(obj, **layout)}\n", self.mimetype)

@@ -1,0 +1,303 @@
+"""Tagged JSON: a compact form for values that JSON itself cannot hold.
+
+Such a value is written as an object with one key, the tag: ``{" t": [1, 2]}`` is a tuple.
+Session cookies are made of it, so what is written here must stay readable, by Flask as well.
+Dates come back to the second, in UTC.
+
+A further type takes a subclass of :class:`JSONTag`, registered with the serializer; with
+``index=0`` if one of the tags there are would take its values as well::
+
+    class TagDecimal(JSONTag):
+        __slots__ = ()
+        key = " n"
+
+        def check(self, value):
+            return isinstance(value, Decimal)
+
+        def to_json(self, value):
+            return str(value)
+
+        def to_python(self, value):
+            return Decimal(value)
+
+    app.session_interface.serializer.register(TagDecimal)
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from markupsafe import Markup
+from werkzeug.http import http_date, parse_date
+
+from ..ctx import _cv_app
+from ..json import dumps, loads
+from .provider import DefaultJSONProvider
+
+
+class JSONTag:
+    """How one type is tagged. A subclass gives ``key`` and the three methods.
+
+    :param serializer: the one that this tag belongs to.
+    """
+
+    __slots__ = ("serializer",)
+
+    #: The tag. Empty: the value is looked into, and not tagged itself.
+    key: str = ""
+
+    def __init__(self, serializer: TaggedJSONSerializer) -> None:
+        self.serializer = serializer
+
+    def check(self, value: Any) -> bool:
+        """Whether this tag is for ``value``."""
+        raise NotImplementedError
+
+    def to_json(self, value: Any) -> Any:
+        """``value`` as something that JSON can hold, without the tag."""
+        raise NotImplementedError
+
+    def to_python(self, value: Any) -> Any:
+        """The value again, of what :meth:`to_json` gave."""
+        raise NotImplementedError
+
+    def tag(self, value: Any) -> dict[str, Any]:
+        """``value`` with its tag."""
+        return {self.key: self.to_json(value)}
+
+
+class TagDict(JSONTag):
+    """A dict that would be taken for a tag: its only key gets two underscores more."""
+
+    __slots__ = ()
+    key = " di"
+
+    def check(self, value: Any) -> bool:
+        return (
+            isinstance(value, dict)
+            and len(value) == 1
+            and next(iter(value)) in self.serializer.tags
+        )
+
+    def to_json(self, value: Any) -> Any:
+        ((key, item),) = value.items()
+        return {f"{key}__": self.serializer.tag(item)}
+
+    def to_python(self, value: Any) -> Any:
+        ((key, item),) = value.items()
+        return {key.removesuffix("__"): item}
+
+
+class PassDict(JSONTag):
+    """Any other dict. Its keys are left alone: JSON has no keys but strings."""
+
+    __slots__ = ()
+
+    def check(self, value: Any) -> bool:
+        return isinstance(value, dict)
+
+    def to_json(self, value: Any) -> Any:
+        return {key: self.serializer.tag(item) for key, item in value.items()}
+
+    tag = to_json
+
+
+class TagTuple(JSONTag):
+    """A tuple, which JSON would turn into a list."""
+
+    __slots__ = ()
+    key = " t"
+
+    def check(self, value: Any) -> bool:
+        return isinstance(value, tuple)
+
+    def to_json(self, value: Any) -> Any:
+        return [self.serializer.tag(item) for item in value]
+
+    def to_python(self, value: Any) -> Any:
+        return tuple(value)
+
+
+class PassList(JSONTag):
+    """A list, for the sake of its items."""
+
+    __slots__ = ()
+
+    def check(self, value: Any) -> bool:
+        return isinstance(value, list)
+
+    def to_json(self, value: Any) -> Any:
+        return [self.serializer.tag(item) for item in value]
+
+    tag = to_json
+
+
+class TagBytes(JSONTag):
+    """Bytes, as base 64 (RFC 4648 section 4)."""
+
+    __slots__ = ()
+    key = " b"
+
+    def check(self, value: Any) -> bool:
+        return isinstance(value, bytes)
+
+    def to_json(self, value: Any) -> Any:
+        return b64encode(value).decode("ascii")
+
+    def to_python(self, value: Any) -> Any:
+        return b64decode(value)
+
+
+class TagMarkup(JSONTag):
+    """Whatever has an ``__html__`` method; it comes back as :class:`~markupsafe.Markup`."""
+
+    __slots__ = ()
+    key = " m"
+
+    def check(self, value: Any) -> bool:
+        return callable(getattr(value, "__html__", None))
+
+    def to_json(self, value: Any) -> Any:
+        return str(value.__html__())
+
+    def to_python(self, value: Any) -> Any:
+        return Markup(value)
+
+
+class TagUUID(JSONTag):
+    """A UUID, as its hexadecimal digits."""
+
+    __slots__ = ()
+    key = " u"
+
+    def check(self, value: Any) -> bool:
+        return isinstance(value, UUID)
+
+    def to_json(self, value: Any) -> Any:
+        return value.hex
+
+    def to_python(self, value: Any) -> Any:
+        return UUID(value)
+
+
+class TagDateTime(JSONTag):
+    """A datetime, as an HTTP date: to the second, in UTC."""
+
+    __slots__ = ()
+    key = " d"
+
+    def check(self, value: Any) -> bool:
+        return isinstance(value, datetime)
+
+    def to_json(self, value: Any) -> Any:
+        return http_date(value)
+
+    def to_python(self, value: Any) -> Any:
+        return parse_date(value)
+
+
+class TaggedJSONSerializer:
+    """Writes and reads tagged JSON, in the shape that itsdangerous wants of a serializer.
+
+    Beyond JSON's own types: ``tuple``, ``bytes``, ``Markup``, ``UUID``, ``datetime``, and
+    dicts that look like a tag.
+    """
+
+    __slots__ = ("tags", "order")
+
+    #: Registered by each new serializer, in this order.
+    default_tags: ClassVar[list[type[JSONTag]]] = [
+        TagDict,
+        PassDict,
+        TagTuple,
+        PassList,
+        TagBytes,
+        TagMarkup,
+        TagUUID,
+        TagDateTime,
+    ]
+
+    def __init__(self) -> None:
+        self.tags: dict[str, JSONTag] = {}
+        self.order: list[JSONTag] = []
+
+        for tag_class in self.default_tags:
+            self.register(tag_class)
+
+    def register(
+        self, tag_class: type[JSONTag], force: bool = False, index: int | None = None
+    ) -> None:
+        """Add a tag.
+
+        :param force: ``True`` replaces the tag that has the same key.
+        :param index: place in the order in which tags are asked. Default: the last.
+        :raises KeyError: the key is taken, and ``force`` is ``False``.
+        """
+        tag = tag_class(self)
+        key = tag.key
+
+        if key:
+            if key in self.tags and not force:
+                raise KeyError(
+                    f"Tag {key!r} is taken by {type(self.tags[key]).__name__}."
+                    " Choose another key, or pass force=True to replace it."
+                )
+
+            self.tags[key] = tag
+
+        if index is None:
+            self.order.append(tag)
+        else:
+            self.order.insert(index, tag)
+
+    def tag(self, value: Any) -> Any:
+        """``value`` in a form that JSON can hold."""
+        for tag in self.order:
+            if tag.check(value):
+                return tag.tag(value)
+
+        return value
+
+    def untag(self, value: dict[str, Any]) -> Any:
+        """What a tagged dict stands for; any other dict as it is."""
+        if len(value) != 1:
+            return value
+
+        ((key, item),) = value.items()
+        tag = self.tags.get(key)
+        return value if tag is None else tag.to_python(item)
+
+    def _untag_scan(self, value: Any) -> Any:
+        # From the inside out: a tag is given items that are Python values already.
+        if isinstance(value, dict):
+            return self.untag({key: self._untag_scan(item) for key, item in value.items()})
+
+        if isinstance(value, list):
+            return [self._untag_scan(item) for item in value]
+
+        return value
+
+    def dumps(self, value: Any) -> str:
+        """Tagged JSON text of a value, without spaces."""
+        return dumps(self.tag(value), separators=(",", ":"))
+
+    def loads(self, value: str) -> Any:
+        """The value of tagged JSON text.
+
+        :raises ValueError: the text is not JSON.
+        """
+        return self._untag_scan(loads(value, **_lenient()))
+
+
+def _lenient() -> dict[str, Any]:
+    # `dumps` writes NaN and Infinity, as Flask's does, so they have to be read again. This is
+    # not input from outside: it was signed. Another provider may not know the argument.
+    ctx = _cv_app.get(None)
+
+    if ctx is None or getattr(type(ctx.app.json), "loads", None) is not DefaultJSONProvider.loads:
+        return {}
+
+    return {"parse_constant": float}

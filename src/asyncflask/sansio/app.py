@@ -1,0 +1,527 @@
+"""What an app is before any request: its configuration, URL map, blueprints, templates and
+hooks.
+
+Registration only. The steps of a request are in `dispatch.py`, the ways into and out of an app
+in `app.py`. Nothing here is called once per request but `_find_error_handler`,
+`inject_url_defaults` and the few questions about errors, which read the registries.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import typing as t
+from collections.abc import Callable, ValuesView
+from datetime import timedelta
+from functools import wraps
+from itertools import chain
+
+from werkzeug.exceptions import Aborter, BadRequest, BadRequestKeyError
+from werkzeug.routing import BuildError, Map, Rule
+from werkzeug.utils import cached_property, redirect
+from werkzeug.wrappers import Response
+
+from .. import ctx
+from .. import typing as ft
+from ..asgi.threads import is_async
+from ..config import Config, ConfigAttribute
+from ..ctx import _AppCtxGlobals
+from ..helpers import _split_blueprint_path, get_debug_flag
+from ..json.provider import DefaultJSONProvider, JSONProvider
+from ..logging import create_logger
+from ..templating import DispatchingJinjaLoader, Environment
+from .blueprints import Blueprint, T_template_filter, T_template_global, T_template_test
+from .scaffold import (
+    F,
+    Scaffold,
+    T_serving,
+    T_teardown,
+    _check_serving_generator,
+    _check_serving_hook,
+    _endpoint_from_view_func,
+    find_package,
+    setupmethod,
+)
+
+T_shell_context_processor = t.TypeVar(
+    "T_shell_context_processor", bound=ft.ShellContextProcessorCallable
+)
+
+ROUTE_OPTIONS: t.Final[dict[str, t.Any]] = {
+    "stream": False,
+    "cancel_on_disconnect": None,
+    "allowed_origins": None,
+}
+"""What a route may say beyond a werkzeug `Rule`'s options, with defaults: attributes of the
+rule. A rule that was put into `url_map` by hand has none of them."""
+
+
+def _make_timedelta(value: timedelta | int | None) -> t.Any:  # timedelta, and None for None
+    if value is None or isinstance(value, timedelta):
+        return value
+    return timedelta(seconds=value)
+
+
+class App(Scaffold):
+    """The registries of an app; `Flask` is the class to use.
+
+    :param import_name: the module or package of the app, as `__name__`.
+    :param static_url_path: URL prefix of the static files. Default: the folder's name.
+    :param static_folder: default `"static"`. `None`: no static files.
+    :param static_host: the host of the static route; needed with `host_matching`.
+    :param host_matching: rules match by `host`. Default: no.
+    :param subdomain_matching: rules match by the subdomain of `SERVER_NAME`. Default: no.
+    :param template_folder: default `"templates"`.
+    :param instance_path: absolute. Default: the folder `instance` beside the module or package,
+        or, if that is installed, `var/<name>-instance` under the prefix of the installation.
+    :param instance_relative_config: config files are relative to `instance_path`.
+    :param root_path: what the folders are relative to. Default: found through `import_name`.
+    :raises ValueError: for a relative `instance_path`.
+    """
+
+    # What a subclass may replace by its own.
+    aborter_class = Aborter
+    jinja_environment = Environment
+    app_ctx_globals_class = _AppCtxGlobals
+    config_class = Config
+    json_provider_class: type[JSONProvider] = DefaultJSONProvider
+    jinja_options: dict[str, t.Any] = {}
+    url_rule_class = Rule
+    url_map_class = Map
+    test_client_class: type[t.Any] | None = None
+    """`None`: `testing.FlaskClient`."""
+    test_cli_runner_class: type[t.Any] | None = None
+    """`None`: `testing.FlaskCliRunner`."""
+    default_config: t.Mapping[str, t.Any]
+    response_class: type[Response]
+
+    testing = ConfigAttribute[bool]("TESTING")
+    secret_key = ConfigAttribute[str | bytes | None]("SECRET_KEY")
+    permanent_session_lifetime = ConfigAttribute[timedelta](
+        "PERMANENT_SESSION_LIFETIME", get_converter=_make_timedelta
+    )
+
+    def __init__(
+        self,
+        import_name: str,
+        static_url_path: str | None = None,
+        static_folder: str | os.PathLike[str] | None = "static",
+        static_host: str | None = None,
+        host_matching: bool = False,
+        subdomain_matching: bool = False,
+        template_folder: str | os.PathLike[str] | None = "templates",
+        instance_path: str | None = None,
+        instance_relative_config: bool = False,
+        root_path: str | None = None,
+    ) -> None:
+        super().__init__(
+            import_name=import_name,
+            static_folder=static_folder,
+            static_url_path=static_url_path,
+            template_folder=template_folder,
+            root_path=root_path,
+        )
+        if instance_path is None:
+            instance_path = self.auto_find_instance_path()
+        elif not os.path.isabs(instance_path):
+            raise ValueError(
+                f"'instance_path' must be absolute, and {instance_path!r} is relative. Write"
+                f" os.path.abspath({instance_path!r})."
+            )
+        self.instance_path = instance_path
+        self.config = self.make_config(instance_relative_config)
+        self.aborter = self.make_aborter()
+        self.json: JSONProvider = self.json_provider_class(self._whole)
+
+        self.url_build_error_handlers: list[
+            Callable[[Exception, str, dict[str, t.Any]], str | None]
+        ] = []
+        """Called by `handle_url_build_error` with the error, the endpoint and the values."""
+        self.teardown_appcontext_funcs: list[ft.TeardownCallable] = []
+        self.shell_context_processors: list[ft.ShellContextProcessorCallable] = []
+        self.before_serving_funcs: list[Callable[[], t.Any]] = []
+        self.after_serving_funcs: list[Callable[[], t.Any]] = []
+        self.while_serving_gens: list[Callable[[], t.Any]] = []
+        """Generator functions, plain and async."""
+        self.blueprints: dict[str, Blueprint] = {}
+        """By the name they are registered as, in that order."""
+        self.extensions: dict[str, t.Any] = {}
+        """A place for what extensions keep per app, by the extension's name."""
+        self.url_map = self.url_map_class(host_matching=host_matching)
+        self.subdomain_matching = subdomain_matching
+        self._got_first_request = False
+
+    @property
+    def _whole(self) -> ctx.App:
+        # What is missing here of that protocol, the layers above have.
+        return t.cast(ctx.App, self)
+
+    def _check_setup_finished(self, f_name: str) -> None:
+        if self._got_first_request:
+            raise AssertionError(
+                f"The setup method '{f_name}' was called on an app that has handled its first"
+                " request: the change would count for some requests and not for others. Import"
+                " and call whatever sets up the app before it is run."
+            )
+
+    def ensure_sync(self, func: Callable[..., t.Any]) -> Callable[..., t.Any]:
+        """*func*, as a function that plain code can call. In the layers above."""
+        raise NotImplementedError
+
+    def app_context(self) -> ctx.AppContext:
+        """A context of the app, for `with`. In the layers above."""
+        raise NotImplementedError
+
+    # -- what belongs to the app ------------------------------------------------------------
+
+    @cached_property
+    def name(self) -> str:
+        """The import name; for a script, that of its file. May be set."""
+        if self.import_name != "__main__":
+            return self.import_name
+        filename: str | None = getattr(sys.modules["__main__"], "__file__", None)
+        if filename is None:
+            return "__main__"
+        return os.path.splitext(os.path.basename(filename))[0]
+
+    @cached_property
+    def logger(self) -> logging.Logger:
+        """The logger that has the app's name; see `create_logger`."""
+        return create_logger(self._whole)
+
+    @cached_property
+    def jinja_env(self) -> Environment:
+        """The Jinja environment, created when first used, with `jinja_options`."""
+        return self.create_jinja_environment()
+
+    def create_jinja_environment(self) -> Environment:
+        """Make `jinja_env`. In the layers above."""
+        raise NotImplementedError
+
+    def create_global_jinja_loader(self) -> DispatchingJinjaLoader:
+        """The loader of `jinja_env`: the app's templates and those of its blueprints."""
+        return DispatchingJinjaLoader(self._whole)
+
+    def select_jinja_autoescape(self, filename: str | None) -> bool:
+        """Whether a template escapes what it inserts: yes for HTML, XML and SVG by the file's
+        name, and for templates that are no file."""
+        return filename is None or filename.endswith((".html", ".htm", ".xml", ".xhtml", ".svg"))
+
+    def make_config(self, instance_relative: bool = False) -> Config:
+        """Make `config`: `default_config`, and `DEBUG` from `FLASK_DEBUG`."""
+        root_path = self.instance_path if instance_relative else self.root_path
+        return self.config_class(root_path, {**self.default_config, "DEBUG": get_debug_flag()})
+
+    def make_aborter(self) -> Aborter:
+        """Make `aborter`, which `abort()` calls."""
+        return self.aborter_class()
+
+    def auto_find_instance_path(self) -> str:
+        """The `instance_path` of an app that was given none."""
+        prefix, package_path = find_package(self.import_name)
+        if prefix is None:
+            return os.path.join(package_path, "instance")
+        return os.path.join(prefix, "var", f"{self.name}-instance")
+
+    @property
+    def debug(self) -> bool:
+        """Debug mode, the config's `DEBUG`. Never where strangers can reach the app."""
+        debug: bool = self.config["DEBUG"]
+        return debug
+
+    @debug.setter
+    def debug(self, value: bool) -> None:
+        self.config["DEBUG"] = value
+        if self.config["TEMPLATES_AUTO_RELOAD"] is None:
+            self.jinja_env.auto_reload = value
+
+    # -- blueprints -------------------------------------------------------------------------
+
+    @setupmethod
+    def register_blueprint(self, blueprint: Blueprint, **options: t.Any) -> None:
+        """Register *blueprint*, by its `register` method.
+
+        :param name: register it as this, to have it more than once.
+        :param url_prefix, subdomain, url_defaults, cli_group: in place of the blueprint's own.
+        :param options: anything else, for functions given to `Blueprint.record`.
+        :raises ValueError: if the name is taken.
+        """
+        blueprint.register(self, options)
+
+    def iter_blueprints(self) -> ValuesView[Blueprint]:
+        """The blueprints, in the order of registration."""
+        return self.blueprints.values()
+
+    # -- routes -----------------------------------------------------------------------------
+
+    @setupmethod
+    def add_url_rule(
+        self,
+        rule: str,
+        endpoint: str | None = None,
+        view_func: ft.RouteCallable | None = None,
+        provide_automatic_options: bool | None = None,
+        **options: t.Any,
+    ) -> None:
+        if endpoint is None:
+            endpoint = _endpoint_from_view_func(view_func)
+        self._check_endpoint_is_free(endpoint, view_func)
+
+        attributes = {key: options.pop(key, value) for key, value in ROUTE_OPTIONS.items()}
+        methods = options.pop("methods", None)
+        if options.get("websocket"):
+            _check_websocket_options(rule, methods, attributes)
+            methods, automatic_options = {"GET"}, False  # RFC 6455, 4.1: the handshake is a GET.
+        else:
+            _check_http_options(rule, attributes)
+            methods, automatic_options = self._http_methods(
+                view_func, methods, provide_automatic_options
+            )
+
+        rule_obj = self.url_rule_class(rule, methods=methods, endpoint=endpoint, **options)
+        vars(rule_obj).update(attributes, provide_automatic_options=automatic_options)
+        self.url_map.add(rule_obj)
+        if view_func is not None:
+            self.view_functions[endpoint] = view_func
+
+    def _check_endpoint_is_free(self, endpoint: str, view_func: ft.RouteCallable | None) -> None:
+        present = self.view_functions.get(endpoint)
+        if view_func is not None and present is not None and present != view_func:
+            raise AssertionError(
+                f"The endpoint '{endpoint}' would be given to {view_func!r}, overwriting an"
+                f" existing endpoint function, {present!r}. Pass 'endpoint=' with another name;"
+                " if both are made by one decorator, use functools.wraps in it."
+            )
+
+    def _http_methods(
+        self, view_func: ft.RouteCallable | None, methods: t.Any, automatic_options: bool | None
+    ) -> tuple[set[str], bool]:
+        """The methods of a rule, and whether OPTIONS is answered without the view. What a view
+        says about itself, by attributes, comes second."""
+        if methods is None:
+            methods = getattr(view_func, "methods", None) or ("GET",)
+        if isinstance(methods, str):
+            raise TypeError(f"'methods' is a list of strings: write methods=[{methods!r}].")
+
+        methods = {method.upper() for method in methods}
+        required = set(getattr(view_func, "required_methods", ()))
+        if automatic_options is None:
+            automatic_options = getattr(view_func, "provide_automatic_options", None)
+        if automatic_options is None:
+            automatic_options = "OPTIONS" not in methods and bool(
+                self.config["PROVIDE_AUTOMATIC_OPTIONS"]
+            )
+            if automatic_options:
+                required.add("OPTIONS")
+        return methods | required, automatic_options
+
+    # -- templates --------------------------------------------------------------------------
+
+    @setupmethod
+    def template_filter(
+        self, name: str | None = None
+    ) -> Callable[[T_template_filter], T_template_filter]:
+        """Decorate a template filter. Its name is the function's, if not given."""
+
+        def decorator(f: T_template_filter) -> T_template_filter:
+            self.add_template_filter(f, name=name)
+            return f
+
+        return decorator
+
+    @setupmethod
+    def add_template_filter(self, f: ft.TemplateFilterCallable, name: str | None = None) -> None:
+        """`template_filter` without the decorator."""
+        self.jinja_env.filters[name or f.__name__] = self._for_templates(f)
+
+    @setupmethod
+    def template_test(
+        self, name: str | None = None
+    ) -> Callable[[T_template_test], T_template_test]:
+        """Decorate a template test. Its name is the function's, if not given."""
+
+        def decorator(f: T_template_test) -> T_template_test:
+            self.add_template_test(f, name=name)
+            return f
+
+        return decorator
+
+    @setupmethod
+    def add_template_test(self, f: ft.TemplateTestCallable, name: str | None = None) -> None:
+        """`template_test` without the decorator."""
+        self.jinja_env.tests[name or f.__name__] = self._for_templates(f)
+
+    @setupmethod
+    def template_global(
+        self, name: str | None = None
+    ) -> Callable[[T_template_global], T_template_global]:
+        """Decorate a function for templates. Its name is the function's, if not given."""
+
+        def decorator(f: T_template_global) -> T_template_global:
+            self.add_template_global(f, name=name)
+            return f
+
+        return decorator
+
+    @setupmethod
+    def add_template_global(self, f: ft.TemplateGlobalCallable, name: str | None = None) -> None:
+        """`template_global` without the decorator."""
+        self.jinja_env.globals[name or f.__name__] = self._for_templates(f)
+
+    def _for_templates(self, f: F) -> F:
+        """*f*; if it is asynchronous, behind a plain function, for templates cannot await."""
+        if not is_async(f):
+            return f
+
+        @wraps(f)
+        def call(*args: t.Any, **kwargs: t.Any) -> t.Any:
+            return self.ensure_sync(f)(*args, **kwargs)
+
+        return t.cast(F, call)
+
+    # -- hooks of the app -------------------------------------------------------------------
+
+    @setupmethod
+    def teardown_appcontext(self, f: T_teardown) -> T_teardown:
+        """Call *f* when an app context ends: with each request, command, or `with
+        app.app_context()`. It is given the exception that no error handler took, or `None`.
+        What it returns is ignored."""
+        self.teardown_appcontext_funcs.append(f)
+        return f
+
+    @setupmethod
+    def shell_context_processor(self, f: T_shell_context_processor) -> T_shell_context_processor:
+        """Add what *f* returns, a dict, to the names in the shell."""
+        self.shell_context_processors.append(f)
+        return f
+
+    @setupmethod
+    def before_serving(self, f: T_serving) -> T_serving:
+        """Call *f*, plain or async, without arguments before the first request is taken, in an
+        app context. If it raises, the server does not start (ASGI: Lifespan).
+
+        :raises TypeError: for a generator function.
+        """
+        _check_serving_hook(f, "before_serving")
+        self.before_serving_funcs.append(f)
+        return f
+
+    @setupmethod
+    def after_serving(self, f: T_serving) -> T_serving:
+        """Call *f*, plain or async, without arguments after the last request, in an app
+        context (ASGI: Lifespan).
+
+        :raises TypeError: for a generator function.
+        """
+        _check_serving_hook(f, "after_serving")
+        self.after_serving_funcs.append(f)
+        return f
+
+    @setupmethod
+    def while_serving(self, f: T_serving) -> T_serving:
+        """Run *f*, a plain or async generator function without arguments, to its `yield` before
+        the first request, and to its end after the last.
+
+        :raises TypeError: for any other function.
+        """
+        _check_serving_generator(f, "while_serving")
+        self.while_serving_gens.append(f)
+        return f
+
+    # -- questions that a request asks ------------------------------------------------------
+
+    def _find_error_handler(
+        self, e: Exception, blueprints: list[str]
+    ) -> ft.ErrorHandlerCallable | None:
+        """The handler for *e*: by status before by class, and in each the innermost blueprint
+        before the app. Read only, so that requests may ask at the same time."""
+        exc_class, code = self._get_exc_class_and_code(type(e))
+        for wanted in (None,) if code is None else (code, None):
+            for name in (*blueprints, None):
+                handlers = self.error_handler_spec.get(name, {}).get(wanted, {})
+                for cls in exc_class.__mro__ if handlers else ():
+                    if (handler := handlers.get(cls)) is not None:
+                        return handler
+        return None
+
+    def trap_http_exception(self, e: Exception) -> bool:
+        """Whether an HTTP error is to go unhandled, for debugging: what the config's
+        `TRAP_HTTP_EXCEPTIONS` and `TRAP_BAD_REQUEST_ERRORS` say. In debug mode, a missing form
+        key is, unless the latter is set."""
+        if self.config["TRAP_HTTP_EXCEPTIONS"]:
+            return True
+        trap_bad_request = self.config["TRAP_BAD_REQUEST_ERRORS"]
+        if trap_bad_request:
+            return isinstance(e, BadRequest)
+        return trap_bad_request is None and self.debug and isinstance(e, BadRequestKeyError)
+
+    def should_ignore_error(self, error: BaseException | None) -> bool:
+        """Whether teardown functions are not told of *error*. Default: they are told."""
+        return False
+
+    def redirect(self, location: str, code: int = 302) -> Response:
+        """A response that redirects to *location*."""
+        return redirect(location, code=code, Response=self.response_class)
+
+    def inject_url_defaults(self, endpoint: str, values: dict[str, t.Any]) -> None:
+        """Let the `url_defaults` functions, of the app and of the endpoint's blueprints, add to
+        the *values* that a URL is built from."""
+        names: t.Iterable[str | None] = (None,)
+        if "." in endpoint:  # Not `request.blueprints`: there may be no request.
+            blueprint = endpoint.rpartition(".")[0]
+            names = chain(names, reversed(_split_blueprint_path(blueprint)))
+
+        for name in names:
+            for func in self.url_default_functions.get(name, ()):
+                func(endpoint, values)
+
+    def handle_url_build_error(
+        self, error: BuildError, endpoint: str, values: dict[str, t.Any]
+    ) -> str:
+        """What `url_for` returns if *endpoint* and *values* give no URL: the first answer of
+        `url_build_error_handlers` that is neither `None` nor a `BuildError`.
+
+        :raises BuildError: if there is none.
+        """
+        for handler in self.url_build_error_handlers:
+            try:
+                url = handler(error, endpoint, values)
+            except BuildError as e:
+                error = e  # `e` is gone after the block.
+            else:
+                if url is not None:
+                    return url
+
+        if error is sys.exc_info()[1]:
+            raise  # keeps its traceback as it is
+        raise error
+
+
+def _check_websocket_options(rule: str, methods: t.Any, attributes: dict[str, t.Any]) -> None:
+    if methods is not None and (
+        isinstance(methods, str) or {method.upper() for method in methods} != {"GET"}
+    ):
+        raise TypeError(
+            f"A WebSocket begins with GET and knows no other method, and the rule {rule!r} says"
+            f" methods={methods!r}. Leave that out, and register a view for other methods under"
+            f" the same URL: @app.route({rule!r}, methods=...)."
+        )
+    if attributes["stream"]:
+        raise TypeError(
+            f"'stream' is about a request's body, and a WebSocket has none. Leave it out of the"
+            f" rule {rule!r}, and iterate the messages."
+        )
+    if isinstance(attributes["allowed_origins"], str):
+        raise TypeError(
+            "'allowed_origins' is a collection of strings: write"
+            f" allowed_origins=[{attributes['allowed_origins']!r}]."
+        )
+
+
+def _check_http_options(rule: str, attributes: dict[str, t.Any]) -> None:
+    if attributes["allowed_origins"] is not None:
+        raise TypeError(
+            f"'allowed_origins' is for WebSockets, and the rule {rule!r} is for HTTP: write"
+            f" @app.websocket({rule!r}, allowed_origins=...). For HTTP, see CORS."
+        )

@@ -1,0 +1,457 @@
+"""Blueprints: registration that is recorded now and replayed on an app later.
+
+Nothing here runs a view or knows of a request. What a blueprint does with files and commands
+is in `asyncflask.blueprints`.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from collections import defaultdict
+from collections.abc import Callable
+from functools import update_wrapper
+
+from .. import typing as ft
+from .scaffold import (
+    Scaffold,
+    T_after_request,
+    T_before_request,
+    T_error_handler,
+    T_serving,
+    T_teardown,
+    T_template_context_processor,
+    T_url_defaults,
+    T_url_value_preprocessor,
+    _check_serving_generator,
+    _check_serving_hook,
+    _endpoint_from_view_func,
+    _sentinel,
+    setupmethod,
+)
+
+App: t.TypeAlias = t.Any
+"""A `sansio.app.App`. That one names blueprints; naming it here would tie the two in a knot."""
+
+DeferredSetupFunction = Callable[["BlueprintSetupState"], None]
+T_template_filter = t.TypeVar("T_template_filter", bound=ft.TemplateFilterCallable)
+T_template_global = t.TypeVar("T_template_global", bound=ft.TemplateGlobalCallable)
+T_template_test = t.TypeVar("T_template_test", bound=ft.TemplateTestCallable)
+
+
+class BlueprintSetupState:
+    """One registration of *blueprint* on *app*: what the recorded functions are called with.
+
+    *options* are those of `register_blueprint`; where they say nothing, the blueprint's own
+    count. `first_registration`: the blueprint was not registered on the app before.
+    """
+
+    def __init__(
+        self, blueprint: Blueprint, app: App, options: t.Any, first_registration: bool
+    ) -> None:
+        self.app = app
+        self.blueprint = blueprint
+        self.options = options
+        self.first_registration = first_registration
+
+        self.subdomain: str | None = _first(options.get("subdomain"), blueprint.subdomain)
+        self.url_prefix: str | None = _first(options.get("url_prefix"), blueprint.url_prefix)
+        self.name: str = options.get("name", blueprint.name)
+        self.name_prefix: str = options.get("name_prefix", "")
+        self.url_defaults: dict[str, t.Any] = {
+            **blueprint.url_values_defaults,
+            **dict(options.get("url_defaults", ())),
+        }
+
+    def add_url_rule(
+        self,
+        rule: str,
+        endpoint: str | None = None,
+        view_func: ft.RouteCallable | None = None,
+        **options: t.Any,
+    ) -> None:
+        """Add a rule to the app, under the blueprint's URL prefix, subdomain and name."""
+        if self.url_prefix is not None:
+            rule = _join_prefixes(self.url_prefix, rule) if rule else self.url_prefix
+        if endpoint is None:
+            endpoint = _endpoint_from_view_func(view_func)
+        options.setdefault("subdomain", self.subdomain)
+        defaults = self.url_defaults
+        if "defaults" in options:
+            defaults = {**defaults, **options.pop("defaults")}
+
+        self.app.add_url_rule(
+            rule,
+            f"{self.name_prefix}.{self.name}.{endpoint}".lstrip("."),
+            view_func,
+            defaults=defaults,
+            **options,
+        )
+
+
+class Blueprint(Scaffold):
+    """A set of routes, hooks and so on, to be registered on an app later, with
+    `app.register_blueprint(blueprint)`.
+
+    :param name: comes before each of its endpoints. Not empty, no dots.
+    :param import_name: as for the app; what the folders are relative to.
+    :param static_folder: files of its own. Without a `url_prefix`, the app's files hide them.
+    :param static_url_path: the URL prefix of these files. Default: the folder's name.
+    :param template_folder: templates of its own; the app's with the same name win.
+    :param url_prefix: comes before each of its URLs.
+    :param subdomain: where its URLs match.
+    :param url_defaults: view arguments that its URLs have by default.
+    :param root_path: where it is, if that cannot be found through `import_name`.
+    :param cli_group: the name of the command group of its commands. Default: its own name.
+        `None`: no group, they become commands of the app.
+    :raises ValueError: for such a name.
+    """
+
+    _got_registered_once = False
+
+    def __init__(
+        self,
+        name: str,
+        import_name: str,
+        static_folder: str | os.PathLike[str] | None = None,
+        static_url_path: str | None = None,
+        template_folder: str | os.PathLike[str] | None = None,
+        url_prefix: str | None = None,
+        subdomain: str | None = None,
+        url_defaults: dict[str, t.Any] | None = None,
+        root_path: str | None = None,
+        cli_group: str | None = _sentinel,
+    ) -> None:
+        super().__init__(
+            import_name=import_name,
+            static_folder=static_folder,
+            static_url_path=static_url_path,
+            template_folder=template_folder,
+            root_path=root_path,
+        )
+        if not name:
+            raise ValueError("'name' may not be empty.")
+        _refuse_dot(name, "'name'")
+
+        self.name = name
+        self.url_prefix = url_prefix
+        self.subdomain = subdomain
+        self.deferred_functions: list[DeferredSetupFunction] = []
+        self.url_values_defaults: dict[str, t.Any] = {} if url_defaults is None else url_defaults
+        self.cli_group = cli_group
+        self._blueprints: list[tuple[Blueprint, dict[str, t.Any]]] = []
+
+    def _check_setup_finished(self, f_name: str) -> None:
+        if self._got_registered_once:
+            raise AssertionError(
+                f"The setup method '{f_name}' was called on the blueprint '{self.name}', which is"
+                " registered already: its app would not learn of the change. Register the"
+                " blueprint after all modules that add to it have been imported."
+            )
+
+    def send_static_file(self, filename: str) -> t.Any:
+        """The view of the static files."""
+        raise NotImplementedError
+
+    # -- recording --------------------------------------------------------------------------
+
+    @setupmethod
+    def record(self, func: DeferredSetupFunction) -> None:
+        """Call *func* with the `BlueprintSetupState` at each registration."""
+        self.deferred_functions.append(func)
+
+    @setupmethod
+    def record_once(self, func: DeferredSetupFunction) -> None:
+        """`record`, but only for the first registration on an app."""
+
+        def once(state: BlueprintSetupState) -> None:
+            if state.first_registration:
+                func(state)
+
+        self.record(update_wrapper(once, func))
+
+    @setupmethod
+    def add_url_rule(
+        self,
+        rule: str,
+        endpoint: str | None = None,
+        view_func: ft.RouteCallable | None = None,
+        provide_automatic_options: bool | None = None,
+        **options: t.Any,
+    ) -> None:
+        """As the app's, with the blueprint's prefixes before the rule and the endpoint.
+
+        :raises ValueError: if the endpoint or the view's name has a dot.
+        """
+        if endpoint:
+            _refuse_dot(endpoint, "'endpoint'")
+        if view_func:
+            _refuse_dot(getattr(view_func, "__name__", ""), "'view_func' name")
+
+        self.record(
+            lambda state: state.add_url_rule(
+                rule,
+                endpoint,
+                view_func,
+                provide_automatic_options=provide_automatic_options,
+                **options,
+            )
+        )
+
+    @setupmethod
+    def register_blueprint(self, blueprint: Blueprint, **options: t.Any) -> None:
+        """Nest *blueprint* in this one. The options are those of the app's method.
+
+        :raises ValueError: for the blueprint itself.
+        """
+        if blueprint is self:
+            raise ValueError("Cannot register a blueprint on itself")
+        self._blueprints.append((blueprint, options))
+
+    # -- registration -----------------------------------------------------------------------
+
+    def make_setup_state(
+        self, app: App, options: dict[str, t.Any], first_registration: bool = False
+    ) -> BlueprintSetupState:
+        """The state of one registration. Override it to use a class of your own."""
+        return BlueprintSetupState(self, app, options, first_registration)
+
+    def register(self, app: App, options: dict[str, t.Any]) -> None:
+        """Replay on *app* what was recorded. `app.register_blueprint` calls this.
+
+        :raises ValueError: if the name is taken.
+        """
+        own_name = options.get("name", self.name)
+        name = f"{options.get('name_prefix', '')}.{own_name}".lstrip(".")
+        self._check_name_is_free(app, name, own_name)
+
+        first_registration = all(blueprint is not self for blueprint in app.blueprints.values())
+        app.blueprints[name] = self
+        self._got_registered_once = True
+        state = self.make_setup_state(app, options, first_registration)
+
+        if self.has_static_folder:
+            state.add_url_rule(
+                f"{self.static_url_path}/<path:filename>",
+                view_func=self.send_static_file,
+                endpoint="static",
+            )
+        self._merge_blueprint_funcs(app, name)
+        for deferred in self.deferred_functions:
+            deferred(state)
+        self._register_commands(app, name, options.get("cli_group", self.cli_group))
+        for blueprint, nested in self._blueprints:
+            blueprint.register(app, _nested_options(state, name, blueprint, nested))
+
+    def _check_name_is_free(self, app: App, name: str, own_name: str) -> None:
+        taken_by = app.blueprints.get(name)
+        if taken_by is not None:
+            whose = "this" if taken_by is self else "a different"
+            where = f" '{name}'" if own_name != name else ""
+            raise ValueError(
+                f"The name '{own_name}' is already registered for {whose} blueprint{where}."
+                " Pass 'name=' to 'register_blueprint' with a name that is free."
+            )
+
+    def _merge_blueprint_funcs(self, app: Scaffold, name: str) -> None:
+        """Copy the registries into the app's, under the name of this registration."""
+
+        def scope(key: ft.AppOrBlueprintKey) -> str:
+            return name if key is None else f"{name}.{key}"
+
+        for key, by_code in self.error_handler_spec.items():
+            app.error_handler_spec[scope(key)] = defaultdict(
+                dict, {code: dict(handlers) for code, handlers in by_code.items()}
+            )
+        app.view_functions.update(self.view_functions)
+
+        registries: tuple[tuple[t.Any, t.Any], ...] = (
+            (self.before_request_funcs, app.before_request_funcs),
+            (self.after_request_funcs, app.after_request_funcs),
+            (self.teardown_request_funcs, app.teardown_request_funcs),
+            (self.url_default_functions, app.url_default_functions),
+            (self.url_value_preprocessors, app.url_value_preprocessors),
+            (self.template_context_processors, app.template_context_processors),
+        )
+        for own, apps in registries:
+            for key, funcs in own.items():
+                apps[scope(key)].extend(funcs)
+
+    def _register_commands(self, app: Scaffold, name: str, group: str | None) -> None:
+        if not self.cli.commands:
+            return
+        if group is None:
+            app.cli.commands.update(self.cli.commands)
+        else:
+            self.cli.name = name if group is _sentinel else group
+            app.cli.add_command(self.cli)
+
+    # -- hooks of the whole app -------------------------------------------------------------
+
+    @setupmethod
+    def before_app_request(self, f: T_before_request) -> T_before_request:
+        """The app's `before_request`: for every request, not only the blueprint's."""
+        self.record_once(lambda s: s.app.before_request_funcs.setdefault(None, []).append(f))
+        return f
+
+    @setupmethod
+    def after_app_request(self, f: T_after_request) -> T_after_request:
+        """The app's `after_request`: for every request, not only the blueprint's."""
+        self.record_once(lambda s: s.app.after_request_funcs.setdefault(None, []).append(f))
+        return f
+
+    @setupmethod
+    def teardown_app_request(self, f: T_teardown) -> T_teardown:
+        """The app's `teardown_request`: for every request, not only the blueprint's."""
+        self.record_once(lambda s: s.app.teardown_request_funcs.setdefault(None, []).append(f))
+        return f
+
+    @setupmethod
+    def app_context_processor(
+        self, f: T_template_context_processor
+    ) -> T_template_context_processor:
+        """The app's `context_processor`: for every template."""
+        self.record_once(
+            lambda s: s.app.template_context_processors.setdefault(None, []).append(f)
+        )
+        return f
+
+    @setupmethod
+    def app_url_value_preprocessor(self, f: T_url_value_preprocessor) -> T_url_value_preprocessor:
+        """The app's `url_value_preprocessor`: for every request."""
+        self.record_once(lambda s: s.app.url_value_preprocessors.setdefault(None, []).append(f))
+        return f
+
+    @setupmethod
+    def app_url_defaults(self, f: T_url_defaults) -> T_url_defaults:
+        """The app's `url_defaults`: for every URL that is built."""
+        self.record_once(lambda s: s.app.url_default_functions.setdefault(None, []).append(f))
+        return f
+
+    @setupmethod
+    def app_errorhandler(
+        self, code: type[Exception] | int
+    ) -> Callable[[T_error_handler], T_error_handler]:
+        """The app's `errorhandler`: for errors of every request."""
+
+        def decorator(f: T_error_handler) -> T_error_handler:
+            self.record_once(lambda s: s.app.errorhandler(code)(f))
+            return f
+
+        return decorator
+
+    @setupmethod
+    def before_app_serving(self, f: T_serving) -> T_serving:
+        """The app's `before_serving`."""
+        _check_serving_hook(f, "before_app_serving")
+        self.record_once(lambda s: s.app.before_serving(f))
+        return f
+
+    @setupmethod
+    def after_app_serving(self, f: T_serving) -> T_serving:
+        """The app's `after_serving`."""
+        _check_serving_hook(f, "after_app_serving")
+        self.record_once(lambda s: s.app.after_serving(f))
+        return f
+
+    @setupmethod
+    def while_app_serving(self, f: T_serving) -> T_serving:
+        """The app's `while_serving`."""
+        _check_serving_generator(f, "while_app_serving")
+        self.record_once(lambda s: s.app.while_serving(f))
+        return f
+
+    # -- templates of the whole app ---------------------------------------------------------
+
+    @setupmethod
+    def app_template_filter(
+        self, name: str | None = None
+    ) -> Callable[[T_template_filter], T_template_filter]:
+        """The app's `template_filter`."""
+
+        def decorator(f: T_template_filter) -> T_template_filter:
+            self.add_app_template_filter(f, name=name)
+            return f
+
+        return decorator
+
+    @setupmethod
+    def add_app_template_filter(
+        self, f: ft.TemplateFilterCallable, name: str | None = None
+    ) -> None:
+        """The app's `add_template_filter`."""
+        self.record_once(lambda s: s.app.add_template_filter(f, name=name))
+
+    @setupmethod
+    def app_template_test(
+        self, name: str | None = None
+    ) -> Callable[[T_template_test], T_template_test]:
+        """The app's `template_test`."""
+
+        def decorator(f: T_template_test) -> T_template_test:
+            self.add_app_template_test(f, name=name)
+            return f
+
+        return decorator
+
+    @setupmethod
+    def add_app_template_test(self, f: ft.TemplateTestCallable, name: str | None = None) -> None:
+        """The app's `add_template_test`."""
+        self.record_once(lambda s: s.app.add_template_test(f, name=name))
+
+    @setupmethod
+    def app_template_global(
+        self, name: str | None = None
+    ) -> Callable[[T_template_global], T_template_global]:
+        """The app's `template_global`."""
+
+        def decorator(f: T_template_global) -> T_template_global:
+            self.add_app_template_global(f, name=name)
+            return f
+
+        return decorator
+
+    @setupmethod
+    def add_app_template_global(
+        self, f: ft.TemplateGlobalCallable, name: str | None = None
+    ) -> None:
+        """The app's `add_template_global`."""
+        self.record_once(lambda s: s.app.add_template_global(f, name=name))
+
+
+def _first(option: str | None, default: str | None) -> str | None:
+    return default if option is None else option
+
+
+def _refuse_dot(name: str, what: str) -> None:
+    # A dot stands between the name of a blueprint and what is in it.
+    if "." in name:
+        raise ValueError(f"{what} may not contain a dot '.' character.")
+
+
+def _join_prefixes(outer: str, inner: str) -> str:
+    return f"{outer.rstrip('/')}/{inner.lstrip('/')}"
+
+
+def _nested_options(
+    state: BlueprintSetupState, name: str, blueprint: Blueprint, options: dict[str, t.Any]
+) -> dict[str, t.Any]:
+    """The options of *blueprint*, nested in the one of *state*, which is registered as *name*."""
+    subdomain = _first(options.get("subdomain"), blueprint.subdomain)
+    prefix = _first(options.get("url_prefix"), blueprint.url_prefix)
+
+    if subdomain is None or state.subdomain is None:
+        subdomain = _first(subdomain, state.subdomain)
+    else:
+        subdomain = f"{subdomain}.{state.subdomain}"
+    if prefix is None or state.url_prefix is None:
+        prefix = _first(prefix, state.url_prefix)
+    else:
+        prefix = _join_prefixes(state.url_prefix, prefix)
+
+    nested = {**options, "name_prefix": name}
+    if subdomain is not None:
+        nested["subdomain"] = subdomain
+    if prefix is not None:
+        nested["url_prefix"] = prefix
+    return nested

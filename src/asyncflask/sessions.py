@@ -1,0 +1,294 @@
+"""Sessions: the dict-like objects, and how they are kept between requests.
+
+The default keeps them in a signed cookie, byte for byte Flask's. When a session is opened and
+saved is the pipeline's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from werkzeug.datastructures import CallbackDict
+
+from .ctx import App
+from .json.tag import TaggedJSONSerializer
+from .wrappers import Request, Response
+
+
+class SessionMixin(MutableMapping[str, Any]):
+    """What a session is, beyond a dict."""
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the session outlives the browser's: the key ``_permanent``."""
+        value: bool = self.get("_permanent", False)
+        return value
+
+    @permanent.setter
+    def permanent(self, value: bool) -> None:
+        self["_permanent"] = bool(value)
+
+    #: Whether the session began with this request, for those that can tell.
+    new = False
+
+    #: Whether there is something to save. Those that cannot tell say ``True``.
+    modified = True
+
+    #: Whether the request looked at the session, which makes its response depend on the
+    #: cookie. The request context sets it.
+    accessed = False
+
+
+def _set_modified(session: SessionMixin) -> None:
+    session.modified = True
+
+
+class SecureCookieSession(CallbackDict[str, Any], SessionMixin):
+    """A session that is kept in a signed cookie.
+
+    :param initial: the first contents; they do not count as a change.
+    """
+
+    #: Set by each change of the session itself. A change inside a value, such as
+    #: ``session["cart"].append(1)``, is not seen: write ``session.modified = True`` after it.
+    modified = False
+
+    def __init__(self, initial: Mapping[str, Any] | None = None) -> None:
+        super().__init__(initial, _set_modified)
+
+
+class NullSession(SecureCookieSession):
+    """Stands in where sessions cannot be had: empty to read, an error to write."""
+
+    def _fail(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise RuntimeError(
+            "The session is unavailable because the app has no secret key to sign it with."
+            " Set app.secret_key to a value that is random and secret, such as"
+            " secrets.token_hex() gives."
+        )
+
+    __setitem__ = __delitem__ = clear = pop = popitem = update = setdefault = _fail
+    __ior__ = _fail
+    del _fail
+
+
+class SessionInterface:
+    """Opens and saves sessions. A subclass gives at least :meth:`open_session` and
+    :meth:`save_session`; both may be ``def`` or ``async def``::
+
+        class RedisSessionInterface(SessionInterface):
+            async def open_session(self, app, request):
+                return RedisSession(await redis.hgetall(request.cookies.get("sid", "")))
+
+            async def save_session(self, app, session, response):
+                await redis.hset(session.sid, mapping=session)
+
+        app.session_interface = RedisSessionInterface()
+
+    One interface serves all requests at once, so it keeps nothing of any of them.
+    """
+
+    #: What :meth:`make_null_session` makes and :meth:`is_null_session` looks for.
+    null_session_class = NullSession
+
+    #: Whether sessions are pickled, for extensions that ask.
+    pickle_based = False
+
+    def make_null_session(self, app: App) -> NullSession:
+        """The session of a request for which :meth:`open_session` gave ``None``."""
+        return self.null_session_class()
+
+    def is_null_session(self, obj: object) -> bool:
+        """Whether ``obj`` is of :attr:`null_session_class`; such are never saved."""
+        return isinstance(obj, self.null_session_class)
+
+    def get_cookie_name(self, app: App) -> str:
+        """``SESSION_COOKIE_NAME``."""
+        name: str = app.config["SESSION_COOKIE_NAME"]
+        return name
+
+    def get_cookie_domain(self, app: App) -> str | None:
+        """``SESSION_COOKIE_DOMAIN``; ``None``: this host, without its subdomains
+        (RFC 6265 section 5.3)."""
+        domain: str | None = app.config["SESSION_COOKIE_DOMAIN"]
+        return domain
+
+    def get_cookie_path(self, app: App) -> str:
+        """``SESSION_COOKIE_PATH``, or else ``APPLICATION_ROOT``."""
+        path: str = app.config["SESSION_COOKIE_PATH"] or app.config["APPLICATION_ROOT"]
+        return path
+
+    def get_cookie_httponly(self, app: App) -> bool:
+        """``SESSION_COOKIE_HTTPONLY``."""
+        httponly: bool = app.config["SESSION_COOKIE_HTTPONLY"]
+        return httponly
+
+    def get_cookie_secure(self, app: App) -> bool:
+        """``SESSION_COOKIE_SECURE``."""
+        secure: bool = app.config["SESSION_COOKIE_SECURE"]
+        return secure
+
+    def get_cookie_samesite(self, app: App) -> str | None:
+        """``SESSION_COOKIE_SAMESITE``: ``"Strict"``, ``"Lax"``, ``"None"`` or ``None``."""
+        samesite: str | None = app.config["SESSION_COOKIE_SAMESITE"]
+        return samesite
+
+    def get_cookie_partitioned(self, app: App) -> bool:
+        """``SESSION_COOKIE_PARTITIONED``."""
+        partitioned: bool = app.config["SESSION_COOKIE_PARTITIONED"]
+        return partitioned
+
+    def get_expiration_time(self, app: App, session: SessionMixin) -> datetime | None:
+        """When the cookie ends: for a permanent session in ``PERMANENT_SESSION_LIFETIME``
+        from now, otherwise with the browser's session (``None``)."""
+        if not session.permanent:
+            return None
+
+        expires: datetime = datetime.now(UTC) + app.permanent_session_lifetime
+        return expires
+
+    def should_set_cookie(self, app: App, session: SessionMixin) -> bool:
+        """Whether the response sets the cookie: the session was modified, or it is permanent
+        and ``SESSION_REFRESH_EACH_REQUEST`` is set."""
+        refresh: bool = app.config["SESSION_REFRESH_EACH_REQUEST"]
+        return session.modified or (session.permanent and refresh)
+
+    def open_session(
+        self, app: App, request: Request
+    ) -> SessionMixin | None | Awaitable[SessionMixin | None]:
+        """The session of a request. May be ``async def`` in a subclass.
+
+        :return: a dict with :class:`SessionMixin`; ``None`` where there can be no session.
+        """
+        raise NotImplementedError
+
+    def save_session(
+        self, app: App, session: SessionMixin, response: Response
+    ) -> None | Awaitable[None]:
+        """Save the session, and set the cookie on the response. May be ``async def`` in a
+        subclass. Comes after all ``after_request`` functions, not for a null session."""
+        raise NotImplementedError
+
+
+session_json_serializer = TaggedJSONSerializer()
+
+
+def _lazy_sha1(string: bytes = b"") -> Any:
+    # Looked up when called: a FIPS build of Python may lack SHA-1, and then importing this
+    # module must still work for those who choose another digest.
+    return hashlib.sha1(string)
+
+
+# One for the key in use, one for a second app that shares the interface; old keys do not stay.
+_SIGNING_SERIALIZERS_KEPT = 2
+
+
+class SecureCookieSessionInterface(SessionInterface):
+    """Keeps the session in a cookie that is signed, not encrypted (itsdangerous)."""
+
+    #: Sets the signatures of session cookies apart from others made with the same key.
+    salt = "cookie-session"
+
+    #: The digest of the signature.
+    digest_method = staticmethod(_lazy_sha1)
+
+    #: How itsdangerous derives the signing key from the secret key.
+    key_derivation = "hmac"
+
+    #: What writes and reads the contents: ``dumps`` and ``loads``.
+    serializer = session_json_serializer
+
+    session_class = SecureCookieSession
+
+    # Pairs of (what a serializer was made of, the serializer), latest first. Replaced as a
+    # whole, so that threads need no lock.
+    _signing_serializers: tuple[tuple[tuple[Any, ...], URLSafeTimedSerializer], ...] = ()
+
+    def get_signing_serializer(self, app: App) -> URLSafeTimedSerializer | None:
+        """What signs with ``app.secret_key``, and also reads what was signed with one of
+        ``SECRET_KEY_FALLBACKS``; ``None`` without a secret key."""
+        if not app.secret_key:
+            return None
+
+        # itsdangerous signs with the last.
+        keys = (*(app.config["SECRET_KEY_FALLBACKS"] or ()), app.secret_key)
+        made_of = (keys, self.salt, self.serializer, self.key_derivation, self.digest_method)
+
+        for known, signing_serializer in self._signing_serializers:
+            if known == made_of:
+                return signing_serializer
+
+        signing_serializer = URLSafeTimedSerializer(
+            keys,
+            salt=self.salt,
+            serializer=self.serializer,
+            signer_kwargs={
+                "key_derivation": self.key_derivation,
+                "digest_method": self.digest_method,
+            },
+        )
+        kept = self._signing_serializers[: _SIGNING_SERIALIZERS_KEPT - 1]
+        self._signing_serializers = ((made_of, signing_serializer), *kept)
+        return signing_serializer
+
+    def open_session(self, app: App, request: Request) -> SecureCookieSession | None:
+        """The session in the cookie; an empty one if there is none, or if its signature is
+        wrong or too old; ``None`` without a secret key."""
+        signing_serializer = self.get_signing_serializer(app)
+
+        if signing_serializer is None:
+            return None
+
+        value = request.cookies.get(self.get_cookie_name(app))
+
+        if not value:
+            return self.session_class()
+
+        max_age = int(app.permanent_session_lifetime.total_seconds())
+
+        try:
+            return self.session_class(signing_serializer.loads(value, max_age=max_age))
+        except BadSignature:
+            return self.session_class()
+
+    def save_session(self, app: App, session: SessionMixin, response: Response) -> None:
+        """Set the cookie if :meth:`should_set_cookie`; delete it if the session was emptied;
+        tell caches (``Vary``) if the session was so much as looked at."""
+        # RFC 9110 section 12.5.5: the response depends on what was looked at.
+        if session.accessed:
+            response.vary.add("Cookie")
+
+        if not session and not session.modified:
+            return
+
+        name = self.get_cookie_name(app)
+        attributes: dict[str, Any] = {
+            "domain": self.get_cookie_domain(app),
+            "path": self.get_cookie_path(app),
+            "secure": self.get_cookie_secure(app),
+            "httponly": self.get_cookie_httponly(app),
+            "samesite": self.get_cookie_samesite(app),
+            "partitioned": self.get_cookie_partitioned(app),
+        }
+
+        if not session:
+            response.delete_cookie(name, **attributes)
+            response.vary.add("Cookie")
+            return
+
+        if not self.should_set_cookie(app, session):
+            return
+
+        signing_serializer = self.get_signing_serializer(app)
+        assert signing_serializer is not None, "a session was opened, so there is a secret key"
+        response.set_cookie(
+            name,
+            signing_serializer.dumps(dict(session)),
+            expires=self.get_expiration_time(app, session),
+            **attributes,
+        )
+        response.vary.add("Cookie")

@@ -1,0 +1,232 @@
+"""Jinja2: the environment, where templates are looked for, and the functions that render.
+
+`render_template` and `stream_template` are plain functions for code of either colour;
+`render_template_async` and `stream_template_async` are for templates that call coroutine
+functions, or whose context processors are asynchronous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cached_property
+from types import CoroutineType
+from typing import Any, Union
+
+from jinja2 import BaseLoader, Environment as BaseEnvironment, Template, TemplateNotFound
+from jinja2.runtime import Context as BaseContext
+
+from .asgi.threads import is_async, on_loop, wait
+from .ctx import App, _cv_app, _cv_request, current_app_ctx, run_sync
+from .debughelpers import explain_template_loading_attempts
+from .helpers import stream_with_context
+from .signals import before_render_template, emit, template_rendered
+
+Source = tuple[str, str | None, Callable[[], bool] | None]
+TemplateName = Union[str, Template, "list[str | Template]"]
+
+
+def _default_template_ctx_processor() -> dict[str, Any]:
+    """`request` and `g`, as far as there are any."""
+    app_ctx, ctx = _cv_app.get(None), _cv_request.get(None)
+    values: dict[str, Any] = {}
+    if app_ctx is not None:
+        values["g"] = app_ctx.g
+    if ctx is not None:
+        values["request"] = ctx.request
+        # The session is left to Jinja's global of that name: a template that does not use it
+        # must not count as having accessed it.
+    return values
+
+
+class Context(BaseContext):
+    """What a template sees: its calls of coroutine functions give values in plain code too."""
+
+    def call(self, obj: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        value = super().call(obj, *args, **kwargs)
+        if isinstance(value, CoroutineType) and not self.environment.is_async:
+            if on_loop():
+                value.close()
+                name = getattr(obj, "__name__", repr(obj))
+                raise RuntimeError(
+                    f"The template {self.name!r} calls {name!r}, which is asynchronous, and was"
+                    " rendered by plain code on the event loop. Write"
+                    " 'await render_template_async(...)' in place of 'render_template(...)'."
+                )
+            return wait(value)
+        return value
+
+
+class Environment(BaseEnvironment):
+    """Jinja's environment, which loads templates from the app and its blueprints."""
+
+    context_class = Context
+
+    def __init__(self, app: Any, **options: Any) -> None:
+        if "loader" not in options:
+            options["loader"] = app.create_global_jinja_loader()
+        super().__init__(**options)
+        self.app = app
+
+    @cached_property
+    def asynchronous(self) -> BaseEnvironment:
+        """The same environment for templates that are awaited."""
+        return self.overlay(enable_async=True)
+
+
+class DispatchingJinjaLoader(BaseLoader):
+    """Looks for a template in the app's folder, then in those of its blueprints."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def get_source(self, environment: BaseEnvironment, template: str) -> Source:
+        if self.app.config["EXPLAIN_TEMPLATE_LOADING"]:
+            return self._get_source_explained(environment, template)
+        return self._get_source_fast(environment, template)
+
+    def _get_source_explained(self, environment: BaseEnvironment, template: str) -> Source:
+        attempts: list[tuple[BaseLoader, Any, Source | None]] = []
+        found: Source | None = None
+        for owner, loader in self._iter_loaders(template):
+            source: Source | None = None
+            try:
+                source = loader.get_source(environment, template)
+            except TemplateNotFound:
+                pass
+            found = found or source
+            attempts.append((loader, owner, source))
+        explain_template_loading_attempts(self.app, template, attempts)
+        if found is None:
+            raise TemplateNotFound(template)
+        return found
+
+    def _get_source_fast(self, environment: BaseEnvironment, template: str) -> Source:
+        for _, loader in self._iter_loaders(template):
+            try:
+                return loader.get_source(environment, template)
+            except TemplateNotFound:
+                continue
+        raise TemplateNotFound(template)
+
+    def _iter_loaders(self, template: str) -> Iterator[tuple[Any, BaseLoader]]:
+        for owner in (self.app, *self.app.iter_blueprints()):
+            loader = owner.jinja_loader
+            if loader is not None:
+                yield owner, loader
+
+    def list_templates(self) -> list[str]:
+        names: set[str] = set()
+        for _, loader in self._iter_loaders(""):
+            names.update(loader.list_templates())
+        return list(names)
+
+
+def _render(app: App, template: Template, context: dict[str, Any]) -> str:
+    app.update_template_context(context)
+    before_render_template.send(
+        app, _async_wrapper=app.ensure_sync, template=template, context=context
+    )
+    text = template.render(context)
+    template_rendered.send(app, _async_wrapper=app.ensure_sync, template=template, context=context)
+    return text
+
+
+def render_template(template_name_or_list: TemplateName, **context: Any) -> str:
+    """Render a template by its name, or the first of several that exists, with *context*.
+    Raises `jinja2.TemplateNotFound` (Flask: `render_template`)."""
+    app = current_app_ctx().app
+    return _render(app, app.jinja_env.get_or_select_template(template_name_or_list), context)
+
+
+def render_template_string(source: str, **context: Any) -> str:
+    """Render the template *source* with *context*."""
+    app = current_app_ctx().app
+    return _render(app, app.jinja_env.from_string(source), context)
+
+
+def _stream(app: App, template: Template, context: dict[str, Any]) -> Iterator[str]:
+    app.update_template_context(context)
+    before_render_template.send(
+        app, _async_wrapper=app.ensure_sync, template=template, context=context
+    )
+
+    def generate() -> Iterator[str]:
+        yield from template.generate(context)
+        template_rendered.send(
+            app, _async_wrapper=app.ensure_sync, template=template, context=context
+        )
+
+    return stream_with_context(generate()) if _cv_request.get(None) is not None else generate()
+
+
+def stream_template(template_name_or_list: TemplateName, **context: Any) -> Iterator[str]:
+    """Like `render_template`, as an iterator to be returned from a view: it is sent while it is
+    rendered."""
+    app = current_app_ctx().app
+    return _stream(app, app.jinja_env.get_or_select_template(template_name_or_list), context)
+
+
+def stream_template_string(source: str, **context: Any) -> Iterator[str]:
+    """Like `render_template_string`, as an iterator to be returned from a view."""
+    app = current_app_ctx().app
+    return _stream(app, app.jinja_env.from_string(source), context)
+
+
+# -- awaited ----------------------------------------------------------------------------------
+
+
+async def _call(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Plain functions on the request's thread, where what they use was made."""
+    if is_async(func):
+        return await func(*args, **kwargs)
+    if func is _default_template_ctx_processor:
+        return func()
+    return await run_sync(func, *args, **kwargs)
+
+
+async def _prepared(
+    name_or_source: TemplateName, context: dict[str, Any], string: bool
+) -> tuple[Any, Template]:
+    app = current_app_ctx().app
+    environment = app.jinja_env.asynchronous
+    template: Template
+    if string:
+        template = environment.from_string(name_or_source)
+    else:
+        template = environment.get_or_select_template(name_or_source)
+    await app._step("update_template_context", _cv_request.get(None), _call, context)
+    await emit(before_render_template, app, _call, template=template, context=context)
+    return app, template
+
+
+async def _render_async(name_or_source: TemplateName, context: dict[str, Any], string: bool) -> str:
+    app, template = await _prepared(name_or_source, context, string)
+    text = await template.render_async(context)
+    await emit(template_rendered, app, _call, template=template, context=context)
+    return text
+
+
+async def render_template_async(template_name_or_list: TemplateName, **context: Any) -> str:
+    """Like `render_template`, awaited: the template may call coroutine functions."""
+    return await _render_async(template_name_or_list, context, string=False)
+
+
+async def render_template_string_async(source: str, **context: Any) -> str:
+    """Like `render_template_string`, awaited: the template may call coroutine functions."""
+    return await _render_async(source, context, string=True)
+
+
+async def stream_template_async(
+    template_name_or_list: TemplateName, **context: Any
+) -> AsyncIterator[str]:
+    """Like `stream_template`, awaited; gives an asynchronous iterator to be returned."""
+    app, template = await _prepared(template_name_or_list, context, string=False)
+
+    async def generate() -> AsyncIterator[str]:
+        async for chunk in template.generate_async(context):
+            yield chunk
+        await emit(template_rendered, app, _call, template=template, context=context)
+
+    if _cv_request.get(None) is None:
+        return generate()
+    return stream_with_context(generate())

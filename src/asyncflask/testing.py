@@ -1,0 +1,196 @@
+"""Clients for the tests of users: Flask's test client, and a runner of commands.
+
+The client for asynchronous tests is in `async_testing.py`, which needs httpx.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from copy import copy
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import werkzeug.test
+from click.testing import CliRunner, Result
+from werkzeug.test import Client, TestResponse
+from werkzeug.wrappers import Request as BaseRequest
+
+from .asgi.client import WebSocketSession
+from .cli import ScriptInfo
+
+
+class EnvironBuilder(werkzeug.test.EnvironBuilder):
+    """Werkzeug's builder of environs, with defaults from an app's config: `SERVER_NAME`,
+    `APPLICATION_ROOT` and `PREFERRED_URL_SCHEME` (Flask: `flask.testing.EnvironBuilder`)."""
+
+    def __init__(
+        self,
+        app: Any,
+        path: str = "/",
+        base_url: str | None = None,
+        subdomain: str | None = None,
+        url_scheme: str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        assert base_url is None or not (subdomain or url_scheme), (
+            "Either 'base_url', or 'subdomain' and 'url_scheme'."
+        )
+        if base_url is None:
+            host = app.config.get("SERVER_NAME") or "localhost"
+            if subdomain:
+                host = f"{subdomain}.{host}"
+            scheme = url_scheme or app.config["PREFERRED_URL_SCHEME"]
+            url = urlsplit(path)
+            root = app.config["APPLICATION_ROOT"].lstrip("/")
+            base_url = f"{url.scheme or scheme}://{url.netloc or host}/{root}"
+            path = f"{url.path}?{url.query}" if url.query else url.path
+        self.app = app
+        super().__init__(path, base_url, *args, **kwargs)
+
+    def json_dumps(self, obj: Any, **kwargs: Any) -> str:  # type: ignore[override]
+        """JSON by the app's provider."""
+        text: str = self.app.json.dumps(obj, **kwargs)
+        return text
+
+
+class FlaskClient(Client):
+    """Flask's test client, unchanged in use. The app runs as it does under ASGI; plain functions
+    run on the thread that calls the client (Flask: `flask.testing.FlaskClient`)."""
+
+    application: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.preserve_context = False
+        self._new_contexts: list[AbstractContextManager[Any]] = []
+        self._context_stack = ExitStack()
+        self.environ_base: dict[str, Any] = {
+            "REMOTE_ADDR": "127.0.0.1",
+            "HTTP_USER_AGENT": f"Werkzeug/{importlib.metadata.version('werkzeug')}",
+        }
+
+    @contextmanager
+    def session_transaction(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Open the client's session, for the block to read and change; it is saved at the end.
+        The arguments are those of `Flask.test_request_context`."""
+        if self._cookies is None:
+            raise TypeError("Cookies are disabled. Create a client with 'use_cookies=True'.")
+        app = self.application
+        ctx = app.test_request_context(*args, **kwargs)
+        self._add_cookies_to_wsgi(ctx.request.environ)
+        interface = app.session_interface
+        with ctx:
+            session = app.ensure_sync(interface.open_session)(app, ctx.request)
+        if session is None:
+            raise RuntimeError("Session backend did not open a session.")
+        yield session
+        if interface.is_null_session(session):
+            return
+        response = app.response_class()
+        with ctx:
+            app.ensure_sync(interface.save_session)(app, session, response)
+        self._update_cookies_from_response(
+            ctx.request.host.partition(":")[0],
+            ctx.request.path,
+            response.headers.getlist("Set-Cookie"),
+        )
+
+    def websocket_connect(self, url: str, **kwargs: Any) -> WebSocketSession:
+        """A WebSocket to the app, with the client's cookies, for `with`. The keyword arguments
+        are those of `asgi.client.WebSocketSession`."""
+        environ = EnvironBuilder(self.application, url).get_environ()
+        if self._cookies is not None:
+            self._add_cookies_to_wsgi(environ)
+        headers = kwargs.pop("headers", {})
+        pairs = list(headers.items() if hasattr(headers, "items") else headers)
+        if "HTTP_COOKIE" in environ:
+            pairs.append(("cookie", environ["HTTP_COOKIE"]))
+        pairs.append(("host", environ["HTTP_HOST"]))
+        return WebSocketSession(self.application, url, headers=pairs, **kwargs)
+
+    def _copy_environ(self, other: Any) -> Any:
+        environ = {**self.environ_base, **other}
+        if self.preserve_context:
+            environ["werkzeug.debug.preserve_context"] = self._new_contexts.append
+        return environ
+
+    def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> BaseRequest:
+        """The request that the arguments of `open` describe."""
+        first = args[0] if args else None
+        if isinstance(first, werkzeug.test.EnvironBuilder):
+            builder = copy(first)
+            builder.environ_base = self._copy_environ(builder.environ_base or {})
+            return builder.get_request()
+        if isinstance(first, dict):
+            return EnvironBuilder.from_environ(
+                first, app=self.application, environ_base=self._copy_environ({})
+            ).get_request()
+        if isinstance(first, BaseRequest):
+            request = copy(first)
+            request.environ = self._copy_environ(request.environ)
+            return request
+        return self._request_from_builder_args(args, kwargs)
+
+    def _request_from_builder_args(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> BaseRequest:
+        kwargs["environ_base"] = self._copy_environ(kwargs.get("environ_base", {}))
+        builder = EnvironBuilder(self.application, *args, **kwargs)
+        try:
+            return builder.get_request()
+        finally:
+            builder.close()
+
+    def open(
+        self,
+        *args: Any,
+        buffered: bool = False,
+        follow_redirects: bool = False,
+        **kwargs: Any,
+    ) -> TestResponse:
+        """Make a request. The arguments are those of `EnvironBuilder`; or one builder, environ
+        or request."""
+        request = self._request(args, kwargs)
+        # The contexts of the request before are kept until the next one begins.
+        self._context_stack.close()
+        response = super().open(request, buffered=buffered, follow_redirects=follow_redirects)
+        response.json_module = self.application.json  # type: ignore[assignment]
+        while self._new_contexts:
+            self._context_stack.enter_context(self._new_contexts.pop(0))
+        return response
+
+    def __enter__(self) -> Self:
+        if self.preserve_context:
+            raise RuntimeError("Cannot nest client invocations")
+        self.preserve_context = True
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.preserve_context = False
+        self._context_stack.close()
+
+
+class FlaskCliRunner(CliRunner):
+    """Click's runner of commands, for those of an app (Flask: `flask.testing.FlaskCliRunner`)."""
+
+    def __init__(self, app: Any, **kwargs: Any) -> None:
+        self.app = app
+        super().__init__(**kwargs)
+
+    def invoke(self, cli: Any = None, args: Any = None, **kwargs: Any) -> Result:  # type: ignore[override]
+        """Run a command: *cli*, or one of the app's by its name in *args*."""
+        if cli is None:
+            cli = self.app.cli
+        if "obj" not in kwargs:
+            create_app: Callable[[], Any] = lambda: self.app  # noqa: E731
+            kwargs["obj"] = ScriptInfo(create_app=create_app)
+        return super().invoke(cli, args, **kwargs)

@@ -1,0 +1,79 @@
+"""Names for annotations: what views, hooks and handlers take and give back.
+
+Only aliases live here, and nothing in the package may depend on them at run time.
+Each callable alias allows both colours, ``def`` and ``async def``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
+from wsgiref.types import WSGIApplication
+
+from starlette.responses import Response as StarletteResponse
+from werkzeug.datastructures import Headers
+from werkzeug.sansio.response import Response
+
+#: What becomes the body of a response, or is a response already.
+#: ``Mapping`` admits a ``TypedDict``; at run time it has to be a ``dict``.
+ResponseValue: TypeAlias = (
+    Response
+    | StarletteResponse
+    | str
+    | bytes
+    | list[Any]
+    | Mapping[str, Any]
+    | Iterator[str]
+    | Iterator[bytes]
+    | AsyncIterable[str]
+    | AsyncIterable[bytes]
+)
+
+HeaderValue: TypeAlias = str | list[str] | tuple[str, ...]
+
+HeadersValue: TypeAlias = Headers | Mapping[str, HeaderValue] | Sequence[tuple[str, HeaderValue]]
+
+#: What a view may return.
+ResponseReturnValue: TypeAlias = (
+    ResponseValue
+    | tuple[ResponseValue, HeadersValue]
+    | tuple[ResponseValue, int]
+    | tuple[ResponseValue, int, HeadersValue]
+    | WSGIApplication
+)
+
+# A type variable, so that a hook may name a subclass of the response for its argument.
+ResponseClass = TypeVar("ResponseClass", bound=Response)
+
+#: ``None`` stands for the app, a string for the blueprint of that name.
+AppOrBlueprintKey: TypeAlias = str | None
+
+AfterRequestCallable: TypeAlias = (
+    Callable[[ResponseClass], ResponseClass] | Callable[[ResponseClass], Awaitable[ResponseClass]]
+)
+BeforeFirstRequestCallable: TypeAlias = Callable[[], None] | Callable[[], Awaitable[None]]
+BeforeRequestCallable: TypeAlias = (
+    Callable[[], ResponseReturnValue | None] | Callable[[], Awaitable[ResponseReturnValue | None]]
+)
+ShellContextProcessorCallable: TypeAlias = Callable[[], dict[str, Any]]
+TeardownCallable: TypeAlias = (
+    Callable[[BaseException | None], None] | Callable[[BaseException | None], Awaitable[None]]
+)
+TemplateContextProcessorCallable: TypeAlias = (
+    Callable[[], dict[str, Any]] | Callable[[], Awaitable[dict[str, Any]]]
+)
+TemplateFilterCallable: TypeAlias = Callable[..., Any]
+TemplateGlobalCallable: TypeAlias = Callable[..., Any]
+TemplateTestCallable: TypeAlias = Callable[..., bool]
+URLDefaultCallable: TypeAlias = Callable[[str, dict[str, Any]], None]
+URLValuePreprocessorCallable: TypeAlias = Callable[[str | None, dict[str, Any] | None], None]
+
+# ``Any``, not ``Exception``: a handler names the exception it handles, and parameters are
+# contravariant, so that a handler of ``NotFound`` would be refused.
+ErrorHandlerCallable: TypeAlias = (
+    Callable[[Any], ResponseReturnValue] | Callable[[Any], Awaitable[ResponseReturnValue]]
+)
+
+RouteCallable: TypeAlias = (
+    Callable[..., ResponseReturnValue] | Callable[..., Awaitable[ResponseReturnValue]]
+)

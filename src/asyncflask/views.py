@@ -1,0 +1,169 @@
+"""Class-based views.
+
+:meth:`View.as_view` makes the function to register. If nothing in the class needs a thread,
+the function is ``async def`` and runs on the loop. Routing is in the scaffold.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, ClassVar, cast
+
+from . import typing as ft
+from .asgi.threads import is_async
+from .ctx import current_app_ctx, current_request_ctx
+
+#: The methods of a :class:`MethodView` that are handlers by their name.
+http_method_funcs = frozenset(
+    ["get", "post", "head", "options", "delete", "put", "trace", "patch"]
+)
+
+
+class View:
+    """A view that is a class. A subclass gives :meth:`dispatch_request`::
+
+        class Page(View):
+            init_every_request = False
+
+            def __init__(self, template):
+                self.template = template
+
+            def dispatch_request(self, **variables):
+                return render_template(self.template, **variables)
+
+        app.add_url_rule("/news/<int:year>", view_func=Page.as_view("news", "news.html"))
+
+    What is registered is the function that :meth:`as_view` makes.
+    """
+
+    #: The HTTP methods to register for. Default: as for a function.
+    methods: ClassVar[Collection[str] | None] = None
+
+    #: Whether OPTIONS is answered by the app. Default: as for a function.
+    provide_automatic_options: ClassVar[bool | None] = None
+
+    #: Applied to the function that :meth:`as_view` makes, the first one innermost. The
+    #: function that they get is plain, so that those that know nothing of ``async`` work too.
+    decorators: ClassVar[list[Callable[..., Any]]] = []
+
+    #: ``False``: one instance serves all requests, at the same time; then ``self`` is no place
+    #: for what belongs to one of them.
+    init_every_request: ClassVar[bool] = True
+
+    def dispatch_request(
+        self, *args: Any, **kwargs: Any
+    ) -> ft.ResponseReturnValue | Awaitable[ft.ResponseReturnValue]:
+        """The view itself, ``def`` or ``async def``; the URL's variables are keywords."""
+        raise NotImplementedError
+
+    @classmethod
+    def _needs_no_thread(cls) -> bool:
+        return is_async(cls.dispatch_request)
+
+    @classmethod
+    def as_view(cls, name: str, *class_args: Any, **class_kwargs: Any) -> ft.RouteCallable:
+        """The function to register.
+
+        It is ``async def`` if :meth:`dispatch_request` is (for a :class:`MethodView`: if all of
+        its handlers are) and there are no :attr:`decorators`; otherwise ``def``.
+
+        :param name: the name of the function, and thereby of the endpoint.
+        :param class_args: these and ``class_kwargs`` are for the class, for each instance.
+        """
+        view: Any
+
+        if cls.init_every_request:
+
+            def instance() -> View:
+                # By way of the function, so that its `view_class` can be replaced.
+                made: View = view.view_class(*class_args, **class_kwargs)
+                return made
+
+        else:
+            only = cls(*class_args, **class_kwargs)
+
+            def instance() -> View:
+                return only
+
+        async def view_on_loop(**kwargs: Any) -> Any:
+            value = instance().dispatch_request(**kwargs)
+            return await value if inspect.isawaitable(value) else value
+
+        def view_of_either_colour(**kwargs: Any) -> Any:
+            dispatch = current_app_ctx().app.ensure_sync(instance().dispatch_request)
+            return dispatch(**kwargs)
+
+        if cls.decorators:
+            view = view_of_either_colour
+            view.__name__ = name
+            view.__module__ = cls.__module__
+
+            for decorator in cls.decorators:
+                view = decorator(view)
+        else:
+            view = view_on_loop if cls._needs_no_thread() else view_of_either_colour
+
+        view.view_class = cls
+        view.__name__ = name
+        view.__doc__ = cls.__doc__
+        view.__module__ = cls.__module__
+        view.methods = cls.methods
+        view.provide_automatic_options = cls.provide_automatic_options
+        return cast(ft.RouteCallable, view)
+
+
+class MethodView(View):
+    """A view with one method of its own for each HTTP method, ``def`` or ``async def``. ::
+
+        class Note(MethodView):
+            async def get(self, name):
+                return await notes.read(name)
+
+            async def put(self, name):
+                await notes.write(name, request.get_data())
+                return "", 204
+
+        app.add_url_rule("/notes/<name>", view_func=Note.as_view("note"))
+
+    :attr:`methods` comes from the handlers that there are. HEAD goes to ``get`` if there is no
+    ``head``.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+
+        if "methods" in cls.__dict__:
+            return
+
+        methods = {name.upper() for name in http_method_funcs if hasattr(cls, name)}
+
+        for base in cls.__bases__:
+            methods.update(getattr(base, "methods", None) or ())
+
+        if methods:
+            cls.methods = methods
+
+    @classmethod
+    def _needs_no_thread(cls) -> bool:
+        if cls.dispatch_request is not MethodView.dispatch_request:
+            return super()._needs_no_thread()
+
+        names = http_method_funcs.union(method.lower() for method in cls.methods or ())
+        handlers = [getattr(cls, name) for name in names if hasattr(cls, name)]
+        return bool(handlers) and all(map(is_async, handlers))
+
+    def dispatch_request(
+        self, **kwargs: Any
+    ) -> ft.ResponseReturnValue | Awaitable[ft.ResponseReturnValue]:
+        """Call the handler of the request's method. From a thread this gives the handler's
+        value, on the loop what ``await`` gives it, if the handler is ``async def``."""
+        method = current_request_ctx().request.method
+        handler = getattr(self, method.lower(), None)
+
+        if handler is None and method == "HEAD":
+            handler = getattr(self, "get", None)
+
+        assert handler is not None, f"Unimplemented method {method!r}"
+        value: ft.ResponseReturnValue = current_app_ctx().app.ensure_sync(handler)(**kwargs)
+        return value

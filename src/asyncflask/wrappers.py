@@ -1,0 +1,325 @@
+"""Request and response: Werkzeug's classes, as Flask extends them, over ASGI.
+
+Also the one adapter for Starlette's responses.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from functools import cache, cached_property
+from typing import Any, cast
+
+from starlette.datastructures import State
+from starlette.responses import Response as StarletteResponse
+from starlette.types import Scope
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser as FormDataParserBase
+from werkzeug.routing import Rule
+from werkzeug.wrappers import Request as RequestBase
+from werkzeug.wrappers import Response as ResponseBase
+
+from . import json
+from .asgi.http import Body
+from .asgi.threads import wait
+from .asgi.wsgi import environ_from_scope, route_path
+from .ctx import _cv_app
+from .debughelpers import attach_enctype_error_multidict
+
+
+class FormDataParser(FormDataParserBase):
+    """Werkzeug's parser, with its limits applied to urlencoded bodies too."""
+
+    def _parse_urlencoded(
+        self, stream: Any, mimetype: str, content_length: int | None, options: dict[str, str]
+    ) -> Any:
+        limit = self.max_form_memory_size
+        data: bytes = stream.read() if limit is None else _read_up_to(stream, limit + 1)
+        if limit is not None and len(data) > limit:
+            raise RequestEntityTooLarge()
+        if self.max_form_parts is not None and data.count(b"&") >= self.max_form_parts:
+            raise RequestEntityTooLarge()
+        return super()._parse_urlencoded(io.BytesIO(data), mimetype, content_length, options)
+
+
+def _read_up_to(stream: Any, size: int) -> bytes:
+    parts = []
+    while size > 0 and (part := stream.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+@cache
+def _split_blueprint_path(name: str) -> list[str]:
+    """The name of a nested blueprint and of those round it, innermost first."""
+    parent = name.rpartition(".")[0]
+    return [name, *(_split_blueprint_path(parent) if parent else ())]
+
+
+class Request(RequestBase):
+    """The request (Flask: `flask.Request`). Its data are plain values for code of either colour.
+
+    A WebSocket has one too: that of its handshake.
+    """
+
+    form_data_parser_class = FormDataParser
+    json_module: Any = json
+
+    url_rule: Rule | None = None
+    """The matched rule."""
+
+    view_args: dict[str, Any] | None = None
+    """What the rule's placeholders matched."""
+
+    routing_exception: HTTPException | None = None
+    """Why no rule matched; raised when the request is dispatched."""
+
+    _scope: Scope | None = None
+    _body: Body | None = None
+    _max_content_length: int | None = None
+    _max_form_memory_size: int | None = None
+    _max_form_parts: int | None = None
+
+    @classmethod
+    def from_scope(cls, scope: Scope, body: Body) -> Request:
+        """Make the request of an ASGI scope. Its `environ` is only built when it is read, unless
+        a subclass has an `__init__` of its own that wants one."""
+        if cls.__init__ is not Request.__init__:
+            self = cls(environ_from_scope(scope, body))
+        else:
+            self = cls.__new__(cls)
+            client, server = scope.get("client"), scope.get("server")
+            super(RequestBase, self).__init__(
+                method=scope.get("method", "GET"),
+                scheme=scope.get("scheme", "http"),
+                server=tuple(server) if server else None,
+                root_path=scope.get("root_path", ""),
+                path=route_path(scope),
+                query_string=scope.get("query_string", b""),
+                headers=Headers(
+                    [(k.decode("latin-1").title(), v.decode("latin-1")) for k, v in scope["headers"]]
+                ),
+                remote_addr=client[0] if client else None,
+            )
+            self.shallow = False
+        self._scope, self._body = scope, body
+        return self
+
+    @cached_property
+    def environ(self) -> Any:  # type: ignore[override]
+        """The WSGI environ of the request; changes to it are seen by all who read it here."""
+        assert self._scope is not None and self._body is not None
+        environ = environ_from_scope(self._scope, self._body)
+        environ["werkzeug.request"] = self
+        return environ
+
+    @property
+    def scope(self) -> Scope:
+        """The ASGI scope. Raises `RuntimeError` for a request made of a WSGI environ."""
+        scope = self._scope
+        if scope is None:
+            raise RuntimeError("This request was not received through ASGI: it has no scope.")
+        return scope
+
+    @property
+    def state(self) -> State:
+        """What the lifespan gave (Starlette: `request.state`)."""
+        return State(self.scope.setdefault("state", {}))
+
+    async def is_disconnected(self) -> bool:
+        """Whether the client has left. Known once the body has been received."""
+        return self._body is not None and await self._body.is_disconnected()
+
+    @cached_property
+    def stream(self) -> Any:  # type: ignore[override]
+        """The body as a file. With `stream=True` on the route it is also an asynchronous
+        iterable of `bytes`, received while it is iterated."""
+        if self._body is not None and getattr(self.url_rule, "stream", False):
+            self._body.limit(self.max_content_length)
+            return self._body
+        return super().stream
+
+    def _config(self, value: int | None, key: str, default: int | None) -> int | None:
+        if value is not None:
+            return value
+        ctx = _cv_app.get(None)
+        return default if ctx is None else ctx.app.config[key]
+
+    @property
+    def max_content_length(self) -> int | None:  # type: ignore[override]
+        """More bytes of body than this are refused with 413; `None` for no limit. Set on the
+        request, or for all by `MAX_CONTENT_LENGTH`. For an asynchronous view it has to be set
+        before its first asynchronous hook, since then the body is received."""
+        return self._config(
+            self._max_content_length, "MAX_CONTENT_LENGTH", RequestBase.max_content_length
+        )
+
+    @max_content_length.setter
+    def max_content_length(self, value: int | None) -> None:
+        self._max_content_length = value
+
+    @property
+    def max_form_memory_size(self) -> int | None:  # type: ignore[override]
+        """More bytes than this of a form field, or of an urlencoded form, are refused with 413.
+        Set on the request, or for all by `MAX_FORM_MEMORY_SIZE`, 500,000 by default."""
+        return self._config(
+            self._max_form_memory_size, "MAX_FORM_MEMORY_SIZE", RequestBase.max_form_memory_size
+        )
+
+    @max_form_memory_size.setter
+    def max_form_memory_size(self, value: int | None) -> None:
+        self._max_form_memory_size = value
+
+    @property
+    def max_form_parts(self) -> int | None:  # type: ignore[override]
+        """More fields of a form than this are refused with 413. Set on the request, or for all
+        by `MAX_FORM_PARTS`, 1,000 by default."""
+        return self._config(self._max_form_parts, "MAX_FORM_PARTS", RequestBase.max_form_parts)
+
+    @max_form_parts.setter
+    def max_form_parts(self, value: int | None) -> None:
+        self._max_form_parts = value
+
+    @property
+    def endpoint(self) -> str | None:
+        """The endpoint of the matched rule."""
+        rule = self.url_rule
+        return None if rule is None else cast(str, rule.endpoint)
+
+    @property
+    def blueprint(self) -> str | None:
+        """The name of the blueprint that the matched endpoint belongs to, with those round it."""
+        endpoint = self.endpoint
+        if endpoint is not None and "." in endpoint:
+            return endpoint.rpartition(".")[0]
+        return None
+
+    @property
+    def blueprints(self) -> list[str]:
+        """The names of that blueprint and of those round it, innermost first."""
+        name = self.blueprint
+        return [] if name is None else _split_blueprint_path(name)
+
+    def _load_form_data(self) -> None:
+        super()._load_form_data()
+        ctx = _cv_app.get(None)
+        if (
+            ctx is not None
+            and ctx.app.debug
+            and self.mimetype != "multipart/form-data"
+            and not self.files
+        ):
+            attach_enctype_error_multidict(self)
+
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
+        """The body parsed as JSON. Raises `UnsupportedMediaType` (415) unless the mimetype says
+        JSON or *force* is given, and `BadRequest` (400) if it is none; *silent*: `None` then."""
+        try:
+            return super().get_json(force=force, silent=silent, cache=cache)
+        except RecursionError:
+            if silent:
+                return None
+            return self.on_json_loading_failed(ValueError("The JSON is nested too deep."))
+
+    def on_json_loading_failed(self, e: ValueError | None) -> Any:
+        """Called when `get_json` cannot parse the body: raises `BadRequest`, which says why in
+        debug mode only."""
+        try:
+            return super().on_json_loading_failed(e)
+        except BadRequest as error:
+            ctx = _cv_app.get(None)
+            if ctx is not None and ctx.app.debug:
+                raise
+            raise BadRequest() from error
+
+
+class AsyncBody:
+    """The body of a response that an asynchronous iterable gives. Plain code may iterate it too,
+    on a thread."""
+
+    def __init__(self, source: AsyncIterable[Any]) -> None:
+        self._source = source
+        self._iterator: AsyncIterator[Any] | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._iterator is None:
+            self._iterator = self._source.__aiter__()
+        return self
+
+    async def __anext__(self) -> bytes:
+        assert self._iterator is not None
+        chunk = await self._iterator.__anext__()
+        return chunk.encode() if isinstance(chunk, str) else bytes(chunk)
+
+    async def aclose(self) -> None:
+        """Close the iterable, if it can be."""
+        source = self._source if self._iterator is None else self._iterator
+        if hasattr(source, "aclose"):
+            await source.aclose()
+
+    def __iter__(self) -> Iterator[bytes]:
+        iterator = self.__aiter__()
+        while True:
+            try:
+                yield wait(_next(iterator))
+            except StopAsyncIteration:
+                return
+
+    def close(self) -> None:
+        wait(self.aclose())
+
+
+async def _next(iterator: AsyncIterator[bytes]) -> bytes:
+    return await iterator.__anext__()
+
+
+class Response(ResponseBase):
+    """The response (Flask: `flask.Response`). *response* may be an asynchronous iterable too."""
+
+    default_mimetype: str | None = "text/html"
+    json_module: Any = json
+    autocorrect_location_header = False
+
+    asgi_response: StarletteResponse | None = None
+    """A Starlette response that sends itself; status and headers are this one's."""
+
+    asgi_headers: frozenset[tuple[str, str]] = frozenset()
+    """The headers that the Starlette response had; what differs from them is sent instead."""
+
+    background: Callable[[], Any] | None = None
+    """A coroutine function that is awaited after the response was sent."""
+
+    def __init__(self, response: Any = None, *args: Any, **kwargs: Any) -> None:
+        if isinstance(response, AsyncIterable) and not isinstance(response, io.IOBase):
+            response = AsyncBody(response)
+        super().__init__(response, *args, **kwargs)
+
+    @property
+    def max_cookie_size(self) -> int:  # type: ignore[override]
+        """A longer cookie gives a warning; `MAX_COOKIE_SIZE`, 4093 bytes by default."""
+        ctx = _cv_app.get(None)
+        return cast(
+            int, ResponseBase.max_cookie_size if ctx is None else ctx.app.config["MAX_COOKIE_SIZE"]
+        )
+
+
+def from_starlette(
+    response_class: Callable[..., Response], source: StarletteResponse
+) -> Response:
+    """The Starlette response *source* as a response that hooks can read and change."""
+    body: Any = getattr(source, "body", None)
+    if body is None:
+        body = getattr(source, "body_iterator", None)
+    elif not isinstance(body, bytes):
+        body = bytes(body)
+    headers = [(k.decode("latin-1").title(), v.decode("latin-1")) for k, v in source.raw_headers]
+    response = response_class(body, status=source.status_code, headers=headers)
+    response.background = source.background
+    source.background = None
+    if body is None:
+        response.asgi_response = source
+        response.direct_passthrough = True
+        response.asgi_headers = frozenset(headers)
+    return response

@@ -1,0 +1,164 @@
+"""examples/chat in a real browser: headless Chromium, with two people talking to each other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from support.servers import Server
+
+api = pytest.importorskip(
+    "playwright.sync_api", reason="Playwright is missing: pip install playwright"
+)
+CHROMIUM = shutil.which("chromium")
+if CHROMIUM is None:
+    pytest.skip("Chromium is missing: apt install chromium", allow_module_level=True)
+
+CHAT = Path(__file__).parents[2] / "examples" / "chat"
+PHONE = {"width": 390, "height": 780}
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class Enter(Protocol):
+    def __call__(self, name: str, /, **options: Any) -> Any: ...
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server("app:app", app_dir=CHAT) as server:
+        yield server
+        assert "Traceback" not in server.output, server.output
+
+
+@pytest.fixture
+def enter(browser: Any, server: Server) -> Iterator[Enter]:
+    """Somebody who opens the page in a browser of their own and says who they are."""
+    contexts, errors = [], []
+
+    def enter(name: str, /, **options: Any) -> Any:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(server.url)
+        page.fill("#name", name)
+        page.click("#hello button")
+        wait_until_in(page)
+        return page
+
+    yield enter
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def wait_until_in(page: Any) -> None:
+    page.wait_for_selector("#status[data-state=open]", state="attached")
+
+
+def say(page: Any, text: str) -> None:
+    page.fill("#text", text)
+    page.press("#text", "Enter")
+
+
+def see(page: Any, text: str, selector: str = ".said p") -> None:
+    api.expect(page.locator(selector, has_text=text).last).to_be_visible(timeout=15_000)
+
+
+def test_two_people_talk(enter: Enter) -> None:
+    ada, bob = enter("Ada"), enter("Bob")
+    see(ada, "Bob joined", ".notice")
+    say(ada, "Hello, Bob!")
+    see(bob, "Hello, Bob!")
+    say(bob, "Hello, Ada!")
+    see(ada, "Hello, Ada!")
+    for page in ada, bob:
+        assert page.locator("#members b").all_inner_texts() == ["Ada", "Bob"]
+        assert page.locator(".said p").all_inner_texts() == ["Hello, Bob!", "Hello, Ada!"]
+        assert page.locator(".said.mine").count() == 1
+    bob.close()
+    see(ada, "Bob left", ".notice")
+    assert ada.locator("#members b").all_inner_texts() == ["Ada"]
+
+
+def test_markup_stays_text(enter: Enter) -> None:
+    markup = "<img src=x onerror='document.title = 1'><script>document.title = 1</script>"
+    ada, eve = enter("Ada"), enter("<i>Eve</i>")
+    see(ada, "<i>Eve</i> joined", ".notice")
+    say(eve, markup)
+    see(ada, markup)
+    for page in ada, eve:
+        assert page.locator("#log img, #log script, #log i, #members i, #me i").count() == 0
+        assert page.title() == "lobby · asyncflask chat"
+
+
+def test_rooms_on_a_phone(enter: Enter) -> None:
+    ada = enter("Ada", viewport=PHONE, is_mobile=True, has_touch=True)
+    bob = enter("Bob")
+    api.expect(ada.locator("#rooms a[data-room=music]")).to_be_hidden()
+    ada.tap("#menu")
+    ada.tap("#rooms a[data-room=music]")
+    see(ada, "You are in music, as Ada", ".notice")
+    assert ada.url.endswith("/music")
+    api.expect(ada.locator("#title")).to_have_text("music")
+    see(bob, "Ada left", ".notice")
+    api.expect(bob.locator("#rooms a[data-room=music] .count")).to_have_text("1")
+    say(bob, "Where is everybody?")
+    see(bob, "Where is everybody?")
+    ada.fill("#text", "Here.")
+    ada.tap("#send")
+    see(ada, "Here.")
+    assert ada.locator(".said").count() == 1
+    width = ada.evaluate("document.documentElement.scrollWidth")
+    assert width == PHONE["width"]  # Nothing sticks out at the side.
+    ada.go_back()
+    see(ada, "Where is everybody?")
+
+
+def test_name_is_remembered_and_may_be_changed(enter: Enter) -> None:
+    ada = enter("Ada")
+    ada.reload()
+    see(ada, "You are in lobby, as Ada", ".notice")
+    ada.click("#me")
+    ada.fill("#name", "Countess Lovelace")
+    ada.click("#hello button")
+    see(ada, "You are in lobby, as Countess Lovelace", ".notice")
+    # A name that only the server finds fault with.
+    ada.click("#me")
+    ada.fill("#name", "A\u202eda")
+    ada.click("#hello button")
+    see(ada, "A name is made of", "#refusal")
+    ada.fill("#name", "Ada")
+    ada.click("#hello button")
+    see(ada, "You are in lobby, as Ada", ".notice")
+
+
+def test_connection_comes_back(enter: Enter, server: Server) -> None:
+    ada, bob = enter("Ada"), enter("Bob")
+    assert server.stop() == 0
+    api.expect(ada.locator("#status")).to_contain_text("Reconnecting", timeout=15_000)
+    with Server("app:app", app_dir=CHAT, port=server.port):
+        for page in ada, bob:
+            wait_until_in(page)
+        say(ada, "Did you notice anything?")
+        see(bob, "Did you notice anything?")

@@ -1,0 +1,108 @@
+"""Tagged JSON: nothing is lost, and Flask can read it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from markupsafe import Markup
+
+from asyncflask import Flask
+from asyncflask.json.tag import JSONTag, TaggedJSONSerializer
+
+
+@pytest.fixture
+def serializer() -> TaggedJSONSerializer:
+    return TaggedJSONSerializer()
+
+
+# What Flask 3.1 writes for each value.
+WRITTEN = [
+    ({"user": [1, None]}, '{"user":[1,null]}'),
+    ((1, (2,)), '{" t":[1,{" t":[2]}]}'),
+    ([(1,)], '[{" t":[1]}]'),
+    (b"\xff", '{" b":"/w=="}'),
+    (Markup("<b>"), '{" m":"<b>"}'),
+    (UUID(int=7), '{" u":"00000000000000000000000000000007"}'),
+    (datetime(2024, 2, 29, 12, tzinfo=UTC), '{" d":"Thu, 29 Feb 2024 12:00:00 GMT"}'),
+    ({" t": "no tuple"}, '{" di":{" t__":"no tuple"}}'),
+    ({" di": " di"}, '{" di":{" di__":" di"}}'),
+    ({" t": 1, " b": 2}, '{" t":1," b":2}'),
+]
+
+
+@pytest.mark.parametrize(("value", "text"), WRITTEN)
+def test_as_flask_writes_it(serializer: TaggedJSONSerializer, value: object, text: str) -> None:
+    assert serializer.dumps(value) == text
+    assert serializer.loads(text) == value
+    assert type(serializer.loads(text)) is type(value)
+
+
+def test_not_a_number_survives(serializer: TaggedJSONSerializer) -> None:
+    # Provider or not: what was written has to be readable.
+    with Flask("tag_test").app_context():
+        value = serializer.loads(serializer.dumps([float("nan"), float("-inf")]))
+
+    assert str(value) == "[nan, -inf]"
+
+
+class TagDecimal(JSONTag):
+    __slots__ = ()
+    key = " n"
+
+    def check(self, value: Any) -> bool:
+        return isinstance(value, Decimal)
+
+    def to_json(self, value: Any) -> Any:
+        return str(value)
+
+    def to_python(self, value: Any) -> Any:
+        return Decimal(value)
+
+
+def test_further_type(serializer: TaggedJSONSerializer) -> None:
+    serializer.register(TagDecimal)
+    assert serializer.loads(serializer.dumps({"price": (Decimal("0.10"),)})) == {
+        "price": (Decimal("0.10"),)
+    }
+
+
+def test_key_is_taken(serializer: TaggedJSONSerializer) -> None:
+    class Other(TagDecimal):
+        key = " d"
+
+    with pytest.raises(KeyError, match="taken by TagDateTime"):
+        serializer.register(Other)
+
+    serializer.register(Other, force=True, index=0)
+    assert isinstance(serializer.tags[" d"], Other)
+    assert isinstance(serializer.order[0], Other)
+
+
+def test_order(serializer: TaggedJSONSerializer) -> None:
+    class First(TagDecimal):
+        key = " 1"
+
+    class Last(TagDecimal):
+        key = " 2"
+
+    serializer.register(First, index=-1)
+    assert isinstance(serializer.order[-2], First)
+    serializer.register(Last)
+    assert isinstance(serializer.order[-1], Last)
+
+
+def test_serializers_do_not_share_tags(serializer: TaggedJSONSerializer) -> None:
+    serializer.register(TagDecimal)
+    assert " n" not in TaggedJSONSerializer().tags
+
+
+def test_base_class_tags_nothing(serializer: TaggedJSONSerializer) -> None:
+    tag = JSONTag(serializer)
+
+    for method in (tag.check, tag.to_json, tag.to_python):
+        with pytest.raises(NotImplementedError):
+            method(None)

@@ -1,0 +1,276 @@
+"""`serving.py`: what needs a process of its own is tried with one, on a free port."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from watchfiles import Change
+
+from asyncflask import serving
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="tests by POSIX signals")
+
+SCRIPT = """
+import asyncio, os, sys
+from asyncflask.serving import serve
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        with open("stopped", "a") as file:
+            file.write("x")
+        return await send({"type": "lifespan.shutdown.complete"})
+    if scope["path"] == "/broken":
+        raise LookupError("broken on purpose")
+    if scope["path"] == "/slow":
+        open("slow", "w").close()
+        await asyncio.sleep(60)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"VALUE"})
+
+app.config = {"SHUTDOWN_TIMEOUT": 1}
+
+if __name__ == "__main__":
+    serve(app, port=int(os.environ["PORT"]), OPTIONS)
+    open("returned", "w").close()
+"""
+
+
+class Process:
+    """A script that serves, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            self.port: int = sock.getsockname()[1]
+        self.folder = folder
+        self.options = ""
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def write(self, value: str) -> None:
+        text = SCRIPT.replace("VALUE", value).replace("OPTIONS", self.options)
+        (self.folder / "served.py").write_text(text)
+
+    def start(self, *command: str, options: str = "") -> None:
+        self.options = options
+        self.write("first")
+        self.process = subprocess.Popen(
+            [sys.executable, *(command or ["served.py"])],
+            cwd=self.folder,
+            env={**os.environ, "PORT": str(self.port)},
+            start_new_session=True,  # a process group, as under a shell
+        )
+        self.until(lambda: self.get() == "first")
+
+    def get(self, path: str = "/") -> str | None:
+        """The body, or `None` if nobody answers."""
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5).text
+        except httpx.TransportError:
+            return None
+
+    def until(self, true: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not true():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def until_restarted(self, times: int) -> None:
+        self.until(lambda: len(self.stopped()) == times and self.get() == "first")
+
+    def stop(self, number: signal.Signals, group: bool = False) -> int:
+        """Send a signal, to the process group as Ctrl-C does, and give the exit status."""
+        assert self.process is not None
+        (os.killpg if group else os.kill)(self.process.pid, number)
+        return self.process.wait(15)
+
+    def stopped(self) -> str:
+        """An x for each time that the lifespan was ended."""
+        file = self.folder / "stopped"
+        return file.read_text() if file.exists() else ""
+
+    def port_is_free(self) -> bool:
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", self.port))
+            except OSError:
+                return False
+            return True
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Process]:
+    process = Process(tmp_path)
+    yield process
+    if process.process is not None and process.process.poll() is None:
+        os.killpg(process.process.pid, signal.SIGKILL)
+        process.process.wait()
+
+
+@pytest.mark.parametrize("reload", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_all_and_frees_the_port(
+    process: Process, number: signal.Signals, reload: bool
+) -> None:
+    process.start(options=f"reload={reload}")
+    assert process.stop(number) == 0
+    assert process.stopped() == "x"
+    assert process.port_is_free()
+    # As in Flask, code after `app.run()` is reached by Ctrl-C.
+    assert (process.folder / "returned").exists() == (number == signal.SIGINT or reload)
+
+
+@pytest.mark.parametrize("reload", [False, True])
+def test_ctrl_c_reaches_parent_and_child(process: Process, reload: bool) -> None:
+    process.start(options=f"reload={reload}")
+    assert process.stop(signal.SIGINT, group=True) == 0
+    assert process.stopped() == "x"
+    assert process.port_is_free()
+
+
+@pytest.mark.parametrize("command", [["served.py"], ["-m", "served"], ["-X", "utf8", "served.py"]])
+def test_reload(process: Process, command: list[str]) -> None:
+    process.start(*command, options="reload=True")
+    process.write("second")
+    process.until(lambda: process.get() == "second")
+    assert process.stopped() == "x"
+
+    (process.folder / "served.py").write_text("def (")
+    process.until(lambda: process.get() is None)
+    process.write("third")
+    process.until(lambda: process.get() == "third")
+    assert process.stop(signal.SIGINT) == 0
+    assert process.port_is_free()
+
+
+def test_reload_by_extra_file_that_is_replaced(process: Process, tmp_path: Path) -> None:
+    extra = tmp_path / "elsewhere" / "settings.toml"
+    extra.parent.mkdir()
+    extra.write_text("")
+    process.folder = tmp_path / "here"
+    process.folder.mkdir()
+    process.start(options=f"reload=True, extra_files=[{str(extra)!r}]")
+    for times in (1, 2):  # as an editor does it: another file under the same name
+        new = extra.with_suffix(".new")
+        new.write_text("x")
+        new.rename(extra)
+        process.until_restarted(times)
+
+
+def test_shutdown_has_a_deadline(process: Process) -> None:
+    process.start()
+    slow = threading.Thread(target=process.get, args=("/slow",))
+    slow.start()
+    process.until((process.folder / "slow").exists)
+    began = time.monotonic()
+    assert process.stop(signal.SIGTERM) == 0
+    assert 1 <= time.monotonic() - began < 5
+    slow.join()
+
+
+@pytest.mark.parametrize("debugger", [False, True])
+def test_debugger(process: Process, debugger: bool) -> None:
+    process.start(options=f"debugger={debugger}")
+    body = process.get("/broken")
+    assert body is not None
+    assert ("LookupError: broken on purpose" in body) == debugger
+
+
+def test_port_in_use_is_an_error(process: Process) -> None:
+    process.start()
+    again = subprocess.run(
+        [sys.executable, "served.py"],
+        cwd=process.folder,
+        env={**os.environ, "PORT": str(process.port)},
+        capture_output=True,
+    )
+    assert again.returncode != 0
+    assert b"address already in use" in again.stderr
+
+
+async def nothing(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError("not called")
+
+
+def test_workers_are_refused() -> None:
+    with pytest.raises(RuntimeError, match="uvicorn module:app --workers 3"):
+        serving.serve(nothing, workers=3)
+
+
+def test_running_loop_is_refused() -> None:
+    async def main() -> None:
+        serving.serve(nothing)
+
+    with pytest.raises(RuntimeError, match=r"await uvicorn\.Server"):
+        asyncio.run(main())
+
+
+def test_reloader_wants_the_main_thread() -> None:
+    errors: list[str] = []
+
+    def run() -> None:
+        try:
+            serving.serve(nothing, reload=True)
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert "use_reloader=False" in errors[0]
+
+
+def test_options_of_run_simple() -> None:
+    options = {"use_reloader": True, "ssl_context": "adhoc", "threaded": True, "log_level": "info"}
+    assert serving.from_run_simple(options) == {
+        "reload": True,
+        "ssl": "adhoc",
+        "log_level": "info",
+    }
+
+
+def test_ssl() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    config = uvicorn.Config(nothing, log_config=None, **serving._ssl_options(context))
+    config.load()
+    assert config.ssl is context
+
+    files = serving._ssl_options(("cert.pem", "key.pem"))
+    assert files == {"ssl_certfile": "cert.pem", "ssl_keyfile": "key.pem"}
+
+
+def test_what_is_watched(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    extra = tmp_path / "data.json"
+    extra.touch()
+    root = str(tmp_path)
+    watched = serving._Watched(
+        {root, str(tmp_path / "app"), "/no/such/folder"}, {str(extra)}, ("*/generated/*",)
+    )
+    assert watched.paths() == [root]
+
+    for path, counts in {
+        f"{root}/app/views.py": True,
+        f"{root}/app/views.html": False,
+        f"{root}/app/__pycache__/views.py": False,
+        f"{root}/app/generated/views.py": False,
+        str(extra): True,
+    }.items():
+        assert watched(Change.modified, path) is counts

@@ -1,0 +1,353 @@
+"""Sessions: the objects, the signed cookie (which Flask can read), and other interfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from itsdangerous import TimestampSigner
+from markupsafe import Markup
+
+from asyncflask import Flask, Request, Response, session
+from asyncflask.ctx import App
+from asyncflask.sessions import (
+    NullSession,
+    SecureCookieSession,
+    SecureCookieSessionInterface,
+    SessionInterface,
+    SessionMixin,
+)
+
+# Made by Flask 3.1.3 with the secret key "test key", at the time below.
+SIGNED_AT = 1_700_000_000
+SMALL = {"user": 1}
+SMALL_COOKIE = "eyJ1c2VyIjoxfQ.ZVPxAA.XIrUHueZhpP8oNGhm8pMPdT9v7Q"
+SMALL_COOKIE_OF_OLD_KEY = "eyJ1c2VyIjoxfQ.ZVPxAA.za8_6PduAo9bkNVFWgfg2f_rWtk"
+NAN_COOKIE = "eyJ4IjpOYU59.ZVPxAA.pYCcvjDavgbSkBfl1auZNKbvs0o"
+LARGE = {
+    "user": 1,
+    "tuple": (1, [b"\xff"]),
+    "html": Markup("<b>"),
+    "id": UUID(int=7),
+    "when": datetime(2024, 2, 29, 12, 30, tzinfo=UTC),
+    "tagged": {" t": "no tuple"},
+}
+LARGE_COOKIE = (
+    ".eJx9jk0LwjAQRP_KMueASRTEYD3qyVtvpRRDQ1voh2hCDyX_3W1yd0_D4w07G8LXfWCUgA_v0cFsIA9TKVFxsjA4"
+    "rEWBWNdRoPfTmIyJ-dXewGxoEwlM5P877_rauzkVuIayD4L0he7Okpb6REqbozRS0uNZ7rZ_dZ3LD9ohb2saLs4L"
+    "5bkxxh-naTPC.ZVPxAA.AtUgzMse1GDi0z4fz10xGeuJaZk"
+)
+
+
+@pytest.fixture
+def app() -> Flask:
+    app = Flask("session_test")
+    app.secret_key = "test key"
+    app.testing = True
+    app.permanent_session_lifetime = timedelta(days=36_500)  # the cookies above grow old
+
+    @app.get("/set")
+    def set_() -> str:
+        session["user"] = 1
+        return ""
+
+    @app.get("/get")
+    def get() -> str:
+        return str(session.get("user"))
+
+    @app.get("/clear")
+    def clear() -> str:
+        session.clear()
+        return ""
+
+    @app.get("/untouched")
+    def untouched() -> str:
+        return ""
+
+    return app
+
+
+def contents(app: Flask, cookie: str) -> dict[str, Any]:
+    """What a request with this cookie finds in its session."""
+    with app.test_request_context(headers={"Cookie": f"session={cookie}"}):
+        return dict(session)
+
+
+class TestSession:
+    def test_permanent_is_a_key(self) -> None:
+        session = SecureCookieSession()
+        assert session.permanent is False
+        session.permanent = True
+        assert session == {"_permanent": True}
+
+    def test_initial_contents_are_no_change(self) -> None:
+        assert SecureCookieSession({"a": 1}).modified is False
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda session: session.update(b=1),
+            lambda session: session.pop("a"),
+            lambda session: session.setdefault("b", 1),
+            lambda session: session.clear(),
+            lambda session: session.__setitem__("a", 2),
+            lambda session: session.__delitem__("a"),
+        ],
+    )
+    def test_changes(self, change: Callable[[SecureCookieSession], object]) -> None:
+        session = SecureCookieSession({"a": 1})
+        change(session)
+        assert session.modified is True
+
+    def test_reading_is_no_change(self) -> None:
+        session = SecureCookieSession({"a": [1]})
+        assert session["a"] == [1]
+        session.setdefault("a", 1)
+        assert session.modified is False
+
+    def test_null_session_is_read_only(self) -> None:
+        session = NullSession()
+        assert session.get("a") is None
+        assert "a" not in session
+
+        with pytest.raises(RuntimeError, match="session is unavailable.*secret_key"):
+            session["a"] = 1
+
+        with pytest.raises(RuntimeError, match="session is unavailable"):
+            session |= {"a": 1}
+
+
+class TestCookie:
+    @pytest.mark.parametrize(("value", "cookie"), [(SMALL, SMALL_COOKIE), (LARGE, LARGE_COOKIE)])
+    def test_of_flask_is_read(self, app: Flask, value: dict[str, Any], cookie: str) -> None:
+        assert contents(app, cookie) == value
+
+    def test_is_what_flask_writes(self, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda self: SIGNED_AT)
+        client = app.test_client()
+        client.get("/set")
+        cookie = client.get_cookie("session")
+        assert cookie is not None
+        assert cookie.value == SMALL_COOKIE
+
+    def test_with_numbers_that_json_has_not(self, app: Flask) -> None:
+        assert str(contents(app, NAN_COOKIE)) == "{'x': nan}"
+
+    @pytest.mark.parametrize(
+        "cookie", ["", "x", SMALL_COOKIE[:-1], f"x{SMALL_COOKIE}", SMALL_COOKIE_OF_OLD_KEY]
+    )
+    def test_wrong_signature(self, app: Flask, cookie: str) -> None:
+        assert contents(app, cookie) == {}
+
+    def test_too_old(self, app: Flask) -> None:
+        app.permanent_session_lifetime = timedelta(days=1)
+        assert contents(app, SMALL_COOKIE) == {}
+
+    def test_fallback_keys_read(self, app: Flask) -> None:
+        app.config["SECRET_KEY_FALLBACKS"] = ["older key", "old key"]
+        assert contents(app, SMALL_COOKIE_OF_OLD_KEY) == SMALL
+        assert contents(app, SMALL_COOKIE) == SMALL
+
+    def test_fallback_keys_do_not_sign(self, app: Flask) -> None:
+        app.config["SECRET_KEY_FALLBACKS"] = ["old key"]
+        client = app.test_client()
+        client.get("/set")
+        app.config["SECRET_KEY_FALLBACKS"] = None
+        assert client.get("/get").text == "1"
+
+    def test_round_trip(self, app: Flask) -> None:
+        client = app.test_client()
+        assert client.get("/get").text == "None"
+        client.get("/set")
+        assert client.get("/get").text == "1"
+
+    def test_cleared_session_deletes_it(self, app: Flask) -> None:
+        client = app.test_client()
+        client.get("/set")
+        response = client.get("/clear")
+        assert "Max-Age=0" in response.headers["Set-Cookie"]
+        assert client.get_cookie("session") is None
+
+    def test_attributes(self, app: Flask) -> None:
+        app.config.update(
+            SESSION_COOKIE_NAME="sid",
+            SESSION_COOKIE_DOMAIN="example.com",
+            SESSION_COOKIE_PATH="/shop",
+            SESSION_COOKIE_HTTPONLY=False,
+            SESSION_COOKIE_SECURE=True,
+            SESSION_COOKIE_SAMESITE="Lax",
+            SESSION_COOKIE_PARTITIONED=True,
+        )
+        header = app.test_client().get("/set").headers["Set-Cookie"]
+        name, *attributes = header.split("; ")
+        assert name.startswith("sid=")
+        assert set(attributes) == {
+            "Domain=example.com",
+            "Path=/shop",
+            "Secure",
+            "SameSite=Lax",
+            "Partitioned",
+        }
+
+    def test_default_attributes(self, app: Flask) -> None:
+        header = app.test_client().get("/set").headers["Set-Cookie"]
+        assert header.split("; ")[1:] == ["HttpOnly", "Path=/"]
+
+    def test_path_of_the_application_root(self, app: Flask) -> None:
+        app.config["APPLICATION_ROOT"] = "/shop"
+        assert "Path=/shop" in app.test_client().get("/set").headers["Set-Cookie"]
+
+    @pytest.mark.parametrize(("refresh", "is_set"), [(True, True), (False, False)])
+    def test_permanent_is_refreshed(self, app: Flask, refresh: bool, is_set: bool) -> None:
+        app.config["SESSION_REFRESH_EACH_REQUEST"] = refresh
+        client = app.test_client()
+
+        with client.session_transaction() as opened:
+            opened.permanent = True
+
+        response = client.get("/get")
+        assert ("Expires=" in response.headers.get("Set-Cookie", "")) is is_set
+
+    def test_vary(self, app: Flask) -> None:
+        client = app.test_client()
+        assert "Vary" not in client.get("/untouched").headers
+        assert client.get("/get").headers["Vary"] == "Cookie"
+        assert client.get("/set").headers["Vary"] == "Cookie"
+        assert "Vary" not in client.get("/untouched").headers
+
+    def test_without_secret_key(self, app: Flask) -> None:
+        app.secret_key = None
+        client = app.test_client()
+        assert client.get("/get").text == "None"
+
+        with pytest.raises(RuntimeError, match="session is unavailable"):
+            client.get("/set")
+
+
+class TestSigningSerializer:
+    def test_is_made_once(self, app: Flask) -> None:
+        interface = SecureCookieSessionInterface()
+        first = interface.get_signing_serializer(app)
+        assert interface.get_signing_serializer(app) is first
+
+    def test_follows_every_change(self, app: Flask) -> None:
+        interface = SecureCookieSessionInterface()
+        made = {interface.get_signing_serializer(app)}
+        app.secret_key = "another"
+        made.add(interface.get_signing_serializer(app))
+        app.config["SECRET_KEY_FALLBACKS"] = ["test key"]
+        made.add(interface.get_signing_serializer(app))
+        interface.salt = "pepper"
+        made.add(interface.get_signing_serializer(app))
+        assert len(made) == 4
+
+    def test_two_apps_share_an_interface(self, app: Flask) -> None:
+        other = Flask("other")
+        other.secret_key = "other key"
+        interface = SecureCookieSessionInterface()
+        first = interface.get_signing_serializer(app)
+        assert interface.get_signing_serializer(other) is not first
+        assert interface.get_signing_serializer(app) is first
+
+    def test_old_keys_do_not_pile_up(self, app: Flask) -> None:
+        interface = SecureCookieSessionInterface()
+
+        for number in range(10):
+            app.secret_key = f"key {number}"
+            interface.get_signing_serializer(app)
+
+        assert len(interface._signing_serializers) == 2
+
+    def test_none_without_secret_key(self) -> None:
+        assert SecureCookieSessionInterface().get_signing_serializer(Flask("keyless")) is None
+
+    def test_can_be_overridden(self, app: Flask) -> None:
+        class Keyless(SecureCookieSessionInterface):
+            def get_signing_serializer(self, app: App) -> None:
+                return None
+
+        app.session_interface = Keyless()
+
+        with app.test_request_context():
+            assert app.session_interface.is_null_session(session._get_current_object())
+
+
+class MemorySession(dict[str, Any], SessionMixin):
+    pass
+
+
+class MemoryInterface(SessionInterface):
+    """Keeps one session, by whatever colour of methods the subclasses have."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+        self.calls: list[str] = []
+
+    def opened(self) -> MemorySession:
+        self.calls.append("open")
+        return MemorySession(self.kept)
+
+    def saved(self, session: SessionMixin, response: Response) -> None:
+        self.calls.append("save")
+        self.kept = dict(session)
+        response.headers["X-Saved"] = "yes"
+
+
+class SyncInterface(MemoryInterface):
+    def open_session(self, app: App, request: Request) -> SessionMixin:
+        return self.opened()
+
+    def save_session(self, app: App, session: SessionMixin, response: Response) -> None:
+        self.saved(session, response)
+
+
+class AsyncInterface(MemoryInterface):
+    async def open_session(self, app: App, request: Request) -> SessionMixin:
+        return self.opened()
+
+    async def save_session(self, app: App, session: SessionMixin, response: Response) -> None:
+        self.saved(session, response)
+
+
+@pytest.mark.parametrize("interface_class", [SyncInterface, AsyncInterface])
+@pytest.mark.parametrize("colour", ["def", "async def"])
+def test_other_interface(interface_class: type[MemoryInterface], colour: str) -> None:
+    app = Flask("interface_test")
+    interface = app.session_interface = interface_class()
+
+    def view() -> str:
+        session["count"] = session.get("count", 0) + 1
+        return str(session["count"])
+
+    async def async_view() -> str:
+        return view()
+
+    app.add_url_rule("/", "index", view if colour == "def" else async_view)
+    client = app.test_client()
+    assert [client.get("/").text for _ in range(3)] == ["1", "2", "3"]
+    assert client.get("/").headers["X-Saved"] == "yes"
+    assert interface.calls == ["open", "save"] * 4
+
+
+def test_interface_without_session() -> None:
+    class Nothing(SessionInterface):
+        def open_session(self, app: App, request: Request) -> None:
+            return None
+
+    app = Flask("interface_test")
+    app.session_interface = Nothing()
+    app.add_url_rule("/", "index", lambda: str(dict(session)))
+    assert app.test_client().get("/").text == "{}"
+
+
+def test_base_interface_keeps_nothing(app: Flask) -> None:
+    interface = SessionInterface()
+
+    with pytest.raises(NotImplementedError):
+        interface.open_session(app, app.request_class({}))
+
+    with pytest.raises(NotImplementedError):
+        interface.save_session(app, NullSession(), Response())
