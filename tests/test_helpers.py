@@ -262,7 +262,7 @@ class TestSendFile:
     @staticmethod
     def read(response: Response) -> bytes:
         response.direct_passthrough = False
-        data = response.data
+        data: bytes = response.data
         response.close()
         return data
 
@@ -442,7 +442,7 @@ class TestStream:
         assert events.count("teardown kept") == 1
 
     def test_nothing_stays_bound(self, app: Flask) -> None:
-        app.test_client().get("/?name=you")
+        assert app.test_client().get("/?name=you").text
         assert not request
 
 

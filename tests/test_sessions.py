@@ -113,7 +113,7 @@ class TestSession:
         assert session.get("a") is None
         assert "a" not in session
 
-        with pytest.raises(RuntimeError, match="session is unavailable.*secret_key"):
+        with pytest.raises(RuntimeError, match=r"session is unavailable.*secret_key"):
             session["a"] = 1
 
         with pytest.raises(RuntimeError, match="session is unavailable"):
@@ -272,7 +272,7 @@ class TestSigningSerializer:
         app.session_interface = Keyless()
 
         with app.test_request_context():
-            assert app.session_interface.is_null_session(session._get_current_object())
+            assert app.session_interface.is_null_session(session)
 
 
 class MemorySession(dict[str, Any], SessionMixin):

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from asyncflask import Flask, Response, abort, redirect, render_template, url_for, websocket
+from asyncflask.typing import ResponseReturnValue
 
 ROOMS = {
     "lobby": "Come in and say hello",
@@ -111,7 +112,7 @@ def tell_counts() -> None:
 
 
 @app.get("/")
-def index() -> Response:
+def index() -> ResponseReturnValue:
     return redirect(url_for("chat", slug="lobby"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__version__: Final = "0.1.0"
+__version__ = "0.1.0"
 
 FLASK_VERSION: Final = "3.1.3"
 """The Flask release whose names and behaviour are offered here."""

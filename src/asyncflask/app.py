@@ -231,7 +231,8 @@ class Flask(App):
         if isinstance(middleware_class, Middleware):
             args, kwargs = (*middleware_class.args, *args), {**middleware_class.kwargs, **kwargs}
             middleware_class = middleware_class.cls
-        self.asgi_app = middleware_class(self.asgi_app, *args, **kwargs)  # type: ignore[method-assign]
+        wrapped: Any = middleware_class(self.asgi_app, *args, **kwargs)
+        self.asgi_app = wrapped  # type: ignore[method-assign]
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Have the ASGI *app* answer all below *path*; its lifespan is run with this app's. It
@@ -583,7 +584,7 @@ class Flask(App):
                 path_info=request.path,
                 query_args=request.query_string.decode("latin-1"),
             )
-        request.host = get_host(request.environ, request.trusted_hosts)  # type: ignore[misc]
+        request.host = get_host(request.environ, request.trusted_hosts)
         subdomain = None
         if not host_matching and not self.subdomain_matching:
             subdomain = self.url_map.default_subdomain or ""

@@ -78,6 +78,6 @@ class Blueprint(SansioBlueprint):
         :raises ValueError: for other modes.
         """
         if mode not in {"r", "rt", "rb"}:
-            raise ValueError(f"Resources can only be opened for reading, not with {mode!r}.")
+            raise ValueError(f"'mode' is 'rb', 'r' or 'rt', to read a resource, not {mode!r}.")
         path = os.path.join(self.root_path, resource)
         return open(path, mode, encoding=None if mode == "rb" else encoding)

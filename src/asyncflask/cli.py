@@ -393,7 +393,7 @@ _app_option = click.Option(
     metavar="IMPORT",
     help=(
         "Where the app or its factory is: 'module:name', 'module:name(args)' or a file."
-        " The name may be left out if it is 'app', 'application', 'create_app' or 'make_app'."
+        " 'app', 'application', 'create_app' and 'make_app' are found without a name."
     ),
     is_eager=True,
     expose_value=False,
@@ -659,7 +659,7 @@ class SeparatedPathType(click.Path):
         return [convert(item, param, ctx) for item in self.split_envvar_value(value)]
 
 
-@click.command("run", short_help="Run a development server.")
+@click.command("run", short_help="Serve the app, for development.")
 @click.option("--host", "-h", default="127.0.0.1", help="The interface to listen on.")
 @click.option("--port", "-p", default=5000, help="The port to listen on.")
 @click.option(
@@ -742,11 +742,11 @@ run_command.params.insert(0, _debug_option)
 # -- shell ----------------------------------------------------------------------------------
 
 
-@click.command("shell", short_help="Run a Python shell in the app context.")
+@click.command("shell", short_help="Open a Python shell for the app.")
 @with_appcontext
 def shell_command() -> None:
-    """Run an interactive Python shell in the app's context, with the names that its shell
-    context processors give."""
+    """Open a Python shell in a context of the app, with the names that its shell context
+    processors give."""
     app = current_app_ctx().app
     names: dict[str, t.Any] = {}
 
@@ -779,7 +779,7 @@ def shell_command() -> None:
 # -- routes ---------------------------------------------------------------------------------
 
 
-@click.command("routes", short_help="Show the routes of the app.")
+@click.command("routes", short_help="List the routes of the app.")
 @click.option(
     "--sort",
     "-s",
@@ -787,10 +787,10 @@ def shell_command() -> None:
     default="endpoint",
     help="The column to sort by; 'match' is the order in which rules are tried.",
 )
-@click.option("--all-methods", is_flag=True, help="Show HEAD and OPTIONS too.")
+@click.option("--all-methods", is_flag=True, help="With HEAD and OPTIONS.")
 @with_appcontext
 def routes_command(sort: str, all_methods: bool) -> None:
-    """Show all routes with their endpoints and methods; WS is a WebSocket."""
+    """List the routes: endpoint, methods, rule. The method WS is a WebSocket."""
     url_map = current_app_ctx().app.url_map
     rules: list[Rule] = list(url_map.iter_rules())
     if not rules:

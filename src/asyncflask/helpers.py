@@ -134,6 +134,9 @@ class _AsyncStream(AsyncIterator[AnyStr]):
         try:
             with _Active(self._app_ctx, self._ctx):
                 return await anext(self._source)
+        except GeneratorExit:  # the task was thrown away: nothing can be awaited any more
+            self.__del__()
+            raise
         except BaseException:  # the end, an error or a cancellation: nothing comes after it
             await self.aclose()
             raise
@@ -392,7 +395,7 @@ def send_file(
     conditional: bool = True,
     etag: bool | str = True,
     last_modified: datetime | int | float | None = None,
-    max_age: None | (int | Callable[[str | None], int | None]) = None,
+    max_age: int | Callable[[str | None], int | None] | None = None,
 ) -> Response:
     """A response with the contents of a file.
 

@@ -159,7 +159,7 @@ class SessionInterface:
 
     def open_session(
         self, app: App, request: Request
-    ) -> SessionMixin | None | Awaitable[SessionMixin | None]:
+    ) -> SessionMixin | Awaitable[SessionMixin | None] | None:
         """The session of a request. May be ``async def`` in a subclass.
 
         :return: a dict with :class:`SessionMixin`; ``None`` where there can be no session.
@@ -168,7 +168,7 @@ class SessionInterface:
 
     def save_session(
         self, app: App, session: SessionMixin, response: Response
-    ) -> None | Awaitable[None]:
+    ) -> Awaitable[None] | None:
         """Save the session, and set the cookie on the response. May be ``async def`` in a
         subclass. Comes after all ``after_request`` functions, not for a null session."""
         raise NotImplementedError

@@ -51,7 +51,7 @@ class EnvironBuilder(werkzeug.test.EnvironBuilder):
         self.app = app
         super().__init__(path, base_url, *args, **kwargs)
 
-    def json_dumps(self, obj: Any, **kwargs: Any) -> str:  # type: ignore[override]
+    def json_dumps(self, obj: Any, **kwargs: Any) -> str:
         """JSON by the app's provider."""
         text: str = self.app.json.dumps(obj, **kwargs)
         return text

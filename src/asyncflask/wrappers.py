@@ -148,7 +148,7 @@ class Request(RequestBase):
         return default if ctx is None else ctx.app.config[key]
 
     @property
-    def max_content_length(self) -> int | None:  # type: ignore[override]
+    def max_content_length(self) -> int | None:
         """More bytes of body than this are refused with 413; `None` for no limit. Set on the
         request, or for all by `MAX_CONTENT_LENGTH`. For an asynchronous view it has to be set
         before its first asynchronous hook, since then the body is received."""
@@ -161,7 +161,7 @@ class Request(RequestBase):
         self._max_content_length = value
 
     @property
-    def max_form_memory_size(self) -> int | None:  # type: ignore[override]
+    def max_form_memory_size(self) -> int | None:
         """More bytes than this of a form field, or of an urlencoded form, are refused with 413.
         Set on the request, or for all by `MAX_FORM_MEMORY_SIZE`, 500,000 by default."""
         return self._config(

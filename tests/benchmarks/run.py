@@ -35,6 +35,7 @@ APPS = Path(__file__).parent / "apps"
 THREADS = 8  # of gunicorn, for Flask
 UVICORN = ["--loop", "uvloop", "--workers", "1", "--no-access-log"]
 GUNICORN = ["--worker-class", "gthread", "--workers", "1", "--threads", str(THREADS)]
+GUNICORN += ["--no-control-socket"]  # It would be a file in the home directory.
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 import httpx
 import pytest
-from support.servers import Server
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+
+from support.servers import Server
 
 CHAT = Path(__file__).parents[2] / "examples" / "chat"
 SECONDS = 10

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+
 from support.servers import Server
 
 api = pytest.importorskip(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from support.servers import Server
 
 FLASKR = Path(__file__).parents[2] / "examples" / "flaskr"

@@ -10,6 +10,7 @@ from typing import Literal
 
 import httpx
 import pytest
+
 from support.servers import Server
 
 HELLO = Path(__file__).parents[2] / "examples" / "hello"

@@ -87,7 +87,7 @@ class TestLoads:
 
         assert app.json.loads("1", cls=Decoder) == "1"
 
-    @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000])
+    @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000], ids=["list", "dict"])
     def test_absurd_nesting(self, app: Flask, text: str) -> None:
         with pytest.raises(ValueError, match="nested too deeply"):
             app.json.loads(text)
@@ -96,7 +96,11 @@ class TestLoads:
         assert app.json.load(io.BytesIO(b"[1]")) == [1]
 
 
-@pytest.mark.parametrize("body", ["NaN", "[" * 100_000, "{", b'"\xff"'])
+@pytest.mark.parametrize(
+    "body",
+    ["NaN", "[" * 100_000, "{", b'"\xff"'],
+    ids=["not a number", "nested", "cut off", "not utf-8"],
+)
 def test_bad_body_is_400(app: Flask, body: str | bytes) -> None:
     @app.post("/")
     def index() -> dict[str, Any]:

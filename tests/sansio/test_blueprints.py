@@ -33,29 +33,29 @@ def rules(app: Flask) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["", "a.b"])
 def test_bad_name(name: str) -> None:
-    with pytest.raises(ValueError, match="'name' may not"):
+    with pytest.raises(ValueError, match="name"):
         Blueprint(name, __name__)
 
 
 def test_bad_endpoint() -> None:
     bp = Blueprint("bp", __name__)
-    with pytest.raises(ValueError, match="'endpoint' may not"):
+    with pytest.raises(ValueError, match="endpoint in a blueprint has no dots: 'a.b'"):
         bp.add_url_rule("/", "a.b", view)
 
     def dotted() -> str:
         return ""
 
     dotted.__name__ = "a.b"
-    with pytest.raises(ValueError, match="'view_func' name may not"):
+    with pytest.raises(ValueError, match="name of a view.* has no dots"):
         bp.route("/")(dotted)
 
 
 def test_name_is_taken(app: Flask) -> None:
     bp = Blueprint("bp", __name__)
     app.register_blueprint(bp)
-    with pytest.raises(ValueError, match="already registered for this blueprint"):
+    with pytest.raises(ValueError, match="this very blueprint"):
         app.register_blueprint(bp)
-    with pytest.raises(ValueError, match="already registered for a different blueprint"):
+    with pytest.raises(ValueError, match="another blueprint"):
         app.register_blueprint(Blueprint("bp", __name__))
     app.register_blueprint(bp, name="other", url_prefix="/other")
     assert list(app.blueprints) == ["bp", "other"]
@@ -111,7 +111,7 @@ def test_nested(app: Flask) -> None:
 
 def test_nested_in_itself() -> None:
     bp = Blueprint("bp", __name__)
-    with pytest.raises(ValueError, match="on itself"):
+    with pytest.raises(ValueError, match="in itself"):
         bp.register_blueprint(bp)
 
 

@@ -93,7 +93,7 @@ class Process:
         self._port = reserved.getsockname()[1]
         if sys.platform != "linux":  # Others refuse the second bind; a small race remains there.
             reserved.close()
-        self._log = self._stack.enter_context(tempfile.TemporaryFile())
+        self._log = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self._process = subprocess.Popen(
             [part.replace("{port}", str(self._port)) for part in self._command],
             stdin=subprocess.DEVNULL,
@@ -155,7 +155,7 @@ class Process:
     ) -> None:
         try:
             code = self.stop()
-            if exc is not None or code != 0:
+            if code != 0 or not isinstance(exc, SystemExit | None):
                 print(f"--- {' '.join(self._command)}\n{self.output}--- exit code {code}")
             if exc is None:
                 assert code == 0, f"The server ended with {code}:\n{self.output}"

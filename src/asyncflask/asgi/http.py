@@ -188,7 +188,7 @@ class Body(io.RawIOBase):
     def readall(self) -> bytes:
         if self._file is not None:
             return self._file.read()
-        parts = []
+        parts: list[bytes | memoryview] = []
         while True:
             self._ready()
             if not self._chunks:
@@ -241,7 +241,7 @@ async def send_response(
     send: Send,
     body: Body,
     conversations: Conversations,
-    start: dict[str, Any],
+    start: Message,
     content: bytes | Iterable[bytes] | AsyncIterable[bytes],
 ) -> None:
     """Send a response: the message *start*, and *content* whole or chunk by chunk as the client

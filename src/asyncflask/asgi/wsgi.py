@@ -199,6 +199,7 @@ class _Exchange:
             done = self.loop.create_future()
 
             def read() -> None:
+                result: tuple[bytes, Exception | None]
                 try:
                     result = self.read(), None
                 except Exception as exc:

@@ -206,7 +206,7 @@ class TaggedJSONSerializer:
     dicts that look like a tag.
     """
 
-    __slots__ = ("tags", "order")
+    __slots__ = ("order", "tags")
 
     #: Registered by each new serializer, in this order.
     default_tags: ClassVar[list[type[JSONTag]]] = [

@@ -130,8 +130,8 @@ class Blueprint(Scaffold):
             root_path=root_path,
         )
         if not name:
-            raise ValueError("'name' may not be empty.")
-        _refuse_dot(name, "'name'")
+            raise ValueError("A blueprint needs a name: its endpoints begin with it.")
+        _refuse_dot(name, "name of a blueprint")
 
         self.name = name
         self.url_prefix = url_prefix
@@ -184,9 +184,11 @@ class Blueprint(Scaffold):
         :raises ValueError: if the endpoint or the view's name has a dot.
         """
         if endpoint:
-            _refuse_dot(endpoint, "'endpoint'")
+            _refuse_dot(endpoint, "endpoint in a blueprint")
         if view_func:
-            _refuse_dot(getattr(view_func, "__name__", ""), "'view_func' name")
+            _refuse_dot(
+                getattr(view_func, "__name__", ""), "name of a view, which is its endpoint,"
+            )
 
         self.record(
             lambda state: state.add_url_rule(
@@ -205,7 +207,7 @@ class Blueprint(Scaffold):
         :raises ValueError: for the blueprint itself.
         """
         if blueprint is self:
-            raise ValueError("Cannot register a blueprint on itself")
+            raise ValueError(f"The blueprint '{self.name}' cannot be nested in itself.")
         self._blueprints.append((blueprint, options))
 
     # -- registration -----------------------------------------------------------------------
@@ -221,9 +223,8 @@ class Blueprint(Scaffold):
 
         :raises ValueError: if the name is taken.
         """
-        own_name = options.get("name", self.name)
-        name = f"{options.get('name_prefix', '')}.{own_name}".lstrip(".")
-        self._check_name_is_free(app, name, own_name)
+        name = f"{options.get('name_prefix', '')}.{options.get('name', self.name)}".lstrip(".")
+        self._check_name_is_free(app, name)
 
         first_registration = all(blueprint is not self for blueprint in app.blueprints.values())
         app.blueprints[name] = self
@@ -243,14 +244,13 @@ class Blueprint(Scaffold):
         for blueprint, nested in self._blueprints:
             blueprint.register(app, _nested_options(state, name, blueprint, nested))
 
-    def _check_name_is_free(self, app: App, name: str, own_name: str) -> None:
+    def _check_name_is_free(self, app: App, name: str) -> None:
         taken_by = app.blueprints.get(name)
         if taken_by is not None:
-            whose = "this" if taken_by is self else "a different"
-            where = f" '{name}'" if own_name != name else ""
+            whose = "this very" if taken_by is self else "another"
             raise ValueError(
-                f"The name '{own_name}' is already registered for {whose} blueprint{where}."
-                " Pass 'name=' to 'register_blueprint' with a name that is free."
+                f"The name '{name}' is taken: {whose} blueprint is registered as that. Write"
+                " register_blueprint(..., name=...) with another name."
             )
 
     def _merge_blueprint_funcs(self, app: Scaffold, name: str) -> None:
@@ -426,7 +426,7 @@ def _first(option: str | None, default: str | None) -> str | None:
 def _refuse_dot(name: str, what: str) -> None:
     # A dot stands between the name of a blueprint and what is in it.
     if "." in name:
-        raise ValueError(f"{what} may not contain a dot '.' character.")
+        raise ValueError(f"The {what} has no dots: {name!r}.")
 
 
 def _join_prefixes(outer: str, inner: str) -> str:

@@ -356,7 +356,7 @@ class Scaffold:
 
 def _endpoint_from_view_func(view_func: ft.RouteCallable | None) -> str:
     """The endpoint of a rule that names none."""
-    assert view_func is not None, "expected view func if endpoint is not provided."
+    assert view_func is not None, "A rule needs a view or, for one that comes later, an endpoint."
     return view_func.__name__
 
 
