@@ -624,9 +624,7 @@ class Flask(App):
                 _scheme = "https" if ctx.request.scheme == "wss" else "http"
         else:
             app_ctx = _cv_app.get(None)
-            adapter = (
-                app_ctx.url_adapter if app_ctx is not None else self.create_url_adapter(None)
-            )
+            adapter = app_ctx.url_adapter if app_ctx is not None else self.create_url_adapter(None)
             if adapter is None:
                 raise RuntimeError(
                     "A URL cannot be built outside of a request unless the config has"
@@ -643,9 +641,7 @@ class Flask(App):
                 endpoint, values, method=_method, url_scheme=_scheme, force_external=_external
             )
         except BuildError as error:
-            values.update(
-                _anchor=_anchor, _method=_method, _scheme=_scheme, _external=_external
-            )
+            values.update(_anchor=_anchor, _method=_method, _scheme=_scheme, _external=_external)
             return self.handle_url_build_error(error, endpoint, values)
         if _anchor is not None:
             anchor = quote(_anchor, safe="%!#$&'()*+,/:;=?@")

@@ -27,24 +27,40 @@ _sentinel: Any = object()
 class App(Protocol):
     """What the contexts, and everything below `sansio`, need of an app."""
 
-    import_name: str
-    name: str
-    config: Any
-    json: Any
-    logger: Any
-    debug: bool
-    testing: bool
-    secret_key: Any
-    session_interface: Any
-    request_class: Any
-    response_class: Any
-    app_ctx_globals_class: Any
-    permanent_session_lifetime: Any
-    jinja_env: Any
-    jinja_loader: Any
-    root_path: str
-    aborter: Any
-
+    @property
+    def import_name(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def config(self) -> Any: ...
+    @property
+    def json(self) -> Any: ...
+    @property
+    def logger(self) -> Any: ...
+    @property
+    def debug(self) -> bool: ...
+    @property
+    def testing(self) -> bool: ...
+    @property
+    def secret_key(self) -> Any: ...
+    @property
+    def session_interface(self) -> Any: ...
+    @property
+    def request_class(self) -> Any: ...
+    @property
+    def response_class(self) -> Any: ...
+    @property
+    def app_ctx_globals_class(self) -> Any: ...
+    @property
+    def permanent_session_lifetime(self) -> Any: ...
+    @property
+    def jinja_env(self) -> Any: ...
+    @property
+    def jinja_loader(self) -> Any: ...
+    @property
+    def root_path(self) -> str: ...
+    @property
+    def aborter(self) -> Any: ...
     def create_url_adapter(self, request: Any) -> Any: ...
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]: ...
     def make_response(self, rv: Any) -> Any: ...
@@ -197,7 +213,7 @@ class RequestContext:
         self._background: list[Callable[[], None]] = []
         self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
         self._holds = 0
-        self._deferred = False
+        self._deferred: tuple[AppContext | None, BaseException | None] | None = None
         self._error: BaseException | None = None
 
     def copy(self) -> RequestContext:
@@ -255,7 +271,7 @@ class RequestContext:
         held = last and self._holds > 0
         try:
             if held:
-                self._deferred, self._error = True, exc
+                self._deferred = self._cv_tokens[-1][1], exc
             elif last:
                 try:
                     await self.app._step("do_teardown_request", self, call, exc)
@@ -293,9 +309,9 @@ class RequestContext:
     def release(self) -> None:
         """Undo `hold`; run the teardown if the context was popped meanwhile."""
         self._holds -= 1
-        if self._deferred and not self._holds:
-            self._deferred, exc, self._error = False, self._error, None
-            self.push()
+        if self._deferred is not None and not self._holds:
+            (app_ctx, exc), self._deferred = self._deferred, None
+            drive(self._push(call_here, app_ctx))
             self.pop(exc)
 
     def __enter__(self) -> RequestContext:

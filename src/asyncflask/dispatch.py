@@ -49,9 +49,7 @@ from .wrappers import AsyncBody, Request, from_starlette
 # -- the two flows ----------------------------------------------------------------------------
 
 
-async def serve_http(
-    app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send
-) -> None:
+async def serve_http(app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request."""
     body = Body(scope, receive)
     ctx = make_context(app, driver, scope, body)
@@ -480,8 +478,8 @@ def make_response(app: Any, ctx: RequestContext, rv: Any) -> Any:
                 rv, status = rv
         else:
             raise TypeError(
-                "The view function did not return a valid response tuple. A tuple is"
-                " (body, status, headers), (body, status) or (body, headers)."
+                "The view function did not return a valid response tuple. The tuple"
+                " must have the form (body, status, headers), (body, status) or (body, headers)."
             )
     if rv is None:
         raise TypeError(
@@ -588,9 +586,7 @@ async def save_late_session(app: Any, ctx: RequestContext) -> None:
         return
     assert ctx.driver is not None
     response = app.response_class()
-    await _call_in_worker(ctx.driver)(
-        app.session_interface.save_session, app, session, response
-    )
+    await _call_in_worker(ctx.driver)(app.session_interface.save_session, app, session, response)
 
 
 # -- the answer -------------------------------------------------------------------------------
@@ -670,5 +666,3 @@ async def close(response: Any, driver: Driver) -> None:
     elif response._on_close or hasattr(content, "close"):
         await driver.call(response.close)
     await driver.to_loop()
-
-

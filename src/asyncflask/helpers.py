@@ -29,7 +29,7 @@ from .ctx import (
     current_app_ctx,
     current_request_ctx,
 )
-from .signals import message_flashed
+from .signals import message_flashed, send
 from .wrappers import Response
 from .wrappers import _split_blueprint_path as _split_blueprint_path  # of Flask's names here
 
@@ -347,7 +347,7 @@ def flash(message: str, category: str = "message") -> None:
     # Assigned, not only changed: a session need not see a change inside of a value.
     session["_flashes"] = [*session.get("_flashes", ()), (category, message)]
     app = current_app_ctx().app
-    message_flashed.send(app, _async_wrapper=app.ensure_sync, message=message, category=category)
+    send(message_flashed, app, message=message, category=category)
 
 
 def get_flashed_messages(

@@ -11,6 +11,8 @@ from typing import Any
 from blinker import NamedSignal
 from blinker import Namespace as Namespace
 
+from .asgi.threads import call_here, drive
+
 # Not for extensions: two packages that choose one name would share one signal.
 _signals = Namespace()
 
@@ -33,6 +35,13 @@ appcontext_popped = _signals.signal("appcontext-popped")
 
 #: ``flash()`` was called; sent with ``message`` and ``category``.
 message_flashed = _signals.signal("message-flashed")
+
+
+def send(signal: NamedSignal, sender: Any, **kwargs: Any) -> None:
+    """Send *signal* from plain code. An asynchronous receiver is waited for; on the event loop,
+    where that cannot be, it is a `RuntimeError`."""
+    if signal.receivers:
+        drive(emit(signal, sender, call_here, **kwargs))
 
 
 async def emit(

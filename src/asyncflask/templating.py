@@ -12,14 +12,15 @@ from functools import cached_property
 from types import CoroutineType
 from typing import Any, Union
 
-from jinja2 import BaseLoader, Environment as BaseEnvironment, Template, TemplateNotFound
+from jinja2 import BaseLoader, Template, TemplateNotFound
+from jinja2 import Environment as BaseEnvironment
 from jinja2.runtime import Context as BaseContext
 
 from .asgi.threads import is_async, on_loop, wait
 from .ctx import App, _cv_app, _cv_request, current_app_ctx, run_sync
 from .debughelpers import explain_template_loading_attempts
 from .helpers import stream_with_context
-from .signals import before_render_template, emit, template_rendered
+from .signals import before_render_template, emit, send, template_rendered
 
 Source = tuple[str, str | None, Callable[[], bool] | None]
 TemplateName = Union[str, Template, "list[str | Template]"]
@@ -123,11 +124,9 @@ class DispatchingJinjaLoader(BaseLoader):
 
 def _render(app: App, template: Template, context: dict[str, Any]) -> str:
     app.update_template_context(context)
-    before_render_template.send(
-        app, _async_wrapper=app.ensure_sync, template=template, context=context
-    )
+    send(before_render_template, app, template=template, context=context)
     text = template.render(context)
-    template_rendered.send(app, _async_wrapper=app.ensure_sync, template=template, context=context)
+    send(template_rendered, app, template=template, context=context)
     return text
 
 
@@ -146,15 +145,11 @@ def render_template_string(source: str, **context: Any) -> str:
 
 def _stream(app: App, template: Template, context: dict[str, Any]) -> Iterator[str]:
     app.update_template_context(context)
-    before_render_template.send(
-        app, _async_wrapper=app.ensure_sync, template=template, context=context
-    )
+    send(before_render_template, app, template=template, context=context)
 
     def generate() -> Iterator[str]:
         yield from template.generate(context)
-        template_rendered.send(
-            app, _async_wrapper=app.ensure_sync, template=template, context=context
-        )
+        send(template_rendered, app, template=template, context=context)
 
     return stream_with_context(generate()) if _cv_request.get(None) is not None else generate()
 
@@ -199,7 +194,9 @@ async def _prepared(
     return app, template
 
 
-async def _render_async(name_or_source: TemplateName, context: dict[str, Any], string: bool) -> str:
+async def _render_async(
+    name_or_source: TemplateName, context: dict[str, Any], string: bool
+) -> str:
     app, template = await _prepared(name_or_source, context, string)
     text = await template.render_async(context)
     await emit(template_rendered, app, _call, template=template, context=context)

@@ -158,7 +158,7 @@ class FlaskClient(Client):
         # The contexts of the request before are kept until the next one begins.
         self._context_stack.close()
         response = super().open(request, buffered=buffered, follow_redirects=follow_redirects)
-        response.json_module = self.application.json  # type: ignore[assignment]
+        response.json_module = self.application.json
         while self._new_contexts:
             self._context_stack.enter_context(self._new_contexts.pop(0))
         return response

@@ -6,7 +6,7 @@ Also the one adapter for Starlette's responses.
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from functools import cache, cached_property
 from typing import Any, cast
 
@@ -49,6 +49,11 @@ def _read_up_to(stream: Any, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
+
+
+def _title_case(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """ASGI's header lines with their names written as WSGI servers do."""
+    return [(k.decode("latin-1").title(), v.decode("latin-1")) for k, v in headers]
 
 
 @cache
@@ -98,9 +103,7 @@ class Request(RequestBase):
                 root_path=scope.get("root_path", ""),
                 path=route_path(scope),
                 query_string=scope.get("query_string", b""),
-                headers=Headers(
-                    [(k.decode("latin-1").title(), v.decode("latin-1")) for k, v in scope["headers"]]
-                ),
+                headers=Headers(_title_case(scope["headers"])),
                 remote_addr=client[0] if client else None,
             )
             self.shallow = False
@@ -133,7 +136,7 @@ class Request(RequestBase):
         return self._body is not None and await self._body.is_disconnected()
 
     @cached_property
-    def stream(self) -> Any:  # type: ignore[override]
+    def stream(self) -> Any:
         """The body as a file. With `stream=True` on the route it is also an asynchronous
         iterable of `bytes`, received while it is iterated."""
         if self._body is not None and getattr(self.url_rule, "stream", False):
@@ -172,8 +175,8 @@ class Request(RequestBase):
     def max_form_memory_size(self, value: int | None) -> None:
         self._max_form_memory_size = value
 
-    @property
-    def max_form_parts(self) -> int | None:  # type: ignore[override]
+    @property  # type: ignore[override]
+    def max_form_parts(self) -> int | None:
         """More fields of a form than this are refused with 413. Set on the request, or for all
         by `MAX_FORM_PARTS`, 1,000 by default."""
         return self._config(self._max_form_parts, "MAX_FORM_PARTS", RequestBase.max_form_parts)
@@ -305,16 +308,14 @@ class Response(ResponseBase):
         )
 
 
-def from_starlette(
-    response_class: Callable[..., Response], source: StarletteResponse
-) -> Response:
+def from_starlette(response_class: Callable[..., Response], source: StarletteResponse) -> Response:
     """The Starlette response *source* as a response that hooks can read and change."""
     body: Any = getattr(source, "body", None)
     if body is None:
         body = getattr(source, "body_iterator", None)
     elif not isinstance(body, bytes):
         body = bytes(body)
-    headers = [(k.decode("latin-1").title(), v.decode("latin-1")) for k, v in source.raw_headers]
+    headers = _title_case(source.raw_headers)
     response = response_class(body, status=source.status_code, headers=headers)
     response.background = source.background
     source.background = None

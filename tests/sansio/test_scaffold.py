@@ -232,6 +232,6 @@ def test_find_package_in_this_environment(
     assert find_package("installed_here") == (str(tmp_path / "env"), str(packages))
 
 
-@pytest.mark.parametrize("name", ["__main__", "no_such_module", "not a name", ""])
+@pytest.mark.parametrize("name", ["no_such_module", "not a name", ""])
 def test_find_package_of_nothing(name: str) -> None:
     assert find_package(name)[1] == os.getcwd()

@@ -174,7 +174,8 @@ class _Exchange:
         self.inbox: deque[tuple[Message, Callable[[], object]]] = deque()
         self.done = False
         self.error: BaseException | None = None
-        self.input: Any = None
+        # Now: the environ will have the body that `receive` gives in its place.
+        self.input: Any = get_input_stream(environ)  # type: ignore[arg-type]
         self.task: asyncio.Task[None] | None = None
         self.left = asyncio.Event()  # that the client closed, or that all is sent
 
@@ -236,8 +237,6 @@ class _Exchange:
     # on the thread
 
     def read(self) -> bytes:
-        if self.input is None:
-            self.input = get_input_stream(self.environ)  # type: ignore[arg-type]
         data: bytes = self.input.read(READ_BYTES)
         if not data:
             self.input = _read_to_end
@@ -267,7 +266,7 @@ class _Exchange:
 
     def close(self) -> None:
         """Tell the app that the client has left, and see it end."""
-        if not self.done:
+        if not self.done and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self.left.set)
             while self.next_message() is not None:
                 pass
@@ -304,10 +303,10 @@ class _Stream:
     def close(self) -> None:
         self._exchange.close()
 
+    __del__ = close  # an iterable that was dropped: the app must not wait for ever
 
-def respond(
-    app: ASGIApp, environ: Environ, start_response: Callable[..., Any]
-) -> Iterable[bytes]:
+
+def respond(app: ASGIApp, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answer a WSGI request by an ASGI *app*, which runs on the loop of the request that this
     thread works for, or on the background loop. Raises what the app raises."""
     exchange = _Exchange(app, environ)
@@ -383,4 +382,3 @@ def _no_write(data: bytes) -> object:
         "The 'write' function that start_response gives (PEP 3333) is not supported: return an"
         " iterable of bytes."
     )
-

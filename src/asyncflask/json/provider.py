@@ -26,7 +26,7 @@ class JSONProvider:
     :param app: kept as a weak proxy, since the app holds the provider.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Any) -> None:
         self._app: App = weakref.proxy(app)
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
