@@ -105,8 +105,11 @@ async def serve_websocket(
         async with Conversation(app._conversations, websocket.gone, told):
             try:
                 await ctx._push(driver.call, app.app_context())
-                response = await app._step("full_dispatch_request", ctx, driver.call)
-                error = ctx._error
+                if may_open(app, ctx):
+                    response = await app._step("full_dispatch_request", ctx, driver.call)
+                    error = ctx._error
+                else:
+                    response = Forbidden("This page may not open a WebSocket here.").get_response()
             except Exception as exc:
                 error = exc
                 response, _ = await respond_to_error(app, ctx, driver.call, exc)
@@ -123,6 +126,14 @@ async def serve_websocket(
         if ctx._cv_tokens:
             await finish(app, ctx, driver, error)
         await driver.to_loop()
+
+
+def may_open(app: Any, ctx: RequestContext) -> bool:
+    """Whether the page that opens a WebSocket may. Not a step: nothing can leave it out."""
+    allowed = getattr(ctx.request.url_rule, "allowed_origins", None)
+    if allowed is None:
+        allowed = app.config["WEBSOCKET_ALLOWED_ORIGINS"]
+    return origin_allowed(ctx.request.scope, allowed)
 
 
 async def deny(websocket: WebSocket, ctx: RequestContext, driver: Driver, response: Any) -> None:
@@ -220,12 +231,6 @@ async def preprocess_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     """Run the URL value preprocessors, then the `before_request` functions until one gives a
     value."""
     request = ctx.request
-    if ctx.websocket is not None:
-        allowed = getattr(request.url_rule, "allowed_origins", None)
-        if allowed is None:
-            allowed = app.config["WEBSOCKET_ALLOWED_ORIGINS"]
-        if not origin_allowed(request.scope, allowed):
-            raise Forbidden("This page's origin may not open this WebSocket.")
     names = (None, *reversed(request.blueprints))
     for name in names:
         if name in app.url_value_preprocessors:
