@@ -24,7 +24,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Match, Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.datastructures import ImmutableDict
-from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 from werkzeug.routing import BuildError, MapAdapter, RequestRedirect
 from werkzeug.serving import is_running_from_reloader
 from werkzeug.wsgi import get_host
@@ -585,6 +585,9 @@ class Flask(App):
                 query_args=request.query_string.decode("latin-1"),
             )
         request.host = get_host(request.environ, request.trusted_hosts)
+        # Werkzeug gives no host for what it takes for none; names in Unicode are not refused.
+        if not request.host and not request.environ.get("HTTP_HOST", "").isprintable():
+            raise BadRequest("The request's Host header is malformed.")
         subdomain = None
         if not host_matching and not self.subdomain_matching:
             subdomain = self.url_map.default_subdomain or ""

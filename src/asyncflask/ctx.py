@@ -208,7 +208,7 @@ class RequestContext:
         except HTTPException as exc:
             request.routing_exception = exc
         self.flashes: list[tuple[str, str]] | None = None
-        self._session = session
+        self._opened_session = session
         self._after_request_functions: list[Callable[[Any], Any]] = []
         self._background: list[Callable[[], None]] = []
         self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
@@ -219,7 +219,7 @@ class RequestContext:
     def copy(self) -> RequestContext:
         """A context of its own with the same request and session, to be pushed in another
         thread or task."""
-        ctx = self.__class__(self.app, None, self.request, self._session)
+        ctx = self.__class__(self.app, None, self.request, self._opened_session)
         ctx.websocket = self.websocket
         return ctx
 
@@ -237,18 +237,26 @@ class RequestContext:
         """The session, opened now if it was not before. Reading it marks it as accessed, for
         the `Vary` header."""
         session = self._session
-        if session is None:
-            session = drive(self._open_session(call_here))
         session.accessed = True
         return session
 
-    async def _open_session(self, call: Call) -> Any:
+    @property
+    def _session(self) -> Any:
+        """The session, opened now if it was not before; not marked as accessed."""
+        if self._opened_session is None:
+            drive(self._open_session(call_here))
+        return self._opened_session
+
+    @_session.setter
+    def _session(self, session: Any) -> None:
+        self._opened_session = session
+
+    async def _open_session(self, call: Call) -> None:
         interface = self.app.session_interface
         session = await call(interface.open_session, self.app, self.request)
         if session is None:
             session = await call(interface.make_null_session, self.app)
-        self._session = session
-        return session
+        self._opened_session = session
 
     async def _push(self, call: Call, app_ctx: AppContext | None = None) -> None:
         """*app_ctx*: what to use in place of a current one, which is then not looked at."""
@@ -259,7 +267,7 @@ class RequestContext:
         if app_ctx is not None:
             await app_ctx._push(call)
         self._cv_tokens.append((_cv_request.set(self), app_ctx))
-        if self._session is None and not self.app._opens_session_lazily():
+        if self._opened_session is None and not self.app._opens_session_lazily():
             await self._open_session(call)
         if self.url_adapter is not None:
             self.match_request()

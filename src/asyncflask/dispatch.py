@@ -70,7 +70,7 @@ async def serve_http(app: Any, driver: Driver, scope: Scope, receive: Receive, s
             raise
         finally:
             if not ctx._holds:
-                keep_for_test_client(ctx, environ)
+                await keep_for_test_client(ctx, environ, body)
                 await finish(app, ctx, driver, error)
         try:
             await send_content(app, ctx, driver, body, send, response, start)
@@ -171,10 +171,13 @@ def make_context(app: Any, driver: Driver, scope: Scope, body: Body) -> RequestC
     return ctx
 
 
-def keep_for_test_client(ctx: RequestContext, environ: Any) -> None:
-    """Hand the contexts to a test client that asked for them; it pushes them again."""
+async def keep_for_test_client(ctx: RequestContext, environ: Any, body: Body) -> None:
+    """Hand the contexts to a test client that asked for them; it pushes them again. What the
+    view did not read of the body, the test still may."""
     keep = environ and environ.get("werkzeug.debug.preserve_context")
-    if keep and ctx._cv_tokens:
+    if keep and ctx._cv_tokens and ctx.driver is not None:
+        await ctx.driver.to_loop()
+        await body.keep(ctx.driver)
         keep(_cv_app.get())
         keep(ctx)
 
@@ -538,17 +541,17 @@ async def save_session(app: Any, ctx: RequestContext, call: Call, response: Any)
     client has sent one, whose lifetime may have to be renewed."""
     interface = app.session_interface
     lazy = app._opens_session_lazily()
-    if ctx._session is None:
+    if ctx._opened_session is None:
         cookie = ctx.request.headers.get("Cookie", "")
         if not lazy or interface.get_cookie_name(app) not in cookie:
             return
         await ctx._open_session(call_here)
-    if interface.is_null_session(ctx._session):
+    if interface.is_null_session(ctx._opened_session):
         return
     if lazy:
-        interface.save_session(app, ctx._session, response)
+        interface.save_session(app, ctx._opened_session, response)
     else:
-        await call(interface.save_session, app, ctx._session, response)
+        await call(interface.save_session, app, ctx._opened_session, response)
 
 
 async def accept_headers(app: Any, ctx: RequestContext) -> list[tuple[bytes, bytes]]:
@@ -557,8 +560,8 @@ async def accept_headers(app: Any, ctx: RequestContext) -> list[tuple[bytes, byt
     driver = ctx.driver
     assert driver is not None
     await save_session(app, ctx, _call_in_worker(driver), response)
-    if ctx._session is not None:
-        ctx._session.modified = False
+    if ctx._opened_session is not None:
+        ctx._opened_session.modified = False
     return [
         (name.lower().encode("ascii"), value.encode("latin-1"))
         for name, value in response.headers
@@ -578,7 +581,7 @@ def _call_in_worker(driver: Driver) -> Call:
 
 async def save_late_session(app: Any, ctx: RequestContext) -> None:
     """After a WebSocket: save what its handler changed in the session since it was accepted."""
-    session = ctx._session
+    session = ctx._opened_session
     if session is None or app.session_interface.is_null_session(session):
         return
     if not session.modified or not ctx.websocket.accepted:

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Iterable
-from importlib.metadata import Distribution, DistributionFinder
-from typing import Any, Final, NoReturn
+import warnings
+from typing import Any, Final
 
 import _pytest.monkeypatch
 import pytest
 import werkzeug.serving
 
 import asyncflask
-from asyncflask._version import FLASK_VERSION
 
 asyncflask.install_as_flask()
 
@@ -29,31 +26,18 @@ asyncflask.install_as_flask()
 vars(_pytest.monkeypatch).setdefault("notset", getattr(_pytest.monkeypatch, "NOTSET", None))
 
 
-class _FlaskDistribution(Distribution):
-    def read_text(self, filename: str) -> str | None:
-        if filename != "METADATA":
-            return None
-        return f"Metadata-Version: 2.1\nName: Flask\nVersion: {FLASK_VERSION}\n"
-
-    def locate_file(self, path: Any) -> NoReturn:
-        raise FileNotFoundError(path)
+_real_filterwarnings: Final = warnings.filterwarnings
 
 
-class _FlaskDistributionFinder(DistributionFinder):
-    """Gives a version to whoever asks the metadata for that of `flask` by its name."""
+def _filterwarnings(
+    action: Any, message: str = "", category: Any = Warning, module: str = "", **rest: Any
+) -> None:
+    """`warnings.filterwarnings`, for which a module has one name only, the real one: the suite
+    ignores warnings that are raised in `flask.app`."""
+    if module.startswith("flask."):
+        module = "async" + module
+    _real_filterwarnings(action, message, category, module, **rest)
 
-    def find_spec(self, *_: Any) -> None:
-        return None
-
-    def find_distributions(
-        self, context: DistributionFinder.Context | None = None
-    ) -> Iterable[Distribution]:
-        if context is not None and (context.name or "").lower() == "flask":
-            yield _FlaskDistribution()
-
-
-# Last of all, for a Flask that is installed to come first.
-sys.meta_path.append(_FlaskDistributionFinder())
 
 _real_run_simple: Final = werkzeug.serving.run_simple
 
@@ -75,6 +59,7 @@ def _serve(
 
 
 _patch: Final = pytest.MonkeyPatch()  # for good: this process runs nothing else
+_patch.setattr("warnings.filterwarnings", _filterwarnings)
 _patch.setattr("asyncflask.app.serve", _serve)
 _patch.setattr("asyncflask.cli.serve", _serve)
 

@@ -93,7 +93,7 @@ class Process:
         self._port = reserved.getsockname()[1]
         if sys.platform != "linux":  # Others refuse the second bind; a small race remains there.
             reserved.close()
-        self._log = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        self._log = self._stack.enter_context(tempfile.TemporaryFile())
         self._process = subprocess.Popen(
             [part.replace("{port}", str(self._port)) for part in self._command],
             stdin=subprocess.DEVNULL,

@@ -12,10 +12,11 @@ import re
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from starlette.types import Message, Receive, Scope, Send
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 from werkzeug.sansio.utils import get_host
 
 from .conversation import Conversation, Conversations
@@ -58,6 +59,7 @@ class Body(io.RawIOBase):
         self.content_length, has_body = _announced(scope)
         self.complete = not has_body
         self._limit: int | None = None
+        self._kept = False
         self.left = False
         """Whether the client is known to have left."""
 
@@ -116,6 +118,12 @@ class Body(io.RawIOBase):
             raise self._error
         if self._file is not None:
             await driver.run_sync(self._file.seek, 0)
+
+    async def keep(self, driver: Driver) -> None:
+        """Receive what is left, to be read after the request has ended."""
+        with suppress(HTTPException):
+            await self.receive_ahead(spool=True, driver=driver)
+        self._kept = True
 
     def _write_out(self) -> None:
         assert self._file is not None
@@ -197,6 +205,8 @@ class Body(io.RawIOBase):
                 parts.append(self._chunks.popleft())
 
     def close(self) -> None:
+        if self._kept:
+            return
         if self._file is not None:
             self._file.close()
         super().close()

@@ -55,8 +55,8 @@ class JSONProvider:
     def _prepare_response_obj(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if args and kwargs:
             raise TypeError(
-                "A JSON response is made of positional or of keyword arguments, not of both."
-                " Write jsonify({...}) with everything in one dict."
+                "A JSON response is made of either args or kwargs, not of both. Write"
+                " jsonify({...}) with everything in one dict."
             )
 
         if len(args) == 1:
