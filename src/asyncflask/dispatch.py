@@ -158,13 +158,13 @@ def make_context(app: Any, driver: Driver, scope: Scope, body: Body) -> RequestC
     request_class: type[Request] = app.request_class
     if environ is None:
         request = request_class.from_scope(scope, body)
-        if (problem := malformed(scope)) is not None:
-            request.routing_exception = BadRequest(problem)
     else:
         request = request_class(environ)
         request._scope, request._body = scope, body
         environ["wsgi.input"] = io.BufferedReader(body, READ_BYTES)
         environ["wsgi.input_terminated"] = True
+    if (problem := malformed(scope)) is not None:
+        request.routing_exception = BadRequest(problem)
     request.json_module = app.json
     ctx: RequestContext = app._request_context_class(app, None, request)
     ctx.driver = driver

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from typing import Any, Final
 
 import _pytest.monkeypatch
@@ -24,20 +23,6 @@ asyncflask.install_as_flask()
 
 # pytest 9 has it under another name.
 vars(_pytest.monkeypatch).setdefault("notset", getattr(_pytest.monkeypatch, "NOTSET", None))
-
-
-_real_filterwarnings: Final = warnings.filterwarnings
-
-
-def _filterwarnings(
-    action: Any, message: str = "", category: Any = Warning, module: str = "", **rest: Any
-) -> None:
-    """`warnings.filterwarnings`, for which a module has one name only, the real one: the suite
-    ignores warnings that are raised in `flask.app`."""
-    if module.startswith("flask."):
-        module = "async" + module
-    _real_filterwarnings(action, message, category, module, **rest)
-
 
 _real_run_simple: Final = werkzeug.serving.run_simple
 
@@ -59,7 +44,6 @@ def _serve(
 
 
 _patch: Final = pytest.MonkeyPatch()  # for good: this process runs nothing else
-_patch.setattr("warnings.filterwarnings", _filterwarnings)
 _patch.setattr("asyncflask.app.serve", _serve)
 _patch.setattr("asyncflask.cli.serve", _serve)
 

@@ -21,6 +21,8 @@ import tomllib
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import pytest
+
 HERE: Final = Path(__file__).resolve().parent
 CACHE: Final = HERE.parents[1] / "build" / "conformance"
 
@@ -74,8 +76,9 @@ def unpack(archive: Path) -> Path:
     return folder
 
 
-def run_suite(folder: Path, selection: str | None) -> tuple[Results, str]:
-    """Run pytest on the tests in *folder*. Gives the results, and all that pytest printed."""
+def run_suite(folder: Path, selection: str | None) -> tuple[Results, int, str]:
+    """Run pytest on the tests in *folder*. Gives the results, pytest's exit status, and all that
+    it printed."""
     record = folder.with_name("record.jsonl")
     record.unlink(missing_ok=True)
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
@@ -107,7 +110,7 @@ def run_suite(folder: Path, selection: str | None) -> tuple[Results, str]:
     except BaseException:
         end(process)
         raise
-    return read_record(record), output
+    return read_record(record), process.returncode, output
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -161,19 +164,22 @@ def main() -> int:
     options = parser.parse_args()
 
     folder = unpack(fetch(options.cache.resolve()))
-    results, output = run_suite(folder, options.k)
-    found = problems(results, read_expected(), complete=options.k is None)
+    results, status, output = run_suite(folder, options.k)
     outcomes = [result.outcome for result in results.values()]
     passed, skipped = outcomes.count("passed"), outcomes.count("skipped")
     run = len(outcomes) - skipped
     rate = passed / run if run else 0.0
 
-    if not run or "started" in outcomes:
-        print(output)  # pytest itself failed, or was ended: there is more to see than results
+    # With 1, too, Python ends if pytest does not get as far as the first test.
+    complete = bool(run) and status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    found = problems(results, read_expected(), complete and options.k is None)
+    if not complete:
+        print(output)
         found.append("The suite did not run to its end.")
     if rate < LEAST_PASS_RATE:
         found.append(f"Fewer than {LEAST_PASS_RATE:.0%} of the tests pass.")
-    print("\n".join(found))
+    for problem in found:
+        print(problem)
     print(f"{RELEASE}: {passed} passed, {run - passed} failed, {skipped} skipped ({rate:.1%})")
     return 1 if found else 0
 

@@ -129,6 +129,9 @@ def scope_from_environ(environ: Environ) -> Scope:
         else:
             continue
         headers.append((name.replace("_", "-").lower().encode("latin-1"), _bytes(value)))
+    if "HTTP_HOST" not in environ:  # HTTP/1.0: the server's own name stands for it
+        host = f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
+        headers.append((b"host", _bytes(host)))
     root_path = _bytes(environ.get("SCRIPT_NAME", "")).decode("utf-8", "replace").rstrip("/")
     path = _bytes(environ.get("PATH_INFO", "")).decode("utf-8", "replace")
     port = environ.get("SERVER_PORT", "")

@@ -1,0 +1,27 @@
+"""How Sphinx builds these pages: ``sphinx-build -W --keep-going -b html docs docs/_build/html``.
+
+Settings only. Nothing is fetched while building.
+"""
+
+from __future__ import annotations
+
+from asyncflask._version import __version__
+
+project = "asyncflask"
+author = "The asyncflask authors"
+project_copyright = "The asyncflask authors"
+release = version = __version__
+
+extensions = ["sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+
+# The docstrings say `name` for code, of which much has no page of its own to link to.
+default_role = "code"
+highlight_language = "python"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+
+html_theme = "furo"
+html_title = f"asyncflask {__version__}"

@@ -1,0 +1,155 @@
+"""What lasts as long as its client."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from asyncflask.asgi.conversation import Conversation, Conversations
+
+
+@pytest.fixture
+def conversations() -> Conversations:
+    return Conversations()
+
+
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
+async def now() -> None:
+    pass
+
+
+async def test_block_that_ends(conversations: Conversations) -> None:
+    async with Conversation(conversations, never) as conversation:
+        assert conversations.open == {conversation}
+        await asyncio.sleep(0)
+    assert conversations.open == set()
+    assert conversation.ended is None
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}  # nobody watches any more
+
+
+async def test_block_that_fails(conversations: Conversations) -> None:
+    with pytest.raises(ValueError, match="no"):
+        async with Conversation(conversations, never):
+            raise ValueError("no")
+    assert conversations.open == set()
+
+
+async def test_client_leaves(conversations: Conversations) -> None:
+    async with Conversation(conversations, now) as conversation:
+        await never()
+    assert conversation.ended == "left"
+    task = asyncio.current_task()
+    assert task is not None and not task.cancelling()  # what follows can await again
+    await asyncio.sleep(0)
+
+
+async def test_block_may_clean_up(conversations: Conversations) -> None:
+    cleaned = False
+    async with Conversation(conversations, now):
+        try:
+            await never()
+        finally:
+            await asyncio.sleep(0)
+            cleaned = True
+    assert cleaned
+
+
+async def test_error_in_the_clean_up_is_seen(conversations: Conversations) -> None:
+    with pytest.raises(ValueError, match="no"):
+        async with Conversation(conversations, now):
+            try:
+                await never()
+            finally:
+                raise ValueError("no")
+
+
+async def test_cancellation_from_outside_is_not_ours(conversations: Conversations) -> None:
+    async def block() -> None:
+        async with Conversation(conversations, never):
+            await never()
+
+    task = asyncio.create_task(block())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_both_at_once(conversations: Conversations) -> None:
+    """The client leaves and somebody else cancels: the latter goes on."""
+
+    async def block() -> None:
+        async with Conversation(conversations, never) as conversation:
+            conversation.end("left")
+            task.cancel()
+            await never()
+
+    task = asyncio.create_task(block())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_timeout_round_it(conversations: Conversations) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01), Conversation(conversations, never):
+            await never()
+
+
+class TestStop:
+    async def talk(
+        self, conversations: Conversations, events: list[str], listens: bool
+    ) -> Conversation:
+        told = asyncio.Event()
+
+        def tell() -> None:
+            events.append("told")
+            told.set()
+
+        async with Conversation(conversations, never, tell) as conversation:
+            await (told.wait() if listens else never())
+            events.append("ended by itself")
+        return conversation
+
+    async def test_told_first(self, conversations: Conversations) -> None:
+        events: list[str] = []
+        task = asyncio.create_task(self.talk(conversations, events, listens=True))
+        await asyncio.sleep(0)
+        await conversations.stop(30)
+        assert (await task).ended is None
+        assert events == ["told", "ended by itself"]
+
+    async def test_cancelled_at_the_deadline(self, conversations: Conversations) -> None:
+        events: list[str] = []
+        task = asyncio.create_task(self.talk(conversations, events, listens=False))
+        await asyncio.sleep(0)
+        await conversations.stop(0.01)
+        assert (await task).ended == "shutdown"
+        assert events == ["told"]
+
+    async def test_late_ones_are_told_at_once(self, conversations: Conversations) -> None:
+        events: list[str] = []
+        await conversations.stop(0)
+        await self.talk(conversations, events, listens=True)
+        assert events == ["told", "ended by itself"]
+
+    async def test_nothing_to_tell(self, conversations: Conversations) -> None:
+        async def stream() -> Conversation:
+            async with Conversation(conversations, never) as conversation:
+                await never()
+            return conversation
+
+        task = asyncio.create_task(stream())
+        await asyncio.sleep(0)
+        await conversations.stop(0)
+        assert (await task).ended == "shutdown"
+
+    async def test_after_its_end_nothing_happens(self, conversations: Conversations) -> None:
+        async with Conversation(conversations, never) as conversation:
+            pass
+        conversation.end("shutdown")
+        assert conversation.ended is None

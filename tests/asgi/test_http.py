@@ -1,0 +1,412 @@
+"""Bodies that are received, responses that are sent."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from starlette.types import Message
+from support.asgi import Peer, chunks, http_scope
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from asyncflask.asgi import http
+from asyncflask.asgi.conversation import Conversations
+from asyncflask.asgi.http import Body, encode_headers, malformed, send_response
+from asyncflask.asgi.threads import Driver, run_in_worker
+
+DISCONNECT: Message = {"type": "http.disconnect"}
+
+
+def body_of(*messages: Message, length: int | str | None = None, **more: Any) -> Body:
+    """A body that is announced by its length, or as chunked."""
+    name, value = ("transfer-encoding", "chunked") if length is None else ("content-length", length)
+    scope = http_scope(method="POST", headers=[(name, str(value))], **more)
+    return Body(scope, Peer(messages).receive)
+
+
+async def driven(main: Callable[[Driver], Any], **kwargs: Any) -> Any:
+    driver = Driver(asyncio.get_running_loop(), **kwargs)
+    try:
+        return await driver.run(main(driver))
+    finally:
+        driver.release()
+
+
+async def ahead(body: Body, spool: bool = True) -> None:
+    async def main(driver: Driver) -> None:
+        await body.receive_ahead(spool, driver)
+
+    await driven(main)
+
+
+class TestAnnounced:
+    @pytest.mark.parametrize(
+        ("method", "version", "headers", "length", "complete"),
+        [
+            ("GET", "1.1", [], 0, True),
+            ("POST", "1.1", [], 0, True),
+            ("POST", "1.1", [("content-length", "0")], 0, True),
+            ("POST", "1.1", [("content-length", "3")], 3, False),
+            ("POST", "1.1", [("content-length", "x")], 0, False),
+            ("POST", "1.1", [("transfer-encoding", "chunked")], 0, False),
+            ("GET", "2", [], 0, True),
+            ("POST", "2", [], 0, False),  # HTTP/2 announces no length
+        ],
+    )
+    def test_request(
+        self, method: str, version: str, headers: Any, length: int, complete: bool
+    ) -> None:
+        scope = http_scope(method=method, headers=headers, http_version=version)
+        with Body(scope, Peer().receive) as body:
+            assert (body.content_length, body.complete) == (length, complete)
+
+    def test_websocket(self) -> None:
+        with Body({**http_scope(), "type": "websocket"}, Peer().receive) as body:
+            assert body.complete
+
+
+class TestPlainRead:
+    """On a thread, reading waits for what has not come."""
+
+    READS: dict[str, Callable[[io.BufferedReader], bytes]] = {
+        "all": lambda file: file.read(),
+        "sized": lambda file: b"".join(iter(lambda: file.read(2), b"")),
+        "lines": lambda file: b"".join(file),
+    }
+
+    @pytest.mark.parametrize("how", READS)
+    @pytest.mark.parametrize("early", [False, True])
+    async def test_reads(self, how: str, early: bool) -> None:
+        body = body_of(*chunks(b"one\n", b"", b"two\nthree"))
+        if early:
+            await ahead(body)
+        file = io.BufferedReader(body)
+        assert await run_in_worker(self.READS[how], file) == b"one\ntwo\nthree"
+        assert await run_in_worker(file.read) == b""
+
+    async def test_no_body_waits_for_nothing(self) -> None:
+        peer = Peer()
+        body = Body(http_scope(), peer.receive)
+        assert body.read() == b""
+        assert body.readable()
+        assert peer.received == 0
+
+    async def test_on_the_loop_is_an_error_that_teaches(self) -> None:
+        body = body_of(*chunks(b"data"))
+        with pytest.raises(RuntimeError, match="async for chunk in request.stream"):
+            body.read()
+
+    async def test_on_the_loop_when_it_is_there(self) -> None:
+        body = body_of(*chunks(b"da", b"ta"))
+        await ahead(body)
+        assert body.read() == b"data"
+
+    async def test_client_leaves(self) -> None:
+        body = body_of(*chunks(b"part")[:1], DISCONNECT)
+        with pytest.raises(ClientDisconnected):
+            await run_in_worker(body.read)
+        assert body.left
+
+
+class TestAsyncRead:
+    async def test_chunks_as_they_come(self) -> None:
+        body = body_of(*chunks(b"one", b"two"))
+        assert [chunk async for chunk in body] == [b"one", b"two"]
+        assert [chunk async for chunk in body] == []
+
+    async def test_client_leaves(self) -> None:
+        body = body_of(*chunks(b"part")[:1], DISCONNECT)
+        got = []
+        with pytest.raises(ClientDisconnected):
+            async for chunk in body:
+                got.append(chunk)  # noqa: PERF401 - an error ends it
+        assert got == [b"part"]
+
+    async def test_two_readers_lose_nothing(self) -> None:
+        """One task receives at a time; who waited meanwhile looks at what there is."""
+        queue: asyncio.Queue[Message] = asyncio.Queue()
+        body = Body(http_scope(method="POST", headers=[("content-length", "9")]), queue.get)
+        both = asyncio.gather(body.fill(), body.fill())
+        await asyncio.sleep(0)
+        queue.put_nowait({"type": "http.request", "body": b"only", "more_body": True})
+        await asyncio.wait_for(both, 10)
+        assert list(body._chunks) == [b"only"]
+
+
+class TestLimit:
+    async def test_announced(self) -> None:
+        peer = Peer(chunks(b"x" * 11))
+        scope = http_scope(method="POST", headers=[("content-length", "11")])
+        body = Body(scope, peer.receive)
+        body.limit(10)
+        with pytest.raises(RequestEntityTooLarge):
+            await ahead(body)
+        assert peer.received == 0
+
+    async def test_chunked(self) -> None:
+        peer = Peer(chunks(*[b"x" * 4] * 100))
+        scope = http_scope(method="POST", headers=[("transfer-encoding", "chunked")])
+        body = Body(scope, peer.receive)
+        body.limit(10)
+        with pytest.raises(RequestEntityTooLarge):
+            await ahead(body)
+        assert peer.received == 3
+
+    @pytest.mark.parametrize("limit", [10, None])
+    async def test_within(self, limit: int | None) -> None:
+        body = body_of(*chunks(b"x" * 10), length=10)
+        body.limit(limit)
+        await ahead(body)
+        assert body.read() == b"x" * 10
+
+    async def test_for_those_who_iterate(self) -> None:
+        body = body_of(*chunks(b"x" * 4, b"x" * 4))
+        body.limit(5)
+        with pytest.raises(RequestEntityTooLarge):
+            async for _ in body:
+                pass
+
+    async def test_for_plain_reads(self) -> None:
+        body = body_of(*chunks(b"x" * 11))
+        body.limit(10)
+        with pytest.raises(RequestEntityTooLarge):
+            await run_in_worker(body.read)
+
+
+class TestSpool:
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http, "SPOOL_BYTES", 5)
+
+    async def test_large_body_goes_to_disk(self) -> None:
+        body = body_of(*chunks(b"abc", b"def", b"ghi"))
+        await ahead(body)
+        assert body._file is not None
+        assert not body._chunks
+        assert io.BufferedReader(body, 2).read(4) == b"abcd"
+        file = body._file
+        body.close()
+        assert file.closed
+
+    async def test_all_of_it(self) -> None:
+        body = body_of(*chunks(b"abc", b"def", b"g"))
+        await ahead(body)
+        assert body.readall() == b"abcdefg"
+        body.close()
+
+    async def test_written_off_the_loop(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        names = []
+        write_out = Body._write_out
+
+        def noting(body: Body) -> None:
+            names.append(threading.current_thread().name)
+            write_out(body)
+
+        monkeypatch.setattr(Body, "_write_out", noting)
+        body = body_of(*chunks(b"abcdef", b"ghi"))
+        await ahead(body)
+        assert set(names) == {"asyncflask-worker"}
+        body.close()
+
+    async def test_form_is_left_to_its_parser(self) -> None:
+        peer = Peer(chunks(b"abc", b"def", b"ghi"))
+        scope = http_scope(method="POST", headers=[("transfer-encoding", "chunked")])
+        body = Body(scope, peer.receive)
+        await ahead(body, spool=False)
+        assert (body._file, body.complete, peer.received) == (None, False, 2)
+        assert await run_in_worker(body.read) == b"abcdefghi"
+
+    async def test_error_after_it(self) -> None:
+        body = body_of(*chunks(b"abcdef")[:1], DISCONNECT)
+        with pytest.raises(ClientDisconnected):
+            await ahead(body)
+        body.close()
+
+
+class TestGone:
+    async def test_keeps_what_comes(self) -> None:
+        body = body_of(*chunks(b"one", b"two"), DISCONNECT)
+        await asyncio.wait_for(body.gone(), 10)
+        assert body.left
+        assert body.read() == b"onetwo"
+
+    async def test_does_not_read_ahead_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http, "READ_AHEAD_BYTES", 5)
+        peer = Peer(chunks(*[b"xyz"] * 10))
+        scope = http_scope(method="POST", headers=[("transfer-encoding", "chunked")])
+        body = Body(scope, peer.receive)
+        task = asyncio.create_task(body.gone())
+        await asyncio.sleep(0.01)
+        assert peer.received == 2
+        task.cancel()
+
+    async def test_as_receive(self) -> None:
+        peer = Peer()
+        peer.leave()
+        assert await Body(http_scope(), peer.receive).as_receive() == DISCONNECT
+
+    async def test_is_disconnected(self) -> None:
+        peer = Peer(chunks(b"data"))
+        scope = http_scope(method="POST", headers=[("content-length", "4")])
+        body = Body(scope, peer.receive)
+        assert not await body.is_disconnected()  # unknown as yet: it would lose the body
+        await ahead(body)
+        assert not await body.is_disconnected()
+        peer.leave()
+        assert await body.is_disconnected()
+        assert await body.is_disconnected()
+        assert body.read() == b"data"
+
+
+class TestEncodeHeaders:
+    def test_names_are_lower_case(self) -> None:
+        headers = [("X-Name", "välue"), ("Set-Cookie", "a=b"), ("Set-Cookie", "c=d")]
+        assert encode_headers(200, headers) == [
+            (b"x-name", "välue".encode("latin-1")),
+            (b"set-cookie", b"a=b"),
+            (b"set-cookie", b"c=d"),
+        ]
+
+    @pytest.mark.parametrize("status", [100, 200, 599])
+    def test_status(self, status: int) -> None:
+        assert encode_headers(status, []) == []
+
+    @pytest.mark.parametrize("status", [-1, 0, 99, 600, 999])
+    def test_wrong_status(self, status: int) -> None:
+        with pytest.raises(ValueError, match=f"status {status}"):
+            encode_headers(status, [])
+
+    @pytest.mark.parametrize("name", ["", "a b", "a:b", "a\r\nb", "a\n", "ä", "a\x00", "(a)"])
+    def test_wrong_name(self, name: str) -> None:
+        with pytest.raises(ValueError, match="is no token"):
+            encode_headers(200, [(name, "value")])
+
+    @pytest.mark.parametrize("value", ["a\r\nb", "a\nb", "a\rb", "a\x00b", "\x7f", "a\n"])
+    def test_control_character(self, value: str) -> None:
+        with pytest.raises(ValueError, match="control character"):
+            encode_headers(200, [("x-name", value)])
+
+    def test_tab_is_allowed(self) -> None:
+        assert encode_headers(200, [("x-name", "a\tb")]) == [(b"x-name", b"a\tb")]
+
+    def test_not_latin_1(self) -> None:
+        with pytest.raises(ValueError):
+            encode_headers(200, [("x-name", "☃")])
+
+
+class TestSendResponse:
+    START: Message = {"type": "http.response.start", "status": 200, "headers": []}
+
+    async def sent(self, content: Any, peer: Peer | None = None) -> Peer:
+        peer = peer or Peer()
+        body = Body(http_scope(), peer.receive)
+
+        async def main(driver: Driver) -> None:
+            await send_response(driver, peer.send, body, Conversations(), self.START, content)
+
+        await asyncio.wait_for(driven(main), 30)
+        return peer
+
+    async def test_whole(self) -> None:
+        peer = await self.sent(b"data")
+        assert peer.sent == [self.START, {"type": "http.response.body", "body": b"data"}]
+        assert peer.received == 0  # nobody has to watch for its end
+
+    @staticmethod
+    def plain() -> Iterator[bytes]:
+        yield from (b"one", b"", threading.current_thread().name.encode())
+
+    @staticmethod
+    async def coroutine() -> AsyncIterator[bytes]:
+        for chunk in (b"one", b"", threading.current_thread().name.encode()):
+            yield chunk
+
+    @pytest.mark.parametrize(
+        ("source", "thread"), [(plain, "asyncflask-worker"), (coroutine, "MainThread")]
+    )
+    async def test_chunks(self, source: Callable[[], Any], thread: str) -> None:
+        peer = await self.sent(source())
+        assert peer.sent[1:] == [
+            {"type": "http.response.body", "body": b"one", "more_body": True},
+            {"type": "http.response.body", "body": thread.encode(), "more_body": True},
+            {"type": "http.response.body", "body": b""},
+        ]
+
+    @staticmethod
+    def plain_for_ever() -> Iterator[bytes]:
+        while True:
+            yield b"more"
+
+    @staticmethod
+    async def async_for_ever() -> AsyncIterator[bytes]:
+        while True:
+            yield b"more"  # and never waits
+
+    @pytest.mark.parametrize("source", [plain_for_ever, async_for_ever])
+    async def test_client_leaves(self, source: Callable[[], Any]) -> None:
+        peer = Peer()
+        peer.leave_after = 3
+        await self.sent(source(), peer)
+        assert peer.sent[-1]["more_body"] is True  # no end: nobody would read it
+
+    async def test_error_of_the_source(self) -> None:
+        def fail() -> Iterator[bytes]:
+            yield b"one"
+            raise ValueError("no")
+
+        peer = Peer()
+        with pytest.raises(ValueError, match="no"):
+            await self.sent(fail(), peer)
+        assert peer.body == b"one"
+
+    async def test_slow_client_holds_the_source_back(self) -> None:
+        made: list[int] = []
+
+        def numbers() -> Iterator[bytes]:
+            for number in range(3):
+                made.append(number)
+                yield b"%d" % number
+
+        peer = Peer()
+        counts: list[int] = []
+
+        async def send(message: Message) -> None:
+            counts.append(len(made))
+            await peer.send(message)
+
+        async def main(driver: Driver) -> None:
+            body = Body(http_scope(), peer.receive)
+            await send_response(driver, send, body, Conversations(), self.START, numbers())
+
+        await driven(main)
+        assert counts == [0, 1, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("path", "hosts", "version", "problem"),
+    [
+        ("/", ["example.org"], "1.1", None),
+        ("/", ["example.org:8000"], "1.1", None),
+        ("/", ["[::1]:8000"], "1.1", None),
+        ("/", ["127.0.0.1"], "2", None),
+        ("/", [], "1.0", None),
+        ("/", [], "1.1", "no Host"),
+        ("/", ["a", "a"], "1.1", "more than one"),
+        ("/", [""], "1.1", "malformed"),
+        ("/", ["a b"], "1.1", "malformed"),
+        ("/", ["a/b"], "1.1", "malformed"),
+        ("@example.org", ["a"], "1.1", "begin with '/'"),
+        ("", ["a"], "1.1", "begin with '/'"),
+        ("*", ["a"], "1.1", "begin with '/'"),
+    ],
+)
+def test_malformed(path: str, hosts: list[str], version: str, problem: str | None) -> None:
+    headers = [(b"host", host.encode()) for host in hosts]
+    found = malformed({**http_scope(path, http_version=version), "headers": headers})
+    assert (found is None) if problem is None else (problem in (found or ""))
+
+

@@ -1,0 +1,655 @@
+"""The two sides: hops, threads, contexts, waiting, limits."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from asyncflask.asgi import threads
+from asyncflask.asgi.threads import (
+    Driver,
+    Slots,
+    Worker,
+    async_to_sync,
+    background_loop,
+    call_here,
+    drive,
+    is_async,
+    run_in_worker,
+    slots_of,
+    value_or_awaitable,
+    wait,
+)
+
+variable: ContextVar[str] = ContextVar("variable", default="unset")
+Main = Callable[[Driver], Coroutine[Any, Any, Any]]
+
+
+def here() -> str:
+    return threading.current_thread().name
+
+
+async def here_async() -> str:
+    return threading.current_thread().name
+
+
+async def run(main: Main, slots: Slots | None = None, worker: Worker | None = None) -> Any:
+    """What a request is: a coroutine with a driver."""
+    driver = Driver(asyncio.get_running_loop(), slots, worker)
+    try:
+        return await driver.run(main(driver))
+    finally:
+        driver.release()
+
+
+@pytest.fixture
+def hops(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+    """The jobs that threads of the pool were given."""
+    jobs: list[object] = []
+    post = Worker.post
+
+    def counting(worker: Worker, job: Callable[[], None]) -> None:
+        if job is not threads._wake:
+            jobs.append(job)
+        post(worker, job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "post", counting)
+        yield jobs
+
+
+class AsyncCall:
+    async def __call__(self) -> None: ...
+
+    async def method(self) -> None: ...
+
+    def plain(self) -> None: ...
+
+    @classmethod
+    async def of_class(cls) -> None: ...
+
+
+class PlainCall:
+    def __call__(self) -> None: ...
+
+
+async def agen() -> Any:
+    yield
+
+
+@pytest.mark.parametrize(
+    ("func", "expected"),
+    [
+        (here, False),
+        (here_async, True),
+        (functools.partial(here_async), True),
+        (functools.partial(functools.partial(here_async)), True),
+        (functools.partial(here), False),
+        (AsyncCall(), True),
+        (functools.partial(AsyncCall()), True),
+        (AsyncCall().method, True),
+        (AsyncCall.of_class, True),
+        (AsyncCall().plain, False),
+        (AsyncCall, False),  # a class gives an instance
+        (PlainCall(), False),
+        (agen, False),
+        (len, False),
+        (lambda: here_async(), False),  # found out when it is called
+    ],
+)
+def test_is_async(func: Callable[..., Any], expected: bool) -> None:
+    assert is_async(func) is expected
+
+
+class TestCall:
+    async def test_sides(self) -> None:
+        async def main(driver: Driver) -> list[str]:
+            call = driver.call
+            return [await call(here), await call(here_async), await call(here)]
+
+        first, loop, second = await run(main)
+        assert loop == threading.current_thread().name
+        assert first == second == "asyncflask-worker"
+
+    async def test_plain_functions_in_a_row_are_one_hop(self, hops: list[object]) -> None:
+        async def main(driver: Driver) -> None:
+            for _ in range(5):
+                await driver.call(here)
+
+        await run(main)
+        assert len(hops) == 1
+
+    async def test_coroutine_functions_are_none(self, hops: list[object]) -> None:
+        async def main(driver: Driver) -> None:
+            for _ in range(5):
+                await driver.call(here_async)
+
+        await run(main)
+        assert hops == []
+
+    async def test_each_change_of_colour_is_one_hop(self, hops: list[object]) -> None:
+        async def main(driver: Driver) -> None:
+            for func in (here, here, here_async, here_async, here, here):
+                await driver.call(func)
+
+        await run(main)
+        assert len(hops) == 2
+
+    async def test_one_thread_for_all_plain_code(self) -> None:
+        async def main(driver: Driver) -> set[int]:
+            idents = {await driver.call(threading.get_ident)}
+            for _ in range(20):
+                await driver.call(asyncio.sleep, 0)
+                idents.add(await driver.call(threading.get_ident))
+            await driver.to_loop()
+            idents.add(await driver.run_sync(threading.get_ident))
+            return idents
+
+        results = await asyncio.gather(*(run(main) for _ in range(10)))
+        assert [len(idents) for idents in results] == [1] * 10
+
+    async def test_plain_wrapper_of_a_coroutine_function(self) -> None:
+        async def main(driver: Driver) -> Any:
+            return await driver.call(lambda: here_async())
+
+        assert await run(main) == threading.current_thread().name
+
+    async def test_arguments(self) -> None:
+        def plain(*args: int, **kwargs: int) -> object:
+            return args, kwargs
+
+        async def coroutine(*args: int, **kwargs: int) -> object:
+            return args, kwargs
+
+        async def main(driver: Driver) -> object:
+            return [await driver.call(f, 1, 2, func=3) for f in (plain, coroutine)]
+
+        assert await run(main) == [((1, 2), {"func": 3})] * 2
+
+    @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()])
+    async def test_errors_come_through(self, error: BaseException) -> None:
+        def fail() -> None:
+            raise error
+
+        async def main(driver: Driver) -> str:
+            try:
+                await driver.call(fail)
+            except type(error) as caught:
+                assert caught is error
+                await driver.call(here_async)
+            return "went on"
+
+        assert await run(main) == "went on"
+
+    async def test_error_that_nobody_catches_in_the_thread(self) -> None:
+        async def main(driver: Driver) -> None:
+            await driver.call(lambda: 1 / 0)
+
+        with pytest.raises(ZeroDivisionError):
+            await run(main)
+
+    async def test_error_of_an_await_is_thrown_in(self) -> None:
+        async def fail() -> None:
+            await asyncio.sleep(0)
+            raise ValueError("no")
+
+        async def main(driver: Driver) -> str:
+            with pytest.raises(ValueError, match="no"):
+                await asyncio.ensure_future(fail())
+            return await driver.call(here)  # type: ignore[no-any-return]
+
+        assert await run(main) == "asyncflask-worker"
+
+    async def test_prepare_comes_before_the_first_coroutine_function(self) -> None:
+        events: list[str] = []
+
+        async def prepare() -> None:
+            events.append("prepare")
+
+        async def coroutine() -> None:
+            events.append("coroutine")
+
+        async def main(driver: Driver) -> None:
+            driver.prepare = prepare
+            await driver.call(events.append, "plain")
+            await driver.call(coroutine)
+            await driver.call(coroutine)
+
+        await run(main)
+        assert events == ["plain", "prepare", "coroutine", "coroutine"]
+
+    async def test_worker_is_given_back(self) -> None:
+        async def main(driver: Driver) -> int:
+            return await driver.call(threading.get_ident)  # type: ignore[no-any-return]
+
+        assert await run(main) == await run(main)
+
+
+class TestContext:
+    async def test_both_ways(self) -> None:
+        seen: list[str] = []
+
+        def plain(value: str) -> None:
+            seen.append(variable.get())
+            variable.set(value)
+
+        async def coroutine(value: str) -> None:
+            plain(value)
+
+        async def main(driver: Driver) -> None:
+            await driver.call(plain, "1")
+            await driver.call(coroutine, "2")
+            await driver.call(plain, "3")
+            seen.append(variable.get())
+
+        variable.set("0")
+        await run(main)
+        assert seen == ["0", "1", "2", "3"]
+        assert variable.get() == "0"  # a request's changes are its own
+
+    async def test_run_sync(self) -> None:
+        def plain() -> str:
+            before = variable.get()
+            variable.set("by the thread")
+            return before
+
+        variable.set("by the loop")
+        assert await run_in_worker(plain) == "by the loop"
+        assert variable.get() == "by the thread"
+
+    def test_wait(self) -> None:
+        async def coroutine() -> str:
+            before = variable.get()
+            await asyncio.sleep(0)
+            variable.set("by the loop")
+            return before
+
+        variable.set("by the thread")
+        assert wait(coroutine()) == "by the thread"
+        assert variable.get() == "by the loop"
+        variable.set("unset")
+
+
+class TestCancellation:
+    """A thread cannot be interrupted: the task is cancelled when the thread has finished."""
+
+    async def cancelled(self, main: Callable[[Driver, threading.Event], Any]) -> None:
+        working, go_on = threading.Event(), threading.Event()
+
+        def work() -> None:
+            working.set()
+            assert go_on.wait(10)
+
+        async def whole(driver: Driver) -> None:
+            await main(driver, work)  # type: ignore[arg-type]
+
+        task = asyncio.create_task(run(whole))
+        await asyncio.to_thread(working.wait, 10)
+        task.cancel()
+        await asyncio.sleep(0.01)
+        assert not task.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def test_coroutine_that_goes_on(self) -> None:
+        events: list[str] = []
+
+        async def main(driver: Driver, work: Any) -> None:
+            try:
+                await driver.call(work)
+                events.append("thread went on")
+                await driver.call(here_async)
+                events.append("loop went on")
+            finally:
+                events.append(await driver.call(here))
+
+        await self.cancelled(main)
+        assert events == ["thread went on", "asyncflask-worker"]
+
+    async def test_coroutine_that_ends_in_the_thread(self) -> None:
+        async def main(driver: Driver, work: Any) -> None:
+            await driver.call(work)
+
+        await self.cancelled(main)
+
+    async def test_run_sync(self) -> None:
+        async def main(driver: Driver, work: Any) -> None:
+            await driver.run_sync(work)
+
+        await self.cancelled(main)
+
+
+class TestRunSync:
+    async def test_value_and_error(self) -> None:
+        assert await run_in_worker(divmod, 7, 2) == (3, 1)
+        with pytest.raises(ZeroDivisionError):
+            await run_in_worker(divmod, 7, 0)
+
+    async def test_task_that_outlives_its_request(self) -> None:
+        tasks: list[asyncio.Task[str]] = []
+        over = asyncio.Event()
+
+        async def late(driver: Driver) -> str:
+            await over.wait()
+            return await driver.run_sync(here)
+
+        async def main(driver: Driver) -> None:
+            tasks.append(asyncio.create_task(late(driver)))
+
+        await run(main)
+        over.set()
+        assert await tasks[0] == "asyncflask-worker"
+
+    async def test_thread_is_kept_for_a_task_until_it_is_done(self) -> None:
+        working, go_on = threading.Event(), threading.Event()
+
+        def work() -> str:
+            working.set()
+            go_on.wait(10)
+            return here()
+
+        tasks: list[asyncio.Task[str]] = []
+
+        async def main(driver: Driver) -> Worker | None:
+            tasks.append(asyncio.create_task(driver.run_sync(work)))
+            await asyncio.to_thread(working.wait, 10)
+            return driver.worker
+
+        worker = await run(main)
+        assert worker not in threads._idle
+        go_on.set()
+        await tasks[0]
+        assert worker in threads._idle
+
+
+class TestWait:
+    async def test_in_a_worker_it_is_the_requests_loop(self) -> None:
+        async def main(driver: Driver) -> Any:
+            return await driver.call(lambda: wait(running_loop()))
+
+        assert await run(main) is asyncio.get_running_loop()
+
+    def test_in_the_main_thread_it_is_the_background_loop(self) -> None:
+        assert wait(running_loop()) is background_loop()
+        assert wait(here_async()) == "asyncflask-loop"
+
+    async def test_in_a_thread_of_the_user_it_is_the_servers_loop(self) -> None:
+        await run_in_worker(here)  # a request came
+        found = await asyncio.to_thread(lambda: wait(running_loop()))
+        assert found is asyncio.get_running_loop()
+
+    def test_any_awaitable(self) -> None:
+        class Answer:
+            def __await__(self) -> Iterator[Any]:
+                yield from asyncio.sleep(0).__await__()
+                return 42
+
+        assert wait(Answer()) == 42  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(3)])
+    def test_error(self, error: BaseException) -> None:
+        async def fail() -> None:
+            raise error
+
+        with pytest.raises(type(error)) as caught:
+            wait(fail())
+        assert caught.value is error
+        assert wait(here_async()) == "asyncflask-loop"  # which goes on
+
+    def test_cancelled(self) -> None:
+        async def cancelled() -> None:
+            raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            wait(cancelled())
+
+    async def test_on_the_loop_is_an_error_that_teaches(self) -> None:
+        with pytest.raises(RuntimeError, match=r"'here_async' is asynchronous.*'await'"):
+            wait(here_async())  # and no warning: it was never awaited
+
+    def test_keyboard_interrupt_cancels_what_is_waited_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ended = threading.Event()
+        started = threading.Event()
+
+        async def for_ever() -> None:
+            started.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        def interrupted(outcome: Any) -> Any:
+            started.wait(10)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(threads.Outcome, "result", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            wait(for_ever())
+        assert ended.wait(10)
+
+    async def test_plain_code_runs_while_a_thread_waits(self) -> None:
+        """The thread that waits for the loop does the request's other plain work."""
+
+        async def ask_back(driver: Driver) -> int:
+            return await driver.run_sync(threading.get_ident)
+
+        async def main(driver: Driver) -> tuple[int, int]:
+            def plain() -> tuple[int, int]:
+                return threading.get_ident(), wait(ask_back(driver))
+
+            return await driver.call(plain)  # type: ignore[no-any-return]
+
+        outer, inner = await run(main)
+        assert outer == inner
+
+
+async def running_loop() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()
+
+
+class TestBothColours:
+    def test_value_or_awaitable(self) -> None:
+        assert value_or_awaitable(here_async()) == "asyncflask-loop"
+
+    async def test_value_or_awaitable_on_the_loop(self) -> None:
+        assert await value_or_awaitable(here_async()) == threading.current_thread().name
+
+    def test_async_to_sync(self) -> None:
+        assert async_to_sync(here_async)() == "asyncflask-loop"
+        assert async_to_sync(here_async).__name__ == "here_async"
+
+    def test_drive(self) -> None:
+        async def steps() -> list[str]:
+            return [await call_here(here), await call_here(here_async)]
+
+        assert drive(steps()) == [here(), "asyncflask-loop"]
+
+    def test_drive_of_what_suspends(self) -> None:
+        with pytest.raises(RuntimeError, match="has suspended"):
+            drive(asyncio.sleep(0))
+
+
+class TestSlots:
+    async def test_limit(self) -> None:
+        slots = Slots(2)
+        lock = threading.Lock()
+        now = most = 0
+
+        def work() -> None:
+            nonlocal now, most
+            with lock:
+                now += 1
+                most = max(most, now)
+            threading.Event().wait(0.005)
+            with lock:
+                now -= 1
+
+        async def main(driver: Driver) -> None:
+            await driver.call(work)
+
+        await asyncio.gather(*(run(main, slots) for _ in range(8)))
+        assert most <= 2
+        assert slots.free == 2
+
+    async def test_who_waits_longest_is_next(self) -> None:
+        slots, order = Slots(1), list[int]()
+
+        async def request(number: int) -> None:
+            async def main(driver: Driver) -> None:
+                await driver.call(order.append, number)
+                await driver.to_loop()
+                await driver.call(order.append, number)
+
+            await run(main, slots)
+
+        await asyncio.gather(*(request(number) for number in range(4)))
+        assert order == [0, 1, 2, 3, 0, 1, 2, 3]
+
+    async def test_waiting_threads_are_not_running(self) -> None:
+        """All threads there are wait for coroutines that need a thread themselves."""
+        loop = asyncio.get_running_loop()
+        slots = slots_of(loop, 2)
+        assert slots_of(loop, 99) is slots  # who asks first
+
+        def plain() -> str:
+            return wait(run_in_worker(here))
+
+        async def main(driver: Driver) -> Any:
+            return await driver.call(plain)
+
+        both = asyncio.gather(*(run(main, slots) for _ in range(6)))
+        assert await asyncio.wait_for(both, 30) == ["asyncflask-worker"] * 6
+        assert slots.free == 2
+
+    async def test_error_gives_the_slot_back(self) -> None:
+        slots = Slots(1)
+
+        async def main(driver: Driver) -> None:
+            await driver.call(lambda: 1 / 0)
+
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await run(main, slots)
+        assert slots.free == 1
+
+
+class TestPool:
+    def test_background_loop_comes_back_after_a_shutdown(self) -> None:
+        first = background_loop()
+        assert background_loop() is first
+        threads.shutdown()
+        assert first.is_closed()
+        threads.shutdown()  # nothing to do
+        assert background_loop() is not first
+        assert wait(here_async()) == "asyncflask-loop"
+
+    def test_shutdown_cancels_what_is_left(self) -> None:
+        ended = threading.Event()
+        started = threading.Event()
+
+        async def for_ever() -> None:
+            started.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        future = asyncio.run_coroutine_threadsafe(for_ever(), background_loop())
+        assert started.wait(10)
+        threads.shutdown()
+        assert ended.is_set()
+        assert future.cancelled()
+
+    async def test_shutdown_ends_idle_threads(self) -> None:
+        async def main(driver: Driver) -> threading.Thread:
+            return await driver.call(threading.current_thread)  # type: ignore[no-any-return]
+
+        thread = await run(main)
+        assert thread.is_alive()
+        threads.shutdown()
+        assert not thread.is_alive()
+
+    async def test_idle_threads_end_by_themselves(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(threads, "IDLE_SECONDS", 0.01)
+
+        async def main(driver: Driver) -> threading.Thread:
+            return await driver.call(threading.current_thread)  # type: ignore[no-any-return]
+
+        thread = await run(main)
+        await asyncio.to_thread(thread.join, 10)
+        assert not thread.is_alive()
+        assert threads._idle == []
+
+    async def test_thread_that_is_in_use_does_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(threads, "IDLE_SECONDS", 0.01)
+
+        async def main(driver: Driver) -> tuple[int, int]:
+            first = await driver.call(threading.get_ident)
+            await driver.call(asyncio.sleep, 0.1)
+            return first, await driver.call(threading.get_ident)
+
+        first, second = await run(main)
+        assert first == second
+
+    async def test_thread_from_outside(self) -> None:
+        """Under WSGI the calling thread is the request's thread."""
+        loop = asyncio.get_running_loop()
+
+        async def main(driver: Driver) -> Any:
+            return await driver.call(threading.get_ident)
+
+        def outside() -> tuple[int, int]:
+            worker = threads.this_worker()
+            outcome: threads.Outcome[int] = threads.Outcome(worker)
+
+            def start() -> None:
+                task = loop.create_task(run(main, worker=worker))
+                task.add_done_callback(lambda task: outcome.set(task.result()))
+
+            loop.call_soon_threadsafe(start)
+            return threading.get_ident(), outcome.result()
+
+        caller, worker = await asyncio.to_thread(outside)
+        assert caller == worker
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+    def test_fork(self) -> None:
+        """A server that forks after an import which used the loop."""
+        code = """
+            import os, sys, warnings
+            from asyncflask.asgi.threads import background_loop, run_in_worker, wait
+
+            warnings.simplefilter("ignore")  # forking with threads, from Python 3.12 on
+            wait(run_in_worker(int))
+            before = background_loop()
+            if pid := os.fork():
+                sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            assert wait(run_in_worker(int, "42")) == 42
+            assert background_loop() is not before
+            sys.exit(42)
+        """
+        command = [sys.executable, "-c", textwrap.dedent(code)]
+        assert subprocess.run(command, timeout=60).returncode == 42
+
+
+def test_loop_that_was_closed_meanwhile() -> None:
+    """A thread that ends after its loop has nobody to tell."""
+    loop = asyncio.new_event_loop()
+    driver = Driver(loop)
+    landing = loop.create_future()
+    loop.close()
+    driver._land(landing, None, None)  # type: ignore[arg-type]
+    assert not landing.done()

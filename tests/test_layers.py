@@ -1,0 +1,155 @@
+"""What may import what. By reading the sources only: nothing of the package is run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parent.parent / "src" / "asyncflask"
+
+# Lowest first. A file imports from the rows above its own, never from its own row.
+LAYERS = """
+asgi._ asgi.threads
+asgi.conversation
+asgi.http
+asgi.websocket asgi.wsgi asgi.lifespan asgi.client
+_version typing config
+signals
+ctx
+debughelpers logging
+json.provider
+json._
+json.tag
+wrappers
+sessions
+helpers
+views
+templating
+sansio._ sansio.scaffold
+sansio.blueprints
+sansio.app
+dispatch
+serving
+cli
+testing async_testing
+blueprints
+globals
+app
+alias
+_ __main__
+"""
+
+GLOBALS_IMPORTED_BY = {
+    "_": "the public names",
+    "app": "the proxies are globals of every template",
+}
+
+# By file and function, with the reason why the import cannot be at the top.
+IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {}
+
+TYPE_CHECKING_IMPORTS = {
+    ("json._", "wrappers"): "what 'jsonify' gives, and requests read their JSON by this module",
+    ("globals", "app"): "'current_app: Flask', and the app gives the proxies to its templates",
+}
+
+
+def module_of(path: Path) -> str:
+    """The name of a file in `LAYERS`; `_` stands for `__init__`."""
+    parts = path.relative_to(SRC).with_suffix("").parts
+    return ".".join("_" if part == "__init__" else part for part in parts)
+
+
+STATEMENTS = (ast.Import, ast.ImportFrom)
+FILES = {module_of(path): path for path in SRC.rglob("*.py")}
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
+ROW = {name: row for row, names in enumerate(LAYERS.strip().split("\n")) for name in names.split()}
+
+
+def named(dotted: str) -> str | None:
+    """The file of a dotted name below the package; `None` for a name in a file."""
+    package = f"{dotted}._" if dotted else "_"
+    return dotted if dotted in FILES else package if package in FILES else None
+
+
+def imported(module: str, node: ast.AST) -> Iterator[str]:
+    """The files of this package that an import statement names."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            if alias.name.partition(".")[0] == "asyncflask":
+                yield named(alias.name.partition(".")[2]) or alias.name
+    elif isinstance(node, ast.ImportFrom):
+        if node.level:
+            parts = module.split(".")
+            base = ".".join([*parts[: len(parts) - node.level], *filter(None, [node.module])])
+        elif (node.module or "").partition(".")[0] == "asyncflask":
+            base = (node.module or "").partition(".")[2]
+        else:
+            return
+        for alias in node.names:
+            submodule = named(f"{base}.{alias.name}" if base else alias.name)
+            yield submodule or named(base) or base
+
+
+def type_checking_blocks(tree: ast.AST) -> Iterator[ast.stmt]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from node.body
+
+
+def imports(module: str) -> set[str]:
+    """What *module* imports when it is run, wherever the statement stands."""
+    tree = TREES[module]
+    unseen = {n for stmt in type_checking_blocks(tree) for n in ast.walk(stmt)}
+    nodes = (node for node in ast.walk(tree) if node not in unseen)
+    return {name for node in nodes for name in imported(module, node)}
+
+
+def test_every_file_has_its_layer() -> None:
+    assert sorted(ROW) == sorted(FILES)
+
+
+def test_this_test_sees_imports() -> None:
+    assert imports("ctx") == {"asgi.threads", "signals"}
+    assert "json._" in imports("wrappers")  # from . import json
+    assert {"ctx", "sansio.blueprints", "typing"} <= imports("sansio.app")
+    assert "globals" in imports("_")
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_imports_go_down(module: str) -> None:
+    # Which leaves no room for a cycle: in one, some import goes up or stays in its row.
+    wrong = {name for name in imports(module) if ROW[name] >= ROW[module]}
+    assert not wrong, f"{module} imports {wrong}, which are not below it"
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if name.startswith("asgi.")])
+def test_asgi_knows_nothing_of_flask(module: str) -> None:
+    assert all(name.startswith("asgi.") for name in imports(module))
+
+
+def test_proxies_are_for_users() -> None:
+    importing = {module for module in FILES if "globals" in imports(module)}
+    assert importing == set(GLOBALS_IMPORTED_BY)
+
+
+def test_imports_are_at_the_top() -> None:
+    found = set()
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            if is_function and any(isinstance(n, STATEMENTS) for n in ast.walk(node)):
+                found.add((module, node.name))
+    assert found == set(IMPORTS_IN_FUNCTIONS)
+
+
+def test_imports_for_type_checkers_only() -> None:
+    found = {
+        (module, name)
+        for module, tree in TREES.items()
+        for stmt in type_checking_blocks(tree)
+        for name in imported(module, stmt)
+    }
+    assert found == set(TYPE_CHECKING_IMPORTS)
