@@ -563,3 +563,19 @@ def test_routes_of_domains(host_matching: bool, header: str) -> None:
 
 def test_no_routes(app: Flask) -> None:
     assert invoke(app, "routes").output == "No routes were registered.\n"
+
+
+# -- --as-flask -----------------------------------------------------------------------------
+
+
+def test_as_flask_serves_an_app_written_for_flask(tmp_path: Path) -> None:
+    source = "import flask\napp = flask.Flask('written_for_flask')\n"
+    (tmp_path / "written_for_flask.py").write_text(source)
+    command = [sys.executable, "-m", "asyncflask", "--as-flask", "-A", "written_for_flask"]
+
+    result = subprocess.run(
+        [*command, "routes"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert "static" in result.stdout

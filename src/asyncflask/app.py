@@ -41,6 +41,7 @@ from .asgi.threads import (
     background_loop,
     call_here,
     drive,
+    in_this_context,
     is_async,
     on_loop,
     slots_of,
@@ -199,6 +200,7 @@ class Flask(App):
         worker = scope.get("asyncflask.worker")
         slots = slots_of(loop, self.config["WORKER_THREADS"]) if worker is None else None
         driver = Driver(loop, slots, worker)
+        receive, send = in_this_context(receive), in_this_context(send)
         coro: Coroutine[Any, Any, None]
         if scope["type"] == "websocket":
             coro = dispatch.serve_websocket(self, driver, scope, receive, send)

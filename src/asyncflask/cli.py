@@ -30,6 +30,7 @@ from werkzeug.serving import is_running_from_reloader
 from werkzeug.utils import import_string
 
 from ._version import FLASK_VERSION, __version__
+from .alias import install_as_flask
 from .asgi.threads import wait
 from .ctx import _cv_app, current_app_ctx
 from .helpers import get_debug_flag, get_load_dotenv
@@ -827,7 +828,22 @@ _AUTOMATIC: t.Final = {"HEAD", "OPTIONS"}
 # -- the program ----------------------------------------------------------------------------
 
 
+def _set_as_flask(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        install_as_flask()
+
+
+_as_flask_option = click.Option(
+    ["--as-flask"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_set_as_flask,
+    help="Have 'import flask' give asyncflask, for an app and extensions written for Flask.",
+)
+
 cli = FlaskGroup(
+    params=[_as_flask_option],
     name="asyncflask",
     help="""\
 Run an asyncflask application, or commands of it.

@@ -10,21 +10,23 @@ from typing import Any
 
 import pytest
 from starlette.types import Message
-from support.asgi import Peer, chunks, http_scope
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from asyncflask.asgi import http
 from asyncflask.asgi.conversation import Conversations
 from asyncflask.asgi.http import Body, encode_headers, malformed, send_response
 from asyncflask.asgi.threads import Driver, run_in_worker
+from support.asgi import Peer, chunks, http_scope
 
 DISCONNECT: Message = {"type": "http.disconnect"}
 
 
 def body_of(*messages: Message, length: int | str | None = None, **more: Any) -> Body:
     """A body that is announced by its length, or as chunked."""
-    name, value = ("transfer-encoding", "chunked") if length is None else ("content-length", length)
-    scope = http_scope(method="POST", headers=[(name, str(value))], **more)
+    header = ("transfer-encoding", "chunked")
+    if length is not None:
+        header = ("content-length", str(length))
+    scope = http_scope(method="POST", headers=[header], **more)
     return Body(scope, Peer(messages).receive)
 
 
@@ -97,7 +99,7 @@ class TestPlainRead:
 
     async def test_on_the_loop_is_an_error_that_teaches(self) -> None:
         body = body_of(*chunks(b"data"))
-        with pytest.raises(RuntimeError, match="async for chunk in request.stream"):
+        with pytest.raises(RuntimeError, match=r"async for chunk in request\.stream"):
             body.read()
 
     async def test_on_the_loop_when_it_is_there(self) -> None:
@@ -123,7 +125,7 @@ class TestAsyncRead:
         got = []
         with pytest.raises(ClientDisconnected):
             async for chunk in body:
-                got.append(chunk)  # noqa: PERF401 - an error ends it
+                got.append(chunk)
         assert got == [b"part"]
 
     async def test_two_readers_lose_nothing(self) -> None:
@@ -135,6 +137,20 @@ class TestAsyncRead:
         queue.put_nowait({"type": "http.request", "body": b"only", "more_body": True})
         await asyncio.wait_for(both, 10)
         assert list(body._chunks) == [b"only"]
+
+    async def test_end_that_another_task_received(self) -> None:
+        """A stream that reads the request it answers, watched for its client's leaving."""
+        queue: asyncio.Queue[Message] = asyncio.Queue()
+        body = Body(http_scope(method="POST", headers=[("content-length", "9")]), queue.get)
+        watch = asyncio.create_task(body.gone())
+        await asyncio.sleep(0)
+        reader = asyncio.create_task(body.fill())
+        await asyncio.sleep(0)
+        queue.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+        await asyncio.wait_for(reader, 5)
+        assert not watch.done()
+        queue.put_nowait(DISCONNECT)
+        await watch
 
 
 class TestLimit:

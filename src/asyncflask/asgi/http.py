@@ -68,10 +68,10 @@ class Body(io.RawIOBase):
     async def _message(self) -> None:
         if self._receiving is None:
             self._receiving = asyncio.Lock()
-        chunks = len(self._chunks)
+        chunks, complete = len(self._chunks), self.complete
         async with self._receiving:
-            if len(self._chunks) > chunks or self.left:  # another task received it meanwhile
-                return
+            if len(self._chunks) > chunks or self.complete is not complete or self.left:
+                return  # another task received it meanwhile
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 self.left = True

@@ -205,6 +205,35 @@ _TO_THREAD: Final = "to thread"
 _TO_LOOP: Final = "to loop"
 
 
+@coroutine
+def _stepped(context: Context, coro: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """Run *coro* in *context*, in the current task."""
+    step: Callable[[Any], Any] = coro.send
+    value: Any = None
+    try:
+        while True:
+            yielded = context.run(step, value)
+            try:
+                value = yield yielded
+                step = coro.send
+            except BaseException as error:
+                step, value = coro.throw, error
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+def in_this_context(func: Call) -> Call:
+    """The server's coroutine function *func*, always to run in the context as it is now. What
+    a server sets up in `receive` and `send` keeps the current context: a reader's callback, the
+    task of a pipelined request (python/cpython#140947)."""
+    context = copy_context()
+
+    async def run(*args: Any) -> Any:
+        return await _stepped(context, func(*args))
+
+    return run
+
+
 class _Landing(asyncio.Future[Any]):
     """Ends when a thread is done. A thread cannot be interrupted: a cancelled task stays until
     then (`Task.cancel` remembers it when its future refuses), and is cancelled after it."""

@@ -1,0 +1,513 @@
+"""The WebSocket connection, against a client that is two queues."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from starlette.types import Message, Scope
+
+from asyncflask import Flask
+from asyncflask.asgi import websocket as module
+from asyncflask.asgi.threads import Driver
+from asyncflask.asgi.websocket import WebSocket, WebSocketDisconnect, origin_allowed
+from support.asgi import http_scope
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "origin", "allowed", "expected"),
+    [
+        # no Origin: not a browser
+        ("ws", "example.org", None, None, True),
+        ("ws", "example.org", None, [], True),
+        # the page's own host, scheme and port
+        ("ws", "example.org", "http://example.org", None, True),
+        ("wss", "example.org", "https://example.org", None, True),
+        ("ws", "example.org:80", "http://example.org", None, True),
+        ("wss", "example.org", "https://example.org:443", None, True),
+        ("ws", "example.org:8000", "http://example.org:8000", None, True),
+        ("ws", "EXAMPLE.org", "http://example.ORG", None, True),
+        ("ws", "[::1]:8000", "http://[::1]:8000", None, True),
+        ("ws", "example.org", "https://example.org", None, False),
+        ("wss", "example.org", "http://example.org", None, False),
+        ("ws", "example.org", "http://example.org:8000", None, False),
+        ("ws", "example.org:8000", "http://example.org", None, False),
+        ("ws", "example.org", "http://evil.example", None, False),
+        ("ws", "example.org", "http://example.org.evil.example", None, False),
+        ("ws", "example.org", "http://sub.example.org", None, False),
+        # what is no origin
+        ("ws", "example.org", "null", None, False),
+        ("ws", "example.org", "", None, False),
+        ("ws", "example.org", "example.org", None, False),
+        ("ws", "example.org", "http://example.org/path", None, False),
+        ("ws", "example.org", "http://user@example.org", None, False),
+        ("ws", "example.org", "http://example.org?q", None, False),
+        ("ws", "example.org", "http://example.org:x", None, False),
+        ("ws", "example.org", "http://[::1", None, False),
+        # those that are allowed
+        ("ws", "example.org", "https://other.example", ["https://other.example"], True),
+        ("ws", "example.org", "https://other.example:443", ["https://other.example"], True),
+        ("ws", "example.org", "http://other.example", ["https://other.example"], False),
+        ("ws", "example.org", "http://example.org", ["https://other.example"], True),
+        ("ws", "example.org", "null", ["null"], False),
+        ("ws", "example.org", "http://evil.example", ["*"], True),
+        ("ws", "example.org", "null", ["*"], True),
+    ],
+)
+def test_origin_allowed(
+    scheme: str, host: str, origin: str | None, allowed: list[str] | None, expected: bool
+) -> None:
+    headers = [("host", host)]
+    if origin is not None:
+        headers.append(("origin", origin))
+    assert origin_allowed(http_scope(headers=headers, scheme=scheme), allowed) is expected
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("host", "a"), ("origin", "http://a"), ("origin", "http://a")],
+        [("host", "a"), ("host", "a"), ("origin", "http://a")],
+    ],
+)
+def test_repeated_headers(headers: list[tuple[str, str]]) -> None:
+    assert not origin_allowed(http_scope(headers=headers, scheme="ws"), None)
+
+
+class Client:
+    """The other end, and the reader that the pipeline starts."""
+
+    def __init__(self, **scope: Any) -> None:
+        self.to_app: asyncio.Queue[Message] = asyncio.Queue()
+        self.to_app.put_nowait({"type": "websocket.connect"})
+        self.sent: list[Message] = []
+        self.scope: Scope = {**http_scope(), "type": "websocket", "subprotocols": [], **scope}
+        self.driver = Driver(asyncio.get_running_loop())
+        self.websocket = WebSocket(
+            self.scope, self.to_app.get, self.send, self.driver, self.accept_headers
+        )
+        self.app = Flask(__name__, static_folder=None)
+        self.websocket.json_module = self.app.json
+
+    async def accept_headers(self) -> list[tuple[bytes, bytes]]:
+        return [(b"set-cookie", b"session=1")]
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    def say(self, *messages: str | bytes) -> None:
+        for data in messages:
+            key = "text" if isinstance(data, str) else "bytes"
+            self.to_app.put_nowait({"type": "websocket.receive", key: data})
+
+    def leave(self, code: int = 1001, reason: str = "bye") -> None:
+        self.to_app.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+
+    async def run(self, handler: Callable[[WebSocket], Awaitable[Any]]) -> Any:
+        """Run *handler* with the connection read beside it."""
+        watch = asyncio.create_task(self.websocket.gone())
+        try:
+            return await asyncio.wait_for(handler(self.websocket), 30)
+        finally:
+            watch.cancel()
+            await asyncio.wait([watch])
+
+    async def run_plain(self, handler: Callable[[WebSocket], Any]) -> Any:
+        async def main() -> Any:
+            return await self.driver.call(handler, self.websocket)
+
+        async def drive(websocket: WebSocket) -> Any:
+            try:
+                return await self.driver.run(main())
+            finally:
+                self.driver.release()
+
+        return await self.run(drive)
+
+
+ACCEPTED = {
+    "type": "websocket.accept",
+    "subprotocol": None,
+    "headers": [(b"set-cookie", b"session=1")],
+}
+
+
+class TestAccept:
+    async def test_by_hand(self) -> None:
+        client = Client(subprotocols=["chat", "superchat"])
+
+        async def handler(websocket: WebSocket) -> None:
+            assert websocket.requested_subprotocols == ["chat", "superchat"]
+            assert not websocket.accepted
+            await websocket.accept("superchat", headers=[("X-Name", "value")])
+            assert websocket.accepted
+
+        await client.run(handler)
+        assert client.sent == [
+            {
+                "type": "websocket.accept",
+                "subprotocol": "superchat",
+                "headers": [(b"set-cookie", b"session=1"), (b"x-name", b"value")],
+            }
+        ]
+
+    @pytest.mark.parametrize("first_use", ["receive", "send", "receive_json", "send_json"])
+    async def test_on_first_use(self, first_use: str) -> None:
+        client = Client()
+        client.say("{}")
+
+        async def handler(websocket: WebSocket) -> None:
+            args = ("{}",) if first_use.startswith("send") else ()
+            await getattr(websocket, first_use)(*args)
+
+        await client.run(handler)
+        assert client.sent[0] == ACCEPTED
+
+    async def test_twice(self) -> None:
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            with pytest.raises(RuntimeError, match="call 'accept' once"):
+                await websocket.accept()
+
+        await Client().run(handler)
+
+    async def test_subprotocol_that_was_not_offered(self) -> None:
+        async def handler(websocket: WebSocket) -> None:
+            with pytest.raises(ValueError, match=r"'c'; it offers \['a', 'b'\]"):
+                await websocket.accept("c")
+
+        client = Client(subprotocols=["a", "b"])
+        await client.run(handler)
+        assert client.sent == []
+
+    async def test_after_the_close(self) -> None:
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.close(4000, "no")
+            with pytest.raises(WebSocketDisconnect) as caught:
+                await websocket.accept()
+            assert (caught.value.code, caught.value.reason) == (4000, "no")
+
+        client = Client()
+        await client.run(handler)
+        assert client.sent == [{"type": "websocket.close", "code": 4000, "reason": "no"}]
+
+    async def test_client_that_left_meanwhile(self) -> None:
+        client = Client()
+
+        async def gone(message: Message) -> None:
+            raise OSError
+
+        client.websocket._socket._send = gone
+
+        async def handler(websocket: WebSocket) -> None:
+            with pytest.raises(WebSocketDisconnect):
+                await websocket.accept()
+            assert websocket.close_code == 1006
+
+        await client.run(handler)
+
+
+class TestMessages:
+    async def test_echo(self) -> None:
+        client = Client()
+        client.say("text", b"bytes", "")
+
+        async def handler(websocket: WebSocket) -> None:
+            for _ in range(3):
+                await websocket.send(await websocket.receive())
+
+        await client.run(handler)
+        assert client.sent == [
+            ACCEPTED,
+            {"type": "websocket.send", "text": "text"},
+            {"type": "websocket.send", "bytes": b"bytes"},
+            {"type": "websocket.send", "text": ""},
+        ]
+
+    async def test_plain_handler(self) -> None:
+        client = Client()
+        client.say("one", "two")
+
+        def handler(websocket: WebSocket) -> str:
+            for message in websocket:
+                websocket.send(message)
+                if message == "two":
+                    client.driver.loop.call_soon_threadsafe(client.leave)
+            assert websocket.closed
+            return threading.current_thread().name
+
+        assert await client.run_plain(handler) == "asyncflask-worker"
+        assert [message["text"] for message in client.sent[1:]] == ["one", "two"]
+
+    async def test_iteration_ends_with_the_client(self) -> None:
+        client = Client()
+        client.say("one", b"two")
+        client.leave(1001, "bye")
+
+        async def handler(websocket: WebSocket) -> list[str | bytes]:
+            return [message async for message in websocket]
+
+        assert await client.run(handler) == ["one", b"two"]
+        assert (client.websocket.close_code, client.websocket.close_reason) == (1001, "bye")
+
+    async def test_receive_after_the_end(self) -> None:
+        client = Client()
+        client.say("one")
+        client.leave(4321, "why")
+
+        async def handler(websocket: WebSocket) -> None:
+            assert await websocket.receive() == "one"
+            for _ in range(2):
+                with pytest.raises(WebSocketDisconnect) as caught:
+                    await websocket.receive()
+                assert (caught.value.code, caught.value.reason) == (4321, "why")
+            with pytest.raises(WebSocketDisconnect):
+                await websocket.send("late")
+
+        await client.run(handler)
+        assert client.sent == [ACCEPTED]
+
+    @pytest.mark.parametrize("data", [bytearray(b"x"), memoryview(b"x")])
+    async def test_binary(self, data: Any) -> None:
+        client = Client()
+        await client.run(lambda websocket: websocket.send(data))  # type: ignore[no-any-return]
+        assert client.sent[-1] == {"type": "websocket.send", "bytes": b"x"}
+
+    @pytest.mark.parametrize("data", [{"a": 1}, 1, None])
+    async def test_other_types(self, data: Any) -> None:
+        async def handler(websocket: WebSocket) -> None:
+            with pytest.raises(TypeError, match="send_json"):
+                await websocket.send(data)
+
+        await Client().run(handler)
+
+    async def test_timeout(self) -> None:
+        client = Client()
+
+        async def handler(websocket: WebSocket) -> str:
+            with pytest.raises(TimeoutError):
+                await websocket.receive(timeout=0.01)
+            client.say("late")
+            message: str = await websocket.receive(timeout=10)
+            return message
+
+        assert await client.run(handler) == "late"
+
+    async def test_timeout_of_a_plain_handler(self) -> None:
+        def handler(websocket: WebSocket) -> None:
+            with pytest.raises(TimeoutError):
+                websocket.receive(timeout=0.01)
+
+        await Client().run_plain(handler)
+
+    async def test_client_has_to_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "QUEUED_MESSAGES", 2)
+        client = Client()
+        client.say(*map(str, range(6)))
+
+        async def handler(websocket: WebSocket) -> list[str]:
+            await websocket.accept()
+            await asyncio.sleep(0.01)
+            assert len(websocket._inbox) == 2
+            return [await websocket.receive() for _ in range(6)]
+
+        assert await client.run(handler) == ["0", "1", "2", "3", "4", "5"]
+
+    async def test_send_to_a_client_that_left(self) -> None:
+        client = Client()
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+
+            async def gone(message: Message) -> None:
+                raise OSError
+
+            websocket._socket._send = gone
+            with pytest.raises(WebSocketDisconnect) as caught:
+                await websocket.send("x")
+            assert caught.value.code == 1006
+
+        await client.run(handler)
+
+    async def test_closed_while_sending(self) -> None:
+        client = Client()
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+
+            async def closed(message: Message) -> None:
+                websocket._gone(1012, "restart")
+                raise RuntimeError("the server's own error")
+
+            websocket._socket._send = closed
+            with pytest.raises(WebSocketDisconnect) as caught:
+                await websocket.send("x")
+            assert caught.value.code == 1012
+
+        await client.run(handler)
+
+    async def test_error_of_the_server(self) -> None:
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+
+            async def fail(message: Message) -> None:
+                raise RuntimeError("the server's own error")
+
+            websocket._socket._send = fail
+            with pytest.raises(RuntimeError, match="server's own"):
+                await websocket.send("x")
+
+        await Client().run(handler)
+
+
+class TestJSON:
+    @pytest.mark.parametrize("text", ['{"a": [1, null]}', b'{"a": [1, null]}'])
+    async def test_receive(self, text: str | bytes) -> None:
+        client = Client()
+        client.say(text)
+        assert await client.run(lambda ws: ws.receive_json()) == {"a": [1, None]}  # type: ignore[no-any-return]
+
+    @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, b"\xff"], ids=range(4))
+    async def test_receive_what_is_none(self, text: str | bytes) -> None:
+        client = Client()
+        client.say(text)
+        with pytest.raises(ValueError):
+            await client.run(lambda ws: ws.receive_json())  # type: ignore[no-any-return]
+
+    @pytest.mark.parametrize(
+        ("args", "kwargs", "expected"),
+        [
+            (({"a": 1},), {}, {"a": 1}),
+            ((1, 2), {}, [1, 2]),
+            ((), {"a": 1}, {"a": 1}),
+            ((), {}, None),
+        ],
+    )
+    async def test_send(self, args: Any, kwargs: Any, expected: Any) -> None:
+        client = Client()
+        await client.run(lambda ws: ws.send_json(*args, **kwargs))  # type: ignore[no-any-return]
+        assert json.loads(client.sent[-1]["text"]) == expected
+
+    async def test_plain_handler(self) -> None:
+        client = Client()
+        client.say("[1]")
+        await client.run_plain(lambda ws: ws.send_json(ws.receive_json(timeout=10)))
+        assert client.sent[-1] == {"type": "websocket.send", "text": "[1]"}
+
+
+class TestClose:
+    async def test_code_and_reason(self) -> None:
+        client = Client()
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            await websocket.close(4000, "enough")
+            await websocket.close()  # nothing more happens
+            assert (websocket.close_code, websocket.close_reason) == (4000, "enough")
+
+        await client.run(handler)
+        assert client.sent[1:] == [{"type": "websocket.close", "code": 4000, "reason": "enough"}]
+
+    async def test_before_the_handshake(self) -> None:
+        client = Client()
+        await client.run(lambda websocket: websocket.close())  # type: ignore[no-any-return]
+        assert [message["type"] for message in client.sent] == ["websocket.close"]
+
+    async def test_wakes_who_receives(self) -> None:
+        client = Client()
+
+        async def handler(websocket: WebSocket) -> None:
+            receiving = asyncio.create_task(websocket._receive(None))
+            await asyncio.sleep(0.01)
+            await websocket.close(1012)
+            with pytest.raises(WebSocketDisconnect) as caught:
+                await receiving
+            assert caught.value.code == 1012
+
+        await client.run(handler)
+
+    async def test_client_that_left_at_this_moment(self) -> None:
+        client = Client()
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+
+            async def gone(message: Message) -> None:
+                raise OSError
+
+            websocket._socket._send = gone
+            await websocket.close()
+
+        await client.run(handler)
+        assert client.websocket.close_code == 1000
+
+
+class TestGone:
+    """Until when a handler whose client has left may go on."""
+
+    @pytest.fixture(autouse=True)
+    def little_grace(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "GRACE_SECONDS", 0.01)
+
+    async def test_ends_with_the_client(self) -> None:
+        client = Client()
+        await client.websocket.accept()
+        client.leave()
+        await asyncio.wait_for(client.websocket.gone(), 10)
+
+    async def test_waits_for_the_handshake(self) -> None:
+        client = Client()
+        client.leave()
+        watch = asyncio.create_task(client.websocket.gone())
+        await asyncio.sleep(0.05)
+        assert not watch.done()
+        await client.websocket.accept()
+        await asyncio.wait_for(watch, 10)
+
+    async def test_not_while_the_handler_takes_messages(self) -> None:
+        client = Client()
+        await client.websocket.accept()
+        client.say("one", "two")
+        client.leave()
+        client.websocket._receiving = 1
+        watch = asyncio.create_task(client.websocket.gone())
+        await asyncio.sleep(0.05)
+        assert not watch.done()
+        client.websocket._receiving = 0
+        await asyncio.wait_for(watch, 10)
+
+    async def test_closed_by_the_handler(self) -> None:
+        client = Client()
+        await client.websocket.accept()
+        watch = asyncio.create_task(client.websocket.gone())
+        await asyncio.sleep(0)
+        await client.websocket.close()
+        client.leave()
+        await asyncio.wait_for(watch, 10)
+        assert client.websocket.close_code == 1000
+
+
+class TestDeny:
+    START: Message = {
+        "type": "http.response.start",
+        "status": 401,
+        "headers": [(b"x-name", b"value")],
+    }
+
+    async def test_with_a_response(self) -> None:
+        client = Client(extensions={"websocket.http.response": {}})
+        await client.websocket.deny(self.START, b"who are you?")
+        assert client.sent == [
+            {**self.START, "type": "websocket.http.response.start"},
+            {"type": "websocket.http.response.body", "body": b"who are you?"},
+        ]
+
+    async def test_of_a_server_that_cannot(self) -> None:
+        client = Client()
+        await client.websocket.deny(self.START, b"who are you?")
+        assert [message["type"] for message in client.sent] == ["websocket.close"]
+        assert client.websocket.closed
