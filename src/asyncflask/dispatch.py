@@ -8,6 +8,7 @@ a method that an extension or a subclass replaced is called in the step's place.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sys
 from collections.abc import AsyncIterable, Callable, Iterable
@@ -96,10 +97,13 @@ async def serve_websocket(
     websocket.json_module = app.json
     ctx.websocket = websocket
     response: Any = None
+    start: Message | None = None
     error: BaseException | None = None
 
+    closing: list[asyncio.Task[None]] = []
+
     def told() -> None:
-        driver.loop.create_task(websocket._close(SERVICE_RESTART))
+        closing.append(driver.loop.create_task(websocket._close(SERVICE_RESTART)))
 
     try:
         async with Conversation(app._conversations, websocket.gone, told):
@@ -110,22 +114,28 @@ async def serve_websocket(
                     error = ctx._error
                 else:
                     response = Forbidden("This page may not open a WebSocket here.").get_response()
+                if response is not None:
+                    start = response_start(response, ctx.request)
             except Exception as exc:
                 error = exc
-                response, _ = await respond_to_error(app, ctx, driver.call, exc)
+                response, start = await respond_to_error(app, ctx, driver.call, exc)
+            finally:
+                await driver.to_loop()
     except BaseException as exc:
         error = exc
         raise
     finally:
-        await driver.to_loop()
-        if response is not None and not websocket.accepted and not websocket.closed:
-            await deny(websocket, ctx, driver, response)
-        else:
-            await websocket._close(NORMAL if error is None else INTERNAL_ERROR)
-        await save_late_session(app, ctx)
-        if ctx._cv_tokens:
-            await finish(app, ctx, driver, error)
-        await driver.to_loop()
+        try:
+            await driver.to_loop()
+            if start is not None and not websocket.accepted and not websocket.closed:
+                await deny(websocket, ctx, driver, response, start)
+            elif websocket.accepted or not isinstance(error, Exception):
+                await websocket._close(NORMAL if error is None else INTERNAL_ERROR)
+            await save_late_session(app, ctx)
+        finally:
+            if ctx._cv_tokens:
+                await finish(app, ctx, driver, error)
+            await driver.to_loop()
 
 
 def may_open(app: Any, ctx: RequestContext) -> bool:
@@ -136,17 +146,20 @@ def may_open(app: Any, ctx: RequestContext) -> bool:
     return origin_allowed(ctx.request.scope, allowed)
 
 
-async def deny(websocket: WebSocket, ctx: RequestContext, driver: Driver, response: Any) -> None:
+async def deny(
+    websocket: WebSocket, ctx: RequestContext, driver: Driver, response: Any, start: Message
+) -> None:
     """Refuse a handshake with *response*, whole."""
-    start = response_start(response, ctx.request)
-    content = content_of(response, ctx.request)
-    if isinstance(content, AsyncIterable):
-        content = b"".join([chunk async for chunk in content])
-    elif not isinstance(content, bytes):
-        content = await driver.call(b"".join, content)
-    await driver.to_loop()
-    await websocket.deny(start, content)
-    await close(response, driver)
+    try:
+        content = content_of(response, ctx.request)
+        if isinstance(content, AsyncIterable):
+            content = b"".join([chunk async for chunk in content])
+        elif not isinstance(content, bytes):
+            content = await driver.call(b"".join, content)
+        await driver.to_loop()
+        await websocket.deny(start, content)
+    finally:
+        await close(response, driver)
 
 
 # -- arrival ----------------------------------------------------------------------------------
@@ -265,7 +278,10 @@ async def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     # Not among the app's conversations: a request that is being answered outlives a shutdown.
     await ctx.driver.ready_for_async()
     async with Conversation(Conversations(), request._body.gone):
-        return await view()
+        try:
+            return await view()
+        finally:
+            await ctx.driver.to_loop()
     raise ClientDisconnected()
 
 
@@ -542,7 +558,7 @@ async def save_session(app: Any, ctx: RequestContext, call: Call, response: Any)
     interface = app.session_interface
     lazy = app._opens_session_lazily()
     if ctx._opened_session is None:
-        cookie = ctx.request.headers.get("Cookie", "")
+        cookie = ctx.request._header(b"cookie") or ""
         if not lazy or interface.get_cookie_name(app) not in cookie:
             return
         await ctx._open_session(call_here)

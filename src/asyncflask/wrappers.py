@@ -17,6 +17,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser as FormDataParserBase
 from werkzeug.routing import Rule
+from werkzeug.sansio.utils import get_host
 from werkzeug.wrappers import Request as RequestBase
 from werkzeug.wrappers import Response as ResponseBase
 
@@ -96,16 +97,14 @@ class Request(RequestBase):
         else:
             self = cls.__new__(cls)
             client, server = scope.get("client"), scope.get("server")
-            super(RequestBase, self).__init__(
-                method=scope.get("method", "GET"),
-                scheme=scope.get("scheme", "http"),
-                server=tuple(server) if server else None,
-                root_path=scope.get("root_path", ""),
-                path=route_path(scope),
-                query_string=scope.get("query_string", b""),
-                headers=Headers(_title_case(scope["headers"])),
-                remote_addr=client[0] if client else None,
-            )
+            # As Werkzeug's own initializer, but for the headers: they are read later, if at all.
+            self.method = scope.get("method", "GET").upper()
+            self.scheme = scope.get("scheme", "http")
+            self.server = tuple(server) if server else None
+            self.root_path = scope.get("root_path", "").rstrip("/")
+            self.path = "/" + route_path(scope).lstrip("/")
+            self.query_string = scope.get("query_string", b"")
+            self.remote_addr = client[0] if client else None
             self.shallow = False
         self._scope, self._body = scope, body
         return self
@@ -117,6 +116,26 @@ class Request(RequestBase):
         environ = environ_from_scope(self._scope, self._body)
         environ["werkzeug.request"] = self
         return environ
+
+    @cached_property
+    def headers(self) -> Headers:  # type: ignore[override]
+        """The header lines of the request."""
+        return Headers(_title_case(self.scope["headers"]))
+
+    def _header(self, name: bytes) -> str | None:
+        """One header, looked up without reading all of them if they have not been."""
+        if self._scope is None or "headers" in self.__dict__:
+            return self.headers.get(name.decode("latin-1"))
+        for key, value in self._scope["headers"]:
+            if key == name:
+                return str(value, "latin-1")
+        return None
+
+    @cached_property
+    def host(self) -> str:
+        """The host that the request names, with the port unless it is the scheme's own. Empty if
+        there is none. Raises `SecurityError` (400) if it is not in `TRUSTED_HOSTS`."""
+        return get_host(self.scheme, self._header(b"host"), self.server, self.trusted_hosts)
 
     @property
     def scope(self) -> Scope:

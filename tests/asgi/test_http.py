@@ -424,5 +424,3 @@ def test_malformed(path: str, hosts: list[str], version: str, problem: str | Non
     headers = [(b"host", host.encode()) for host in hosts]
     found = malformed({**http_scope(path, http_version=version), "headers": headers})
     assert (found is None) if problem is None else (problem in (found or ""))
-
-

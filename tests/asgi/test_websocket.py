@@ -430,11 +430,13 @@ class TestClose:
 
         await client.run(handler)
 
-    async def test_client_that_left_at_this_moment(self) -> None:
+    @pytest.mark.parametrize("accepted", [False, True])
+    async def test_client_that_left_at_this_moment(self, accepted: bool) -> None:
         client = Client()
 
         async def handler(websocket: WebSocket) -> None:
-            await websocket.accept()
+            if accepted:
+                await websocket.accept()
 
             async def gone(message: Message) -> None:
                 raise OSError

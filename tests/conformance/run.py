@@ -10,20 +10,17 @@ Exit status 0: every failure is expected, every expected failure fails, and enou
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import os
-import signal
-import subprocess
 import sys
 import tarfile
 import tomllib
 from pathlib import Path
-from typing import Final, NamedTuple
-
-import pytest
+from typing import Final
 
 HERE: Final = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from support.suites import Result, Results, Run, fetch, run_pytest
+
 CACHE: Final = HERE.parents[1] / "build" / "conformance"
 
 RELEASE: Final = "flask-3.1.3"
@@ -32,38 +29,6 @@ SHA256: Final = "0ef0e52b8a9cd932855379197dd8f94047b359ca0a78695144304cb45f87c9e
 
 LEAST_PASS_RATE: Final = 0.9
 """Share of the tests run (not skipped) that must pass, however many failures are expected."""
-
-SUITE_SECONDS: Final = 300
-"""The suite takes under ten. For the process, so that a hang ends."""
-
-TEST_SECONDS: Final = 60
-"""After which pytest prints what a single test is at."""
-
-
-class Result(NamedTuple):
-    outcome: str
-    """``passed``, ``failed`` or ``skipped``; ``started`` if the process ended in the test."""
-    details: str
-
-
-Results = dict[str, Result]
-"""By pytest's id of the test."""
-
-
-def fetch(cache: Path) -> Path:
-    """The archive of the release, downloaded by pip unless it is in *cache*.
-
-    :raises SystemExit: if its checksum is not the one expected.
-    """
-    archive = cache / f"{RELEASE}.tar.gz"
-    if not archive.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        requirement = RELEASE.replace("-", "==")
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(cache)]
-        subprocess.run([*pip, "--no-deps", "--no-binary", ":all:", requirement], check=True)
-    if (found := hashlib.sha256(archive.read_bytes()).hexdigest()) != SHA256:
-        sys.exit(f"{archive} has the SHA-256 {found}, and not {SHA256}. Delete it and try again.")
-    return archive
 
 
 def unpack(archive: Path) -> Path:
@@ -76,59 +41,20 @@ def unpack(archive: Path) -> Path:
     return folder
 
 
-def run_suite(folder: Path, selection: str | None) -> tuple[Results, int, str]:
-    """Run pytest on the tests in *folder*. Gives the results, pytest's exit status, and all that
-    it printed."""
-    record = folder.with_name("record.jsonl")
-    record.unlink(missing_ok=True)
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    env |= {
-        "CONFORMANCE_RECORD": str(record),
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # the suite is run as Flask runs it
-        "PYTHONPATH": os.pathsep.join((str(HERE), env.get("PYTHONPATH", ""))).rstrip(os.pathsep),
-    }
-    command = [sys.executable, "-m", "pytest", "-c", "pyproject.toml", "-p", "as_flask"]
-    command += ["-p", "no:cacheprovider", "-o", f"faulthandler_timeout={TEST_SECONDS}", "-q"]
+def run_suite(folder: Path, selection: str | None) -> Run:
+    """Run pytest on the tests in *folder*."""
+    arguments = ["-c", "pyproject.toml", "-p", "as_flask"]
     if selection is not None:
-        command += ["-k", selection]
-    process = subprocess.Popen(
-        command,
+        arguments += ["-k", selection]
+    return run_pytest(
+        sys.executable,
+        arguments,
         cwd=folder,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # a group of its own, to be ended as a whole
+        record=folder.with_name("record.jsonl"),
+        path=[HERE],
+        # The suite is run as Flask runs it.
+        variables={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )
-    try:
-        output, _ = process.communicate(timeout=SUITE_SECONDS)
-    except subprocess.TimeoutExpired:
-        end(process)
-        output, _ = process.communicate()
-        output += f"\nEnded after {SUITE_SECONDS} seconds.\n"
-    except BaseException:
-        end(process)
-        raise
-    return read_record(record), process.returncode, output
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    """Kill *process* and what it started."""
-    if hasattr(os, "killpg"):
-        os.killpg(process.pid, signal.SIGKILL)
-    else:  # Windows
-        process.kill()
-
-
-def read_record(record: Path) -> Results:
-    """The results that the plugin wrote to the file *record*."""
-    results: Results = {}
-    if record.exists():
-        for line in record.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            results[entry["test"]] = Result(entry["outcome"], entry["details"])
-    return results
 
 
 def read_expected() -> dict[str, str]:
@@ -163,18 +89,14 @@ def main() -> int:
     )
     options = parser.parse_args()
 
-    folder = unpack(fetch(options.cache.resolve()))
-    results, status, output = run_suite(folder, options.k)
-    outcomes = [result.outcome for result in results.values()]
-    passed, skipped = outcomes.count("passed"), outcomes.count("skipped")
-    run = len(outcomes) - skipped
+    suite = run_suite(unpack(fetch(RELEASE, SHA256, options.cache.resolve())), options.k)
+    passed, skipped = suite.count("passed"), suite.count("skipped")
+    run = len(suite.results) - skipped
     rate = passed / run if run else 0.0
 
-    # With 1, too, Python ends if pytest does not get as far as the first test.
-    complete = bool(run) and status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-    found = problems(results, read_expected(), complete and options.k is None)
-    if not complete:
-        print(output)
+    found = problems(suite.results, read_expected(), suite.complete and options.k is None)
+    if not suite.complete:
+        print(suite.output)
         found.append("The suite did not run to its end.")
     if rate < LEAST_PASS_RATE:
         found.append(f"Fewer than {LEAST_PASS_RATE:.0%} of the tests pass.")

@@ -20,7 +20,7 @@ from support.servers import HOST, Process, Server
 
 APPS: Final = Path(__file__).parent / "apps"
 
-SECONDS: Final = 20.0
+SECONDS: Final = 15.0
 """After this a test gives up; nothing here takes that long unless it hangs."""
 
 Parser = Literal["h11", "httptools"]

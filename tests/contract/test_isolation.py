@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+
 from contract.raw import Connection, get, serve
 from support.servers import Server
 

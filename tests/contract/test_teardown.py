@@ -5,10 +5,16 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
 from contract.raw import (
     PARSERS,
+    SECONDS,
     SOCKETS,
     Connection,
     Diary,
@@ -19,8 +25,6 @@ from contract.raw import (
     until,
 )
 from support.servers import Server
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 ONCE = ["app-async", "app-sync", "began", "request-async", "request-sync"]
 
@@ -160,9 +164,6 @@ def test_websocket(site: Site, handler: str, by: str) -> None:
     site.torn_down()
 
 
-SECONDS = 10
-
-
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -201,28 +202,22 @@ def test_client_gone_during_the_handshake(site: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize("http", PARSERS)
-def test_shutdown(http: Parser, tmp_path: object) -> None:
-    diary = Diary(tmp_path / "diary")  # type: ignore[operator]
+def test_shutdown(http: Parser, tmp_path: Path) -> None:
+    diary = Diary(tmp_path / "diary")
     ids = [*STREAMS, "ws", "ws-sync", "ws-waiting"]
-    with serve("teardown:app", http, diary=diary) as server:
-        streams = [Connection(server) for _ in STREAMS]
-        sockets = []
-        for stream, connection in zip(STREAMS, streams, strict=True):
+    with serve("teardown:app", http, diary=diary) as server, ExitStack() as clients:
+        for stream in STREAMS:
+            connection = clients.enter_context(Connection(server))
             connection.request(f"/stream/{stream}?id={stream}")
             connection.read_until(b"tick 1\n")
         for name in ids[len(STREAMS) :]:
             path = "/ws/sync" if name == "ws-sync" else "/ws"
-            socket = connect(f"{server.ws_url}{path}?id={name}")
+            socket = clients.enter_context(connect(f"{server.ws_url}{path}?id={name}"))
             socket.send("hello")
             assert socket.recv(SECONDS) == "hello"
             if name == "ws-waiting":
                 socket.send("wait")
-            sockets.append(socket)
         begin = time.monotonic()
         assert server.stop(signal.SIGTERM) == 0, server.output
         assert time.monotonic() - begin < 10
-        for connection in streams:
-            connection.close()
-        for socket in sockets:
-            socket.close()
     assert {name: sorted(diary.of(name)) for name in ids} == dict.fromkeys(ids, ONCE)

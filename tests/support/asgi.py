@@ -75,7 +75,9 @@ class Peer:
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        return [(name.decode(), value.decode("latin-1")) for name, value in self.sent[0]["headers"]]
+        return [
+            (name.decode(), value.decode("latin-1")) for name, value in self.sent[0]["headers"]
+        ]
 
     @property
     def body(self) -> bytes:

@@ -266,7 +266,10 @@ async def send_response(
         if isinstance(content, AsyncIterable):
             await _send_async_chunks(send, body, content)
         else:
-            await _send_chunks(driver, send, body, content)
+            try:
+                await _send_chunks(driver, send, body, content)
+            finally:
+                await driver.to_loop()
     if conversation.ended != "left":
         await send({"type": "http.response.body", "body": b""})
 

@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket as StarletteWebSocket
 from starlette.websockets import WebSocketDisconnect as WebSocketDisconnect
 from starlette.websockets import WebSocketState
 
-from .http import Headers
+from .http import Headers, encode_headers
 from .threads import Driver, value_or_awaitable
 
 NORMAL: Final = 1000
@@ -27,6 +27,9 @@ ABNORMAL: Final = 1006
 INTERNAL_ERROR: Final = 1011
 SERVICE_RESTART: Final = 1012
 """Close codes: RFC 6455 section 7.4.1, and the IANA registry for 1012."""
+
+SWITCHING_PROTOCOLS: Final = 101
+"""The status of a handshake's answer (RFC 6455 section 4.2.2)."""
 
 QUEUED_MESSAGES: Final = 64
 """How many received messages wait for the handler before the client has to."""
@@ -149,14 +152,13 @@ class WebSocket:
                 f"The client did not offer the subprotocol {subprotocol!r};"
                 f" it offers {self.requested_subprotocols}."
             )
-        lines = [*await self._accept_headers()]
-        lines += [(name.lower().encode("latin-1"), v.encode("latin-1")) for name, v in headers]
+        lines = [*await self._accept_headers(), *encode_headers(SWITCHING_PROTOCOLS, headers)]
         self.accepted = True
         try:
             await self._socket.accept(subprotocol, lines)
-        except WebSocketDisconnect as gone:
-            self._gone(gone.code, gone.reason)
-            raise
+        except OSError:  # it left; Starlette says so only once the handshake is complete
+            self._gone(ABNORMAL, None)
+            raise self._disconnect() from None
         self._started.set()
 
     async def _receive(self, timeout: float | None) -> str | bytes:
@@ -217,13 +219,14 @@ class WebSocket:
             return
         self.close_code, self.close_reason = code, reason or ""
         self._changed.set()
+        self._room.set()
         self._started.set()
         if self._socket.application_state is not WebSocketState.DISCONNECTED:
             try:
                 if self._socket.client_state is WebSocketState.CONNECTING:
                     await self._socket.receive()  # websocket.connect comes first
                 await self._socket.close(code, reason)
-            except (WebSocketDisconnect, RuntimeError):
+            except (WebSocketDisconnect, RuntimeError, OSError):
                 pass  # it left at this very moment
 
     def _gone(self, code: int, reason: str | None) -> None:
@@ -264,13 +267,16 @@ class WebSocket:
         `websocket.http.response` extension."""
         self.close_code = NORMAL
         self._started.set()
-        if self._socket.client_state is WebSocketState.CONNECTING:
-            await self._socket.receive()
-        if "websocket.http.response" not in self.scope.get("extensions", {}):
-            await self._socket.close()
-            return
-        await self._socket.send({**start, "type": "websocket.http.response.start"})
-        await self._socket.send({"type": "websocket.http.response.body", "body": content})
+        try:
+            if self._socket.client_state is WebSocketState.CONNECTING:
+                await self._socket.receive()
+            if "websocket.http.response" not in self.scope.get("extensions", {}):
+                await self._socket.close()
+                return
+            await self._socket.send({**start, "type": "websocket.http.response.start"})
+            await self._socket.send({"type": "websocket.http.response.body", "body": content})
+        except OSError:
+            pass  # it left at this very moment
 
 
 def origin_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:

@@ -1,0 +1,495 @@
+"""WSGI and ASGI, each in terms of the other."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from werkzeug.test import EnvironBuilder
+
+from asyncflask.asgi import threads
+from asyncflask.asgi.conversation import Conversations
+from asyncflask.asgi.http import Body
+from asyncflask.asgi.threads import Driver, run_in_worker
+from asyncflask.asgi.wsgi import (
+    FileWrapper,
+    environ_from_scope,
+    respond,
+    route_path,
+    scope_from_environ,
+    serve,
+)
+from support.asgi import Peer, chunks, http_scope
+
+
+def environ_of(**scope: Any) -> dict[str, Any]:
+    scope = http_scope(**scope)
+    return environ_from_scope(scope, Body(scope, Peer().receive))
+
+
+@pytest.mark.parametrize(
+    ("path", "root_path", "expected"),
+    [
+        ("/a", "", "/a"),
+        ("/root/a", "/root", "/a"),
+        ("/root", "/root", ""),
+        ("/rooted", "/root", "/rooted"),
+        ("/a", "/root", "/a"),  # a proxy has stripped it
+    ],
+)
+def test_route_path(path: str, root_path: str, expected: str) -> None:
+    assert route_path({"path": path, "root_path": root_path}) == expected
+
+
+class TestEnviron:
+    def test_whole(self) -> None:
+        environ = environ_of(
+            path="/a b?q=ä".replace("ä", "%C3%A4"),
+            method="POST",
+            headers=[
+                ("host", "example.org"),
+                ("content-type", "text/plain"),
+                ("content-length", "3"),
+                ("x-name", "välue"),
+            ],
+            raw_path=b"/a%20b",
+        )
+        expected = {
+            "REQUEST_METHOD": "POST",
+            "SCRIPT_NAME": "",
+            "PATH_INFO": "/a b",
+            "QUERY_STRING": "q=%C3%A4",
+            "REQUEST_URI": "/a%20b?q=%C3%A4",
+            "RAW_URI": "/a%20b?q=%C3%A4",
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": "127.0.0.1",
+            "REMOTE_PORT": "50000",
+            "CONTENT_TYPE": "text/plain",
+            "CONTENT_LENGTH": "3",
+            "HTTP_HOST": "example.org",
+            "HTTP_X_NAME": "välue",
+            "wsgi.url_scheme": "http",
+        }
+        assert {key: environ[key] for key in expected} == expected
+
+    @pytest.mark.parametrize(
+        ("scope", "key", "value"),
+        [
+            ({"path": "/ä"}, "PATH_INFO", "/Ã¤"),  # PEP 3333: bytes as Latin-1
+            ({"path": "/ä", "raw_path": None}, "REQUEST_URI", "/%C3%A4"),
+            ({"path": "/r/a", "root_path": "/r"}, "SCRIPT_NAME", "/r"),
+            ({"path": "/r/a", "root_path": "/r"}, "PATH_INFO", "/a"),
+            ({"scheme": "https"}, "wsgi.url_scheme", "https"),
+            ({"scheme": "wss"}, "wsgi.url_scheme", "https"),
+            ({"scheme": "ws"}, "wsgi.url_scheme", "http"),
+            ({"server": None}, "SERVER_NAME", "localhost"),
+            ({"server": None}, "SERVER_PORT", "80"),
+            ({"server": ("/run/socket", None), "scheme": "https"}, "SERVER_PORT", "443"),
+            ({"http_version": "2"}, "SERVER_PROTOCOL", "HTTP/2"),
+            ({"headers": [("cookie", "a=1"), ("cookie", "b=2")]}, "HTTP_COOKIE", "a=1; b=2"),
+            ({"headers": [("accept", "a"), ("accept", "b")]}, "HTTP_ACCEPT", "a,b"),
+        ],
+    )
+    def test_values(self, scope: dict[str, Any], key: str, value: str) -> None:
+        # SCRIPT_NAME may be given with a raw path that the server did not tell.
+        if scope.get("path", "").isascii():
+            scope.setdefault("raw_path", b"/")
+        else:
+            scope.setdefault("raw_path", None)
+        assert environ_of(**scope)[key] == value
+
+    def test_header_with_an_underscore_is_left_out(self) -> None:
+        environ = environ_of(headers=[("x_user", "admin"), ("content_length", "1")])
+        assert "HTTP_X_USER" not in environ
+        assert "CONTENT_LENGTH" not in environ
+
+    def test_client_that_is_not_known(self) -> None:
+        assert "REMOTE_ADDR" not in environ_of(client=None)
+
+    async def test_input(self) -> None:
+        scope = http_scope(method="POST", headers=[("content-length", "7")])
+        environ = environ_from_scope(scope, Body(scope, Peer(chunks(b"one", b"\ntwo")).receive))
+        assert await run_in_worker(environ["wsgi.input"].readlines) == [b"one\n", b"two"]
+
+
+class TestScope:
+    def test_whole(self) -> None:
+        environ = EnvironBuilder(
+            "/ä b?q=1",
+            "https://example.org:8443/root",
+            method="put",
+            headers={"X-Name": "välue", "Content-Type": "text/plain"},
+            data=b"abc",
+            environ_base={"REMOTE_ADDR": "10.0.0.1", "REMOTE_PORT": "5"},
+        ).get_environ()
+        scope = scope_from_environ(environ)
+        assert sorted(scope.pop("headers")) == [
+            (b"content-length", b"3"),
+            (b"content-type", b"text/plain"),
+            (b"host", b"example.org:8443"),
+            (b"x-name", "välue".encode("latin-1")),
+        ]
+        assert scope.pop("asyncflask.environ") is environ
+        del scope["asgi"]
+        assert scope == {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "PUT",
+            "scheme": "https",
+            "path": "/root/ä b",
+            "raw_path": b"/root/%C3%A4%20b",
+            "root_path": "/root",
+            "query_string": b"q=1",
+            "server": ("example.org", 8443),
+            "client": ("10.0.0.1", 5),
+            "extensions": {},
+        }
+
+    def test_empty_environ(self) -> None:
+        scope = scope_from_environ({})
+        assert (scope["method"], scope["path"], scope["server"]) == ("GET", "", ("", None))
+
+    def test_round_trip(self) -> None:
+        scope = http_scope(
+            path="/r/ä?q=1",
+            raw_path=b"/r/%C3%A4",
+            root_path="/r",
+            headers=[("x-name", "välue"), ("host", "example.org")],
+            scheme="https",
+            state={"a": 1},
+        )
+        back = scope_from_environ(environ_from_scope(scope, Body(scope, Peer().receive)))
+        assert sorted(back.pop("headers")) == sorted(scope.pop("headers"))
+        different = {key for key in scope if back[key] != scope[key]}
+        assert different == {"asgi"}
+        assert back["state"] is scope["state"]
+
+
+class TestFileWrapper:
+    def test_blocks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("asyncflask.asgi.wsgi.FILE_BYTES", 2)
+        wrapper = FileWrapper(file := io.BytesIO(b"abcde"), 8192)
+        assert wrapper.seekable()
+        assert list(wrapper) == [b"ab", b"cd", b"e"]
+        wrapper.seek(1)
+        assert wrapper.tell() == 1
+        wrapper.close()
+        assert file.closed
+
+    def test_object_that_can_only_be_read(self) -> None:
+        class Source:
+            def read(self, size: int) -> bytes:
+                return b""
+
+        wrapper = FileWrapper(Source())
+        wrapper.close()
+        assert list(wrapper) == []
+        assert not wrapper.seekable()
+        assert wrapper.tell() is None
+
+
+START: Message = {"type": "http.response.start", "status": 200, "headers": []}
+
+
+def part(body: bytes, more: bool = False) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+class Started:
+    """A server's `start_response`."""
+
+    status = ""
+    headers: list[tuple[str, str]] = []
+
+    def __call__(self, status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
+        self.status, self.headers = status, headers
+
+
+def ask(app: ASGIApp, **kwargs: Any) -> tuple[Started, Iterable[bytes]]:
+    started = Started()
+    return started, respond(app, EnvironBuilder(**kwargs).get_environ(), started)
+
+
+class TestRespond:
+    """The WSGI face of an ASGI app."""
+
+    @pytest.mark.parametrize(
+        ("more", "status"),
+        [({}, "200 OK"), ({"asyncflask.status": "200 FINE"}, "200 FINE"), ({"status": 599}, None)],
+    )
+    def test_whole(self, more: dict[str, Any], status: str | None) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({**START, "headers": [(b"x-name", "ä".encode("latin-1"))], **more})
+            await send(part(b"data"))
+
+        started, content = ask(app)
+        assert started.status == (status or "599 UNKNOWN")
+        assert started.headers == [("x-name", "ä")]
+        assert content == [b"data"]
+
+    def test_stream(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(START)
+            for body in (b"one", b"", b"two"):
+                await send(part(body, more=True))
+            await send(part(b""))
+
+        _, content = ask(app)
+        assert not isinstance(content, list)
+        assert [chunk for chunk in content if chunk] == [b"one", b"two"]
+        content.close()  # type: ignore[attr-defined]
+
+    def test_app_waits_until_a_chunk_is_taken(self) -> None:
+        made: list[bytes] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(START)
+            for body in (b"1", b"2", b"3"):
+                made.append(body)
+                await send(part(body, more=True))
+            await send(part(b""))
+
+        _, content = ask(app)
+        iterator = iter(content)
+        assert next(iterator) == b"1"
+        assert len(made) <= 2
+        assert list(iterator) == [b"2", b"3"]
+
+    @pytest.mark.parametrize("how", ["close", "drop"])
+    def test_client_leaves_in_a_stream(self, how: str) -> None:
+        received: list[Message] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await send(START)
+            await send(part(b"1", more=True))
+            received.append(await receive())
+            await send(part(b"nobody reads this", more=True))
+
+        _, content = ask(app)
+        assert next(iter(content)) == b"1"
+        if how == "close":
+            content.close()  # type: ignore[attr-defined]
+        del content
+        assert received == [{"type": "http.disconnect"}]
+
+    def test_body(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            body = b""
+            more = True
+            while more:
+                message = await receive()
+                body += message["body"]
+                more = message["more_body"]
+            await send(START)
+            await send(part(body.upper()))
+            assert (await receive())["type"] == "http.disconnect"
+
+        data = b"x" * 100_000
+        _, content = ask(app, method="POST", data=data)
+        assert b"".join(content) == data.upper()
+
+    def test_body_that_cannot_be_read(self) -> None:
+        class Broken(io.BytesIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                raise OSError("the client left")
+
+            readinto = None  # type: ignore[assignment]
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+
+        with pytest.raises(OSError, match="the client left"):
+            ask(app, method="POST", input_stream=Broken(), headers={"Content-Length": "3"})
+
+    @pytest.mark.parametrize("late", [False, True])
+    def test_error_of_the_app(self, late: bool) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if late:
+                await send(START)
+                await send(part(b"1", more=True))
+            raise ValueError("no")
+
+        with pytest.raises(ValueError, match="no"):
+            _, content = ask(app)
+            list(content)
+
+    def test_no_response(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None: ...
+
+        with pytest.raises(RuntimeError, match="ended without a response"):
+            ask(app)
+
+    def test_no_body(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(START)
+
+        assert ask(app)[1] == []
+
+    def test_plain_code_runs_on_the_calling_thread(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            driver = Driver(asyncio.get_running_loop(), worker=scope["asyncflask.worker"])
+            ident = await driver.run_sync(threading.get_ident)
+            driver.release()
+            await send(START)
+            await send(part(str(ident).encode()))
+
+        assert ask(app)[1] == [str(threading.get_ident()).encode()]
+        assert threads._idle == []  # it is not one of the pool afterwards
+
+    async def test_within_a_request_it_is_that_requests_loop(self) -> None:
+        loops: list[object] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            loops.append(asyncio.get_running_loop())
+            await send(START)
+            await send(part(b"data"))
+
+        assert (await run_in_worker(ask, app))[1] == [b"data"]
+        assert loops == [asyncio.get_running_loop()]
+
+
+WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+async def answer(wsgi_app: WSGIApp, peer: Peer | None = None) -> Peer:
+    peer = peer or Peer()
+    scope = http_scope()
+    body = Body(scope, peer.receive)
+    driver = Driver(asyncio.get_running_loop())
+    environ = environ_from_scope(scope, body)
+    coro = serve(driver, wsgi_app, environ, peer.send, body, Conversations())
+    try:
+        await asyncio.wait_for(driver.run(coro), 30)
+    finally:
+        driver.release()
+    return peer
+
+
+class Content:
+    """A body that notes where it was iterated and closed."""
+
+    def __init__(self, *parts: bytes, error: Exception | None = None) -> None:
+        self.parts = parts
+        self.error = error
+        self.threads: list[str] = []
+        self.closed = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for body in self.parts:
+            self.threads.append(threading.current_thread().name)
+            yield body
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        self.threads.append(threading.current_thread().name)
+        self.closed += 1
+
+
+class TestServe:
+    """A WSGI callable that answers an ASGI request."""
+
+    async def test_whole(self) -> None:
+        def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            start_response("404 NOPE", [("X-Path", environ["PATH_INFO"])])
+            return [b"data"]
+
+        peer = await answer(app)
+        assert (peer.status, peer.headers) == (404, [("x-path", "/")])
+        assert peer.sent[1:] == [{"type": "http.response.body", "body": b"data"}]
+
+    async def test_chunks(self) -> None:
+        content = Content(b"one", b"", b"two")
+
+        def app(environ: dict[str, Any], start_response: Any) -> Content:
+            start_response("200 OK", [])
+            return content
+
+        peer = await answer(app)
+        assert [message["body"] for message in peer.sent[1:]] == [b"one", b"two", b""]
+        assert content.closed == 1
+        assert set(content.threads) == {"asyncflask-worker"}
+
+    async def test_late_start_response(self) -> None:
+        def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+            start_response("201 Created", [])
+            yield b"one"
+            yield b"two"
+
+        peer = await answer(app)
+        assert (peer.status, peer.body) == (201, b"onetwo")
+
+    async def test_late_start_response_of_an_empty_body(self) -> None:
+        def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+            start_response("204 No Content", [])
+            yield from ()
+
+        peer = await answer(app)
+        assert (peer.status, peer.body) == (204, b"")
+
+    @pytest.mark.parametrize(
+        ("status", "headers"), [("999 What", []), ("200 OK", [("X", "a\nb")]), ("x", [])]
+    )
+    async def test_bad_start_closes_the_body(self, status: str, headers: Any) -> None:
+        content = Content(b"one", b"two")
+
+        def app(environ: dict[str, Any], start_response: Any) -> Content:
+            start_response(status, headers)
+            return content
+
+        peer = Peer()
+        with pytest.raises(ValueError):
+            await answer(app, peer)
+        assert peer.sent == []
+        assert content.closed == 1
+
+    async def test_error_in_the_body_closes_it(self) -> None:
+        content = Content(b"one", error=LookupError("no"))
+
+        def app(environ: dict[str, Any], start_response: Any) -> Content:
+            start_response("200 OK", [])
+            return content
+
+        with pytest.raises(LookupError):
+            await answer(app)
+        assert content.closed == 1
+
+    async def test_client_leaves(self) -> None:
+        content = Content(*[b"x"] * 1000)
+
+        def app(environ: dict[str, Any], start_response: Any) -> Content:
+            start_response("200 OK", [])
+            return content
+
+        peer = Peer()
+        peer.leave_after = 3
+        await answer(app, peer)
+        assert len(content.threads) < 1000
+        assert content.closed == 1
+
+    async def test_start_response_again_after_an_error(self) -> None:
+        """PEP 3333: with `exc_info`, it replaces what was given before."""
+
+        def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            start_response("200 OK", [])
+            start_response("500 Oh", [("X-Name", "b")], (None, None, None))
+            return [b"sorry"]
+
+        peer = await answer(app)
+        assert (peer.status, peer.headers) == (500, [("x-name", "b")])
+
+    async def test_write_is_not_supported(self) -> None:
+        def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            start_response("200 OK", [])(b"data")
+            return []
+
+        with pytest.raises(RuntimeError, match="return an iterable"):
+            await answer(app)

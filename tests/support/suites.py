@@ -1,0 +1,154 @@
+"""Fetch and run the test suites of others: what `conformance/run.py` and `ecosystem/run.py` share.
+
+Which suite, how, and what its results must be, is theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+HERE: Final = Path(__file__).resolve().parent
+
+SUITE_SECONDS: Final = 300
+"""For a process, so that a hang ends."""
+
+TEST_SECONDS: Final = 60
+"""After which pytest prints what a single test is at."""
+
+
+class Result(NamedTuple):
+    outcome: str
+    """``passed``, ``failed`` or ``skipped``; ``started`` if the process ended in the test."""
+    details: str
+
+
+Results = dict[str, Result]
+"""By pytest's id of the test."""
+
+
+class Run(NamedTuple):
+    results: Results
+    status: int
+    """Pytest's exit status."""
+    output: str
+    """All that it printed."""
+
+    def count(self, outcome: str) -> int:
+        return sum(result.outcome == outcome for result in self.results.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether the suite came to its end. With 1, too, Python ends if pytest does not get as
+        far as the first test."""
+        return self.count("passed") + self.count("failed") > 0 and self.status in (0, 1)
+
+
+def fetch(release: str, sha256: str, cache: Path) -> Path:
+    """The archive of *release* (``name-version``, as the file is called), downloaded by pip
+    unless it is in *cache*.
+
+    :raises SystemExit: if its checksum is not *sha256*.
+    """
+    archive = cache / f"{release}.tar.gz"
+    if not archive.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        requirement = "==".join(release.rsplit("-", 1))
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(cache)]
+        run([*pip, "--no-deps", "--no-binary", ":all:", requirement])
+    if (found := hashlib.sha256(archive.read_bytes()).hexdigest()) != sha256:
+        sys.exit(f"{archive} has the SHA-256 {found}, and not {sha256}. Delete it and try again.")
+    return archive
+
+
+def run(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    seconds: float = SUITE_SECONDS,
+) -> str:
+    """What *command* prints.
+
+    :raises SystemExit: if it fails, with what it printed.
+    """
+    status, output = _finish(command, cwd, env, seconds)
+    if status:
+        sys.exit(f"{output}\n{' '.join(command)}: exit status {status}")
+    return output
+
+
+def run_pytest(
+    python: str | Path,
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    record: Path,
+    path: Sequence[Path] = (),
+    variables: Mapping[str, str] | None = None,
+) -> Run:
+    """Run pytest with *arguments* by the interpreter *python* in *cwd*. *record* is the file for
+    the results; *path* is put on Python's, *variables* in the environment."""
+    record.unlink(missing_ok=True)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    inherited = [env["PYTHONPATH"]] if env.get("PYTHONPATH") else []
+    env |= {
+        "SUITE_RECORD": str(record),
+        "PYTHONPATH": os.pathsep.join([*map(str, path), str(HERE), *inherited]),
+        **(variables or {}),
+    }
+    command = [str(python), "-m", "pytest", "-p", "suite_record", "-p", "no:cacheprovider", "-q"]
+    command += ["-o", f"faulthandler_timeout={TEST_SECONDS}", *arguments]
+    status, output = _finish(command, cwd, env, SUITE_SECONDS)
+    return Run(_read_record(record), status, output)
+
+
+def _finish(
+    command: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None, seconds: float
+) -> tuple[int, str]:
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # a group of its own, to be ended as a whole
+    )
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        _end(process)
+        output, _ = process.communicate()
+        output += f"\nEnded after {seconds} seconds.\n"
+    except BaseException:
+        _end(process)
+        raise
+    return process.returncode, output
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill *process* and what it started."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:  # Windows
+        process.kill()
+
+
+def _read_record(record: Path) -> Results:
+    """The results that the plugin wrote to the file *record*."""
+    results: Results = {}
+    if record.exists():
+        for line in record.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            results[entry["test"]] = Result(entry["outcome"], entry["details"])
+    return results
