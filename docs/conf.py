@@ -22,6 +22,7 @@ highlight_language = "python"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {name: name for name in ("ASGIApp", "Scope", "Receive", "Send", "Message")}
 
 html_theme = "furo"
 html_title = f"asyncflask {__version__}"

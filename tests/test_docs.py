@@ -20,7 +20,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
@@ -62,18 +61,22 @@ def blocks_of(text: str) -> Iterator[Block]:
     for number, line in enumerate(lines):
         if (begin := _BEGIN.match(line)) is None:
             continue
-        indent = len(begin[1])
+        indent, language = len(begin[1]), begin[2] or "python"
         first = number + 1
         options = {}
         while first < len(lines) and (option := _OPTION.match(lines[first])) is not None:
             options[option[1]] = option[2]
             first += 1
-        body = [
-            *takewhile(lambda x: not x or len(x) - len(x.lstrip()) > indent, lines[first:]),
-        ]
-        above = next((x for x in reversed(lines[:number]) if x.strip()), "")
-        code = dedent("\n".join(body)).rstrip() + "\n"
-        yield Block(first, begin[2] or "python", code, options, above.strip())
+        end = first
+        while end < len(lines) and (not lines[end] or _indent(lines[end]) > indent):
+            end += 1
+        code = dedent("\n".join(lines[first:end])).rstrip() + "\n"
+        above = next((above for above in reversed(lines[:number]) if above.strip()), "")
+        yield Block(first, language, code, options, above.strip())
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def new_module(name: str, folder: Path) -> ModuleType:
@@ -88,11 +91,14 @@ def run(block: Block, module: ModuleType, page: Path) -> None:
     before = dict(vars(module))
     exec(code, vars(module))
     for name, value in list(vars(module).items()):
-        if name.startswith("test_") and inspect.isfunction(value) and value is not before.get(name):
-            if inspect.iscoroutinefunction(value):
-                asyncio.run(value())
-            else:
-                value()
+        if not (name.startswith("test_") and inspect.isfunction(value)):
+            continue
+        if value is before.get(name):
+            continue
+        if inspect.iscoroutinefunction(value):
+            asyncio.run(value())
+        else:
+            value()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -133,7 +139,8 @@ def test_what_does_not_run_has_a_reason(page: Path) -> None:
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:
-    targets = re.findall(r"<((?:docs|examples|tests|LICENSE|CHANGELOG)[^>]*)>", PAGES[0].read_text())
+    readme = PAGES[0].read_text("utf-8")
+    targets = re.findall(r"<((?:docs|examples|tests|LICENSE|CHANGELOG)[^>]*)>", readme)
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from werkzeug import Response as BaseResponse
 from werkzeug.exceptions import HTTPException, NotFound, Unauthorized
 from werkzeug.routing import BuildError
 
@@ -99,6 +100,12 @@ class TestMakeResponse:
 
         with app.app_context():
             assert make_response("text").data == b"replaced"
+
+    def test_needs_no_request(self, app: Flask) -> None:
+        with app.app_context():
+            assert make_response("text", 404).status_code == 404
+            with pytest.raises(RuntimeError, match="request context"):
+                make_response(BaseResponse())  # which is asked as a WSGI callable
 
     def test_needs_an_app(self) -> None:
         with pytest.raises(RuntimeError, match="application context"):

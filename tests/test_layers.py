@@ -17,7 +17,7 @@ asgi.conversation
 asgi.http
 asgi.websocket asgi.wsgi asgi.lifespan asgi.client
 _version typing config
-signals
+signals alias
 ctx
 debughelpers logging
 json.provider
@@ -38,7 +38,6 @@ testing async_testing
 blueprints
 globals
 app
-alias
 _ __main__
 """
 

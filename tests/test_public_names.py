@@ -33,7 +33,7 @@ render_template_string_async run_sync stream_template_async websocket
 
 # What extensions import from submodules.
 SUBMODULE_NAMES = {
-    "app": "Flask",
+    "app": "Flask Rule",
     "blueprints": "Blueprint BlueprintSetupState",
     "cli": "AppGroup FlaskGroup ScriptInfo click main with_appcontext",
     "config": "Config ConfigAttribute",

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.datastructures import ImmutableDict
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 from werkzeug.routing import BuildError, MapAdapter, RequestRedirect
+from werkzeug.routing import Rule as Rule  # for others: Flask has it by this name too
 from werkzeug.serving import is_running_from_reloader
 from werkzeug.wsgi import get_host
 
@@ -268,7 +269,8 @@ class Flask(App):
     async def _serving(self, _: Any) -> AsyncIterator[dict[str, Any]]:
         """The app's lifespan: mounted apps, `lifespan`, `while_serving`, `before_serving`; and
         back in the opposite order, after the streams and WebSockets have been ended."""
-        driver = Driver(asyncio.get_running_loop(), slots_of(asyncio.get_running_loop()))
+        loop = asyncio.get_running_loop()
+        driver = Driver(loop, slots_of(loop, self.config["WORKER_THREADS"]))
         app_ctx = self.app_context()
         conversations = self._conversations = Conversations()
         timeout = self.config["SHUTDOWN_TIMEOUT"]
@@ -289,6 +291,7 @@ class Flask(App):
         state: dict[str, Any] = {}
         async with AsyncExitStack() as stack:
             stack.callback(driver.release)
+            stack.callback(setattr, self, "_conversations", Conversations())
             await run(app_ctx._push, driver.call)
             stack.push_async_callback(run, app_ctx._pop, None, driver.call)
             for mount in self._mounts:
@@ -506,7 +509,7 @@ class Flask(App):
         """The response for the value of a view: `str`, `bytes`, `dict`, `list`, an iterator, an
         asynchronous iterator, a response of Werkzeug or Starlette, a WSGI callable, or a tuple
         of one of these with status and headers. Raises `TypeError` for anything else."""
-        return dispatch.make_response(self, current_request_ctx(), rv)  # type: ignore[no-any-return]
+        return dispatch.make_response(self, _cv_request.get(None), rv)  # type: ignore[no-any-return]
 
     def process_response(self, response: Response) -> Response:
         """Run the `after_request` functions, and save the session."""

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .asgi.client import WebSocketDenied as WebSocketDenied
 from .asgi.client import WebSocketSession
 from .asgi.lifespan import lifespan
 
@@ -51,12 +52,17 @@ class AsyncClient(httpx.AsyncClient):
         pairs = list(headers.items() if hasattr(headers, "items") else headers)
         if "cookie" in request.headers:
             pairs.append(("cookie", request.headers["cookie"]))
+
+        def keep_cookies(answer: list[tuple[str, str]]) -> None:
+            self.cookies.extract_cookies(httpx.Response(101, headers=answer, request=request))
+
         return WebSocketSession(
             self.app,
             url,
             base_url=str(self.base_url),
             headers=pairs,
             state=self.lifespan_state,
+            on_accept=keep_cookies,
             **kwargs,
         )
 

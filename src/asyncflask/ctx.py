@@ -269,7 +269,8 @@ class RequestContext:
         self._cv_tokens.append((_cv_request.set(self), app_ctx))
         if self._opened_session is None and not self.app._opens_session_lazily():
             await self._open_session(call)
-        if self.url_adapter is not None:
+        # A request that is malformed has its answer already.
+        if self.url_adapter is not None and self.request.routing_exception is None:
             self.match_request()
 
     async def _pop(self, exc: BaseException | None, call: Call) -> None:

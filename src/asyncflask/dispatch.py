@@ -32,11 +32,11 @@ from werkzeug.routing import RoutingException
 from werkzeug.wrappers import Response as BaseResponse
 
 from .asgi.conversation import Conversation, Conversations
-from .asgi.http import Body, encode_headers, malformed, send_response
+from .asgi.http import Body, malformed, send_response, start_message
 from .asgi.threads import Call, Driver, call_here
 from .asgi.websocket import INTERNAL_ERROR, NORMAL, SERVICE_RESTART, WebSocket, origin_allowed
-from .asgi.wsgi import READ_BYTES
-from .ctx import AppContext, RequestContext, _cv_app
+from .asgi.wsgi import READ_BYTES, update_environ
+from .ctx import AppContext, RequestContext, _cv_app, current_request_ctx
 from .signals import (
     appcontext_tearing_down,
     emit,
@@ -172,6 +172,7 @@ def make_context(app: Any, driver: Driver, scope: Scope, body: Body) -> RequestC
     if environ is None:
         request = request_class.from_scope(scope, body)
     else:
+        update_environ(environ, scope, body)
         request = request_class(environ)
         request._scope, request._body = scope, body
         environ["wsgi.input"] = io.BufferedReader(body, READ_BYTES)
@@ -202,7 +203,7 @@ async def receive_body(ctx: RequestContext, body: Body) -> None:
     if driver is None or getattr(request.url_rule, "stream", False):
         return
     body.limit(request.max_content_length)
-    form = request.mimetype == "multipart/form-data"
+    form = request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded")
     await body.receive_ahead(spool=not form, driver=driver)
     if form and not body.complete:
         await driver.to_thread()
@@ -489,8 +490,9 @@ async def respond_to_error(
         return response, response_start(response, ctx.request)
 
 
-def make_response(app: Any, ctx: RequestContext, rv: Any) -> Any:
-    """The response for the value *rv* of a view (Flask: `Flask.make_response`)."""
+def make_response(app: Any, ctx: RequestContext | None, rv: Any) -> Any:
+    """The response for the value *rv* of a view (Flask: `Flask.make_response`). Outside of a
+    request too, unless something in it is needed."""
     status = headers = None
     if isinstance(rv, tuple):
         if len(rv) == 3:
@@ -507,8 +509,8 @@ def make_response(app: Any, ctx: RequestContext, rv: Any) -> Any:
             )
     if rv is None:
         raise TypeError(
-            f"The view function for {ctx.request.endpoint!r} did not return a valid response. It"
-            " returned None, or ended without a return statement."
+            f"The view function for {(ctx or current_request_ctx()).request.endpoint!r} did not"
+            " return a valid response. It returned None, or ended without a return statement."
         )
     response_class = app.response_class
     if not isinstance(rv, response_class):
@@ -520,10 +522,11 @@ def make_response(app: Any, ctx: RequestContext, rv: Any) -> Any:
         elif isinstance(rv, StarletteResponse):
             rv = from_starlette(response_class, rv)
         elif isinstance(rv, BaseResponse) or callable(rv):
+            environ = (ctx or current_request_ctx()).request.environ
             if isinstance(rv, HTTPException):
-                rv = rv.get_response(ctx.request.environ)
+                rv = rv.get_response(environ)
             try:
-                rv = response_class.force_type(rv, ctx.request.environ)
+                rv = response_class.force_type(rv, environ)
             except TypeError as exc:
                 raise TypeError(f"{exc}\n{_wrong_type(rv)}").with_traceback(
                     exc.__traceback__
@@ -622,13 +625,7 @@ def response_start(response: Any, request: Request) -> Message:
     headers = response.get_wsgi_headers(
         request.environ if response.autocorrect_location_header else {}
     )
-    status = response.status_code
-    return {
-        "type": "http.response.start",
-        "status": status,
-        "headers": encode_headers(status, headers),
-        "asyncflask.status": response.status,
-    }
+    return start_message(response.status_code, headers, response.status)
 
 
 def content_of(response: Any, request: Request) -> bytes | Iterable[bytes] | AsyncIterable[bytes]:
@@ -658,7 +655,7 @@ async def send_content(
 ) -> None:
     """Send *response*; a Starlette response sends itself, with the headers as they are now."""
     source = getattr(response, "asgi_response", None)
-    if source is None or ctx.request.method == "HEAD":
+    if source is None:
         content = content_of(response, ctx.request)
         await send_response(driver, send, body, app._conversations, start, content)
         return
@@ -673,10 +670,13 @@ async def send_content(
             message = {**message, "headers": [*kept, *ours]}
             if response.status_code != source.status_code:
                 message["status"] = response.status_code
+        elif ctx.request.method == "HEAD" and "body" in message:
+            message = {**message, "body": b""}
         await send(message)
 
     await driver.to_loop()
-    await source(ctx.request.scope, body.as_receive, send_changed)
+    async with Conversation(app._conversations, body.gone):
+        await source(ctx.request.scope, body.as_receive, send_changed)
 
 
 async def close(response: Any, driver: Driver) -> None:

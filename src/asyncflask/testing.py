@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from werkzeug.test import Client, TestResponse
 from werkzeug.wrappers import Request as BaseRequest
 
+from .asgi.client import WebSocketDenied as WebSocketDenied
 from .asgi.client import WebSocketSession
 from .cli import ScriptInfo
 
@@ -110,7 +111,16 @@ class FlaskClient(Client):
         if "HTTP_COOKIE" in environ:
             pairs.append(("cookie", environ["HTTP_COOKIE"]))
         pairs.append(("host", environ["HTTP_HOST"]))
-        return WebSocketSession(self.application, url, headers=pairs, **kwargs)
+
+        def keep_cookies(answer: list[tuple[str, str]]) -> None:
+            if self._cookies is not None:
+                cookies = [value for name, value in answer if name == "set-cookie"]
+                host = environ["HTTP_HOST"].partition(":")[0]
+                self._update_cookies_from_response(host, environ["PATH_INFO"], cookies)
+
+        return WebSocketSession(
+            self.application, url, headers=pairs, on_accept=keep_cookies, **kwargs
+        )
 
     def _copy_environ(self, other: Any) -> Any:
         environ = {**self.environ_base, **other}

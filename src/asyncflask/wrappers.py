@@ -20,6 +20,7 @@ from werkzeug.routing import Rule
 from werkzeug.sansio.utils import get_host
 from werkzeug.wrappers import Request as RequestBase
 from werkzeug.wrappers import Response as ResponseBase
+from werkzeug.wsgi import get_input_stream
 
 from . import json
 from .asgi.http import Body
@@ -158,10 +159,16 @@ class Request(RequestBase):
     def stream(self) -> Any:
         """The body as a file. With `stream=True` on the route it is also an asynchronous
         iterable of `bytes`, received while it is iterated."""
-        if self._body is not None and getattr(self.url_rule, "stream", False):
-            self._body.limit(self.max_content_length)
+        if self._body is None or self.shallow:
+            return super().stream
+        limit = self.max_content_length
+        self._body.limit(limit)
+        if getattr(self.url_rule, "stream", False):
             return self._body
-        return super().stream
+        if limit is not None and (self.content_length or 0) > limit:
+            raise RequestEntityTooLarge()
+        # Not told of the limit, which is the body's: it would cut a chunked body off in silence.
+        return get_input_stream(self.environ)
 
     def _config(self, value: int | None, key: str, default: int | None) -> int | None:
         if value is not None:

@@ -137,6 +137,7 @@ class TestScope:
             (b"x-name", "välue".encode("latin-1")),
         ]
         assert scope.pop("asyncflask.environ") is environ
+        del scope["asyncflask.mirrored"]
         del scope["asgi"]
         assert scope == {
             "type": "http",
@@ -154,7 +155,19 @@ class TestScope:
 
     def test_empty_environ(self) -> None:
         scope = scope_from_environ({})
-        assert (scope["method"], scope["path"], scope["server"]) == ("GET", "", ("", None))
+        assert (scope["method"], scope["path"], scope["server"]) == ("GET", "/", ("", None))
+
+    @pytest.mark.parametrize(
+        ("script_name", "path_info", "path"),
+        [("", "a", "/a"), ("", "", "/"), ("/r", "", "/r"), ("/r", "a", "/r/a")],
+    )
+    def test_path_without_slash(self, script_name: str, path_info: str, path: str) -> None:
+        environ = {"SCRIPT_NAME": script_name, "PATH_INFO": path_info}
+        assert scope_from_environ(environ)["path"] == path
+
+    def test_path_without_slash_of_a_server(self) -> None:
+        environ = {"PATH_INFO": "*", "asyncflask.scope": http_scope("*")}
+        assert scope_from_environ(environ)["path"] == "*"
 
     def test_round_trip(self) -> None:
         scope = http_scope(
@@ -231,7 +244,7 @@ class TestRespond:
 
         started, content = ask(app)
         assert started.status == (status or "599 UNKNOWN")
-        assert started.headers == [("x-name", "ä")]
+        assert [(name.lower(), value) for name, value in started.headers] == [("x-name", "ä")]
         assert content == [b"data"]
 
     def test_stream(self) -> None:
@@ -301,13 +314,12 @@ class TestRespond:
             def read(self, size: int | None = -1, /) -> bytes:
                 raise OSError("the client left")
 
-            readinto = None  # type: ignore[assignment]
-
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await receive()
 
         with pytest.raises(OSError, match="the client left"):
-            ask(app, method="POST", input_stream=Broken(), headers={"Content-Length": "3"})
+            overrides = {"wsgi.input_terminated": True}
+            ask(app, method="POST", input_stream=Broken(), environ_overrides=overrides)
 
     @pytest.mark.parametrize("late", [False, True])
     def test_error_of_the_app(self, late: bool) -> None:

@@ -16,11 +16,11 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
-HERE: Final = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support.suites import Result, Results, Run, fetch, run_pytest
 
+HERE: Final = Path(__file__).resolve().parent
 CACHE: Final = HERE.parents[1] / "build" / "conformance"
 
 RELEASE: Final = "flask-3.1.3"
@@ -43,7 +43,7 @@ def unpack(archive: Path) -> Path:
 
 def run_suite(folder: Path, selection: str | None) -> Run:
     """Run pytest on the tests in *folder*."""
-    arguments = ["-c", "pyproject.toml", "-p", "as_flask"]
+    arguments = ["-c", "pyproject.toml", "-p", "as_flask", "-p", "no:cacheprovider"]
     if selection is not None:
         arguments += ["-k", selection]
     return run_pytest(
@@ -52,8 +52,6 @@ def run_suite(folder: Path, selection: str | None) -> Run:
         cwd=folder,
         record=folder.with_name("record.jsonl"),
         path=[HERE],
-        # The suite is run as Flask runs it.
-        variables={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )
 
 

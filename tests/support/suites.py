@@ -101,10 +101,11 @@ def run_pytest(
     inherited = [env["PYTHONPATH"]] if env.get("PYTHONPATH") else []
     env |= {
         "SUITE_RECORD": str(record),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # no plugins but those that the suite asks for
         "PYTHONPATH": os.pathsep.join([*map(str, path), str(HERE), *inherited]),
         **(variables or {}),
     }
-    command = [str(python), "-m", "pytest", "-p", "suite_record", "-p", "no:cacheprovider", "-q"]
+    command = [str(python), "-m", "pytest", "-p", "suite_record", "-q"]
     command += ["-o", f"faulthandler_timeout={TEST_SECONDS}", *arguments]
     status, output = _finish(command, cwd, env, SUITE_SECONDS)
     return Run(_read_record(record), status, output)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -45,6 +45,7 @@ class WebSocketSession:
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         subprotocols: Iterable[str] = (),
         state: dict[str, Any] | None = None,
+        on_accept: Callable[[list[tuple[str, str]]], object] | None = None,
     ) -> None:
         base = urlsplit(base_url)
         target = urlsplit(url)
@@ -70,6 +71,7 @@ class WebSocketSession:
             "extensions": {"websocket.http.response": {}},
         }
         self._app = app
+        self._on_accept = on_accept  # given the headers of the handshake's answer
         self._to_app: asyncio.Queue[Message] = asyncio.Queue()
         self._from_app: asyncio.Queue[Message | BaseException | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
@@ -110,6 +112,8 @@ class WebSocketSession:
         if message["type"] == "websocket.accept":
             self.accepted_subprotocol = message.get("subprotocol")
             self.response_headers = _text(message.get("headers", ()))
+            if self._on_accept is not None:
+                self._on_accept(self.response_headers)
             return
         if message["type"] == "websocket.close":
             raise WebSocketDenied(403, [], b"")

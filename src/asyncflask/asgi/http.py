@@ -29,6 +29,10 @@ a temporary file beyond it. As large as Werkzeug's limit for an uploaded file.""
 READ_AHEAD_BYTES: Final = 256_000
 """How much of an unread body is buffered while waiting for the client of a stream to leave."""
 
+READ_AHEAD_SECONDS: Final = 0.1
+MAX_READ_AHEAD_SECONDS: Final = 30.0
+"""How long to wait, at first and at last, before more than that is read."""
+
 HELD_LOOP_SECONDS: Final = 0.005
 """A stream that never waits gives the loop to others after this time."""
 
@@ -59,6 +63,9 @@ class Body(io.RawIOBase):
         self.content_length, has_body = _announced(scope)
         self.complete = not has_body
         self._limit: int | None = None
+        self.closable = scope.get("http_version", "1.1") < "2" and "asyncflask.environ" not in scope
+        """Whether the response may say that the connection ends with it (RFC 9112 section 9.6;
+        HTTP/2 knows no such header, and in WSGI it is the server's own affair)."""
         self._kept = False
         self.left = False
         """Whether the client is known to have left."""
@@ -132,11 +139,13 @@ class Body(io.RawIOBase):
 
     async def gone(self) -> None:
         """Return when the client has left. What arrives of the body meanwhile is kept."""
+        pause = READ_AHEAD_SECONDS
         while not self.left:
             if sum(map(len, self._chunks)) > READ_AHEAD_BYTES:
-                await asyncio.sleep(0.1)
-            else:
-                await self._message()
+                # Ever slower, but never not at all: a client whose body nobody reads may leave.
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, MAX_READ_AHEAD_SECONDS)
+            await self._message()
 
     async def as_receive(self) -> Message:
         """`receive` for an ASGI app that sends a response only: tells it of the client's end."""
@@ -209,7 +218,12 @@ class Body(io.RawIOBase):
             return
         if self._file is not None:
             self._file.close()
+        self._receive = _closed  # the server's, which may lead back here: a cycle
         super().close()
+
+
+async def _closed() -> Message:
+    return {"type": "http.disconnect"}
 
 
 def _announced(scope: Scope) -> tuple[int, bool]:
@@ -235,6 +249,7 @@ def encode_headers(status: int, headers: Iterable[tuple[str, str]]) -> Headers:
             f"The response has status {status}; RFC 9110 section 15 knows 100 to 599."
         )
     encoded = []
+    lengths = set()
     for name, value in headers:
         if not _NAME.match(name):
             raise ValueError(f"The response has a header named {name!r}, which is no token.")
@@ -242,8 +257,36 @@ def encode_headers(status: int, headers: Iterable[tuple[str, str]]) -> Headers:
             raise ValueError(
                 f"The response header {name!r} has a control character in its value {value!r}."
             )
-        encoded.append((name.lower().encode("ascii"), value.encode("latin-1")))
+        line = name.lower().encode("ascii"), value.strip(" \t").encode("latin-1")
+        if line[0] == b"content-length":
+            lengths.add(line[1])
+        # The server's own affair: "should be ignored" (ASGI specification, HTTP: Response Start).
+        if line[0] != b"transfer-encoding":
+            encoded.append(line)
+    if len(lengths) > 1 or any(not length.isdigit() for length in lengths):
+        raise ValueError(
+            f"The response has the Content-Length {lengths}; it takes one number (RFC 9110"
+            " section 8.6). Left out, it is set or not needed."
+        )
     return encoded
+
+
+def start_message(status: int, headers: Iterable[tuple[str, str]], line: str = "") -> Message:
+    """The message that begins a response, checked. *line*: status and reason for a WSGI server.
+    Raises `ValueError` as `encode_headers` does."""
+    if 100 <= status < 200:
+        raise ValueError(
+            f"The response has status {status}, after which another response would have to come"
+            " (RFC 9110 section 15.2)."
+        )
+    if _NOT_IN_VALUE.search(line):
+        raise ValueError(f"The response has a control character in its status {line!r}.")
+    return {
+        "type": "http.response.start",
+        "status": status,
+        "headers": encode_headers(status, headers),
+        "asyncflask.status": line,
+    }
 
 
 async def send_response(
@@ -258,6 +301,9 @@ async def send_response(
     takes it. Ends early when the client leaves. Plain iterables run on the request's thread;
     closing them is up to the caller."""
     await driver.to_loop()
+    if start["status"] == 413 and body.closable:
+        # RFC 9110 section 15.5.14: to prevent the client from continuing the request.
+        start = {**start, "headers": [*start["headers"], (b"connection", b"close")]}
     await send(start)
     if isinstance(content, bytes):
         await send({"type": "http.response.body", "body": content})
@@ -270,7 +316,8 @@ async def send_response(
                 await _send_chunks(driver, send, body, content)
             finally:
                 await driver.to_loop()
-    if conversation.ended != "left":
+    # One that was cut short at shutdown must not look complete.
+    if conversation.ended is None:
         await send({"type": "http.response.body", "body": b""})
 
 

@@ -222,14 +222,17 @@ def _stepped(context: Context, coro: Coroutine[Any, Any, T]) -> Generator[Any, A
         return stop.value  # type: ignore[no-any-return]
 
 
-def in_this_context(func: Call) -> Call:
+def in_this_context(func: Callable[..., Awaitable[T]]) -> Call:
     """The server's coroutine function *func*, always to run in the context as it is now. What
     a server sets up in `receive` and `send` keeps the current context: a reader's callback, the
     task of a pipelined request (python/cpython#140947)."""
     context = copy_context()
 
-    async def run(*args: Any) -> Any:
-        return await _stepped(context, func(*args))
+    async def run(*args: Any) -> T:
+        async def called() -> T:
+            return await func(*args)
+
+        return await _stepped(context, called())
 
     return run
 

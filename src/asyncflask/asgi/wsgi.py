@@ -20,7 +20,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wsgi import get_input_stream
 
 from .conversation import Conversations
-from .http import Body, encode_headers, send_response
+from .http import Body, send_response, start_message
 from .threads import Driver, background_loop, this_driver, this_worker
 
 Environ = MutableMapping[str, Any]
@@ -134,6 +134,10 @@ def scope_from_environ(environ: Environ) -> Scope:
         headers.append((b"host", _bytes(host)))
     root_path = _bytes(environ.get("SCRIPT_NAME", "")).decode("utf-8", "replace").rstrip("/")
     path = _bytes(environ.get("PATH_INFO", "")).decode("utf-8", "replace")
+    if "asyncflask.scope" not in environ and not path.startswith("/") and (path or not root_path):
+        # No malformed target, as it would be in a scope: the server parsed that. PEP 3333 asks
+        # for no slash, and Werkzeug's test client gives the path as the test wrote it.
+        path = f"/{path}"
     port = environ.get("SERVER_PORT", "")
     scope: Scope = dict(environ.get("asyncflask.scope", ()))
     scope.update(
@@ -154,7 +158,24 @@ def scope_from_environ(environ: Environ) -> Scope:
         }
     )
     scope.setdefault("extensions", {})
+    scope["asyncflask.mirrored"] = _mirrored(scope)
     return scope
+
+
+def _mirrored(scope: Scope) -> tuple[Any, ...]:
+    keys = ("method", "scheme", "path", "root_path", "query_string", "client")
+    return (list(scope["headers"]), *(scope.get(key) for key in keys))
+
+
+def update_environ(environ: Environ, scope: Scope, body: Body) -> None:
+    """Write to the *environ* that *scope* was made of what ASGI middleware has changed since."""
+    if scope["asyncflask.mirrored"] == _mirrored(scope):
+        return
+    for key in [key for key in environ if key.startswith("HTTP_")]:
+        del environ[key]
+    for key, value in environ_from_scope(scope, body).items():
+        if key == "wsgi.url_scheme" or not key.startswith(("wsgi.", "asyncflask.")):
+            environ[key] = value
 
 
 def _bytes(value: str) -> bytes:
@@ -320,7 +341,10 @@ def respond(app: ASGIApp, environ: Environ, start_response: Callable[..., Any]) 
     status = message["status"]
     start_response(
         message.get("asyncflask.status") or f"{status} {HTTP_STATUS_CODES.get(status, 'UNKNOWN')}",
-        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]],
+        [
+            (name.decode("latin-1").title(), value.decode("latin-1"))
+            for name, value in message["headers"]
+        ],
     )
     message = exchange.next_message()
     if message is None:
@@ -362,11 +386,7 @@ async def serve(
             rest = content
         status, headers = started
         code = int(status.partition(" ")[0])
-        start = {
-            "type": "http.response.start",
-            "status": code,
-            "headers": encode_headers(code, headers),
-        }
+        start = start_message(code, headers)
         whole = rest[0] if isinstance(rest, list) and len(rest) == 1 else rest
         await send_response(driver, send, body, conversations, start, whole)
     finally:

@@ -1,0 +1,234 @@
+"""The limits on bodies: over one is 413, and a client that goes on sending is cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from contract.raw import PARSERS, Connection, Parser, Reply, serve
+from support.servers import Server
+
+URLENCODED = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data; boundary=B"
+
+
+@pytest.fixture(scope="module", params=PARSERS)
+def parser(request: pytest.FixtureRequest) -> Parser:
+    parser: Parser = request.param
+    return parser
+
+
+@pytest.fixture(scope="module")
+def server(parser: Parser) -> Iterator[Server]:
+    with serve("limits:app", parser) as server:
+        yield server
+        assert "Traceback" not in server.output, server.output
+
+
+@pytest.fixture(scope="module")
+def without(parser: Parser) -> Iterator[Server]:
+    """Flask's defaults."""
+    with serve("limits:without", parser) as server:
+        yield server
+        assert "Traceback" not in server.output, server.output
+
+
+def post(server: Server, path: str, kind: str, body: bytes, chunked: bool) -> Reply:
+    with Connection(server) as connection:
+        lines = [f"Content-Type: {kind}"]
+        try:
+            if chunked:
+                parts = [body[start : start + 5_000] for start in range(0, len(body), 5_000)]
+                connection.request(path, "POST", b"", *lines, "Transfer-Encoding: chunked")
+                sent = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+                connection.send(sent + b"0\r\n\r\n")
+            else:
+                connection.request(path, "POST", body, *lines)
+        except ConnectionError:
+            pass  # it was cut off; the reply came before that
+        return connection.reply("POST")
+
+
+def fields(count: int, size: int) -> bytes:
+    return b"&".join(b"f%d=%b" % (n, b"x" * size) for n in range(count))
+
+
+def parts(count: int, size: int, file: bytes = b"") -> bytes:
+    return (
+        b"".join(
+            b'--B\r\nContent-Disposition: form-data; name="f%d"%b\r\n\r\n%b\r\n'
+            % (n, file, b"x" * size)
+            for n in range(count)
+        )
+        + b"--B--\r\n"
+    )
+
+
+def part(file: bytes) -> bytes:
+    """The beginning of one."""
+    return b'--B\r\nContent-Disposition: form-data; name="f"%b\r\n\r\n' % file
+
+
+FILE = b'; filename="f"'
+CASES = [
+    ("data", "text/plain", b"x" * 300_000, b"300000"),
+    ("data", "text/plain", b"x" * 300_001, None),
+    ("data", "text/plain", b"x" * 1_000_000, None),
+    ("stream", "text/plain", b"x" * 300_000, b"300000"),
+    ("stream", "text/plain", b"x" * 300_001, None),
+    ("raw", "text/plain", b"x" * 300_000, b"300000"),
+    ("raw", "text/plain", b"x" * 300_001, None),
+    ("json", "application/json", b"[1, 2]", b"2"),
+    ("json", "application/json", b"[" + b"1," * 160_000 + b"1]", None),
+    # The size of the form's memory.
+    ("form", URLENCODED, fields(1, 149_997), b"1 149997 0"),
+    ("form", URLENCODED, fields(1, 149_998), None),
+    ("form", URLENCODED, fields(4, 50_000), None),
+    ("form", MULTIPART, parts(1, 150_000), b"1 150000 0"),
+    ("form", MULTIPART, parts(1, 150_001), None),
+    ("form", MULTIPART, parts(1, 250_000, FILE), b"0 0 1"),
+    ("form", MULTIPART, parts(1, 310_000, FILE), None),
+    # How many parts.
+    ("form", URLENCODED, fields(10, 1), b"10 10 0"),
+    ("form", URLENCODED, fields(11, 1), None),
+    ("form", MULTIPART, parts(10, 1), b"10 10 0"),
+    ("form", MULTIPART, parts(11, 1), None),
+    ("form", MULTIPART, parts(11, 1, FILE), None),
+]
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("view", "kind", "body", "expected"),
+    CASES,
+    ids=[f"{view}-{len(body)}-{n}" for n, (view, _, body, _) in enumerate(CASES)],
+)
+def test_of_the_app(
+    server: Server,
+    view: str,
+    kind: str,
+    body: bytes,
+    expected: bytes | None,
+    colour: str,
+    chunked: bool,
+) -> None:
+    if view == "raw":
+        colour = "async"
+    reply = post(server, f"/{view}/{colour}", kind, body, chunked)
+    if expected is None:
+        assert (reply.status, reply.body) == (413, b"too large")
+    else:
+        assert (reply.status, reply.body) == (200, expected)
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("view", "limit", "kind", "body", "status"),
+    [
+        ("data", "max_content_length=10", "text/plain", b"x" * 11, 413),
+        ("data", "max_content_length=10", "text/plain", b"x" * 10, 200),
+        ("data", "max_content_length=400000", "text/plain", b"x" * 400_000, 200),
+        ("data", "max_content_length=none", "text/plain", b"x" * 400_000, 413),
+        ("form", "max_form_memory_size=10", URLENCODED, fields(1, 10), 413),
+        ("form", "max_form_memory_size=10", MULTIPART, parts(1, 11), 413),
+        ("form", "max_form_memory_size=250000", URLENCODED, fields(1, 249_000), 200),
+        ("form", "max_form_memory_size=250000", MULTIPART, parts(1, 249_000), 200),
+        ("form", "max_form_parts=2", URLENCODED, fields(3, 1), 413),
+        ("form", "max_form_parts=2", MULTIPART, parts(3, 1), 413),
+        ("form", "max_form_parts=20", URLENCODED, fields(20, 1), 200),
+        ("form", "max_form_parts=20", MULTIPART, parts(20, 1), 200),
+    ],
+    ids=range(12),
+)
+def test_of_the_request(
+    server: Server,
+    view: str,
+    limit: str,
+    kind: str,
+    body: bytes,
+    status: int,
+    colour: str,
+    chunked: bool,
+) -> None:
+    assert post(server, f"/{view}/{colour}?{limit}", kind, body, chunked).status == status
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("view", "kind", "body", "status"),
+    [
+        ("data", "text/plain", b"x" * 3_000_000, 200),
+        ("form", URLENCODED, fields(1, 499_000), 200),
+        ("form", URLENCODED, fields(1, 500_000), 413),
+        ("form", MULTIPART, parts(1, 499_000), 200),
+        ("form", MULTIPART, parts(1, 501_000), 413),
+        ("form", MULTIPART, parts(1, 3_000_000, FILE), 200),
+        ("form", URLENCODED, fields(1_001, 1), 413),
+        ("form", MULTIPART, parts(1_001, 1), 413),
+    ],
+    ids=range(8),
+)
+def test_defaults(
+    without: Server, view: str, kind: str, body: bytes, status: int, colour: str
+) -> None:
+    assert post(without, f"/{view}/{colour}", kind, body, chunked=False).status == status
+
+
+ENOUGH = 200_000_000
+"""What a client tries to send, far more than all buffers on the way take."""
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("view", "kind", "start"),
+    [
+        ("data", "text/plain", b""),
+        ("stream", "text/plain", b""),
+        ("raw", "text/plain", b""),
+        ("json", "application/json", b""),
+        ("form", URLENCODED, b"f="),
+        ("form", MULTIPART, part(b"")),
+        ("form", MULTIPART, part(FILE)),
+    ],
+    ids=["data", "stream", "raw", "json", "urlencoded", "multipart", "file"],
+)
+def test_cut_off(
+    server: Server, view: str, kind: str, start: bytes, colour: str, chunked: bool
+) -> None:
+    if view == "raw":
+        colour = "async"
+    assert_cut_off(server, f"/{view}/{colour}", kind, start, chunked)
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("kind", [URLENCODED, MULTIPART], ids=["urlencoded", "multipart"])
+def test_form_is_cut_off_by_default(
+    without: Server, kind: str, colour: str, chunked: bool
+) -> None:
+    start = b"f=" if kind == URLENCODED else part(b"")
+    assert_cut_off(without, f"/form/{colour}", kind, start, chunked)
+
+
+def assert_cut_off(server: Server, path: str, kind: str, start: bytes, chunked: bool) -> None:
+    with Connection(server, small_buffers=True) as connection:
+        length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {ENOUGH}"
+        connection.request(path, "POST", b"", f"Content-Type: {kind}", length)
+        piece = b"x" * 65_536
+        if chunked:
+            piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+            start = b"%x\r\n%b\r\n" % (len(start), start) if start else b""
+        connection.send(start)
+        sent = 0
+        try:
+            while sent < ENOUGH:
+                connection.send(piece)
+                sent += len(piece)
+        except ConnectionError:
+            pass
+        assert sent < 16_000_000
+        assert connection.reply("POST").status == 413

@@ -1,0 +1,244 @@
+"""The suites of Flask's extensions, under Flask and under this package:
+``python tests/ecosystem/run.py``.
+
+For each extension in `packages.toml`: a virtual environment of its own in ``build/ecosystem``,
+the tests of its source release and our own in `apps`, one run under real Flask and one under
+asyncflask (there, `site/sitecustomize.py` is all the difference). Nothing of the extensions is
+kept here.
+
+Exit status 0: whatever passes under Flask passes under asyncflask too, but for the differences
+listed with their reasons in `packages.toml`, and no row is worse than in `recorded.toml`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tarfile
+import tomllib
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from support.suites import Run, fetch, run, run_pytest
+
+HERE: Final = Path(__file__).resolve().parent
+REPOSITORY: Final = HERE.parents[1]
+BUILD: Final = REPOSITORY / "build" / "ecosystem"
+
+REQUIREMENTS: Final = ("flask[async]==3.1.3", "httpx", "pytest==8.4.2")
+"""In every environment, beside asyncflask and the extension."""
+
+
+class Package(NamedTuple):
+    """A table of `packages.toml`."""
+
+    name: str
+    version: str
+    release: str = ""
+    """The source release, ``name-version`` as in its file's name; empty: it has no tests."""
+    sha256: str = ""
+    requirements: tuple[str, ...] = ()
+    """Of the tests, beside what the extension itself requires."""
+    settings: str = os.devnull
+    """The file in the release with pytest's settings."""
+    arguments: tuple[str, ...] = ("tests",)
+    """For pytest."""
+    left_out: str = ""
+    """Which of the tests `arguments` leaves out: what they need."""
+    differences: dict[str, str] = {}
+    """Tests that pass under Flask alone, each with the reason. A name that ends in ``*`` stands
+    for all that begin so."""
+
+    @property
+    def folder(self) -> Path:
+        return BUILD / self.name.lower()
+
+    def reason(self, test: str) -> str | None:
+        for name, reason in self.differences.items():
+            if test == name or (name.endswith("*") and test.startswith(name[:-1])):
+                return reason
+        return None
+
+
+class Row(NamedTuple):
+    package: Package
+    flask: Run
+    asyncflask: Run
+
+    def worse(self) -> list[str]:
+        """The tests that pass under Flask alone."""
+        there, here = self.flask.results, self.asyncflask.results
+        passed = (test for test, result in there.items() if result.outcome == "passed")
+        return [test for test in passed if test not in here or here[test].outcome != "passed"]
+
+    def problems(self, recorded: dict[str, int]) -> list[str]:
+        """What is not as it should be, each as a text to print."""
+        name, worse = self.package.name, self.worse()
+        found: list[str] = []
+        for label, suite in (("Flask", self.flask), ("asyncflask", self.asyncflask)):
+            if not suite.complete:
+                found.append(f"{suite.output}\n{name} did not run to its end under {label}.")
+        for test in worse:
+            if self.package.reason(test) is None:
+                result = self.asyncflask.results.get(test)
+                details = result.details if result else "It was not run."
+                found.append(f"UNEXPLAINED DIFFERENCE {name} {test}\n{details}\n")
+        for pattern in self.package.differences:
+            if not any(t == pattern or t.startswith(pattern.rstrip("*")) for t in worse):
+                found.append(f"NO DIFFERENCE ANY MORE {name} {pattern}")
+        for label, suite in (("flask", self.flask), ("asyncflask", self.asyncflask)):
+            if suite.count("passed") < recorded.get(label, 0):
+                found.append(
+                    f"{name}: {suite.count('passed')} tests pass under {label};"
+                    f" {recorded[label]} are recorded."
+                )
+        return found
+
+    def cells(self) -> list[str]:
+        remarks = dict.fromkeys(self.package.reason(test) or "?" for test in self.worse())
+        if self.package.left_out:
+            remarks[f"Left out: {self.package.left_out}"] = None
+        counts = [
+            f"{suite.count('passed')} of {len(suite.results) - suite.count('skipped')}"
+            for suite in (self.flask, self.asyncflask)
+        ]
+        return [self.package.name, self.package.version, *counts, " ".join(remarks)]
+
+
+HEADINGS: Final = ("Package", "Version", "Flask 3.1.3", "asyncflask", "Remarks")
+
+
+def read_packages() -> list[Package]:
+    tables = tomllib.loads((HERE / "packages.toml").read_text(encoding="utf-8"))
+    return [Package(name, **table) for name, table in tables.items()]
+
+
+def read_recorded() -> dict[str, dict[str, int]]:
+    file = HERE / "recorded.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def write_recorded(recorded: dict[str, dict[str, int]], order: list[str]) -> None:
+    lines = ["# How many tests passed. Written by `run.py --record`.", ""]
+    for name in sorted(recorded, key=order.index):
+        counts = ", ".join(f"{label} = {count}" for label, count in recorded[name].items())
+        lines.append(f"{name} = {{ {counts} }}")
+    (HERE / "recorded.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def environment(package: Package) -> Path:
+    """The folder with the programs of the package's own environment, made if its requirements
+    have changed."""
+    folder = package.folder / "venv"
+    stamp = folder / "requirements.json"
+    wanted: Any = [f"{package.name}=={package.version}", *package.requirements, *REQUIREMENTS]
+    programs = folder / ("Scripts" if os.name == "nt" else "bin")
+    if not stamp.exists() or json.loads(stamp.read_text()) != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        run([sys.executable, "-m", "venv", str(folder)])
+        pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--prefer-binary"]
+        run([*pip, "--editable", str(REPOSITORY), *wanted])
+        stamp.write_text(json.dumps(wanted))
+    return programs
+
+
+def unpack(package: Package) -> Path:
+    """The folder of the release, in which to run its tests."""
+    archive = fetch(package.release, package.sha256, package.folder)
+    folder = package.folder / package.release
+    shutil.rmtree(folder, ignore_errors=True)  # without what an earlier run left there
+    with tarfile.open(archive) as tar:
+        tar.extractall(package.folder, filter="data")
+    return folder
+
+
+def run_package(package: Package) -> Row:
+    programs = environment(package)
+    return Row(
+        package,
+        run_suites(package, programs, "flask", [HERE / "plugins"]),
+        run_suites(package, programs, "asyncflask", [HERE / "plugins", HERE / "site"]),
+    )
+
+
+def run_suites(package: Package, programs: Path, label: str, path: list[Path]) -> Run:
+    """The release's tests and our own, those that there are, as if they were one suite."""
+    runs: list[Run] = []
+    apps = HERE / "apps"
+    own = apps / f"test_{package.name.lower().replace('-', '_')}.py"
+    suites: list[tuple[Path, list[str]]] = []
+    if package.release:
+        suites.append((unpack(package), ["-c", package.settings, *package.arguments]))
+    if own.exists():
+        suites.append((apps, ["-c", os.devnull, own.name]))
+    own_folder = ["--rootdir=.", "--confcutdir=."]  # nothing of the folders above
+    for number, (folder, arguments) in enumerate(suites):
+        suite = run_pytest(
+            programs / "python",
+            [*arguments, *own_folder, "-o", f"cache_dir={package.folder / 'cache'}"],
+            cwd=folder,
+            record=package.folder / f"{label}-{number}.jsonl",
+            path=path,
+            variables={"PATH": os.pathsep.join([str(programs), os.environ.get("PATH", "")])},
+        )
+        prefix = "apps/" if folder == apps else ""
+        results = {f"{prefix}{test}": result for test, result in suite.results.items()}
+        runs.append(suite._replace(results=results))
+    results = {test: result for suite in runs for test, result in suite.results.items()}
+    incomplete = [suite for suite in runs if not suite.complete]
+    status = max(suite.status for suite in incomplete or runs)
+    return Run(results, status, "\n".join(suite.output for suite in incomplete))
+
+
+def table(rows: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = (map(str.ljust, row, widths) for row in rows)
+    return "\n".join("  ".join(row).rstrip() for row in padded)
+
+
+def rst(rows: list[list[str]]) -> str:
+    """The rows as a table of the documentation."""
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in rows:
+        lines += [f"   {'-' if at else '* -'} {cell}".rstrip() for at, cell in enumerate(row)]
+    return "\n".join(line if "* -" in line else line.replace("   - ", "     - ") for line in lines)
+
+
+def main() -> int:
+    packages = read_packages()
+    names = [package.name for package in packages]
+    parser = argparse.ArgumentParser(description="Run the suites of Flask's extensions.")
+    parser.add_argument("--only", metavar="NAME", choices=names, help="this package alone")
+    parser.add_argument("--rst", metavar="FILE", type=Path, help="write the table for the docs")
+    parser.add_argument("--record", action="store_true", help="keep these results as recorded")
+    options = parser.parse_args()
+
+    recorded = read_recorded()
+    rows: list[list[str]] = [list(HEADINGS)]
+    found: list[str] = []
+    for package in packages:
+        if options.only in (None, package.name):
+            row = run_package(package)
+            rows.append(row.cells())
+            print("  ".join(rows[-1]), file=sys.stderr, flush=True)
+            if options.record:
+                counts = (row.flask.count("passed"), row.asyncflask.count("passed"))
+                recorded[package.name] = dict(zip(("flask", "asyncflask"), counts, strict=True))
+            found += row.problems(recorded.get(package.name, {}))
+    if options.record:
+        write_recorded({name: recorded[name] for name in names if name in recorded}, names)
+    if options.rst:
+        options.rst.write_text(rst(rows) + "\n", encoding="utf-8")
+    for problem in found:
+        print(problem)
+    print(table(rows))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
