@@ -7,7 +7,9 @@ import gc
 import os
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +47,8 @@ async def _tasks_left() -> list[str]:
 
 def leftovers(files_before: set[str]) -> dict[str, object]:
     left: dict[str, object] = {}
-    for name, variable in {"app context": _cv_app, "request context": _cv_request}.items():
+    contexts: dict[str, ContextVar[Any]] = {"app context": _cv_app, "request context": _cv_request}
+    for name, variable in contexts.items():
         if (ctx := variable.get(None)) is not None:
             left[name] = ctx
             while variable.get(None) is not None:  # or all tests after this one fail as well

@@ -43,7 +43,7 @@ class TestStaticFiles:
             url = url_for("bp.static", filename="a.txt")
         assert url == "/bp/static/a.txt"
         with app.test_client().get(url) as response:
-            assert response.text == "static"
+            assert response.get_data() == b"static"
             assert response.cache_control.no_cache
         assert app.test_client().get("/bp/static/none.txt").status_code == 404
 

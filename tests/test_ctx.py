@@ -101,7 +101,7 @@ class TestAppContext:
         ctx.push()
         assert has_app_context()
         assert current_app_ctx() is ctx
-        assert current_app._get_current_object() is app
+        assert current_app == app
         ctx.pop()
         assert not has_app_context()
 

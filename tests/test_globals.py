@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from asyncflask import Flask, globals
+from asyncflask.ctx import _cv_app
 from asyncflask.globals import request, session, websocket
 
 # By name: an unbound proxy cannot even be asked for its own, as pytest does for its output.
@@ -48,9 +49,9 @@ def test_outside(name: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("name", "get"),
     [
-        ("app_ctx", lambda ctx: globals._cv_app.get()),
+        ("app_ctx", lambda ctx: _cv_app.get()),
         ("current_app", lambda ctx: ctx.app),
-        ("g", lambda ctx: globals._cv_app.get().g),
+        ("g", lambda ctx: _cv_app.get().g),
         ("request_ctx", lambda ctx: ctx),
         ("request", lambda ctx: ctx.request),
         ("session", lambda ctx: ctx.session),

@@ -140,7 +140,7 @@ def test_imports_are_at_the_top() -> None:
         for node in ast.walk(tree):
             is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             if is_function and any(isinstance(n, STATEMENTS) for n in ast.walk(node)):
-                found.add((module, node.name))
+                found.add((module, getattr(node, "name", "")))
     assert found == set(IMPORTS_IN_FUNCTIONS)
 
 

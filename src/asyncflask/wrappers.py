@@ -13,7 +13,7 @@ from typing import Any, cast
 from starlette.datastructures import State
 from starlette.responses import Response as StarletteResponse
 from starlette.types import Scope
-from werkzeug.datastructures import Headers
+from werkzeug.datastructures import EnvironHeaders, Headers
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser as FormDataParserBase
 from werkzeug.routing import Rule
@@ -120,17 +120,19 @@ class Request(RequestBase):
 
     @cached_property
     def headers(self) -> Headers:  # type: ignore[override]
-        """The header lines of the request."""
-        return Headers(_title_case(self.scope["headers"]))
+        """The header lines of the request. Repeated ones are joined, as WSGI servers do (RFC 9110
+        section 5.3)."""
+        lines = self.scope["headers"]
+        if len({name for name, _ in lines}) < len(lines):
+            return EnvironHeaders(self.environ)
+        return Headers(_title_case(lines))
 
     def _header(self, name: bytes) -> str | None:
         """One header, looked up without reading all of them if they have not been."""
         if self._scope is None or "headers" in self.__dict__:
             return self.headers.get(name.decode("latin-1"))
-        for key, value in self._scope["headers"]:
-            if key == name:
-                return str(value, "latin-1")
-        return None
+        values = [str(value, "latin-1") for key, value in self._scope["headers"] if key == name]
+        return ",".join(values) if values else None
 
     @cached_property
     def host(self) -> str:

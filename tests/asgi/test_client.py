@@ -9,7 +9,6 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from asyncflask.asgi import client as module
 from asyncflask.asgi.client import WebSocketDenied, WebSocketSession
 
 
@@ -191,7 +190,7 @@ class TestErrorsOfTheApp:
 
         wait = asyncio.wait
         monkeypatch.setattr(
-            module.asyncio,
+            asyncio,
             "wait",
             lambda tasks, timeout=None: wait(tasks, timeout=timeout and 0.01),
         )

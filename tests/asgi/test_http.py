@@ -86,7 +86,7 @@ class TestPlainRead:
         body = body_of(*chunks(b"one\n", b"", b"two\nthree"))
         if early:
             await ahead(body)
-        file = io.BufferedReader(body)
+        file: Any = io.BufferedReader(body)
         assert await run_in_worker(self.READS[how], file) == b"one\ntwo\nthree"
         assert await run_in_worker(file.read) == b""
 

@@ -391,11 +391,11 @@ class TestWait:
 
     def test_any_awaitable(self) -> None:
         class Answer:
-            def __await__(self) -> Iterator[Any]:
+            def __await__(self) -> Any:
                 yield from asyncio.sleep(0).__await__()
                 return 42
 
-        assert wait(Answer()) == 42  # type: ignore[arg-type]
+        assert wait(Answer()) == 42
 
     @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(3)])
     def test_error(self, error: BaseException) -> None:

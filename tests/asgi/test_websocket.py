@@ -274,7 +274,7 @@ class TestMessages:
     @pytest.mark.parametrize("data", [bytearray(b"x"), memoryview(b"x")])
     async def test_binary(self, data: Any) -> None:
         client = Client()
-        await client.run(lambda websocket: websocket.send(data))  # type: ignore[no-any-return]
+        await client.run(lambda websocket: websocket.send(data))
         assert client.sent[-1] == {"type": "websocket.send", "bytes": b"x"}
 
     @pytest.mark.parametrize("data", [{"a": 1}, 1, None])
@@ -369,14 +369,14 @@ class TestJSON:
     async def test_receive(self, text: str | bytes) -> None:
         client = Client()
         client.say(text)
-        assert await client.run(lambda ws: ws.receive_json()) == {"a": [1, None]}  # type: ignore[no-any-return]
+        assert await client.run(lambda ws: ws.receive_json()) == {"a": [1, None]}
 
     @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, b"\xff"], ids=range(4))
     async def test_receive_what_is_none(self, text: str | bytes) -> None:
         client = Client()
         client.say(text)
         with pytest.raises(ValueError):
-            await client.run(lambda ws: ws.receive_json())  # type: ignore[no-any-return]
+            await client.run(lambda ws: ws.receive_json())
 
     @pytest.mark.parametrize(
         ("args", "kwargs", "expected"),
@@ -389,7 +389,7 @@ class TestJSON:
     )
     async def test_send(self, args: Any, kwargs: Any, expected: Any) -> None:
         client = Client()
-        await client.run(lambda ws: ws.send_json(*args, **kwargs))  # type: ignore[no-any-return]
+        await client.run(lambda ws: ws.send_json(*args, **kwargs))
         assert json.loads(client.sent[-1]["text"]) == expected
 
     async def test_plain_handler(self) -> None:
@@ -414,7 +414,7 @@ class TestClose:
 
     async def test_before_the_handshake(self) -> None:
         client = Client()
-        await client.run(lambda websocket: websocket.close())  # type: ignore[no-any-return]
+        await client.run(lambda websocket: websocket.close())
         assert [message["type"] for message in client.sent] == ["websocket.close"]
 
     async def test_wakes_who_receives(self) -> None:

@@ -28,8 +28,8 @@ from support.asgi import Peer, chunks, http_scope
 
 
 def environ_of(**scope: Any) -> dict[str, Any]:
-    scope = http_scope(**scope)
-    return environ_from_scope(scope, Body(scope, Peer().receive))
+    made = http_scope(**scope)
+    return environ_from_scope(made, Body(made, Peer().receive))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ class TestScope:
             "/ä b?q=1",
             "https://example.org:8443/root",
             method="put",
-            headers={"X-Name": "välue", "Content-Type": "text/plain"},
+            headers=[("X-Name", "välue"), ("Content-Type", "text/plain")],
             data=b"abc",
             environ_base={"REMOTE_ADDR": "10.0.0.1", "REMOTE_PORT": "5"},
         ).get_environ()

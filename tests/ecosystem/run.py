@@ -180,11 +180,21 @@ def run_suites(package: Package, programs: Path, label: str, path: list[Path]) -
     for number, (folder, arguments) in enumerate(suites):
         suite = run_pytest(
             programs / "python",
-            [*arguments, *own_folder, "-o", f"cache_dir={package.folder / 'cache'}"],
+            [
+                "-p",
+                "which_flask",
+                *arguments,
+                *own_folder,
+                "-o",
+                f"cache_dir={package.folder / 'cache'}",
+            ],
             cwd=folder,
             record=package.folder / f"{label}-{number}.jsonl",
             path=path,
-            variables={"PATH": os.pathsep.join([str(programs), os.environ.get("PATH", "")])},
+            variables={
+                "PATH": os.pathsep.join([str(programs), os.environ.get("PATH", "")]),
+                "ECOSYSTEM_FLASK": label,
+            },
         )
         prefix = "apps/" if folder == apps else ""
         results = {f"{prefix}{test}": result for test, result in suite.results.items()}
@@ -205,8 +215,9 @@ def rst(rows: list[list[str]]) -> str:
     """The rows as a table of the documentation."""
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in rows:
-        lines += [f"   {'-' if at else '* -'} {cell}".rstrip() for at, cell in enumerate(row)]
-    return "\n".join(line if "* -" in line else line.replace("   - ", "     - ") for line in lines)
+        marks = ["   * -", *["     -"] * (len(row) - 1)]
+        lines += [f"{mark} {cell}".rstrip() for mark, cell in zip(marks, row, strict=True)]
+    return "\n".join(lines)
 
 
 def main() -> int:

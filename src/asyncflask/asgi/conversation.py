@@ -18,6 +18,7 @@ class Conversations:
     def __init__(self) -> None:
         self.open: set[Conversation] = set()
         self.stopping = False
+        self.over = False
 
     async def stop(self, timeout: float) -> None:
         """Tell all of them, wait *timeout* seconds, cancel those that are left."""
@@ -27,6 +28,7 @@ class Conversations:
         deadline = asyncio.get_running_loop().time() + timeout
         while self.open and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.02)
+        self.over = True
         for conversation in list(self.open):
             conversation.end("shutdown")
 
@@ -72,6 +74,8 @@ class Conversation:
         self._conversations.open.add(self)
         if self._conversations.stopping:
             self.tell()
+        if self._conversations.over:  # soon: the block has to be entered to be cancelled
+            asyncio.get_running_loop().call_soon(self.end, "shutdown")
         return self
 
     async def __aexit__(

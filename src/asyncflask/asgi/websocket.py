@@ -307,6 +307,8 @@ def _parsed(origin: str) -> tuple[str, str, int | None] | None:
         port = url.port
     except ValueError:
         return None
-    if not url.hostname or url.path or url.query or url.fragment or url.username is not None:
+    if not url.hostname or url.username is not None:
+        return None
+    if f"{url.scheme}://{url.netloc}".lower() != origin.lower():  # RFC 6454 section 6.2: no path
         return None
     return url.scheme, url.hostname, port if port is not None else _DEFAULT_PORTS.get(url.scheme)

@@ -378,6 +378,8 @@ class App(Scaffold):
         def call(*args: t.Any, **kwargs: t.Any) -> t.Any:
             return self.ensure_sync(f)(*args, **kwargs)
 
+        # Where templates are awaited, Jinja must not make a constant of the coroutine.
+        call.__dict__["jinja_async_variant"] = True
         return t.cast(F, call)
 
     # -- hooks of the app -------------------------------------------------------------------

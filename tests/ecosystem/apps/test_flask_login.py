@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from flask import request
@@ -58,6 +59,20 @@ def door(app, open_door):
         await asyncio.sleep(0)
         return current_user.id if current_user.is_authenticated else "nobody"
 
+    barrier = threading.Barrier(2)
+
+    @app.get("/meet/plain/<name>")
+    def meet(name):
+        login_user(User(name))
+        barrier.wait(10)
+        return current_user.id
+
+    @app.get("/meet/async/<name>")
+    async def meet_asynchronous(name):
+        login_user(User(name))
+        await asyncio.to_thread(barrier.wait, 10)
+        return current_user.id
+
     @app.get("/logout")
     async def logout():
         logout_user()
@@ -85,3 +100,10 @@ def test_logged_in_until_logged_out(door, login, path):
 def test_by_the_request(door, path):
     assert door(path, headers={"X-User": "bob"}).text == "bob"
     assert door("/open").text == "nobody"
+
+
+@pytest.mark.parametrize("other", ["plain", "async"])
+@pytest.mark.parametrize("one", ["plain", "async"])
+def test_each_request_has_its_user(door, one, other):
+    answers = door.at_once(f"/meet/{one}/ann", f"/meet/{other}/bob")
+    assert [answer.text for answer in answers] == ["ann", "bob"]

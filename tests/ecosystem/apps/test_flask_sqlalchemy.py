@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from flask import abort
@@ -65,6 +66,32 @@ def door(app, database, open_door):
     async def user(name):
         return db.one_or_404(db.select(User).filter_by(name=name)).name
 
+    barrier = threading.Barrier(2)
+
+    @app.get("/session/plain")
+    def session():
+        before = str(id(db.session()))
+        barrier.wait(10)
+        assert before == str(id(db.session()))
+        return before
+
+    @app.get("/session/async")
+    async def session_asynchronous():
+        before = str(id(db.session()))
+        await asyncio.to_thread(barrier.wait, 10)
+        assert before == str(id(db.session()))
+        return before
+
+    @app.get("/tasks")
+    async def tasks():
+        async def task():
+            await asyncio.sleep(0)
+            return db.session()
+
+        first, second = await asyncio.gather(task(), task())
+        assert first is second is db.session() is await asyncio.to_thread(db.session)
+        return "one session"
+
     return open_door(app)
 
 
@@ -88,3 +115,15 @@ def test_rolled_back_at_the_end(app, door):
     assert door("/forgotten/a", "POST").status == 418
     assert values(door("/async/b", "POST")) == '["b"]'
     assert app.removed == [True, True]
+
+
+@pytest.mark.parametrize("other", ["plain", "async"])
+@pytest.mark.parametrize("one", ["plain", "async"])
+def test_a_session_for_each_request(door, one, other):
+    answers = door.at_once(f"/session/{one}", f"/session/{other}")
+    assert [answer.status for answer in answers] == [200, 200]
+    assert answers[0].text != answers[1].text
+
+
+def test_one_session_for_the_tasks_of_a_request(door):
+    assert door("/tasks").text == "one session"

@@ -1,0 +1,149 @@
+"""SIGTERM: what has an end comes to it, what has none is ended, and the process exits with 0."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from contract.raw import (
+    APPS,
+    PARSERS,
+    SECONDS,
+    SOCKETS,
+    Connection,
+    Diary,
+    Parser,
+    Reply,
+    get,
+    serve,
+)
+
+AFTER = ["after sync", "after async", "while ends", "lifespan ends"]
+
+
+def close_code(connection: ClientConnection) -> int:
+    with pytest.raises(ConnectionClosed) as caught:
+        while True:
+            connection.recv(SECONDS)
+    assert caught.value.rcvd is not None
+    return caught.value.rcvd.code
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("http", "ws"), [*zip(PARSERS, SOCKETS, strict=True)])
+def test_stop(http: Parser, ws: str, sig: signal.Signals, tmp_path: Path) -> None:
+    diary = Diary(tmp_path / "diary")
+    with serve("shutdown:app", http, ws=ws, diary=diary) as server, ExitStack() as clients:
+        pool = clients.enter_context(ThreadPoolExecutor())
+
+        def ask(path: str) -> Reply:
+            return get(server, path, "POST", b"body")
+
+        sockets = [
+            clients.enter_context(connect(f"{server.ws_url}{path}", close_timeout=1))
+            for path in ("/ws", "/ws/sync", "/ws/deaf", "/ws")
+        ]
+        streams = {}
+        for name in ("stream/sync", "stream/async", "stream/short"):
+            streams[name] = clients.enter_context(Connection(server))
+            streams[name].request(f"/{name}")
+            streams[name].read_until(b"tick\n")
+        idle = clients.enter_context(Connection(server))
+        idle.request("/nowhere")
+        idle.reply()
+        slow = [pool.submit(ask, f"/slow/{colour}") for colour in ("sync", "async")]
+        for colour in ("sync", "async"):
+            diary.wait(colour, "began")
+
+        codes = [pool.submit(close_code, socket) for socket in sockets]
+        begin = time.monotonic()
+        stopped = threading.Thread(target=server.stop, args=(sig,))
+        stopped.start()
+        assert [answer.result().body for answer in slow] == [b"body", b"body"]
+        assert [code.result() for code in codes] == [1012] * 4
+        assert b"end\n" in streams["stream/short"].read_until(b"0\r\n\r\n")
+        stopped.join()
+        assert server.stop() == 0
+        assert time.monotonic() - begin < 1.5 + 5  # far less than any of these would take
+        for name in streams:
+            assert diary.of(name) == ["ended"], name
+        assert diary.of("app") == ["lifespan begins", "while begins", "before", *AFTER]
+        assert "Traceback" not in server.output, server.output
+
+
+@pytest.mark.parametrize("http", PARSERS)
+def test_late(http: Parser, tmp_path: Path) -> None:
+    """A request is not cut off, whatever it takes; a stream that it begins is."""
+    diary = Diary(tmp_path / "diary")
+    with serve("shutdown:app", http, diary=diary) as server, ExitStack() as clients:
+        pool = clients.enter_context(ThreadPoolExecutor())
+        long = pool.submit(get, server, "/long", "POST", b"body")
+        diary.wait("long", "began")
+        late = clients.enter_context(Connection(server))
+        late.request("/stream/late", "POST")
+        diary.wait("stream/late", "began")
+        assert server.stop() == 0, server.output
+        assert long.result().body == b"done"
+        assert diary.of("app")[-4:] == AFTER
+
+
+def test_stop_during_a_handshake(tmp_path: Path) -> None:
+    diary = Diary(tmp_path / "diary")
+    with serve("shutdown:app", diary=diary) as server, Connection(server) as connection:
+        connection.request(
+            "/ws/handshake",
+            "GET",
+            b"",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        )
+        diary.wait("handshake", "began")
+        assert server.stop() == 0, server.output
+        assert diary.of("app")[-4:] == AFTER
+
+
+def test_server_that_stops_sooner(tmp_path: Path) -> None:
+    """uvicorn's own limit cancels the tasks; clean-up and exit code are the same."""
+    diary = Diary(tmp_path / "diary")
+    args = "--timeout-graceful-shutdown", "1"
+    with (
+        serve("shutdown:app", "httptools", *args, diary=diary) as server,
+        Connection(server) as stream,
+        Connection(server) as long,
+    ):
+        stream.request("/stream/async")
+        stream.read_until(b"tick\n")
+        long.request("/long", "POST", b"body")
+        diary.wait("long", "began")
+        assert server.stop() == 0, server.output
+        assert diary.of("stream/async") == ["ended"]
+        assert diary.of("app")[-4:] == AFTER
+
+
+def test_that_fails_to_start(tmp_path: Path) -> None:
+    diary = Diary(tmp_path / "diary")
+    result = subprocess.run(
+        [sys.executable, "-m", "uvicorn", "shutdown:broken", "--app-dir", str(APPS), "--port", "0"],
+        env={**diary.env, "PATH": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=30,
+        text=True,
+        check=False,
+    )
+    assert result.returncode not in (0, -signal.SIGTERM)
+    assert "LookupError: no database" in result.stdout
+    assert "in fail\n" in result.stdout
+    assert diary.of("broken") == []

@@ -1,0 +1,276 @@
+"""Rendering, in both colours."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+
+from asyncflask import (
+    Blueprint,
+    Flask,
+    before_render_template,
+    flash,
+    g,
+    render_template,
+    render_template_async,
+    render_template_string,
+    render_template_string_async,
+    request,
+    session,
+    stream_template,
+    stream_template_async,
+    stream_template_string,
+    template_rendered,
+)
+from asyncflask.asgi.threads import wait
+from support.asgi import exchange, http_scope
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    for folder, files in {
+        "templates": {"hello.html": "Hello, {{ name }}!", "both.html": "app"},
+        "bp_templates": {"both.html": "bp", "bp.html": "{{ who }}", "part.txt": "{{ '<' }}"},
+    }.items():
+        (tmp_path / folder).mkdir()
+        for name, source in files.items():
+            (tmp_path / folder / name).write_text(source)
+    app = Flask("templating_test", root_path=str(tmp_path), static_folder=None)
+    app.config.update(TESTING=True, SECRET_KEY="test key")
+    bp = Blueprint("bp", __name__, root_path=str(tmp_path), template_folder="bp_templates")
+    bp.context_processor(lambda: {"who": "bp"})
+    bp.add_url_rule("/bp", "index", lambda: render_template("bp.html"))
+    app.register_blueprint(bp)
+    return app
+
+
+async def collected(stream: Any) -> str:
+    return "".join([chunk async for chunk in stream])
+
+
+Render = Callable[..., str]
+
+BY_NAME: dict[str, Render] = {
+    "render": render_template,
+    "render async": lambda name, /, **context: wait(render_template_async(name, **context)),
+    "stream": lambda name, /, **context: "".join(stream_template(name, **context)),
+    "stream async": lambda name, /, **context: wait(stream_async(name, **context)),
+}
+
+
+async def stream_async(name: Any, /, **context: Any) -> str:
+    return await collected(await stream_template_async(name, **context))
+
+
+BY_SOURCE: dict[str, Render] = {
+    "render": render_template_string,
+    "render async": lambda source, /, **context: wait(
+        render_template_string_async(source, **context)
+    ),
+    "stream": lambda source, /, **context: "".join(stream_template_string(source, **context)),
+}
+
+
+@pytest.mark.parametrize("how", BY_NAME)
+class TestByName:
+    @pytest.fixture
+    def render(self, app: Flask, how: str) -> Iterator[Render]:
+        with app.app_context():
+            yield BY_NAME[how]
+
+    def test_context(self, render: Render) -> None:
+        assert render("hello.html", name="<you>") == "Hello, &lt;you&gt;!"
+
+    def test_first_that_exists(self, render: Render) -> None:
+        assert render(["none.html", "hello.html"], name="you") == "Hello, you!"
+
+    def test_template_object(self, app: Flask, render: Render, how: str) -> None:
+        environment = app.jinja_env.asynchronous if "async" in how else app.jinja_env
+        assert render(environment.from_string("{{ 1 + 1 }}")) == "2"
+
+    def test_missing(self, render: Render) -> None:
+        with pytest.raises(jinja2.TemplateNotFound, match=r"none\.html"):
+            render("none.html")
+
+    def test_app_before_blueprints(self, render: Render) -> None:
+        assert render("both.html") == "app"
+        assert render("part.txt") == "<"  # not escaped
+
+    def test_signals(self, app: Flask, render: Render) -> None:
+        events: list[tuple[str, str | None, Any]] = []
+
+        def before(sender: Flask, template: Any, context: dict[str, Any]) -> None:
+            events.append(("before", template.name, context["name"]))
+            context["name"] = "changed"
+
+        async def after(sender: Flask, template: Any, context: dict[str, Any]) -> None:
+            events.append(("after", template.name, context["name"]))
+
+        with (
+            before_render_template.connected_to(before, app),
+            template_rendered.connected_to(after, app),
+        ):
+            assert render("hello.html", name="you") == "Hello, changed!"
+        assert events == [("before", "hello.html", "you"), ("after", "hello.html", "changed")]
+
+
+@pytest.mark.parametrize("how", BY_SOURCE)
+class TestFunctions:
+    """Filters, tests, globals and context processors, in both colours."""
+
+    @pytest.mark.parametrize("colour", ["plain", "async"])
+    @pytest.mark.parametrize(
+        ("register", "source"),
+        [
+            ("template_filter", "{{ 'a'|double }}"),
+            ("template_global", "{{ double('a') }}"),
+            ("template_test", "{{ 'aa' if 'a' is double else '' }}"),
+        ],
+    )
+    def test_registered(
+        self, app: Flask, how: str, colour: str, register: str, source: str
+    ) -> None:
+        def double(value: str) -> str:
+            return value * 2
+
+        async def async_double(value: str) -> str:
+            return value * 2
+
+        getattr(app, register)("double")(double if colour == "plain" else async_double)
+        with app.app_context():
+            assert BY_SOURCE[how](source) == "aa"
+
+    @pytest.mark.parametrize("colour", ["plain", "async"])
+    def test_function_in_the_context(self, app: Flask, how: str, colour: str) -> None:
+        async def name() -> str:
+            return "you"
+
+        func: Any = name if colour == "async" else lambda: "you"
+        with app.app_context():
+            assert BY_SOURCE[how]("{{ name() }}", name=func) == "you"
+
+    def test_context_processors(self, app: Flask, how: str) -> None:
+        app.context_processor(lambda: {"a": "plain", "b": "plain"})
+
+        @app.context_processor
+        async def processor() -> dict[str, Any]:
+            return {"b": "async", "c": "async"}
+
+        with app.app_context():
+            text = BY_SOURCE[how]("{{ a }} {{ b }} {{ c }}", c="given")
+        assert text == "plain async given"
+
+    def test_standard_names(self, app: Flask, how: str) -> None:
+        app.add_url_rule("/", "index", lambda: "")
+        source = (
+            "{{ request.path }} {{ g.name }} {{ session.name }} {{ config.TESTING }}"
+            " {{ url_for('index') }} {{ get_flashed_messages() }}"
+        )
+        with app.test_request_context("/"):
+            g.name, session["name"] = "g", "session"
+            flash("message")
+            text = BY_SOURCE[how](source)
+        assert text == "/ g session True / [&#39;message&#39;]"
+
+    def test_session_that_is_not_used_is_not_accessed(self, app: Flask, how: str) -> None:
+        with app.test_request_context() as ctx:
+            BY_SOURCE[how]("{{ request.path }}")
+            assert ctx._opened_session is None
+
+    def test_without_a_request(self, app: Flask, how: str) -> None:
+        with app.app_context():
+            assert BY_SOURCE[how]("{{ g.get('a', 'none') }}") == "none"
+
+
+def test_blueprints_context_processor(app: Flask) -> None:
+    assert app.test_client().get("/bp").text == "bp"
+    with app.test_request_context("/"):
+        assert render_template("bp.html") == ""
+
+
+class TestOnTheLoop:
+    async def test_plain_rendering(self, app: Flask) -> None:
+        @app.get("/")
+        async def index() -> str:
+            return render_template("hello.html", name=request.path)
+
+        assert (await exchange(app, http_scope())).body == b"Hello, /!"
+
+    async def test_call_that_cannot_be_waited_for(self, app: Flask) -> None:
+        async def name() -> str:
+            return "you"
+
+        async with app.app_context():
+            with pytest.raises(RuntimeError, match="'name', which is asynchronous") as caught:
+                render_template_string("{{ name() }}", name=name)
+        assert "render_template" in str(caught.value)
+
+    async def test_context_processors_run_on_the_requests_thread(self, app: Flask) -> None:
+        app.before_request(lambda: setattr(g, "ident", threading.get_ident()))
+        app.context_processor(lambda: {"same": g.ident == threading.get_ident()})
+
+        @app.get("/")
+        async def index() -> str:
+            return await render_template_string_async("{{ same }}")
+
+        assert (await exchange(app, http_scope())).body == b"True"
+
+    async def test_streamed_from_a_view(self, app: Flask) -> None:
+        events: list[str] = []
+        app.teardown_request(lambda error: events.append("teardown"))
+
+        async def numbers() -> AsyncIterator[int]:
+            for number in range(3):
+                events.append(str(number))
+                yield number
+
+        @app.get("/")
+        async def index() -> Any:
+            return await stream_template_async(
+                app.jinja_env.asynchronous.from_string(
+                    "{% for n in numbers %}{{ n }}{{ request.path }}{% endfor %}"
+                ),
+                numbers=numbers(),
+            )
+
+        assert (await exchange(app, http_scope())).body == b"0/1/2/"
+        assert events[-4:] == ["0", "1", "2", "teardown"]
+
+
+@pytest.mark.parametrize("stream", [stream_template, stream_template_string])
+def test_streamed_from_a_plain_view(app: Flask, stream: Callable[..., Any]) -> None:
+    app.add_url_rule("/", "index", lambda: stream("hello.html", name=request.path))
+    expected = "Hello, /!" if stream is stream_template else "hello.html"
+    assert app.test_client().get("/").text == expected
+
+
+class TestLoader:
+    def test_names(self, app: Flask) -> None:
+        assert sorted(app.jinja_env.list_templates()) == [
+            "both.html",
+            "bp.html",
+            "hello.html",
+            "part.txt",
+        ]
+
+    def test_app_without_templates(self) -> None:
+        app = Flask("templating_test", static_folder=None, template_folder=None)
+        assert app.jinja_env.list_templates() == []
+
+    def test_loader_of_its_own(self, app: Flask) -> None:
+        app.jinja_options = {"loader": jinja2.DictLoader({"a.html": "own"})}
+        with app.app_context():
+            assert render_template("a.html") == "own"
+
+    @pytest.mark.parametrize(("value", "debug", "reload"), [
+        (None, False, False), (None, True, True), (True, False, True), (False, True, False),
+    ])  # fmt: skip
+    def test_auto_reload(self, value: bool | None, debug: bool, reload: bool) -> None:
+        app = Flask("templating_test", static_folder=None)
+        app.config.update(TEMPLATES_AUTO_RELOAD=value, DEBUG=debug)
+        assert app.jinja_env.auto_reload is reload

@@ -1,0 +1,272 @@
+"""Flask's test client and runner of commands."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import pytest
+from werkzeug.test import EnvironBuilder as WerkzeugBuilder
+
+from asyncflask import (
+    Flask,
+    Response,
+    current_app,
+    g,
+    request,
+    session,
+    stream_with_context,
+    websocket,
+)
+from asyncflask.asgi.client import WebSocketDenied
+from asyncflask.testing import EnvironBuilder, FlaskClient, FlaskCliRunner
+
+
+@pytest.fixture
+def app() -> Flask:
+    app = Flask("testing_test", static_folder=None)
+    app.config.update(TESTING=True, SECRET_KEY="test key")
+    return app
+
+
+class TestEnvironBuilder:
+    @pytest.mark.parametrize(
+        ("config", "args", "kwargs", "url"),
+        [
+            ({}, ("/a",), {}, "http://localhost/a"),
+            ({}, ("/a?q=1",), {}, "http://localhost/a?q=1"),
+            ({"SERVER_NAME": "example.org"}, ("/",), {}, "http://example.org/"),
+            ({"SERVER_NAME": "example.org:8000"}, ("/",), {}, "http://example.org:8000/"),
+            ({"APPLICATION_ROOT": "/root"}, ("/a",), {}, "http://localhost/root/a"),
+            ({"PREFERRED_URL_SCHEME": "https"}, ("/",), {}, "https://localhost/"),
+            ({}, ("/",), {"subdomain": "api"}, "http://api.localhost/"),
+            ({}, ("/",), {"url_scheme": "https"}, "https://localhost/"),
+            ({}, ("/a",), {"base_url": "https://x.example/b"}, "https://x.example/b/a"),
+            ({}, ("https://x.example/a?q=1",), {}, "https://x.example/a?q=1"),
+        ],
+    )
+    def test_url(self, app: Flask, config: Any, args: Any, kwargs: Any, url: str) -> None:
+        app.config.update(config)
+        builder = EnvironBuilder(app, *args, **kwargs)
+        assert builder.get_request().url == url
+        builder.close()
+        with app.test_request_context(*args, **kwargs):
+            assert request.url == url
+
+    def test_contradiction(self, app: Flask) -> None:
+        with pytest.raises(AssertionError, match="base_url"):
+            EnvironBuilder(app, base_url="http://localhost", subdomain="api")
+
+    def test_json_by_the_provider(self, app: Flask) -> None:
+        app.json.dumps = lambda obj, **kwargs: '"own"'  # type: ignore[method-assign]
+        with app.test_request_context(json={"a": 1}):
+            assert request.json == "own"
+
+
+class TestClient:
+    def test_what_it_opens(self, app: Flask) -> None:
+        app.add_url_rule("/a", "view", lambda: f"{request.url} {request.user_agent}")
+        client = app.test_client()
+        expected = client.get("/a").text
+        assert expected.startswith("http://localhost/a Werkzeug/")
+        builder = EnvironBuilder(app, "/a")
+        for opened in (builder, WerkzeugBuilder("/a"), builder.get_environ()):
+            assert client.open(opened).text == expected
+        assert client.open(builder.get_request()).text == expected
+        builder.close()
+
+    def test_environ_base(self, app: Flask) -> None:
+        app.add_url_rule("/", "view", lambda: f"{request.remote_addr} {request.headers['X-A']}")
+        client = app.test_client()
+        client.environ_base["REMOTE_ADDR"] = "10.0.0.1"
+        assert client.get("/", environ_base={"HTTP_X_A": "b"}).text == "10.0.0.1 b"
+
+    def test_json_of_the_response(self, app: Flask) -> None:
+        app.add_url_rule("/", "view", lambda: {"a": 1})
+        app.json.loads = lambda s, **kwargs: "own"  # type: ignore[method-assign]
+        assert app.test_client().get("/").json == "own"
+
+    def test_cookies_and_redirects(self, app: Flask) -> None:
+        @app.get("/")
+        def index() -> Any:
+            response = app.redirect("/next")
+            response.set_cookie("name", "value")
+            return response
+
+        app.add_url_rule("/next", "next", lambda: request.cookies.get("name", "none"))
+        assert app.test_client().get("/", follow_redirects=True).text == "value"
+        without = app.test_client(use_cookies=False)
+        assert without.get("/", follow_redirects=True).text == "none"
+        with pytest.raises(TypeError, match="use_cookies=True"), without.session_transaction():
+            pass
+
+    def test_plain_code_runs_on_the_calling_thread(self, app: Flask) -> None:
+        app.before_request(lambda: setattr(g, "ident", threading.get_ident()))
+        app.add_url_rule("/", "view", lambda: {"a": g.ident, "b": threading.get_ident()})
+        ident = threading.get_ident()
+        assert app.test_client().get("/").json == {"a": ident, "b": ident}
+
+    def test_class_of_the_app(self, app: Flask) -> None:
+        class Own(FlaskClient):
+            def __init__(self, *args: Any, name: str = "", **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                self.name = name
+
+        app.test_client_class = Own
+        client: Any = app.test_client(name="me")
+        assert (type(client), client.name) == (Own, "me")
+
+    def test_stream(self, app: Flask) -> None:
+        events: list[str] = []
+
+        def generate() -> Iterator[str]:
+            for number in range(3):
+                events.append(f"made {number}")
+                yield str(number)
+
+        app.add_url_rule("/", "view", lambda: stream_with_context(generate()))
+        app.teardown_request(lambda error: events.append("teardown"))
+        with app.test_client().get("/") as response:
+            iterator = response.iter_encoded()
+            assert next(iterator) == b"0"
+            assert "teardown" not in events
+            assert list(iterator) == [b"1", b"2"]
+        assert events[-1] == "teardown"
+        assert app.test_client().get("/", buffered=True).text == "012"
+
+
+class TestPreservedContext:
+    @pytest.mark.parametrize("colour", ["plain", "async"])
+    def test_after_the_request(self, app: Flask, colour: str) -> None:
+        events: list[str] = []
+        app.teardown_request(lambda error: events.append("request"))
+        app.teardown_appcontext(lambda error: events.append("app"))
+
+        def view() -> str:
+            g.name = "value"
+            session["a"] = 1
+            return "data"
+
+        async def async_view() -> str:
+            return view()
+
+        app.add_url_rule("/<name>", "view", lambda name: view())
+        app.add_url_rule("/async/<name>", "async_view", async_named(async_view))
+        with app.test_client() as client:
+            client.get("/x" if colour == "plain" else "/async/x")
+            assert request.view_args == {"name": "x"}
+            assert (g.name, session["a"]) == ("value", 1)
+            client.get("/y")
+            assert request.view_args == {"name": "y"}
+        assert not request
+        # As in Flask: at the end of each request, and of its context that the client kept.
+        assert events == ["request", "app"] * 4
+
+    def test_nested(self, app: Flask) -> None:
+        with app.test_client() as client, pytest.raises(RuntimeError, match="Cannot nest"), client:
+            pass
+
+    def test_shares_a_pushed_app_context(self, app: Flask) -> None:
+        app.add_url_rule("/", "view", lambda: g.name)
+        with app.app_context():
+            g.name = "outer"
+            assert app.test_client().get("/").text == "outer"
+
+
+def async_named(func: Any) -> Any:
+    async def view(name: str) -> Any:
+        return await func()
+
+    return view
+
+
+class TestSessionTransaction:
+    def test_round_trip(self, app: Flask) -> None:
+        app.add_url_rule("/", "view", lambda: session.get("name", "none"))
+        client = app.test_client()
+        with client.session_transaction() as sess:
+            sess["name"] = "value"
+        assert client.get("/").text == "value"
+        with client.session_transaction() as sess:
+            assert sess["name"] == "value"
+            del sess["name"]
+        assert client.get("/").text == "none"
+
+    def test_without_a_session(self, app: Flask) -> None:
+        app.secret_key = None
+        with (
+            pytest.raises(RuntimeError, match="did not open a session"),
+            app.test_client().session_transaction(),
+        ):
+            pass
+
+    def test_null_session_is_not_saved(self, app: Flask) -> None:
+        interface: Any = app.session_interface
+        client = app.test_client()
+
+        class Null(type(interface)):  # type: ignore[misc]
+            def open_session(self, app: Any, request: Any) -> Any:
+                return self.make_null_session(app)
+
+        app.session_interface = Null()
+        with client.session_transaction() as sess:
+            assert not sess
+        assert client.get_cookie("session") is None
+
+
+class TestWebSocket:
+    def test_cookies_and_headers(self, app: Flask) -> None:
+        @app.websocket("/ws")
+        async def handler() -> None:
+            await websocket.send_json([session["name"], request.headers["X-A"], request.url])
+
+        client = app.test_client()
+        with client.session_transaction() as sess:
+            sess["name"] = "value"
+        with client.websocket_connect("/ws?q=1", headers={"X-A": "b"}) as ws:
+            assert ws.receive_json() == ["value", "b", "ws://localhost/ws?q=1"]
+        with client.websocket_connect("/ws", headers=[("X-A", "b")]) as ws:
+            assert ws.receive_json()[1] == "b"
+
+    def test_denied(self, app: Flask) -> None:
+        with pytest.raises(WebSocketDenied), app.test_client().websocket_connect("/none"):
+            pass
+
+
+class TestRunner:
+    def test_commands(self, app: Flask) -> None:
+        @app.cli.command()
+        @click.argument("name")
+        def hello(name: str) -> None:
+            click.echo(f"{name} {current_app.name}")
+
+        runner = app.test_cli_runner()
+        assert runner.invoke(args=["hello", "you"]).output == "you testing_test\n"
+        assert runner.invoke(hello, ["you"]).output == "you testing_test\n"
+
+    def test_object_of_its_own(self, app: Flask) -> None:
+        @click.command()
+        @click.pass_obj
+        def show(obj: object) -> None:
+            click.echo(obj)
+
+        assert app.test_cli_runner().invoke(show, obj="own").output == "own\n"
+
+    def test_class_of_the_app(self, app: Flask) -> None:
+        class Own(FlaskCliRunner):
+            pass
+
+        app.test_cli_runner_class = Own
+        assert isinstance(app.test_cli_runner(), Own)
+
+
+def test_response_class_of_the_app(app: Flask) -> None:
+    class Own(Response):
+        own = "own"
+
+    app.response_class = Own
+    app.add_url_rule("/", "view", lambda: "data")
+    response: Any = app.test_client().get("/")
+    assert response.own == "own"

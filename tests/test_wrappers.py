@@ -1,0 +1,348 @@
+"""Request and response: what they add to Werkzeug's, and what they are made of under ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import werkzeug
+from starlette.responses import PlainTextResponse
+from starlette.responses import Response as StarletteResponse
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+
+from asyncflask import Blueprint, Flask, Request, Response, request
+from asyncflask.asgi.http import Body
+from asyncflask.asgi.threads import wait
+from asyncflask.wrappers import AsyncBody, from_starlette
+from support.asgi import Peer, chunks, exchange, http_scope
+
+
+def request_of(*parts: bytes, **scope: Any) -> Request:
+    made = http_scope(**scope)
+    return Request.from_scope(made, Body(made, Peer(chunks(*parts)).receive))
+
+
+@pytest.fixture
+def app() -> Flask:
+    app = Flask("wrappers_test", static_folder=None)
+    app.testing = True
+    return app
+
+
+class TestFromScope:
+    @pytest.mark.parametrize(
+        ("scope", "expected"),
+        [
+            ({"path": "/ä?q=1&q=2"}, {"path": "/ä", "full_path": "/ä?q=1&q=2"}),
+            ({"path": "/?q=1&q=2"}, {"query_string": b"q=1&q=2"}),
+            ({"path": "/r/a", "root_path": "/r"}, {"path": "/a", "root_path": "/r"}),
+            ({"path": "/r/a", "root_path": "/r"}, {"url": "http://localhost/r/a"}),
+            ({"path": "/r/a", "root_path": "/r"}, {"script_root": "/r"}),
+            ({"method": "POST"}, {"method": "POST"}),
+            ({"scheme": "https"}, {"is_secure": True, "url": "https://localhost/"}),
+            ({"headers": [("host", "a.example:81")]}, {"host": "a.example:81"}),
+            ({"headers": [("host", "a.example:80")]}, {"host": "a.example"}),
+            ({"headers": [("x-name", "välue")]}, {"headers": {"X-Name": "välue"}}),
+            ({"headers": [("accept", "a/b"), ("accept", "c/d")]}, {"accept_mimetypes": "a/b,c/d"}),
+            (
+                {"headers": [("cookie", "a=1"), ("cookie", "b=2")]},
+                {"cookies": {"a": "1", "b": "2"}},
+            ),
+            ({"headers": [("content-type", "text/plain")]}, {"mimetype": "text/plain"}),
+            ({"client": ("10.0.0.1", 1)}, {"remote_addr": "10.0.0.1"}),
+            ({"client": None}, {"remote_addr": None}),
+            ({"server": None}, {"server": None}),
+        ],
+        ids=range(16),
+    )
+    def test_attributes(self, scope: dict[str, Any], expected: dict[str, Any]) -> None:
+        made = request_of(**scope)
+        for name, value in expected.items():
+            found = getattr(made, name)
+            if name == "headers":
+                assert dict(found).items() >= value.items()
+            elif isinstance(value, dict):
+                assert dict(found) == value
+            elif name == "accept_mimetypes":
+                assert str(found) == value
+            else:
+                assert found == value
+
+    def test_environ_is_made_when_read(self) -> None:
+        made = request_of(path="/a")
+        assert "environ" not in vars(made)
+        assert made.environ["PATH_INFO"] == "/a"
+        assert made.environ is made.environ
+        assert made.environ["werkzeug.request"] is made
+
+    def test_subclass_with_its_own_init(self) -> None:
+        class Own(Request):
+            def __init__(self, environ: Any) -> None:
+                super().__init__(environ)
+                self.own = True
+
+        scope = http_scope("/a")
+        made: Any = Own.from_scope(scope, Body(scope, Peer().receive))
+        assert (made.own, made.path, made.scope) == (True, "/a", scope)
+
+    def test_scope(self) -> None:
+        scope = http_scope(state={"a": 1})
+        made = Request.from_scope(scope, Body(scope, Peer().receive))
+        assert made.scope is scope
+        assert made.state.a == 1
+        made.state.b = 2
+        assert made.state.b == 2
+
+    def test_made_of_an_environ(self) -> None:
+        made = Request(werkzeug.test.EnvironBuilder().get_environ())
+        with pytest.raises(RuntimeError, match="has no scope"):
+            _ = made.scope
+
+    async def test_is_disconnected(self, app: Flask) -> None:
+        peer = Peer(chunks())
+
+        @app.get("/")
+        async def index() -> dict[str, Any]:
+            before = await request.is_disconnected()
+            peer.leave()
+            return {"before": before, "after": await request.is_disconnected()}
+
+        await app(http_scope(), peer.receive, peer.send)
+        assert peer.body == b'{"after":true,"before":false}\n'
+        assert not await Request(werkzeug.test.EnvironBuilder().get_environ()).is_disconnected()
+
+
+@pytest.mark.parametrize(
+    ("path", "endpoint", "blueprint", "blueprints"),
+    [
+        ("/", "index", None, []),
+        ("/a/", "a.index", "a", ["a"]),
+        ("/a/b/", "a.b.index", "a.b", ["a.b", "a"]),
+        ("/none", None, None, []),
+    ],
+)
+def test_endpoint(
+    app: Flask, path: str, endpoint: str | None, blueprint: str | None, blueprints: list[str]
+) -> None:
+    outer = Blueprint("a", __name__, url_prefix="/a")
+    inner = Blueprint("b", __name__, url_prefix="/b")
+    for scope in (app, outer, inner):
+        scope.add_url_rule("/", "index", lambda: "")
+    outer.register_blueprint(inner)
+    app.register_blueprint(outer)
+    with app.test_request_context(path):
+        assert request.endpoint == endpoint
+        assert request.blueprint == blueprint
+        assert request.blueprints == blueprints
+
+
+class TestJSON:
+    @pytest.mark.parametrize(
+        ("data", "mimetype", "kwargs", "expected"),
+        [
+            (b'{"a": 1}', "application/json", {}, {"a": 1}),
+            (b"[]", "application/x+json", {}, []),
+            (b"{}", "text/plain", {}, UnsupportedMediaType),
+            (b"{}", "text/plain", {"silent": True}, None),
+            (b"{}", "text/plain", {"force": True}, {}),
+            (b"{", "application/json", {}, BadRequest),
+            (b"{", "application/json", {"silent": True}, None),
+            (b"\xff", "application/json", {}, BadRequest),
+            (b"[" * 100_000, "application/json", {}, BadRequest),
+            (b"[" * 100_000, "application/json", {"silent": True}, None),
+        ],
+        ids=range(10),
+    )
+    def test_get_json(
+        self, app: Flask, data: bytes, mimetype: str, kwargs: Any, expected: Any
+    ) -> None:
+        with app.test_request_context(method="POST", data=data, content_type=mimetype):
+            if isinstance(expected, type):
+                with pytest.raises(expected):
+                    request.get_json(**kwargs)
+            else:
+                assert request.get_json(**kwargs) == expected
+
+    @pytest.mark.parametrize("debug", [False, True])
+    def test_says_why_in_debug_mode(self, app: Flask, debug: bool) -> None:
+        app.debug = debug
+        with (
+            app.test_request_context(method="POST", data="{", content_type="application/json"),
+            pytest.raises(BadRequest) as caught,
+        ):
+            request.get_json()
+        assert ("Failed to decode JSON" in str(caught.value)) is debug
+
+
+class TestLimits:
+    """By the config, by the request, and by Werkzeug's defaults outside of an app."""
+
+    @pytest.mark.parametrize(
+        ("name", "key", "default"),
+        [
+            ("max_content_length", "MAX_CONTENT_LENGTH", None),
+            ("max_form_memory_size", "MAX_FORM_MEMORY_SIZE", 500_000),
+            ("max_form_parts", "MAX_FORM_PARTS", 1_000),
+        ],
+    )
+    def test_where_they_are_from(
+        self, app: Flask, name: str, key: str, default: int | None
+    ) -> None:
+        assert getattr(request_of(), name) == default
+        with app.test_request_context():
+            assert getattr(request, name) == default
+            app.config[key] = 5
+            assert getattr(request, name) == 5
+            setattr(request, name, 6)
+            assert getattr(request, name) == 6
+
+    @pytest.mark.parametrize("multipart", [False, True])
+    @pytest.mark.parametrize(
+        ("key", "limit", "refused"),
+        [
+            ("MAX_FORM_MEMORY_SIZE", 1_000, False),
+            ("MAX_FORM_MEMORY_SIZE", 3, True),
+            ("MAX_FORM_MEMORY_SIZE", None, False),
+            ("MAX_FORM_PARTS", 2, False),
+            ("MAX_FORM_PARTS", 1, True),
+            ("MAX_FORM_PARTS", None, False),
+        ],
+    )
+    def test_forms(
+        self, app: Flask, key: str, limit: int | None, refused: bool, multipart: bool
+    ) -> None:
+        app.config[key] = limit
+        content_type = "multipart/form-data" if multipart else None
+        with app.test_request_context(
+            method="POST", data={"a": "1234", "b": "5"}, content_type=content_type
+        ):
+            if refused:
+                with pytest.raises(RequestEntityTooLarge):
+                    _ = request.form
+            else:
+                assert request.form.to_dict() == {"a": "1234", "b": "5"}
+
+    @pytest.mark.parametrize("parts", [(b"123456",), (b"12345", b"6")])
+    async def test_chunked_body_is_not_cut_off(self, app: Flask, parts: tuple[bytes, ...]) -> None:
+        app.config["MAX_CONTENT_LENGTH"] = 5
+        app.add_url_rule("/", "view", lambda: request.get_data(), methods=["POST"])
+        scope = http_scope(method="POST", headers=[("transfer-encoding", "chunked")])
+        assert (await exchange(app, scope, chunks(*parts))).status == 413
+
+    async def test_announced_body_is_refused_when_asked_for(self, app: Flask) -> None:
+        app.config["MAX_CONTENT_LENGTH"] = 5
+        app.add_url_rule("/", "view", lambda: str(request.stream), methods=["POST"])
+        scope = http_scope(method="POST", headers=[("content-length", "6")])
+        assert (await exchange(app, scope, chunks(b"123456"))).status == 413
+
+
+class Closing:
+    """An asynchronous iterable that notes its end."""
+
+    closed = 0
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    left = 3
+
+    async def __anext__(self) -> Any:
+        if not self.left:
+            raise StopAsyncIteration
+        self.left -= 1
+        await asyncio.sleep(0)
+        return "a" if self.left % 2 else b"b"
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+class TestAsyncBody:
+    async def test_awaited(self) -> None:
+        body = AsyncBody(source := Closing())
+        assert [chunk async for chunk in body] == [b"b", b"a", b"b"]
+        await body.aclose()
+        assert source.closed == 1
+
+    def test_in_plain_code(self) -> None:
+        response = Response(source := Closing())
+        assert response.get_data() == b"bab"
+        response = Response(source := Closing())
+        response.close()
+        assert source.closed == 1
+
+    async def test_never_begun(self) -> None:
+        source = Closing()
+        await AsyncBody(source).aclose()
+        assert source.closed == 1
+
+    async def test_iterable_without_aclose(self) -> None:
+        class Plain:
+            async def __aiter__(self) -> AsyncIterator[str]:
+                yield "a"
+
+        await AsyncBody(Plain()).aclose()
+
+    def test_error(self) -> None:
+        async def fail() -> AsyncIterator[str]:
+            yield "a"
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            Response(fail()).get_data()
+
+
+class TestResponse:
+    def test_is_werkzeugs(self) -> None:
+        response = Response("data")
+        assert isinstance(response, werkzeug.Response)
+        assert response.mimetype == "text/html"
+        assert not response.autocorrect_location_header
+
+    def test_max_cookie_size(self, app: Flask) -> None:
+        assert Response().max_cookie_size == 4093
+        app.config["MAX_COOKIE_SIZE"] = 10
+        with app.app_context():
+            assert Response().max_cookie_size == 10
+            with pytest.warns(UserWarning, match="too large"):
+                Response().set_cookie("name", "x" * 100)
+
+
+class TestFromStarlette:
+    def test_with_a_body(self) -> None:
+        source = PlainTextResponse("data", 201, {"X-Name": "value"})
+        source.set_cookie("a", "1")
+        source.set_cookie("b", "2")
+        response = from_starlette(Response, source)
+        assert (response.status_code, response.get_data()) == (201, b"data")
+        assert response.headers["X-Name"] == "value"
+        assert len(response.headers.getlist("Set-Cookie")) == 2
+        assert response.asgi_response is None
+
+    def test_memoryview(self) -> None:
+        source = StarletteResponse(memoryview(b"data"))
+        assert from_starlette(Response, source).get_data() == b"data"
+
+    def test_that_sends_itself(self) -> None:
+        class Own(StarletteResponse):
+            def __init__(self) -> None:
+                self.status_code = 203
+                self.background = None
+                self.init_headers({"X-Name": "value"})
+
+        source = Own()
+        source.__dict__.pop("body", None)
+        response = from_starlette(Response, source)
+        assert response.asgi_response is source
+        assert ("X-Name", "value") in response.asgi_headers
+
+
+def test_wait_of_the_last_item_is_no_error() -> None:
+    async def empty() -> AsyncIterator[str]:
+        return
+        yield
+
+    assert list(AsyncBody(empty())) == []
+    assert wait(asyncio.sleep(0, "still works")) == "still works"
