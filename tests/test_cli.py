@@ -502,6 +502,8 @@ def test_run_with_an_adhoc_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_shell(write: Write, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONSTARTUP", str(write("startup.py", "started = True")))
+    # Python 3.13's own console keeps a file open for the rest of the process.
+    monkeypatch.delattr(sys, "__interactivehook__", raising=False)
     app.shell_context_processor(lambda: {"answer": 42})
     result = CliRunner().invoke(
         FlaskGroup(create_app=lambda: app), ["shell"], input="print(answer, started, app.name)\n"

@@ -41,6 +41,7 @@ from asyncflask import (
 from asyncflask.asgi import threads
 from asyncflask.asgi.client import WebSocketDenied, WebSocketSession
 from asyncflask.dispatch import STEPS
+from asyncflask.sessions import SecureCookieSession, SessionInterface
 from support.asgi import Peer, chunks, exchange, http_scope
 
 COLOURS = ["plain", "async"]
@@ -615,6 +616,8 @@ RETURNED: dict[str, tuple[Callable[[], Any], int, str]] = {
     "async generator and status": (lambda: (async_generator(), 201), 201, "ab"),
     "response": (lambda: Response("data", 201), 201, "data"),
     "response and status": (lambda: (Response("data"), 201), 201, "data"),
+    "response and status text": (lambda: (Response("data"), "201 MADE"), 201, "data"),
+    "response and headers": (lambda: (Response("data"), {"X-Name": "value"}), 200, "data"),
     "subclass": (lambda: Own("data", 201), 201, "data"),
     "werkzeug's": (lambda: werkzeug.Response("data", 201), 201, "data"),
     "exception": (lambda: NotFound(), 404, NotFound().get_response().get_data(as_text=True)),
@@ -881,6 +884,26 @@ class TestAnswer:
         assert headers["vary"] == "Cookie"
 
 
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_cancelled_request_is_torn_down(app: Flask, colour: str) -> None:
+    errors: list[Any] = []
+    entered = asyncio.Event()
+    app.teardown_request(coloured(errors.append, colour))
+
+    @app.get("/")
+    async def index() -> str:
+        entered.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    task = asyncio.create_task(exchange(app, http_scope()))
+    await asyncio.wait_for(entered.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [type(error) for error in errors] == [asyncio.CancelledError]
+
+
 class TestCancelOnDisconnect:
     @pytest.mark.parametrize("by", ["route", "config", "nobody"])
     async def test_view(self, app: Flask, by: str) -> None:
@@ -1088,6 +1111,39 @@ class TestWebSocket:
         async with WebSocketSession(app, "/") as client:
             assert await self.closed(client) == 1000
         assert "before 'websocket.accept()'" in caplog.text
+
+    @pytest.mark.parametrize("colour", COLOURS)
+    async def test_session_that_is_kept_elsewhere(self, app: Flask, colour: str) -> None:
+        """It is saved with the handshake, and once more if it changes after it."""
+        saved: list[str] = []
+
+        class Interface(SessionInterface):
+            pass
+
+        def open_session(app: Flask, request: Request) -> SecureCookieSession:
+            return SecureCookieSession()
+
+        def save_session(app: Flask, session: Any, response: Response) -> None:
+            saved.append(f"{dict(session)} {threading.current_thread().name}")
+
+        interface: Any = Interface()
+        interface.open_session = coloured(open_session, colour)
+        interface.save_session = coloured(save_session, colour)
+        app.session_interface = interface
+
+        @app.websocket("/<int:late>")
+        async def handler(late: int) -> None:
+            session["a"] = 1
+            await websocket.accept()
+            if late:
+                session["b"] = 2
+
+        thread = "asyncflask-worker" if colour == "plain" else "MainThread"
+        for late in (0, 1):
+            async with WebSocketSession(app, f"/{late}") as client:
+                assert await self.closed(client) == 1000
+        first, second = f"{{'a': 1}} {thread}", f"{{'a': 1, 'b': 2}} {thread}"
+        assert saved == [first, first, second]
 
     async def test_shutdown(self, app: Flask) -> None:
         @app.websocket("/")

@@ -247,7 +247,8 @@ class Flask(App):
         for mount in self._mounts:
             match, child = mount.matches(scope)
             if match is Match.FULL and (mount.path or not self._has_route(scope)):
-                scope.update(child)
+                scope.update(child, app_root_path=child["root_path"])
+                scope.pop("router", None)  # its URLs are its own, below where it is mounted
                 return mount
         return None
 

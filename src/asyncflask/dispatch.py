@@ -55,12 +55,12 @@ async def serve_http(app: Any, driver: Driver, scope: Scope, receive: Receive, s
     body = Body(scope, receive)
     ctx = make_context(app, driver, scope, body)
     environ = scope.get("asyncflask.environ")
-    if not body.complete:
-        driver.prepare = partial(receive_body, ctx, body)
     error: BaseException | None = None
     try:
         try:
             await ctx._push(driver.call, None if environ is not None else app.app_context())
+            if not body.complete:
+                driver.prepare = partial(receive_body, ctx, body)
             response = await app._step("full_dispatch_request", ctx, driver.call)
             start = response_start(response, ctx.request)
         except Exception as exc:
@@ -85,7 +85,7 @@ async def serve_http(app: Any, driver: Driver, scope: Scope, receive: Receive, s
         if ctx._cv_tokens:  # a stream held the context
             await finish(app, ctx, driver, sys.exception())
         await driver.to_loop()
-        body.close()
+        body.end()
 
 
 async def serve_websocket(
@@ -211,6 +211,13 @@ async def receive_body(ctx: RequestContext, body: Body) -> None:
         await driver.to_loop()
 
 
+def no_more_body(ctx: RequestContext) -> None:
+    """What the view did not read is not received for the asynchronous hooks after it: it may be
+    too large, or never come."""
+    if ctx.driver is not None:
+        ctx.driver.prepare = None
+
+
 # -- the pipeline's steps ---------------------------------------------------------------------
 
 
@@ -238,9 +245,11 @@ async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> An
     except Exception as exc:
         if websocket is not None:
             ctx._error = exc
+        no_more_body(ctx)
         rv = await app._step("handle_user_exception", ctx, call, exc)
     if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
         return None
+    no_more_body(ctx)
     return await app._step("finalize_request", ctx, call, rv)
 
 

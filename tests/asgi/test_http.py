@@ -14,7 +14,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from asyncflask.asgi import http
 from asyncflask.asgi.conversation import Conversations
-from asyncflask.asgi.http import Body, encode_headers, malformed, send_response
+from asyncflask.asgi.http import Body, encode_headers, malformed, send_response, start_message
 from asyncflask.asgi.threads import Driver, run_in_worker
 from support.asgi import Peer, chunks, http_scope
 
@@ -82,11 +82,12 @@ class TestPlainRead:
 
     @pytest.mark.parametrize("how", READS)
     @pytest.mark.parametrize("early", [False, True])
-    async def test_reads(self, how: str, early: bool) -> None:
+    @pytest.mark.parametrize("buffer_size", [2, 65_536])
+    async def test_reads(self, how: str, early: bool, buffer_size: int) -> None:
         body = body_of(*chunks(b"one\n", b"", b"two\nthree"))
         if early:
             await ahead(body)
-        file: Any = io.BufferedReader(body)
+        file: Any = io.BufferedReader(body, buffer_size)
         assert await run_in_worker(self.READS[how], file) == b"one\ntwo\nthree"
         assert await run_in_worker(file.read) == b""
 
@@ -205,14 +206,14 @@ class TestSpool:
         assert not body._chunks
         assert io.BufferedReader(body, 2).read(4) == b"abcd"
         file = body._file
-        body.close()
+        body.end()
         assert file.closed
 
     async def test_all_of_it(self) -> None:
         body = body_of(*chunks(b"abc", b"def", b"g"))
         await ahead(body)
         assert body.readall() == b"abcdefg"
-        body.close()
+        body.end()
 
     async def test_written_off_the_loop(self, monkeypatch: pytest.MonkeyPatch) -> None:
         names = []
@@ -226,7 +227,7 @@ class TestSpool:
         body = body_of(*chunks(b"abcdef", b"ghi"))
         await ahead(body)
         assert set(names) == {"asyncflask-worker"}
-        body.close()
+        body.end()
 
     async def test_form_is_left_to_its_parser(self) -> None:
         peer = Peer(chunks(b"abc", b"def", b"ghi"))
@@ -240,7 +241,7 @@ class TestSpool:
         body = body_of(*chunks(b"abcdef")[:1], DISCONNECT)
         with pytest.raises(ClientDisconnected):
             await ahead(body)
-        body.close()
+        body.end()
 
 
 class TestGone:
@@ -259,6 +260,18 @@ class TestGone:
         await asyncio.sleep(0.01)
         assert peer.received == 2
         task.cancel()
+
+    async def test_but_notices_it_all_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http, "READ_AHEAD_BYTES", 5)
+        monkeypatch.setattr(http, "READ_AHEAD_SECONDS", 0.001)
+        body = body_of(*chunks(b"xyz", b"xyz", b"xyz")[:3], DISCONNECT)
+        await asyncio.wait_for(body.gone(), 10)
+        assert body.left
+
+    async def test_after_the_close(self) -> None:
+        body = body_of(*chunks(b"never received"))
+        body.end()
+        assert await body._receive() == DISCONNECT
 
     async def test_as_receive(self) -> None:
         peer = Peer()
@@ -308,6 +321,31 @@ class TestEncodeHeaders:
 
     def test_tab_is_allowed(self) -> None:
         assert encode_headers(200, [("x-name", "a\tb")]) == [(b"x-name", b"a\tb")]
+
+    @pytest.mark.parametrize("values", [["1", "2"], ["x"], ["-1"], [""]])
+    def test_wrong_content_length(self, values: list[str]) -> None:
+        with pytest.raises(ValueError, match="takes one number"):
+            encode_headers(200, [("Content-Length", value) for value in values])
+
+    def test_transfer_encoding_is_the_servers_affair(self) -> None:
+        headers = [("Transfer-Encoding", "chunked"), ("X-Name", " value ")]
+        assert encode_headers(200, headers) == [(b"x-name", b"value")]
+
+    def test_start_message(self) -> None:
+        assert start_message(201, [("X", "y")], "201 MADE") == {
+            "type": "http.response.start",
+            "status": 201,
+            "headers": [(b"x", b"y")],
+            "asyncflask.status": "201 MADE",
+        }
+
+    @pytest.mark.parametrize(
+        ("status", "line", "message"),
+        [(100, "", "another response"), (103, "", "another response"), (200, "a\nb", "control")],
+    )
+    def test_wrong_start_message(self, status: int, line: str, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            start_message(status, [], line)
 
     def test_not_latin_1(self) -> None:
         with pytest.raises(ValueError):

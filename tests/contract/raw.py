@@ -5,6 +5,7 @@ Lives here: bytes on sockets, and waiting. Does not live here: what is right or 
 
 from __future__ import annotations
 
+import io
 import socket
 import time
 from collections import Counter
@@ -37,6 +38,13 @@ class Reply:
     body: bytes
 
 
+class _Reader(io.BufferedReader):
+    """Outlives each reply: it may hold the beginning of the next."""
+
+    def close(self) -> None:
+        pass
+
+
 class Connection:
     """A TCP connection that sends just what it is told to."""
 
@@ -47,6 +55,8 @@ class Connection:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
         self.socket.connect((HOST, server.port))
+        self._raw = self.socket.makefile("rb", buffering=0)
+        self._reader = _Reader(self._raw)
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +70,12 @@ class Connection:
         self.close()
 
     def close(self) -> None:
+        self._raw.close()
         self.socket.close()
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """For `HTTPResponse`, which takes this for a socket."""
+        return self._reader
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
@@ -77,7 +92,7 @@ class Connection:
     def reply(self, method: str = "GET") -> Reply:
         """Read a whole answer. Raises `http.client.BadStatusLine` for an empty one and
         `IncompleteRead` for one that breaks off."""
-        response = HTTPResponse(self.socket, method=method)
+        response = HTTPResponse(self, method=method)  # type: ignore[arg-type]
         try:
             response.begin()
             return Reply(response.status, response.headers, response.read())
@@ -87,7 +102,7 @@ class Connection:
     def read_until(self, mark: bytes) -> bytes:
         data = b""
         while mark not in data:
-            part = self.socket.recv(65_536)
+            part = self._reader.read1(65_536)
             if not part:
                 raise AssertionError(f"The connection ended before {mark!r}, after {data!r}.")
             data += part
@@ -95,7 +110,7 @@ class Connection:
 
     def read_to_end(self) -> bytes:
         parts = []
-        while part := self.socket.recv(65_536):
+        while part := self._reader.read1(65_536):
             parts.append(part)
         return b"".join(parts)
 

@@ -81,7 +81,7 @@ def test_that_never_waits(site: Site, kind: str) -> None:
 
         def read() -> None:
             while not left.is_set():
-                connection.socket.recv(1 << 20)
+                connection._reader.read1(1 << 20)
 
         reader = threading.Thread(target=read)
         reader.start()

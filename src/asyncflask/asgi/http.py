@@ -214,6 +214,11 @@ class Body(io.RawIOBase):
                 parts.append(self._chunks.popleft())
 
     def close(self) -> None:
+        """Nothing: a buffer round this file closes it when it is thrown away, as the one in a
+        WSGI environ is while the request goes on. See `end`."""
+
+    def end(self) -> None:
+        """Free what this holds: the request is over."""
         if self._kept:
             return
         if self._file is not None:
