@@ -19,7 +19,9 @@ from typing import Final, Literal, Self
 
 from support.servers import HOST, Process, Server
 
-APPS: Final = Path(__file__).parent / "apps"
+TESTS: Final = Path(__file__).parents[1]
+APPS: Final = "contract.apps"
+"""Where servers import from, and the package of the apps there."""
 
 SECONDS: Final = 15.0
 """After this a test gives up; nothing here takes that long unless it hangs."""
@@ -80,9 +82,7 @@ class Connection:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def request(
-        self, target: str, method: str = "GET", body: bytes = b"", *lines: str
-    ) -> None:
+    def request(self, target: str, method: str = "GET", body: bytes = b"", *lines: str) -> None:
         """Send a proper request."""
         head = [f"{method} {target} HTTP/1.1", "Host: localhost", *lines]
         if body:
@@ -115,7 +115,9 @@ class Connection:
         return b"".join(parts)
 
 
-def get(server: Process, target: str, method: str = "GET", body: bytes = b"", *lines: str) -> Reply:
+def get(
+    server: Process, target: str, method: str = "GET", body: bytes = b"", *lines: str
+) -> Reply:
     """One request on a connection of its own."""
     with Connection(server) as connection:
         connection.request(target, method, body, *lines)
@@ -170,8 +172,8 @@ def serve(
 ) -> Server:
     """A server for ``apps/<app>``, such as ``"streams:app"``."""
     return Server(
-        app,
-        app_dir=APPS,
+        f"{APPS}.{app}",
+        app_dir=TESTS,
         http=http,
         args=["--ws", ws, "--no-access-log", *args],
         env=None if diary is None else diary.env,

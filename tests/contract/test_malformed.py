@@ -152,7 +152,8 @@ def test_no_redirect_to_another_host(server: Server, target: bytes) -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize(
-    "query", [b"a=%ff", b"%ff=a", b"a=%", b"a=%zz", b"&&=&=", b"a=%ed%a0%80", b"a=%00", b"a=" * 500]
+    "query",
+    [b"a=%ff", b"%ff=a", b"a=%", b"a=%zz", b"&&=&=", b"a=%ed%a0%80", b"a=%00", b"a=" * 500],
 )
 def test_query(server: Server, view: str, query: bytes) -> None:
     reply = exchange(server, head(b"Host: a", target=view.encode() + b"?" + query))
@@ -167,7 +168,9 @@ def test_raw_bytes_in_the_query(server: Server, raw: bytes) -> None:
     sane(exchange(server, handshake(b"Host: a", target=b"/nowhere?" + raw)), 404)
 
 
-@pytest.mark.parametrize("path", [b"%ff", b"%ed%a0%80", b"%00", b"%", b"%zz", b"..%2f..", b"%2e%2e"])
+@pytest.mark.parametrize(
+    "path", [b"%ff", b"%ed%a0%80", b"%00", b"%", b"%zz", b"..%2f..", b"%2e%2e"]
+)
 def test_path(server: Server, path: bytes) -> None:
     reply = exchange(server, head(b"Host: a", target=b"/path/" + path))
     sane(reply, 200, 404)
@@ -185,8 +188,8 @@ def test_path(server: Server, path: bytes) -> None:
         b"Cookie: session=\xff\xfe.x.y",
         b"Cookie: session=.eJw.x.y",
         b"Cookie: session=" + b"." * 1000,
-        b"Cookie: =;;=;a=\"\\377\\400\"",
-        b"Cookie: a=\"\\",
+        b'Cookie: =;;=;a="\\377\\400"',
+        b'Cookie: a="\\',
         b"Accept: ;;;q=abc",
         b"Accept: text/html;q=\xff, */*;q=1e400, a/b;q=-1, a;q=nan",
         b"Accept: " + b"a/b," * 5_000,
@@ -195,7 +198,7 @@ def test_path(server: Server, path: bytes) -> None:
         b"Accept-Encoding: ;q=0",
         b"Authorization: Basic ====",
         b"Authorization: Basic gICAgA==",
-        b"Authorization: Digest a=\"",
+        b'Authorization: Digest a="',
         b"Authorization: Digest \xff",
         b"Authorization:",
         b"Range: bytes=a-b",
@@ -206,7 +209,7 @@ def test_path(server: Server, path: bytes) -> None:
         b"If-Range: \xff",
         b"If-Modified-Since: \xff",
         b"If-Modified-Since: Mon, 99 Foo 9999999999 99:99:99 GMT",
-        b"If-None-Match: \"",
+        b'If-None-Match: "',
         b"If-None-Match: W/\xff",
         b"Cache-Control: max-age=\xff, =,",
         b"Date: Fri, 31 Dec 99999 23:59:59 +9999",
@@ -389,7 +392,11 @@ def test_boundary(server: Server, view: bytes, boundary: bytes) -> None:
 )
 @pytest.mark.parametrize("view", [b"/sync", b"/async", b"/data"])
 def test_broken_chunks(server: Server, view: bytes, chunks: bytes) -> None:
-    lines = b"Host: a", b"Content-Type: multipart/form-data; boundary=B", b"Transfer-Encoding: chunked"
+    lines = (
+        b"Host: a",
+        b"Content-Type: multipart/form-data; boundary=B",
+        b"Transfer-Encoding: chunked",
+    )
     with Connection(server) as connection:
         connection.send(head(*lines, target=view, method=b"POST") + chunks)
     assert exchange(server, head(b"Host: a", target=b"/plain")).body == b"fine"

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from contract.raw import APPS, PARSERS, Connection, Parser, get, serve
+from contract.apps.responses import BAD
+from contract.raw import PARSERS, Connection, Parser, get, serve
 from support.servers import Server
-
-
-def names() -> list[str]:
-    source = (Path(APPS) / "responses.py").read_text().partition("BAD: ")[2].partition("\n}\n")[0]
-    return [line.split('"')[1] for line in source.splitlines() if line.startswith('    "')]
-
-
-BAD = names()
 
 
 @pytest.fixture(scope="module", params=PARSERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from contract.raw import (
     PARSERS,
     SECONDS,
     SOCKETS,
+    TESTS,
     Connection,
     Diary,
     Parser,
@@ -135,8 +137,9 @@ def test_server_that_stops_sooner(tmp_path: Path) -> None:
 def test_that_fails_to_start(tmp_path: Path) -> None:
     diary = Diary(tmp_path / "diary")
     result = subprocess.run(
-        [sys.executable, "-m", "uvicorn", "shutdown:broken", "--app-dir", str(APPS), "--port", "0"],
-        env={**diary.env, "PATH": ""},
+        [sys.executable, "-m", "uvicorn", f"{APPS}.shutdown:broken", "--port", "0"],
+        cwd=TESTS,
+        env={**os.environ, **diary.env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=30,

@@ -185,7 +185,9 @@ def test_handshake_refused(site: Site, path: str, status: int) -> None:
     site.torn_down()
 
 
-@pytest.mark.parametrize("path", ["/ws?deny=0.3", "/ws/early?wait=0.3", "/ws/early?wait=0.3&error"])
+@pytest.mark.parametrize(
+    "path", ["/ws?deny=0.3", "/ws/early?wait=0.3", "/ws/early?wait=0.3&error"]
+)
 def test_client_gone_during_the_handshake(site: Site, path: str) -> None:
     with Connection(site.server) as connection:
         connection.request(

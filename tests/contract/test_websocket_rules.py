@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import httpx
 import pytest
@@ -33,13 +34,13 @@ class Site:
         ) as connection:
             return str(connection.recv(SECONDS))
 
-    def refused(self, path: str, origin: str | None = None, **options: object) -> Response:
+    def refused(self, path: str, origin: str | None = None, **options: Any) -> Response:
         with (
             pytest.raises(InvalidStatus) as caught,
             connect(
                 self.url + path,
                 origin=None if origin is None else Origin(origin),
-                **options,  # type: ignore[arg-type]
+                **options,
             ),
         ):
             pass
@@ -66,14 +67,14 @@ def site(
 ) -> Iterator[Site]:
     parser: Parser = request.param[0]
     diary = Diary(tmp_path_factory.mktemp("diary") / "diary")
-    with serve("websockets_:app", parser, ws=request.param[1], diary=diary) as server:
+    with serve("sockets:app", parser, ws=request.param[1], diary=diary) as server:
         yield Site(server, diary)
         assert "Exception in ASGI application" not in server.output, server.output
 
 
 @pytest.fixture(scope="module")
 def limited() -> Iterator[Site]:
-    with serve("websockets_:limited") as server:
+    with serve("sockets:limited") as server:
         yield Site(server, Diary.__new__(Diary))
 
 
@@ -258,7 +259,8 @@ def test_request_to_a_websocket(site: Site) -> None:
 @pytest.mark.parametrize("path", ["/echo", "/echo/sync"])
 def test_messages(site: Site, path: str) -> None:
     with connect(site.url + path) as connection:
-        for message in ["text", "", "☃", b"bytes", b"", b"\xff" * 100_000, "x" * 100_000]:
+        messages: list[str | bytes] = ["text", "", "☃", b"bytes", b"", b"\xff" * 100_000]
+        for message in messages:
             connection.send(message)
             assert connection.recv(SECONDS) == message
 
@@ -296,9 +298,7 @@ def test_messages_that_nobody_takes(site: Site) -> None:
 
 @pytest.mark.parametrize("how", ["close", "break"])
 @pytest.mark.parametrize("messages", [0, 10])
-def test_client_leaves_a_handler_that_does_not_listen(
-    site: Site, how: str, messages: int
-) -> None:
+def test_client_leaves_a_handler_that_does_not_listen(site: Site, how: str, messages: int) -> None:
     name = f"waits{next(_numbers)}"
     with connect(f"{site.url}/waits/x?id={name}") as connection:
         site.diary.wait(name, "waits")

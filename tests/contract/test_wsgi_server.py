@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from contract.raw import APPS, SECONDS, Connection, Diary, get, serve
+from contract.raw import APPS, SECONDS, TESTS, Connection, Diary, get, serve
 from support.servers import Process
 
 
@@ -28,7 +27,9 @@ def gunicorn(app: str, diary: Diary) -> Process:
     """Under gunicorn's sync worker: WSGI, one request at a time."""
     command = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:{port}", "--no-control-socket"]
     return Process(
-        [*command, "-k", "sync", "--graceful-timeout", "5", app], cwd=APPS, env=diary.env
+        [*command, "-k", "sync", "--graceful-timeout", "5", f"{APPS}.{app}"],
+        cwd=TESTS,
+        env=diary.env,
     )
 
 
@@ -243,7 +244,3 @@ def test_root_path(tmp_path: Path) -> None:
         seen = json.loads(get(server, "/async").body)
         assert (seen["root"], seen["path"]) == ("/outer", "/async")
         assert seen["here"] == "/outer/sync?x=%C3%A4"
-
-
-def test_environment() -> None:
-    assert os.name == "posix"

@@ -63,7 +63,8 @@ class Body(io.RawIOBase):
         self.content_length, has_body = _announced(scope)
         self.complete = not has_body
         self._limit: int | None = None
-        self.closable = scope.get("http_version", "1.1") < "2" and "asyncflask.environ" not in scope
+        http_1 = scope.get("http_version", "1.1") < "2"
+        self.closable = http_1 and "asyncflask.environ" not in scope
         """Whether the response may say that the connection ends with it (RFC 9112 section 9.6;
         HTTP/2 knows no such header, and in WSGI it is the server's own affair)."""
         self._kept = False

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from asyncflask import Flask, request, run_sync
-from diary import write
+from contract.apps.diary import write
 
 
 def create(cancel: bool) -> Flask:
@@ -40,7 +40,7 @@ def create(cancel: bool) -> Flask:
 
     @app.get("/cancel/thread", cancel_on_disconnect=True)
     async def thread() -> str:
-        return await run_sync(wait_sync)
+        return str(await run_sync(wait_sync))
 
     @app.route("/ask", methods=["GET", "POST"])
     async def ask() -> str:

@@ -26,7 +26,7 @@ from asyncflask import (
     url_for,
     websocket,
 )
-from diary import write
+from contract.apps.diary import write
 
 
 def create() -> Flask:
@@ -78,13 +78,15 @@ def create() -> Flask:
         await asyncio.sleep(0)
         return seen()
 
-    @app.post("/form/sync")
-    def form_sync() -> Any:
-        return {"form": request.form, "files": {n: len(f.read()) for n, f in request.files.items()}}
+    def form() -> Any:
+        sizes = {name: len(file.read()) for name, file in request.files.items()}
+        return {"form": request.form, "files": sizes}
+
+    app.post("/form/sync")(form)
 
     @app.post("/form/async")
     async def form_async() -> Any:
-        return {"form": request.form, "files": {n: len(f.read()) for n, f in request.files.items()}}
+        return form()
 
     @app.post("/json")
     async def json() -> Any:
@@ -175,7 +177,9 @@ async def home(request: Any) -> Any:
 
 
 inner = create()
-starlette = Starlette(routes=[Route("/", home, name="home"), Mount("/inner", inner)], lifespan=lifespan)
+starlette = Starlette(
+    routes=[Route("/", home, name="home"), Mount("/inner", inner)], lifespan=lifespan
+)
 
 # The other way round: an app of ours that has others mounted, and their lifespans.
 

@@ -7,6 +7,7 @@ import random
 import sqlite3
 import threading
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 from asyncflask import (
@@ -108,7 +109,7 @@ async def stream() -> Any:
     begin()
 
     @stream_with_context
-    async def generate() -> Any:
+    async def generate() -> AsyncIterator[str]:
         for _ in range(3):
             await asyncio.sleep(0.001)
             yield f"{request.args['mark']} {g.mark}\n"
@@ -117,7 +118,7 @@ async def stream() -> Any:
 
 
 @app.post("/error")
-async def error() -> None:
+async def error() -> str:
     raise LookupError("on purpose")
 
 
@@ -158,7 +159,7 @@ def db_sync() -> str:
 async def db_async() -> str:
     await run_sync(insert)
     await asyncio.sleep(0.002)
-    return await run_sync(insert)
+    return str(await run_sync(insert))
 
 
 @app.get("/closed")

@@ -53,7 +53,7 @@ def create(**config: Any) -> Flask:
     return app
 
 
-# Werkzeug refuses a multipart body also when the piece of it that is being parsed, 64 KiB or so, is
-# larger than the memory for forms: the limit here is well above that.
+# Werkzeug refuses a multipart body also when the piece of it that is being parsed, 64 KiB or so,
+# is larger than the memory for forms: the limit here is well above that.
 app = create(MAX_CONTENT_LENGTH=300_000, MAX_FORM_MEMORY_SIZE=150_000, MAX_FORM_PARTS=10)
 without = create()

@@ -53,7 +53,7 @@ def spoil(response: Any) -> Any:
 
 @app.get("/view")
 def view() -> Any:
-    return spoil(Response((part for part in ("a", "b", "c"))))
+    return spoil(Response(part for part in ("a", "b", "c")))
 
 
 @app.get("/view/async")

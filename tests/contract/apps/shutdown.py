@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from asyncflask import Flask, request, websocket
-from diary import write
+from contract.apps.diary import write
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from starlette.responses import Response as StarletteResponse
 from starlette.responses import StreamingResponse
 
 from asyncflask import Flask, Response, request, stream_with_context
-from diary import write
+from contract.apps.diary import write
 
 app = Flask(__name__)
 CHUNK = b"x" * 65_536
@@ -115,7 +115,7 @@ async def async_context() -> Any:
 
 @app.get("/iterable")
 def iterable() -> Any:
-    return Response(Iterable(request.args["id"]))  # type: ignore[call-overload]
+    return Response(Iterable(request.args["id"]))
 
 
 @app.get("/starlette")

@@ -8,9 +8,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from diary import write
-
 from asyncflask import Flask, g, request, stream_with_context, websocket
+from contract.apps.diary import write
 
 app = Flask(__name__)
 app.config["SHUTDOWN_TIMEOUT"] = 2

@@ -18,7 +18,7 @@ from asyncflask import (
     url_for,
     websocket,
 )
-from diary import write
+from contract.apps.diary import write
 
 app = Flask(__name__)
 app.secret_key = "websockets"
