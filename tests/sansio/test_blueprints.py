@@ -39,14 +39,14 @@ def test_bad_name(name: str) -> None:
 
 def test_bad_endpoint() -> None:
     bp = Blueprint("bp", __name__)
-    with pytest.raises(ValueError, match="endpoint in a blueprint has no dots: 'a.b'"):
+    with pytest.raises(ValueError, match=r"endpoint in a blueprint has no dots: 'a.b'"):
         bp.add_url_rule("/", "a.b", view)
 
     def dotted() -> str:
         return ""
 
     dotted.__name__ = "a.b"
-    with pytest.raises(ValueError, match="name of a view.* has no dots"):
+    with pytest.raises(ValueError, match=r"name of a view.* has no dots"):
         bp.route("/")(dotted)
 
 

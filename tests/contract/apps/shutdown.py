@@ -142,7 +142,7 @@ async def ws_handshake() -> None:
     await asyncio.sleep(60)
 
 
-broken = Flask(__name__ + ".broken")
+broken = Flask(__name__)
 
 
 @broken.before_serving

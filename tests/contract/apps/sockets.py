@@ -239,7 +239,7 @@ async def only_http() -> str:
     return "http"
 
 
-limited = Flask(__name__ + ".limited")
+limited = Flask(__name__)
 limited.config["WEBSOCKET_ALLOWED_ORIGINS"] = ["https://friend.example"]
 
 
