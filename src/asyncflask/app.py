@@ -298,7 +298,9 @@ class Flask(App):
             for mount in self._mounts:
                 state.update(await stack.enter_async_context(lifespan(mount.app)))
             if self.lifespan is not None:
-                state.update(await stack.enter_async_context(self.lifespan(self)) or {})
+                user_lifespan = self.lifespan(self)
+                state.update(await run(user_lifespan.__aenter__) or {})
+                stack.push_async_exit(partial(run, user_lifespan.__aexit__))
             for generator_function in self.while_serving_gens:
                 generator = generator_function()
                 await run(partial(_advance, generator))

@@ -3,6 +3,7 @@ a request asks."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Iterator
@@ -233,7 +234,19 @@ def test_async_template_functions(app: Flask, kind: str) -> None:
     assert getattr(app, f"template_{kind}")()(is_good) is is_good
     function = getattr(app.jinja_env, f"{kind}s")["is_good"]
     assert function.__name__ == "is_good"
-    assert [function(1), function(2)] == [False, True]
+    source = {
+        "filter": "{{ 1 | is_good }} {{ x | is_good }}",
+        "test": "{{ 1 is is_good }} {{ x is is_good }}",
+        "global": "{{ is_good(1) }} {{ is_good(x) }}",
+    }[kind]
+    template = app.jinja_env.from_string(source)
+    assert template.render(x=2) == "False True"
+
+    async def on_the_loop() -> None:
+        template.render(x=2)
+
+    with pytest.raises(RuntimeError, match="'await'"):
+        asyncio.run(on_the_loop())
 
 
 # -- hooks of the app -----------------------------------------------------------------------

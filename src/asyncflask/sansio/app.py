@@ -17,6 +17,7 @@ from datetime import timedelta
 from functools import wraps
 from itertools import chain
 
+from jinja2 import pass_environment
 from werkzeug.exceptions import Aborter, BadRequest, BadRequestKeyError
 from werkzeug.routing import BuildError, Map, Rule
 from werkzeug.utils import cached_property, redirect
@@ -24,7 +25,7 @@ from werkzeug.wrappers import Response
 
 from .. import ctx
 from .. import typing as ft
-from ..asgi.threads import is_async
+from ..asgi.threads import is_async, wait
 from ..config import Config, ConfigAttribute
 from ..ctx import _AppCtxGlobals
 from ..helpers import _split_blueprint_path, get_debug_flag
@@ -370,13 +371,16 @@ class App(Scaffold):
         self.jinja_env.globals[name or f.__name__] = self._for_templates(f)
 
     def _for_templates(self, f: F) -> F:
-        """*f*; if it is asynchronous, behind a plain function, for templates cannot await."""
+        """*f*; if it is asynchronous, behind a plain function: only templates that are awaited
+        can await it, for the others it is waited for."""
         if not is_async(f):
             return f
 
+        @pass_environment
         @wraps(f)
-        def call(*args: t.Any, **kwargs: t.Any) -> t.Any:
-            return self.ensure_sync(f)(*args, **kwargs)
+        def call(environment: Environment, *args: t.Any, **kwargs: t.Any) -> t.Any:
+            value = f(*args, **kwargs)
+            return value if environment.is_async else wait(value)
 
         # Where templates are awaited, Jinja must not make a constant of the coroutine.
         call.__dict__["jinja_async_variant"] = True
