@@ -912,3 +912,27 @@ async def test_httpx_client_of_its_own(app: Flask) -> None:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert (await client.get("/")).text == "data"
+
+
+async def test_stopping() -> None:
+    seen: list[bool] = []
+    app = Flask("stopping")
+    app.after_serving(lambda: seen.append(app.stopping))
+    async with lifespan(app):
+        seen.append(app.stopping)
+    assert seen == [False, True]
+    assert not app.stopping
+
+
+async def test_lifespan_function_has_the_app_context() -> None:
+    seen: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def both_ends(app: Flask) -> AsyncIterator[None]:
+        seen.append(current_app.name)
+        yield
+        seen.append(current_app.name)
+
+    async with lifespan(Flask("with_lifespan", lifespan=both_ends)):
+        pass
+    assert seen == ["with_lifespan", "with_lifespan"]

@@ -1168,3 +1168,21 @@ def test_request_class_with_its_own_init(app: Flask) -> None:
     app.request_class = OwnRequest
     app.add_url_rule("/", "view", lambda: request.own)  # type: ignore[attr-defined]
     assert asyncio.run(exchange(app, http_scope())).body == b"/"
+
+
+async def test_teardown_goes_on_after_a_cancellation() -> None:
+    app, ran = Flask("cancelled"), []
+
+    @app.teardown_request
+    async def last(error: BaseException | None) -> None:
+        ran.append("last")
+
+    @app.teardown_request
+    async def cancelled(error: BaseException | None) -> None:
+        ran.append("cancelled")
+        raise asyncio.CancelledError
+
+    app.add_url_rule("/", view_func=str)
+    with pytest.raises(asyncio.CancelledError):
+        await exchange(app, http_scope("/"))
+    assert ran == ["cancelled", "last"]

@@ -368,6 +368,12 @@ class Flask(App):
         self.background_tasks.add(task)
         task.add_done_callback(self.background_tasks.discard)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the server is stopping. A stream may look at it, to end by itself before it is
+        cancelled after `SHUTDOWN_TIMEOUT` seconds."""
+        return self._conversations.stopping
+
     async def _end_background_tasks(self, timeout: float) -> None:
         loop = asyncio.get_running_loop()
         tasks = {task for task in self.background_tasks if task.get_loop() is loop}

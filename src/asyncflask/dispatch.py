@@ -449,21 +449,18 @@ async def run_all(
 ) -> None:
     """Call all of *functions* with *error*, and send *signal*. What they raise is collected and
     raised at the end, one alone as it is."""
-    errors: list[Exception] = []
-    for func in functions:
+    errors: list[BaseException] = []
+    sends = [partial(emit, signal, app, call, exc=error)] if signal.receivers else []
+    for run in chain((partial(call, func, error) for func in functions), sends):
         try:
-            await call(func, error)
-        except Exception as exc:
+            await run()
+        except BaseException as exc:  # a cancellation too: the others still have to run
             errors.append(exc)
-    if signal.receivers:
-        try:
-            await emit(signal, app, call, exc=error)
-        except Exception as exc:
-            errors.append(exc)
-    if len(errors) == 1:
-        raise errors[0]
+    for failure in errors:
+        if len(errors) == 1 or not isinstance(failure, Exception):
+            raise failure
     if errors:
-        raise ExceptionGroup("Several teardown functions failed.", errors)
+        raise BaseExceptionGroup("Several teardown functions failed.", errors)
 
 
 async def finish(

@@ -13,7 +13,7 @@ from typing import Any, cast
 from starlette.datastructures import State
 from starlette.responses import Response as StarletteResponse
 from starlette.types import Scope
-from werkzeug.datastructures import EnvironHeaders, Headers
+from werkzeug.datastructures import Authorization, EnvironHeaders, Headers
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser as FormDataParserBase
 from werkzeug.routing import Rule
@@ -171,6 +171,14 @@ class Request(RequestBase):
             raise RequestEntityTooLarge()
         # Not told of the limit, which is the body's: it would cut a chunked body off in silence.
         return get_input_stream(self.environ)
+
+    @cached_property
+    def authorization(self) -> Authorization | None:
+        """The credentials that the client sent; `None` if there are none, or none to read."""
+        try:
+            return Authorization.from_header(self._header(b"authorization"))
+        except ValueError:  # Werkzeug's parser raises it for some malformed ones
+            return None
 
     def _config(self, value: int | None, key: str, default: int | None) -> int | None:
         if value is not None:

@@ -246,7 +246,6 @@ def test_header(server: Server, view: str, line: bytes) -> None:
         assert connection.reply().status < 500
 
 
-@pytest.mark.xfail(reason="Werkzeug's Authorization.from_header: ValueError of b64decode")
 def test_credentials() -> None:
     app = Flask(__name__)
     app.add_url_rule("/", view_func=lambda: repr(request.authorization))

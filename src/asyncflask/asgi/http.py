@@ -183,8 +183,9 @@ class Body(io.RawIOBase):
             if on_loop():
                 raise RuntimeError(
                     "The body of this request has not been received, and plain reads cannot"
-                    " wait for it on the event loop. Its route has 'stream=True': write"
-                    " 'async for chunk in request.stream', or take 'stream=True' away."
+                    " wait for it on the event loop. With 'stream=True' on the route, write"
+                    " 'async for chunk in request.stream'; an asynchronous hook after the view"
+                    " can only read what was read before it."
                 )
             wait(self.fill())
         if self._error is not None:
