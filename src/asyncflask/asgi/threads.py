@@ -28,6 +28,7 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 Call = Callable[..., Coroutine[Any, Any, Any]]
+Segment = tuple[Any, StopIteration | None, BaseException | None]
 
 IDLE_SECONDS: Final = 10.0
 """How long a worker thread without work is kept for the next request."""
@@ -206,13 +207,30 @@ _TO_LOOP: Final = "to loop"
 
 
 @coroutine
-def _stepped(context: Context, coro: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Run *coro* in *context*, in the current task."""
+def _stepped(
+    context: Context,
+    coro: Coroutine[Any, Any, T],
+    segment: Callable[[Coroutine[Any, Any, T]], Generator[Any, Any, Segment]] | None = None,
+) -> Generator[Any, Any, T]:
+    """Run *coro* in *context*, in the current task. *segment* runs the part of it between two
+    changes of sides on a thread."""
     step: Callable[[Any], Any] = coro.send
     value: Any = None
     try:
         while True:
             yielded = context.run(step, value)
+            if yielded is _TO_THREAD and segment is not None:
+                yielded, ended, cancelled = yield from segment(coro)
+                if cancelled is not None:
+                    if ended is not None:
+                        raise cancelled
+                    step, value = coro.throw, cancelled
+                    continue
+                if ended is not None:
+                    return ended.value  # type: ignore[no-any-return]
+            if yielded is _TO_LOOP:
+                step, value = coro.send, None
+                continue
             try:
                 value = yield yielded
                 step = coro.send
@@ -313,38 +331,11 @@ class Driver:
             prepare, self.prepare = self.prepare, None
             await prepare()
 
-    @coroutine
-    def run(self, coro: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    def run(self, coro: Coroutine[Any, Any, T]) -> Awaitable[T]:
         """Drive *coro* to its end: `await driver.run(...)`, from a task on the loop."""
-        run = self.context.run
-        step: Callable[[Any], Any] = coro.send
-        value: Any = None
-        try:
-            while True:
-                yielded = run(step, value)
-                if yielded is _TO_THREAD:
-                    yielded, ended, cancelled = yield from self._segment(coro)
-                    if cancelled is not None:
-                        if ended is not None:
-                            raise cancelled
-                        step, value = coro.throw, cancelled
-                        continue
-                    if ended is not None:
-                        return ended.value  # type: ignore[no-any-return]
-                if yielded is _TO_LOOP:
-                    step, value = coro.send, None
-                    continue
-                try:
-                    value = yield yielded
-                    step = coro.send
-                except BaseException as error:
-                    step, value = coro.throw, error
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+        return _stepped(self.context, coro, self._segment)
 
-    def _segment(
-        self, coro: Coroutine[Any, Any, Any]
-    ) -> Generator[Any, Any, tuple[Any, StopIteration | None, BaseException | None]]:
+    def _segment(self, coro: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Segment]:
         """Have the thread resume *coro* until it asks for the loop. Gives what it yielded, its
         end if it came to that, and the cancellation of the task if there was one meanwhile."""
         landing = _Landing(loop=self.loop)
