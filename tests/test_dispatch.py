@@ -1186,3 +1186,19 @@ async def test_teardown_goes_on_after_a_cancellation() -> None:
     with pytest.raises(asyncio.CancelledError):
         await exchange(app, http_scope("/"))
     assert ran == ["cancelled", "last"]
+
+
+def test_end_of_another_websocket_is_an_error() -> None:
+    app = Flask("two_sockets")
+
+    @app.websocket("/")
+    async def broadcast() -> None:
+        await websocket.accept()
+        raise WebSocketDisconnect(1001)  # as from sending to a client that has left
+
+    with (
+        app.test_client().websocket_connect("/") as ws,
+        pytest.raises(WebSocketDisconnect) as closed,
+    ):
+        ws.receive()
+    assert closed.value.code == 1011

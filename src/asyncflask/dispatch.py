@@ -238,12 +238,10 @@ async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> An
                     " the handshake. Send it with 'websocket.send(...)'; a response is only for"
                     " refusing the connection, before 'websocket.accept()'."
                 )
-    except WebSocketDisconnect:
-        if websocket is None:
-            raise
-        rv = None
     except Exception as exc:
         if websocket is not None:
+            if isinstance(exc, WebSocketDisconnect) and websocket.closed:
+                return None  # its own end; that of another connection is an error here
             ctx._error = exc
         no_more_body(ctx)
         rv = await app._step("handle_user_exception", ctx, call, exc)
