@@ -222,6 +222,13 @@ class Request(RequestBase):
         self._max_form_parts = value
 
     @property
+    def last_event_id(self) -> str | None:
+        """The id of the last event that the browser has seen of an event stream, when it
+        connects again (WHATWG HTML, section 9.2.4: the header `Last-Event-ID`)."""
+        value = self._header(b"last-event-id")
+        return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
+
+    @property
     def endpoint(self) -> str | None:
         """The endpoint of the matched rule."""
         rule = self.url_rule
@@ -331,7 +338,8 @@ class Response(ResponseBase):
     """A coroutine function that is awaited after the response was sent."""
 
     def __init__(self, response: Any = None, *args: Any, **kwargs: Any) -> None:
-        if isinstance(response, AsyncIterable) and not isinstance(response, io.IOBase):
+        # By its attribute: the class of a proxy has all of them, whatever it stands for.
+        if hasattr(response, "__aiter__") and not isinstance(response, io.IOBase):
             response = AsyncBody(response)
         super().__init__(response, *args, **kwargs)
 

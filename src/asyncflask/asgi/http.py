@@ -279,7 +279,8 @@ def encode_headers(status: int, headers: Iterable[tuple[str, str]]) -> Headers:
 
 
 def start_message(status: int, headers: Iterable[tuple[str, str]], line: str = "") -> Message:
-    """The message that begins a response, checked. *line*: status and reason for a WSGI server.
+    """The message that begins a response, checked. *line*: status and reason for a WSGI server,
+    which gets the names of *headers* as they are written too.
     Raises `ValueError` as `encode_headers` does."""
     if 100 <= status < 200:
         raise ValueError(
@@ -293,6 +294,7 @@ def start_message(status: int, headers: Iterable[tuple[str, str]], line: str = "
         "status": status,
         "headers": encode_headers(status, headers),
         "asyncflask.status": line,
+        "asyncflask.headers": headers,
     }
 
 

@@ -259,8 +259,31 @@ class _Landing(asyncio.Future[Any]):
     """Ends when a thread is done. A thread cannot be interrupted: a cancelled task stays until
     then (`Task.cancel` remembers it when its future refuses), and is cancelled after it."""
 
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(loop=driver.loop)
+        self._driver = driver
+
     def cancel(self, msg: Any = None) -> bool:
-        return False
+        if not getattr(_local, "abandoning", False):
+            return False
+        worker, self._driver.worker = self._driver.worker, None
+        if worker is not None and worker.thread is not None:
+            worker.post(_stop)  # if it ever comes to that
+        return super().cancel(msg)
+
+
+class Abandoned(asyncio.CancelledError):
+    """The request's coroutine was left behind in its thread."""
+
+
+def abandon(task: asyncio.Task[Any]) -> None:
+    """Cancel *task* though it waits for a thread, which is left to the plain code that blocks
+    it. Of a request whose thread that is, nothing more is run. For the end of the process."""
+    _local.abandoning = True
+    try:
+        task.cancel()
+    finally:
+        _local.abandoning = False
 
 
 class Driver:
@@ -338,7 +361,7 @@ class Driver:
     def _segment(self, coro: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Segment]:
         """Have the thread resume *coro* until it asks for the loop. Gives what it yielded, its
         end if it came to that, and the cancellation of the task if there was one meanwhile."""
-        landing = _Landing(loop=self.loop)
+        landing = _Landing(self)
 
         def job() -> None:
             before = this_driver()
@@ -360,6 +383,8 @@ class Driver:
             yield from landing
         except asyncio.CancelledError as exc:
             cancelled = exc
+        if landing.cancelled():
+            raise Abandoned
         value, error = landing.result()
         if error is None or isinstance(error, StopIteration):
             return value, error, cancelled
@@ -382,7 +407,8 @@ class Driver:
         def landed() -> None:
             if self.slots is not None:
                 self.slots.release()
-            landing.set_result((value, error))
+            if not landing.cancelled():
+                landing.set_result((value, error))
 
         with suppress(RuntimeError):  # the loop was closed: nobody waits any more
             self.loop.call_soon_threadsafe(landed)
@@ -391,7 +417,7 @@ class Driver:
         """From any task on the loop: call a plain function on the request's thread."""
         if self._released:  # a task that outlives its request
             return await run_in_worker(func, *args, **kwargs)
-        landing = _Landing(loop=self.loop)
+        landing = _Landing(self)
         context = copy_context()
 
         def job() -> None:
@@ -421,6 +447,13 @@ class Driver:
             finally:
                 error = None
         return value  # type: ignore[no-any-return]
+
+    def free_slot(self) -> None:
+        """On the request's thread: from now on it counts no more among the plain functions that
+        run. For one that waits for its client in ways of its own."""
+        slots, self.slots = self.slots, None
+        if slots is not None:
+            self.loop.call_soon_threadsafe(slots.release)
 
     def release(self) -> None:
         """Give the thread back. Nothing of this request runs there any more."""
@@ -522,10 +555,22 @@ def value_or_awaitable(coro: Coroutine[Any, Any, T]) -> Any:
     return coro if on_loop() else wait(coro)
 
 
+def _ready_for_async() -> None:
+    """In plain code, before a coroutine function of the user's is called: what `Driver.prepare`
+    is for."""
+    driver = this_driver()
+    if driver is not None and driver.prepare is not None and not on_loop():
+        prepare, driver.prepare = driver.prepare, None
+        wait(prepare())
+
+
 async def call_here(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """`Driver.call` for plain code that runs the pipeline's steps itself: never suspends."""
     value = func(*args, **kwargs)
-    return wait(value) if isinstance(value, CoroutineType) else value
+    if not isinstance(value, CoroutineType):
+        return value
+    _ready_for_async()
+    return wait(value)
 
 
 def drive(coro: Coroutine[Any, Any, T]) -> T:
@@ -544,6 +589,7 @@ def async_to_sync(func: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
 
     @functools.wraps(func)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        _ready_for_async()
         value: T = value_or_awaitable(func(*args, **kwargs))
         return value
 

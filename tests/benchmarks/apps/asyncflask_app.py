@@ -1,24 +1,35 @@
-"""The answers of the benchmark in asyncflask."""
+"""The small views in asyncflask: those for Flask, and what Flask has not."""
 
 from __future__ import annotations
 
-from asyncflask import Flask, Response, request
+import asyncio
+from collections.abc import AsyncIterator
 
-app = Flask(__name__)
+import asyncflask
+from common import CHUNK, CHUNKS, WAIT_SECONDS, WAITING_THREADS
+from flask_family import make_app
 
-
-async def async_text() -> Response:
-    return Response("Hello, World!", mimetype="text/plain")
-
-
-def sync_text() -> Response:
-    return Response("Hello, World!", mimetype="text/plain")
+app = make_app(asyncflask, asyncflask.Flask)
+app.config["WORKER_THREADS"] = WAITING_THREADS
 
 
-async def user(id: int) -> dict[str, object]:
-    return {"id": id, "page": int(request.args["page"]), "q": request.args["q"]}
+@app.get("/stream/async")
+async def async_stream() -> asyncflask.typing.ResponseReturnValue:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(CHUNKS):
+            yield CHUNK
+
+    return chunks(), {"Content-Type": "text/plain"}
 
 
-app.add_url_rule("/async", view_func=async_text)
-app.add_url_rule("/sync", view_func=sync_text)
-app.add_url_rule("/users/<int:id>", view_func=user)
+@app.get("/wait/async")
+async def async_wait() -> str:
+    await asyncio.sleep(WAIT_SECONDS)
+    return "Hello, World!"
+
+
+@app.websocket("/ws")
+async def echo_websocket() -> None:
+    websocket = asyncflask.websocket
+    while True:
+        await websocket.send(await websocket.receive())
