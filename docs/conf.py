@@ -13,7 +13,12 @@ project_copyright = "The asyncflask authors"
 release = version = __version__
 
 extensions = ["sphinx.ext.autodoc"]
-exclude_patterns = ["_build", "benchmarks-table.rst", "ecosystem-table.rst"]
+exclude_patterns = [
+    "_build",
+    "applications-table.rst",
+    "benchmarks-table.rst",
+    "ecosystem-table.rst",
+]
 
 # The docstrings say `name` for code, of which much has no page of its own to link to.
 default_role = "code"

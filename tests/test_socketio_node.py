@@ -99,5 +99,7 @@ def test_client_comes_back_after_a_restart(
     assert server.stop() == 0, server.output
     assert "left: True" in server.output
     assert "Traceback" not in server.output
-    with Server("everything:app", app_dir=APPS, args=["--no-access-log"], port=server.port) as second:
+    with Server(
+        "everything:app", app_dir=APPS, args=["--no-access-log"], port=server.port
+    ) as second:
         finish(client, second)

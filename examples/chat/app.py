@@ -1,19 +1,17 @@
 """A chat with several rooms, in which browsers talk to each other through WebSockets.
 
-The rooms live in this process, so serve it with one worker (uvicorn's default). All of it runs
-on the event loop, where nothing can happen between two lines without an ``await``: no locks.
+The rooms are in this process, or with ``ROOMS_URL=redis://...`` in Redis: then any number of
+processes serve the same chat.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
+import os
 import time
-from collections import deque
-from collections.abc import Mapping
-from contextlib import suppress
 
 from asyncflask import Flask, Response, abort, redirect, render_template, url_for, websocket
+from asyncflask.rooms import Change, Rooms, RoomsError
 from asyncflask.typing import ResponseReturnValue
 
 ROOMS = {
@@ -26,89 +24,14 @@ ROOMS = {
 NAME_LENGTH = 24  # characters
 TEXT_LENGTH = 1000  # characters
 FRAME_LENGTH = 16_384  # characters: the longest text, should JSON escape every character of it
-OUTBOX_LENGTH = 100  # messages which a browser may fall behind before it is dropped
 HISTORY_LENGTH = 50  # messages which a newcomer to a room gets to see
-CLOSE_SECONDS = 5  # for a browser that takes nothing any more, not even the goodbye
 
 app = Flask(__name__)
+rooms = Rooms(app, url=os.environ.get("ROOMS_URL"))
 
 
 class Refused(Exception):
     """What a browser sent is not acceptable; its user is told why."""
-
-
-class Member:
-    """One connection: who is there, and what is on its way to them.
-
-    Nobody writes to somebody else's connection. They put a message in the outbox, which never
-    waits, and ``deliver`` sends it. So a browser on a bad line holds up only itself.
-    """
-
-    def __init__(self) -> None:
-        self.name = ""  # Empty until they have said it, and are in the room.
-        self.outbox: asyncio.Queue[str] = asyncio.Queue(OUTBOX_LENGTH)
-        self.too_slow = asyncio.Event()
-
-    def tell(self, event: Mapping[str, object]) -> None:
-        self.put(json.dumps(event))
-
-    def put(self, text: str) -> None:
-        try:
-            self.outbox.put_nowait(text)
-        except asyncio.QueueFull:
-            self.too_slow.set()
-
-    async def deliver(self) -> None:
-        while True:
-            await websocket.send(await self.outbox.get())
-
-
-class Room:
-    """Its members by name, and what was said last."""
-
-    def __init__(self) -> None:
-        self.members: dict[str, Member] = {}
-        self.history: deque[Mapping[str, object]] = deque(maxlen=HISTORY_LENGTH)
-
-    def enter(self, member: Member, name: str) -> None:
-        member.name = self._free_name(name)
-        self.members[member.name] = member
-        member.tell({"type": "welcome", "you": member.name, "history": list(self.history)})
-        self.tell({"type": "joined", "name": member.name, "members": list(self.members)})
-        tell_counts()
-
-    def leave(self, member: Member) -> None:
-        if self.members.pop(member.name, None) is not None:
-            self.tell({"type": "left", "name": member.name, "members": list(self.members)})
-            tell_counts()
-
-    def say(self, member: Member, text: str) -> None:
-        event = {"type": "said", "name": member.name, "text": text, "at": time.time()}
-        self.history.append(event)
-        self.tell(event)
-
-    def tell(self, event: Mapping[str, object]) -> None:
-        text = json.dumps(event)
-        for member in self.members.values():
-            member.put(text)
-
-    def _free_name(self, name: str) -> str:
-        """The name, or with a number behind it if somebody here has it already."""
-        number, free = 1, name
-        while free in self.members:
-            number += 1
-            free = f"{name} ({number})"
-        return free
-
-
-rooms = {slug: Room() for slug in ROOMS}
-
-
-def tell_counts() -> None:
-    """Tell everybody, in every room, how many people are in each."""
-    event = {"type": "counts", "counts": {slug: len(room.members) for slug, room in rooms.items()}}
-    for room in rooms.values():
-        room.tell(event)
 
 
 @app.get("/")
@@ -118,7 +41,7 @@ def index() -> ResponseReturnValue:
 
 @app.get("/<slug>")
 def chat(slug: str) -> str:
-    if slug not in rooms:
+    if slug not in ROOMS:
         abort(404)
     return render_template(
         "chat.html", rooms=ROOMS, here=slug, name_length=NAME_LENGTH, text_length=TEXT_LENGTH
@@ -134,44 +57,73 @@ def only_our_own(response: Response) -> Response:
 
 @app.websocket("/ws/<slug>")
 async def talk(slug: str) -> None:
-    room = rooms.get(slug)
-    if room is None:
+    if slug not in ROOMS:
         abort(404)  # Not accepted yet, so this is the answer to the handshake.
     await websocket.accept()
-    member = Member()
-    tasks = [
-        asyncio.create_task(listen(room, member)),  # ends when the browser leaves
-        asyncio.create_task(member.deliver()),  # ends when there is no way to send
-        asyncio.create_task(member.too_slow.wait()),
-    ]
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        room.leave(member)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()  # Raises what went wrong in it, if anything did.
-    if member.too_slow.is_set():
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await websocket.close(1013, "Your connection could not keep up")
+        name = await ask_name(slug)
+        await websocket.send_json(type="welcome", you=name, pid=os.getpid())
+        async with rooms.join(slug, name, info=os.getpid(), history=HISTORY_LENGTH):
+            await listen(slug, name)  # until the browser leaves
+    except RoomsError:
+        app.logger.exception("Nobody can come into a room.")
+        await websocket.close(1013, "The rooms are closed for a moment")
 
 
-async def listen(room: Room, member: Member) -> None:
-    """Act on what the browser sends, until it leaves."""
+async def ask_name(slug: str) -> str:
+    """What somebody wants to be called; with a number behind it if the room has that name. (Two
+    who come at the very same moment may get the same: it is a courtesy, not an identity.)"""
+    while True:
+        try:
+            match parse(await websocket.receive()):
+                case {"type": "join", "name": str(name)}:
+                    wanted = check_name(name)
+                    break
+                case _:
+                    raise Refused("Say first who you are, by your name.")
+        except Refused as refused:
+            await websocket.send_json(type="error", message=str(refused))
+    taken = {member.name for member in await rooms.members(slug)}
+    number, free = 1, wanted
+    while free in taken:
+        number += 1
+        free = f"{wanted} ({number})"
+    return free
+
+
+async def listen(slug: str, name: str) -> None:
+    """Pass on what somebody says."""
     async for message in websocket:
         try:
             match parse(message):
-                case {"type": "join", "name": str(name)} if not member.name:
-                    room.enter(member, check_name(name))
-                case {"type": "say", "text": str(text)} if member.name:
-                    room.say(member, check_text(text))
+                case {"type": "say", "text": str(text)}:
+                    said = {"type": "said", "name": name, "text": check_text(text)}
+                    await rooms.send(slug, {**said, "at": time.time()})
                 case _:
                     raise Refused("That message makes no sense here.")
         except Refused as refused:
-            member.tell({"type": "error", "message": str(refused)})
+            await websocket.send_json(type="error", message=str(refused))
+        except RoomsError:
+            app.logger.exception("A message was not sent.")
+            await websocket.send_json(type="error", message="That did not get through. Try again.")
+
+
+@rooms.on_change
+async def tell(change: Change) -> None:
+    """Tell a room who came and left; and all rooms how many people are in each."""
+    there = {slug: await rooms.members(slug) for slug in ROOMS}
+    event = {
+        "type": "presence",
+        "joined": [member.name for member in change.joined],
+        "left": [member.name for member in change.left],
+        "members": [{"name": m.name, "pid": m.info} for m in there[change.room]],
+    }
+    # Not for the history: it is true now, and not for who comes later.
+    await rooms.send(change.room, event, keep=False)
+    counts = {slug: len(members) for slug, members in there.items()}
+    for slug, members in there.items():
+        if members:
+            await rooms.send(slug, {"type": "counts", "counts": counts}, keep=False)
 
 
 def parse(message: str | bytes) -> object:

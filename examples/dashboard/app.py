@@ -135,8 +135,9 @@ def index() -> str:
 @app.get("/samples")
 async def samples() -> EventStream:
     # A page that makes a new EventSource says itself where it was.
-    after = request.last_event_id or request.args.get("after", "")
-    return EventStream(monitor.follow(int(after) if after.isdecimal() else 0), retry=2000)
+    last = request.last_event_id or request.args.get("after", "")
+    after = int(last) if last.isdecimal() and len(last) < 20 else 0  # it may be anything
+    return EventStream(monitor.follow(after), retry=2000)
 
 
 @app.get("/ping")

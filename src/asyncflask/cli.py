@@ -536,8 +536,10 @@ class FlaskGroup(AppGroup):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """A command of a package, else of the program, else of the app, in its context."""
-        plugins = importlib.metadata.entry_points(group=PLUGINS, name=name)
-        if self._loaded_plugin_commands or not plugins:
+        plugins: tuple[importlib.metadata.EntryPoint, ...] = ()
+        if not self._loaded_plugin_commands:
+            plugins = tuple(importlib.metadata.entry_points(group=PLUGINS, name=name))
+        if not plugins:
             command = super().get_command(ctx, name)
             if command is not None:  # These are there even if the app is not.
                 return command

@@ -87,10 +87,9 @@ def add_advice(error: Exception, request: Request, websocket: Any) -> None:
             " 'await'."
         )
     elif isinstance(error, AttributeError) and websocket is not None and error.obj is websocket:
-        if hasattr(request, error.name):
-            error.add_note(
-                f"'request' is the WebSocket's handshake: write 'request.{error.name}'."
-            )
+        name = str(error.name)
+        if hasattr(request, name):
+            error.add_note(f"'request' is the WebSocket's handshake: write 'request.{name}'.")
 
 
 def attach_enctype_error_multidict(request: Request) -> None:

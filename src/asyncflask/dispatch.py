@@ -113,7 +113,11 @@ async def serve_websocket(
     start: Message | None = None
     error: BaseException | None = None
     conversations: Conversations = app._conversations
-    told = partial(websocket.start_closing, SERVICE_RESTART)
+
+    def told() -> None:
+        conversations.lingering.add(websocket)
+        websocket.start_closing(SERVICE_RESTART)
+
     conversation = Conversation(conversations, websocket.gone, told)
     websocket.give_up = partial(conversation.end, "left")
     try:

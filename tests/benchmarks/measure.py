@@ -48,6 +48,10 @@ end
 """
 
 
+PATIENCE_SECONDS = 15
+"""How long to drive again whoever answered nothing."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """Which core the servers have, and which the clients; none, if nothing can be pinned."""
@@ -162,6 +166,10 @@ class Client:
         command += ["-s", str(self.script), f"http://{HOST}:{self.server.port}"]
         output = self._run(command)
         done: dict[str, float] = json.loads(output.rpartition("@")[2])
+        if not done["requests"]:
+            if seconds >= PATIENCE_SECONDS:
+                self._fail(output)
+            return self._wrk(PATIENCE_SECONDS)
         expected = sum(request.status >= 400 for request in self.workload.requests)
         expected_share = expected / len(self.workload.requests)
         if done["failed"] or abs(done["refused"] / done["requests"] - expected_share) > 0.02:

@@ -13,6 +13,8 @@ from apps.common import ROUTES, WAIT_SECONDS, WAITING_THREADS
 
 WAITING = 1_000
 """How many requests wait for `WAIT_SECONDS` each."""
+LARGE_CONNECTIONS = 8
+"""At a time, where a body has megabytes."""
 FILES = {"file10k": 10 * 1024, "file10m": 10 * 1024 * 1024}
 """Name and size of the files that are made for the apps to send, in the folder `BENCH_FILES`."""
 
@@ -156,6 +158,7 @@ WORKLOADS = (
         (Request("/upload", "POST", tuple(MULTIPART), UPLOAD),),
         tuple(name for name in ALL if name != "bare"),
         (Target("starlette", 1.2),),
+        connections=LARGE_CONNECTIONS,
     ),
     Workload(
         "template",
@@ -202,6 +205,7 @@ WORKLOADS = (
         get("/file10m"),
         FILE_SENDERS,
         (Target("starlette", 1.0),),
+        connections=LARGE_CONNECTIONS,
     ),
     Workload(
         "stream-sync",

@@ -3,9 +3,10 @@
     python tests/conformance/autobahn.py [--python2 python2.7] [--cases "1.*" ...] [--write]
 
 The suite (`wstest`) needs Python 2.7; it is installed into a virtual environment of its own, in
-the folder given with ``--work``. Each WebSocket implementation of uvicorn is tested, and fails here
-if asyncflask does worse in any case than the bare callable. ``--write`` records the result in
-``docs/autobahn.rst``. The whole takes about an hour; pytest does not run it.
+the folder given with ``--work``. Each WebSocket implementation of uvicorn is tested, and this
+fails if asyncflask does worse in any case than the bare callable. The whole takes an hour or two,
+and may be done in parts: results are kept in that folder, and ``--write`` records all there are in
+``docs/autobahn.rst``. pytest does not run this.
 """
 
 from __future__ import annotations
@@ -15,17 +16,13 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-
-import uvicorn
-import websockets
-import wsproto
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.servers import Server  # noqa: E402
+from support.servers import Server
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "autobahn.rst"
@@ -38,8 +35,11 @@ AGENTS = {"bare": ("bare", "/"), "async": ("app", "/"), "plain": ("app", "/plain
 RANKS = ("OK", "INFORMATIONAL", "NON-STRICT", "UNIMPLEMENTED", "FAILED", "UNCLEAN", "WRONG CODE")
 """What the suite says of a case, the best first."""
 
-Results = dict[str, tuple[str, str]]
+Results = dict[str, list[str]]
 """By case: the behaviour, and that at the close."""
+
+AllResults = dict[str, dict[str, Results]]
+"""By implementation and agent."""
 
 
 @dataclass
@@ -47,6 +47,9 @@ class Options:
     python2: str
     work: Path
     cases: list[str]
+    exclude: list[str]
+    implementations: list[str]
+    agents: list[str]
     write: bool
 
 
@@ -75,7 +78,7 @@ def fuzz(wstest: Path, options: Options, implementation: str, agent: str) -> Res
             "outdir": str(report),
             "servers": [{"agent": name, "url": server.ws_url + path}],
             "cases": options.cases,
-            "exclude-cases": [],
+            "exclude-cases": options.exclude,
             "exclude-agent-cases": {},
         }
         spec_path = report.with_suffix(".json")
@@ -87,22 +90,27 @@ def fuzz(wstest: Path, options: Options, implementation: str, agent: str) -> Res
             cwd=options.work,
         )
     cases = json.loads((report / "index.json").read_text("utf-8"))[name]
-    return {key: (case["behavior"], case["behaviorClose"]) for key, case in cases.items()}
+    return {key: [case["behavior"], case["behaviorClose"]] for key, case in cases.items()}
+
+
+def worst(result: list[str]) -> str:
+    return max(result, key=RANKS.index)
 
 
 def worse(ours: Results, bare: Results) -> list[str]:
     """The cases in which *ours* does worse."""
     return [
-        f"{case}: {ours.get(case)}, not {results}"
-        for case, results in bare.items()
-        if case not in ours
-        or any(RANKS.index(a) > RANKS.index(b) for a, b in zip(ours[case], results, strict=True))
+        f"{case}: {result}, not {bare[case]}"
+        for case, result in ours.items()
+        if any(RANKS.index(a) > RANKS.index(b) for a, b in zip(result, bare[case], strict=True))
     ]
 
 
-def page(results: Mapping[tuple[str, str], Results]) -> str:
+def page(results: AllResults) -> str:
     titles = {"bare": "Bare ASGI", "async": "``async def``", "plain": "``def``"}
-    versions = f"uvicorn {uvicorn.__version__}, websockets {websockets.__version__}"
+    versions = ", ".join(
+        f"{name} {version(name)}" for name in ("uvicorn", "websockets", "wsproto")
+    )
     lines = [
         "The Autobahn test suite",
         "=======================",
@@ -110,11 +118,11 @@ def page(results: Mapping[tuple[str, str], Results]) -> str:
         ".. Written by tests/conformance/autobahn.py.",
         "",
         "What speaks the WebSocket protocol is the server; an app that gets in its way can still",
-        "break what the server does right. So the fuzzing client of the Autobahn test suite is run",
+        "break what the server does right. So the fuzzing client of the Autobahn test suite runs",
         "against an echo in asyncflask, with handlers of both kinds, and against the same echo",
         "written as a bare ASGI callable, for each WebSocket implementation of uvicorn.",
         "",
-        f"{SUITE.replace('==', ' ')}; {versions}, wsproto {wsproto.__version__}.",
+        f"{SUITE.replace('==', ' ')}; {versions}.",
         "",
         "How many cases ended how, and how many of them worse than for the bare callable:",
         "",
@@ -123,19 +131,21 @@ def page(results: Mapping[tuple[str, str], Results]) -> str:
         "",
         "   * - Implementation",
         "     - Echo",
-        *(f"     - {rank}" for rank in RANKS[:5]),
+        "     - Cases",
+        *(f"     - {rank.capitalize()}" for rank in RANKS[:5]),
         "     - Worse",
     ]
-    for (implementation, agent), cases in results.items():
-        count = Counter(max(both, key=RANKS.index) for both in cases.values())
-        bare = results[implementation, "bare"]
-        lines += [
-            f"   * - ``{implementation}``",
-            f"     - {titles[agent]}",
-            *(f"     - {count[rank]}" for rank in RANKS[:4]),
-            f"     - {sum(count[rank] for rank in RANKS[4:])}",
-            f"     - {'' if agent == 'bare' else len(worse(cases, bare))}",
-        ]
+    for implementation, agents in results.items():
+        for agent, cases in agents.items():
+            count = Counter(map(worst, cases.values()))
+            lines += [
+                f"   * - ``{implementation}``",
+                f"     - {titles[agent]}",
+                f"     - {len(cases)}",
+                *(f"     - {count[rank]}" for rank in RANKS[:4]),
+                f"     - {sum(count[rank] for rank in RANKS[4:])}",
+                f"     - {'' if agent == 'bare' else len(worse(cases, agents['bare']))}",
+            ]
     lines += [
         "",
         "A case that fails for all three is uvicorn's matter, or its implementation's. To run it:",
@@ -153,20 +163,29 @@ def main() -> int:
     parser.add_argument("--python2", default="python2.7")
     parser.add_argument("--work", type=Path, default=Path("build/autobahn"))
     parser.add_argument("--cases", nargs="*", default=["*"])
+    parser.add_argument("--exclude", nargs="*", default=[])
+    parser.add_argument("--implementations", nargs="*", default=IMPLEMENTATIONS)
+    parser.add_argument("--agents", nargs="*", default=list(AGENTS))
     parser.add_argument("--write", action="store_true")
     options = Options(**vars(parser.parse_args()))
     options.work = options.work.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
     wstest = install(options)
-    results: dict[tuple[str, str], Results] = {}
-    failures = 0
-    for implementation in IMPLEMENTATIONS:
-        for agent in AGENTS:
-            results[implementation, agent] = fuzz(wstest, options, implementation, agent)
-            found = worse(results[implementation, agent], results[implementation, "bare"])
-            failures += len(found)
-            count = Counter(results[implementation, agent].values())
-            print(implementation, agent, dict(count), *found, sep="\n  ", flush=True)
+    kept = options.work / "results.json"
+    results: AllResults = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
+    for implementation in options.implementations:
+        for agent in options.agents:
+            of_agent = results.setdefault(implementation, {}).setdefault(agent, {})
+            of_agent |= fuzz(wstest, options, implementation, agent)
+            print(implementation, agent, Counter(map(worst, of_agent.values())), flush=True)
+            kept.write_text(json.dumps(results), "utf-8")
+    failures = [
+        f"{implementation} {agent} {case}"
+        for implementation, agents in results.items()
+        for agent, of_agent in agents.items()
+        for case in worse(of_agent, agents["bare"])
+    ]
+    print(*failures, sep="\n")
     if options.write:
         PAGE.write_text(page(results), "utf-8")
     return 1 if failures else 0

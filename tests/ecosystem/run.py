@@ -8,6 +8,9 @@ kept here.
 
 Exit status 0: whatever passes under Flask passes under asyncflask too, but for the differences
 listed with their reasons in `packages.toml`, and no row is worse than in `recorded.toml`.
+
+With ``--quick`` the seven that take the least time share one environment and run under asyncflask
+alone; exit status 0 then says that no fewer tests pass than are recorded.
 """
 
 from __future__ import annotations
@@ -19,19 +22,24 @@ import shutil
 import sys
 import tarfile
 import tomllib
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from support.suites import Run, fetch, run, run_pytest
+from support.suites import SUITE_SECONDS, Run, fetch, run, run_pytest
 
 HERE: Final = Path(__file__).resolve().parent
 REPOSITORY: Final = HERE.parents[1]
 BUILD: Final = REPOSITORY / "build" / "ecosystem"
 
-REQUIREMENTS: Final = ("flask[async]==3.1.3", "aiosqlite", "httpx", "pytest==8.4.2")
+REQUIREMENTS: Final = ("flask[async]==3.1.3", "httpx", "pytest==8.4.2")
 """In every environment, beside asyncflask and the extension."""
+
+
+JOBS: Final = 2
+"""How many packages are tested at once."""
 
 
 class Package(NamedTuple):
@@ -48,6 +56,10 @@ class Package(NamedTuple):
     """The file in the release with pytest's settings."""
     arguments: tuple[str, ...] = ("tests",)
     """For pytest."""
+    seconds: float = SUITE_SECONDS
+    """How long the tests may take."""
+    quick: bool = False
+    """Whether it is among those of ``--quick``."""
     left_out: str = ""
     """Which of the tests `arguments` leaves out: what they need."""
     differences: dict[str, str] = {}
@@ -57,6 +69,11 @@ class Package(NamedTuple):
     @property
     def folder(self) -> Path:
         return BUILD / self.name.lower()
+
+    @property
+    def wanted(self) -> list[str]:
+        """What is installed to test it."""
+        return [f"{self.name}=={self.version}", *self.requirements, *REQUIREMENTS]
 
     def reason(self, test: str) -> str | None:
         for name, reason in self.differences.items():
@@ -76,7 +93,7 @@ class Row(NamedTuple):
         passed = (test for test, result in there.items() if result.outcome == "passed")
         return [test for test in passed if test not in here or here[test].outcome != "passed"]
 
-    def problems(self, recorded: dict[str, int]) -> list[str]:
+    def problems(self, recorded: Entry) -> list[str]:
         """What is not as it should be, each as a text to print."""
         name, worse = self.package.name, self.worse()
         found: list[str] = []
@@ -99,15 +116,31 @@ class Row(NamedTuple):
                 )
         return found
 
-    def cells(self) -> list[str]:
+    def entry(self) -> Entry:
+        """What is recorded of it."""
         remarks = dict.fromkeys(self.package.reason(test) or "?" for test in self.worse())
         if self.package.left_out:
             remarks[f"Left out: {self.package.left_out}"] = None
-        counts = [
-            f"{suite.count('passed')} of {len(suite.results) - suite.count('skipped')}"
-            for suite in (self.flask, self.asyncflask)
-        ]
-        return [self.package.name, self.package.version, *counts, " ".join(remarks)]
+        return {
+            "flask": self.flask.count("passed"),
+            "flask_of": len(self.flask.results) - self.flask.count("skipped"),
+            "asyncflask": self.asyncflask.count("passed"),
+            "asyncflask_of": len(self.asyncflask.results) - self.asyncflask.count("skipped"),
+            "remarks": " ".join(remarks),
+        }
+
+    def cells(self) -> list[str]:
+        return cells(self.package, self.entry())
+
+
+Entry = dict[str, Any]
+"""Of `recorded.toml`: how many tests passed in each run, of how many that were not skipped, and
+the remarks."""
+
+
+def cells(package: Package, entry: Entry) -> list[str]:
+    counts = [f"{entry[run]} of {entry[f'{run}_of']}" for run in ("flask", "asyncflask")]
+    return [package.name, package.version, *counts, entry["remarks"]]
 
 
 HEADINGS: Final = ("Package", "Version", "Flask 3.1.3", "asyncflask", "Remarks")
@@ -118,25 +151,23 @@ def read_packages() -> list[Package]:
     return [Package(name, **table) for name, table in tables.items()]
 
 
-def read_recorded() -> dict[str, dict[str, int]]:
+def read_recorded() -> dict[str, Entry]:
     file = HERE / "recorded.toml"
     return tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
-def write_recorded(recorded: dict[str, dict[str, int]], order: list[str]) -> None:
+def write_recorded(recorded: dict[str, Entry], packages: list[Package]) -> None:
     lines = ["# How many tests passed. Written by `run.py --record`.", ""]
-    for name in sorted(recorded, key=order.index):
-        counts = ", ".join(f"{label} = {count}" for label, count in recorded[name].items())
-        lines.append(f"{name} = {{ {counts} }}")
+    for name in (package.name for package in packages if package.name in recorded):
+        values = (f"{key} = {json.dumps(value)}" for key, value in recorded[name].items())
+        lines.append(f"{name} = {{ {', '.join(values)} }}")
     (HERE / "recorded.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def environment(package: Package) -> Path:
-    """The folder with the programs of the package's own environment, made if its requirements
-    have changed."""
-    folder = package.folder / "venv"
+def environment(folder: Path, wanted: list[str]) -> Path:
+    """The folder with the programs of the virtual environment *folder*, made if what is *wanted*
+    in it has changed."""
     stamp = folder / "requirements.json"
-    wanted: Any = [f"{package.name}=={package.version}", *package.requirements, *REQUIREMENTS]
     programs = folder / ("Scripts" if os.name == "nt" else "bin")
     if not stamp.exists() or json.loads(stamp.read_text()) != wanted:
         shutil.rmtree(folder, ignore_errors=True)
@@ -147,9 +178,13 @@ def environment(package: Package) -> Path:
     return programs
 
 
+def download(package: Package) -> Path:
+    return fetch(package.release, package.sha256, package.folder)
+
+
 def unpack(package: Package) -> Path:
     """The folder of the release, in which to run its tests."""
-    archive = fetch(package.release, package.sha256, package.folder)
+    archive = download(package)
     folder = package.folder / package.release
     shutil.rmtree(folder, ignore_errors=True)  # without what an earlier run left there
     with tarfile.open(archive) as tar:
@@ -158,7 +193,7 @@ def unpack(package: Package) -> Path:
 
 
 def run_package(package: Package) -> Row:
-    programs = environment(package)
+    programs = environment(package.folder / "venv", package.wanted)
     return Row(
         package,
         run_suites(package, programs, "flask", [HERE / "plugins"]),
@@ -189,6 +224,7 @@ def run_suites(package: Package, programs: Path, label: str, path: list[Path]) -
                 f"cache_dir={package.folder / 'cache'}",
             ],
             cwd=folder,
+            seconds=package.seconds,
             record=package.folder / f"{label}-{number}.jsonl",
             path=path,
             variables={
@@ -203,6 +239,34 @@ def run_suites(package: Package, programs: Path, label: str, path: list[Path]) -
     incomplete = [suite for suite in runs if not suite.complete]
     status = max(suite.status for suite in incomplete or runs)
     return Run(results, status, "\n".join(suite.output for suite in incomplete))
+
+
+def run_quick(packages: list[Package], recorded: dict[str, Entry]) -> int:
+    """Those that are marked, under asyncflask alone."""
+    with ThreadPoolExecutor(JOBS) as pool:
+        archives = [pool.submit(download, package) for package in packages if package.release]
+        wanted = dict.fromkeys(text for package in packages for text in package.wanted)
+        programs = environment(BUILD / "quick", list(wanted))
+        for archive in archives:
+            archive.result()
+        path = [HERE / "plugins", HERE / "site"]
+        suites = list(
+            pool.map(lambda package: run_suites(package, programs, "asyncflask", path), packages)
+        )
+    rows = [["Package", "Version", "asyncflask", "Recorded"]]
+    worse = False
+    for package, suite in zip(packages, suites, strict=True):
+        expected = recorded.get(package.name, {}).get("asyncflask", 0)
+        passed = suite.count("passed")
+        rows.append([package.name, package.version, str(passed), str(expected)])
+        if passed < expected or not suite.complete:
+            worse = True
+            for test, result in suite.results.items():
+                if result.outcome not in ("passed", "skipped"):
+                    print(f"{package.name} {test} {result.outcome}\n{result.details}")
+            print(suite.output)
+    print(table(rows))
+    return 1 if worse else 0
 
 
 def table(rows: list[list[str]]) -> str:
@@ -225,29 +289,40 @@ def main() -> int:
     names = [package.name for package in packages]
     parser = argparse.ArgumentParser(description="Run the suites of Flask's extensions.")
     parser.add_argument("--only", metavar="NAME", choices=names, help="this package alone")
-    parser.add_argument("--rst", metavar="FILE", type=Path, help="write the table for the docs")
+    parser.add_argument(
+        "--rst",
+        metavar="FILE",
+        type=Path,
+        help="write the table of what is recorded, for the docs",
+    )
     parser.add_argument("--record", action="store_true", help="keep these results as recorded")
+    parser.add_argument("--quick", action="store_true", help="seven, under asyncflask alone")
     options = parser.parse_args()
 
     recorded = read_recorded()
-    rows: list[list[str]] = [list(HEADINGS)]
+    if options.quick:
+        return run_quick([package for package in packages if package.quick], recorded)
+    rows: dict[str, list[str]] = {}
     found: list[str] = []
-    for package in packages:
-        if options.only in (None, package.name):
-            row = run_package(package)
-            rows.append(row.cells())
-            print("  ".join(rows[-1]), file=sys.stderr, flush=True)
+    with ThreadPoolExecutor(JOBS) as pool:
+        chosen = [package for package in packages if options.only in (None, package.name)]
+        chosen.sort(key=lambda package: -package.seconds)  # it would be alone at the end
+        for done in as_completed([pool.submit(run_package, package) for package in chosen]):
+            row = done.result()
+            name = row.package.name
+            rows[name] = row.cells()
+            print("  ".join(rows[name]), file=sys.stderr, flush=True)
             if options.record:
-                counts = (row.flask.count("passed"), row.asyncflask.count("passed"))
-                recorded[package.name] = dict(zip(("flask", "asyncflask"), counts, strict=True))
-            found += row.problems(recorded.get(package.name, {}))
-    if options.record:
-        write_recorded({name: recorded[name] for name in names if name in recorded}, names)
+                recorded[name] = row.entry()
+                write_recorded(recorded, packages)
+            found += row.problems(recorded.get(name, {}))
     if options.rst:
-        options.rst.write_text(rst(rows) + "\n", encoding="utf-8")
+        known = [package for package in packages if package.name in recorded]
+        lines = [cells(package, recorded[package.name]) for package in known]
+        options.rst.write_text(rst([list(HEADINGS), *lines]) + "\n", encoding="utf-8")
     for problem in found:
         print(problem)
-    print(table(rows))
+    print(table([list(HEADINGS), *(rows[name] for name in names if name in rows)]))
     return 1 if found else 0
 
 

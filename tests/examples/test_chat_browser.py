@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
+from support.redis import Redis, needs_redis
 from support.servers import Server
 
 api = pytest.importorskip(
@@ -35,6 +37,10 @@ class Enter(Protocol):
     def __call__(self, name: str, /, **options: Any) -> Any: ...
 
 
+class OpenPage(Protocol):
+    def __call__(self, server: Server, name: str, /, **options: Any) -> Any: ...
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with api.sync_playwright() as playwright:
@@ -45,17 +51,17 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server("app:app", app_dir=CHAT) as server:
+    with Server("app:app", app_dir=CHAT, env={"ROOMS_URL": "memory://"}) as server:
         yield server
         assert "Traceback" not in server.output, server.output
 
 
 @pytest.fixture
-def enter(browser: Any, server: Server) -> Iterator[Enter]:
+def open_page(browser: Any) -> Iterator[OpenPage]:
     """Somebody who opens the page in a browser of their own and says who they are."""
     contexts, errors = [], []
 
-    def enter(name: str, /, **options: Any) -> Any:
+    def open_page(server: Server, name: str, /, **options: Any) -> Any:
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
@@ -67,10 +73,15 @@ def enter(browser: Any, server: Server) -> Iterator[Enter]:
         wait_until_in(page)
         return page
 
-    yield enter
+    yield open_page
     for context in contexts:
         context.close()
     assert errors == []
+
+
+@pytest.fixture
+def enter(server: Server, open_page: OpenPage) -> Enter:
+    return partial(open_page, server)
 
 
 def wait_until_in(page: Any) -> None:
@@ -163,3 +174,42 @@ def test_connection_comes_back(enter: Enter, server: Server) -> None:
             wait_until_in(page)
         say(ada, "Did you notice anything?")
         see(bob, "Did you notice anything?")
+
+
+@needs_redis
+def test_two_workers_and_a_redis_that_restarts(browser: Any, open_page: OpenPage) -> None:
+    with Redis() as redis:
+        env = {"ROOMS_URL": redis.url}
+        with Server("app:app", app_dir=CHAT, args=["--workers", "2"], env=env) as server:
+            ada, bob = open_page(server, "Ada"), open_page(server, "Bob")
+            for _ in range(50):  # the system deals connections out as it likes
+                if worker_of(bob) != worker_of(ada):
+                    break
+                bob.reload()
+                wait_until_in(bob)
+            assert worker_of(bob) != worker_of(ada)
+            workers = {"Ada": worker_of(ada), "Bob": worker_of(bob)}
+            for page in ada, bob:
+                for name, worker in workers.items():
+                    see(page, f"pid {worker}", f"#members li:has(b:text-is('{name}')) .pid")
+            say(ada, "Hello from one process")
+            see(bob, "Hello from one process")
+            say(bob, "Hello from the other")
+            see(ada, "Hello from the other")
+            redis.stop()
+            say(ada, "Is anybody there?")  # goes out as soon as there is a way
+            redis.start()
+            see(bob, "Is anybody there?")
+            say(bob, "I am back")
+            for page in ada, bob:
+                see(page, "I am back")
+                assert page.locator(".said p").all_inner_texts()[-2:] == [
+                    "Is anybody there?",
+                    "I am back",
+                ]
+                assert worker_of(page) == workers["Ada" if page is ada else "Bob"]
+                api.expect(page.locator("#members b")).to_have_text(["Ada", "Bob"])
+
+
+def worker_of(page: Any) -> str:
+    return str(page.locator("#status").get_attribute("data-pid"))

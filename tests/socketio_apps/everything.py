@@ -171,6 +171,21 @@ async def recall() -> Any:
     return {**session, "args": request.args.to_dict(), "is": session["sid"] == request.sid}  # type: ignore[attr-defined]
 
 
+@socketio.on("where")
+def where() -> list[Any]:
+    return [os.getpid(), request.sid]  # type: ignore[attr-defined]
+
+
+@socketio.on("ask another")
+async def ask_another(sid: str, question: str) -> Any:
+    return await call("question", question, to=sid)
+
+
+@socketio.on("remove")
+def remove(sid: str) -> None:
+    disconnect(sid)
+
+
 @socketio.on("leave me")
 def leave_me() -> None:
     disconnect()

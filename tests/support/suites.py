@@ -93,9 +93,11 @@ def run_pytest(
     record: Path,
     path: Sequence[Path] = (),
     variables: Mapping[str, str] | None = None,
+    seconds: float = SUITE_SECONDS,
 ) -> Run:
     """Run pytest with *arguments* by the interpreter *python* in *cwd*. *record* is the file for
-    the results; *path* is put on Python's, *variables* in the environment."""
+    the results; *path* is put on Python's, *variables* in the environment. After *seconds* it is
+    ended."""
     record.unlink(missing_ok=True)
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     inherited = [env["PYTHONPATH"]] if env.get("PYTHONPATH") else []
@@ -107,7 +109,7 @@ def run_pytest(
     }
     command = [str(python), "-m", "pytest", "-p", "suite_record", "-q"]
     command += ["-o", f"faulthandler_timeout={TEST_SECONDS}", *arguments]
-    status, output = _finish(command, cwd, env, SUITE_SECONDS)
+    status, output = _finish(command, cwd, env, seconds)
     return Run(_read_record(record), status, output)
 
 

@@ -50,18 +50,17 @@ const handlers = {
   welcome(event) {
     failures = 0;
     you = event.you;
-    fill(log, []);
-    event.history.forEach(said);
-    log.scrollTop = log.scrollHeight;
+    fill(log, []); // What was said before comes now, as if it were said again.
     fill(at("me"), [face(you), make("b", "", you), make("small", "", "Rename")]);
+    at("status").title = `Served by pid ${event.pid}`;
+    at("status").dataset.pid = event.pid;
     show("open", "Connected");
   },
-  joined(event) {
-    notice(event.name === you ? `You are in ${room}, as ${you}` : `${event.name} joined`);
-    members(event.members);
-  },
-  left(event) {
-    notice(`${event.name} left`);
+  presence(event) {
+    for (const who of event.joined) {
+      notice(who === you ? `You are in ${room}, as ${you}` : `${who} joined`);
+    }
+    for (const who of event.left) notice(`${who} left`);
     members(event.members);
   },
   said,
@@ -121,11 +120,15 @@ function append(item, follow = false) {
   else at("latest").hidden = false;
 }
 
-function members(names) {
-  fill(at("members"), names.toSorted((a, b) => a.localeCompare(b)).map((each) => {
+function members(people) {
+  const several = new Set(people.map((each) => each.pid)).size > 1;
+  people.sort((a, b) => a.name.localeCompare(b.name));
+  fill(at("members"), people.map(({ name, pid }) => {
     const item = make("li");
-    item.append(face(each), make("b", "", each));
-    if (each === you) item.append(make("small", "", "you"));
+    item.dataset.pid = pid;
+    item.append(face(name), make("b", "", name));
+    if (name === you) item.append(make("small", "", "you"));
+    if (several) item.append(make("small", "pid", `pid ${pid}`));
     return item;
   }));
 }

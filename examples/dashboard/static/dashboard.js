@@ -108,7 +108,7 @@ function grid(chart) {
     element(chart.back, "line", { class: "grid", x1: LEFT, x2: LEFT + chart.width, y1: y, y2: y });
     element(chart.back, "text", { class: "label", x: 0, y: y + 4 }).textContent = +(chart.top * share).toPrecision(3);
   }
-  const step = chart.width < 500 ? 30 : 10;
+  const step = chart.width < 500 ? 20 : 10;
   for (let seconds = step; seconds < SECONDS; seconds += step) {
     const x = LEFT + chart.width * (1 - seconds / SECONDS);
     element(chart.back, "text", { class: "label time", x, y: TOP + chart.height + 15 }).textContent = `-${seconds} s`;

@@ -33,21 +33,23 @@ class Conversations:
     def __init__(self) -> None:
         self.open: set[Conversation] = set()
         self.lingering: set[Unsent] = set()
-        """Those that have ended, but for their client."""
+        """Those that were told to end, or have ended, and whose client may not know it yet."""
         self.stopping = False
         self.over = False
 
     async def stop(self, timeout: float) -> None:
-        """Tell all of them, wait *timeout* seconds, cancel those that are left."""
+        """Tell all of them, wait *timeout* seconds, cancel those that are left. A client that
+        does not take in the end gets half of the time; the rest is for cleaning up after it."""
         self.stopping = True
         for conversation in list(self.open):
             conversation.tell()
-        await self._ended(timeout)
+        await self._ended(timeout / 2)
+        for connection in list(self.lingering):
+            connection.abort()
+        await self._ended(timeout / 2)
         self.over = True
         for conversation in list(self.open):
             conversation.end("shutdown")
-        for connection in list(self.lingering):
-            connection.abort()
         await self._ended(ABANDON_SECONDS)
         for conversation in list(self.open):
             conversation.abandon()

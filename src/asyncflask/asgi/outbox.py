@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextvars import Context
+from contextvars import Context, copy_context
 from types import coroutine
 from typing import Any, Final, Literal
 
@@ -37,7 +37,8 @@ class Outbox:
     """The messages for one client, in order. None is sent before `open` is called.
 
     *direct*: *send* may begin outside of a task. It may not if it is a middleware's, which could
-    ask for the current task. *stalled*: called with the reason when the client has not taken a
+    ask for the current task. *begin*: what to begin with then, if not *send*; it is run in the
+    context as it is now. *stalled*: called with the reason when the client has not taken a
     message in for *timeout* seconds, or more than *messages* or *size* wait and the *policy* is
     ``"close"``. *failed*: called with what *send* raises for a delivered message.
     """
@@ -47,11 +48,14 @@ class Outbox:
         send: Callable[[Message], Coroutine[Any, Any, Any]],
         *,
         direct: bool,
+        begin: Callable[[Message], Coroutine[Any, Any, Any]] | None = None,
         stalled: Callable[[str], object],
         failed: Callable[[Exception], object],
     ) -> None:
         self._send = send
         self._direct = direct
+        self._begin_send = begin or send
+        self._context = copy_context()
         self._stalled = stalled
         self._failed = failed
         self.limit(SEND_TIMEOUT, QUEUED_MESSAGES, QUEUED_BYTES, "close")
@@ -184,10 +188,10 @@ class Outbox:
 
     def _begin(self, message: Message) -> Awaitable[None] | None:
         """Run the server's `send` as far as it goes. Gives the rest, if it waits."""
-        coro = self._send(message)
+        coro = self._begin_send(message)
         self._busy = True  # if something in there delivers a message too
         try:
-            waits_for = coro.send(None)
+            waits_for = self._context.run(coro.send, None)
         except StopIteration:
             self._busy = False
             if self._queue:
@@ -196,7 +200,7 @@ class Outbox:
         except BaseException:
             self._busy = False
             raise
-        return _resumed(coro, waits_for)
+        return _resumed(self._context, coro, waits_for)
 
     def _go_on(self) -> None:
         if self._queue and not self._busy:
@@ -252,7 +256,9 @@ def _size(message: Message) -> int:
 
 
 @coroutine
-def _resumed(coro: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, Any, None]:
+def _resumed(
+    context: Context, coro: Coroutine[Any, Any, Any], waits_for: Any
+) -> Generator[Any, Any, None]:
     """In a task: go on with *coro*, which has begun and waits for something."""
     while True:
         step: Callable[[Any], Any] = coro.send
@@ -261,6 +267,6 @@ def _resumed(coro: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, A
         except BaseException as error:
             step, value = coro.throw, error
         try:
-            waits_for = step(value)
+            waits_for = context.run(step, value)
         except StopIteration:
             return

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from ..asgi.threads import on_loop, value_or_awaitable, wait
 from ..ctx import _cv_app, _cv_request
-from .base import ROOM_NAME_LENGTH, Backend, Change, Settings, position
+from .base import ROOM_NAME_LENGTH, Backend, Settings, position
+from .base import Change as Change
 from .base import FellBehind as FellBehind
 from .base import Member as Member
 from .base import Message as Message

@@ -306,7 +306,9 @@ class SocketIO:
         time.sleep(seconds)
         return None
 
-    def run(self, app: Any, host: str | None = None, port: int | None = None, **kwargs: Any) -> None:
+    def run(
+        self, app: Any, host: str | None = None, port: int | None = None, **kwargs: Any
+    ) -> None:
         """`Flask.run`, with the options of Flask-SocketIO's `SocketIO.run`: *debug*,
         *use_reloader*, *reloader_options*, *extra_files*, *log_output*, *certfile* and
         *keyfile*. Others are `Flask.run`'s."""

@@ -84,6 +84,10 @@ class Event:
 
     async def run(self) -> Any:
         """The handler's value. An error is logged, and refuses a client that connects."""
+        if self.message == "connect" and len(self.args) < 2:
+            # python-socketio tries again without *auth*: it takes any TypeError for a complaint
+            # about that, and then raises the first one.
+            raise TypeError("The handler has been called.")
         environ = self.server.get_environ(self.sid, namespace=self.namespace)
         if not environ:  # it has left meanwhile
             return self.server.not_handled
@@ -147,8 +151,7 @@ class Event:
     def _arguments(self) -> tuple[Any, ...]:
         """What the handler takes of it: *auth* and *reason* may be left out."""
         if self.message == "connect":
-            auth = self.args[1] if len(self.args) > 1 else None
-            return (auth,) if _takes(self.handler, 1) else ()
+            return self.args[1:] if _takes(self.handler, 1) else ()
         if self.message == "disconnect" and not _takes(self.handler, len(self.args)):
             return self.args[:-1]
         return self.args

@@ -117,7 +117,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         async def find() -> list[Any]:
             return super(Server, self).rooms(sid, namespace)  # type: ignore[no-any-return]
 
-        return wait(self.at_home(find()))  # type: ignore[no-any-return]
+        found: list[Any] = wait(self.at_home(find()))
+        return found
 
     # -- what clients send
 
@@ -172,10 +173,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
-        for name in ("pubsub", "redis"):
-            if hasattr(connection := getattr(self.manager, name, None), "aclose"):
+        for name in ("pubsub", "redis"):  # of a Redis manager
+            if (connection := getattr(self.manager, name, None)) is not None:
                 await connection.aclose()
-        self.manager.connected = False  # a Redis manager's: the next message connects it again
+        self.manager.connected = False  # the next message connects it again
         self.manager_initialized = False
         self.eio.start_service_task = self._monitors_clients
         self.loop = None

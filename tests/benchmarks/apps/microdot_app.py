@@ -15,12 +15,13 @@ from common import CHUNK, CHUNKS, ROUTES, ROWS, WAIT_SECONDS
 from microdot import Request, send_file
 from microdot.asgi import Microdot, with_websocket
 from microdot.jinja import Template
-from microdot.multipart import with_form_data
+from microdot.multipart import FormDataIter, with_form_data
 
 FILES = Path(os.environ.get("BENCH_FILES", "."))
 Template.initialize(str(Path(__file__).parent / "templates"))
 Request.max_content_length = 2 * 1024 * 1024
 Request.max_body_length = 64 * 1024
+FormDataIter.buffer_size = 64 * 1024
 app = Microdot()
 Answer = tuple[Any, int, dict[str, str]]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from asyncflask import Flask, WebSocketDisconnect, request, websocket
 from contract.apps.diary import write
 
 app = Flask(__name__)
-app.config["SHUTDOWN_TIMEOUT"] = 3
+app.config["SHUTDOWN_TIMEOUT"] = 6
 
 members: dict[str, list[Any]] = {}
 
@@ -147,10 +148,19 @@ async def idle() -> None:
     await websocket.receive()
 
 
+@app.websocket("/backlog", send_policy="drop_oldest", send_timeout=60)
+async def backlog() -> None:
+    connection = websocket._get_current_object()  # type: ignore[attr-defined]
+    await websocket.accept()
+    for _ in range(1_000):
+        connection.deliver({"type": "websocket.send", "bytes": bytes(65_536)})
+        await asyncio.sleep(0)
+    write(request.args["id"], "began")
+    await websocket.receive()
+
+
 @app.post("/slow")
 def slow() -> str:
-    import time
-
     write("slow", "began")
     time.sleep(1)
     return request.get_data(as_text=True)

@@ -9,6 +9,9 @@ asyncflask only.
 from __future__ import annotations
 
 import asyncio
+import importlib
+import sys
+import textwrap
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -98,6 +101,24 @@ def app() -> flask.Flask:
     app = flask.Flask(__name__)
     app.config.update(TESTING=True, SECRET_KEY="for these tests")
     return app
+
+
+@pytest.fixture
+def documented(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """The module that is the example of the documentation for the extension of the test."""
+    name = f"{request.path.stem.removeprefix('test_')}_example"
+    page = (Path(__file__).parents[3] / "docs" / "extensions.rst").read_text(encoding="utf-8")
+    _, found, rest = page.partition(f"    :caption: {name}.py\n")
+    assert found, f"There is no {name}.py."
+    lines = rest.splitlines()
+    end = next(at for at, line in enumerate(lines) if line and not line.startswith("    "))
+    text = textwrap.dedent("\n".join(lines[:end]))
+    (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module(name)
 
 
 SERVED = Path(__file__).parent / "served"

@@ -16,6 +16,8 @@ HERE = Path(__file__).parent
 CHROMIUM = shutil.which("chromium")
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
+expect.set_options(timeout=60_000)  # on a busy machine
+
 
 @pytest.fixture(scope="module")
 def browser():

@@ -15,6 +15,7 @@ from flask_login import (
     login_user,
     logout_user,
 )
+from serving import UNDER_FLASK
 
 
 class User(UserMixin):
@@ -140,3 +141,21 @@ def test_served_with_a_pool(site):
     assert site.get("/pool").status_code == 302
     site.post("/login", data={"name": "ann"})
     site.visit_pool("/pool")
+
+
+# -- the example of the documentation
+
+
+@pytest.mark.skipif(UNDER_FLASK, reason="It opens a pool when the server starts.")
+def test_documented(documented):
+    async def use():
+        client = AsyncClient(documented.app)
+        async with lifespan(documented.app), client:
+            assert (await client.get("/")).status_code == 401
+            assert (await client.post("/login/ann")).text == "welcome"
+            assert (await client.get("/")).text == "ann has a connection"
+
+    from asyncflask.asgi.lifespan import lifespan
+    from asyncflask.async_testing import AsyncClient
+
+    asyncio.run(use())

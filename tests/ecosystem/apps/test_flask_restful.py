@@ -106,3 +106,11 @@ def test_served_error_in_an_async_method(site):
 
 def test_served_with_a_pool(site):
     site.visit_pool("/pool")
+
+
+# -- the example of the documentation
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_documented(documented, open_door, colour):
+    assert json.loads(open_door(documented.app)(f"/{colour}").text) == {"title": "Wash up"}

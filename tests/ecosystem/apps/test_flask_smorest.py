@@ -134,3 +134,14 @@ def test_served_with_a_pool(site):
     assert site.get("/openapi.json").status_code == 200
     if not UNDER_FLASK:
         assert site.get("/async/pool").json().isdigit()
+
+
+# -- the example of the documentation
+
+
+def test_documented(documented, open_door):
+    door = open_door(documented.app)
+    answer = door("/pets/", "POST", json={"name": "rex"})
+    assert (answer.status, json.loads(answer.text)) == (201, {"name": "rex"})
+    assert door("/pets/", "POST", json={}).status == 422
+    assert "/pets/" in json.loads(door("/openapi.json").text)["paths"]

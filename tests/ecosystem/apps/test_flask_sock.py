@@ -93,3 +93,13 @@ def test_blueprint_with_a_session(site):
     cookie = f"session={site.client.cookies['session']}"
     with connect(f"{site.ws_url}/members/ws", additional_headers={"Cookie": cookie}) as connection:
         assert connection.recv(10) == "hello ann"
+
+
+# -- the example of the documentation
+
+
+@pytest.mark.skipif(UNDER_FLASK, reason="Its test client has no WebSockets.")
+def test_documented(documented):
+    with documented.app.test_client().websocket_connect("/echo") as connection:
+        connection.send("hello")
+        assert connection.receive() == "hello"

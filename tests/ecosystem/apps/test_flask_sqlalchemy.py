@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask import abort
 from flask_sqlalchemy import SQLAlchemy
+from serving import UNDER_FLASK
 from sqlalchemy.orm import Mapped, mapped_column
 
 
@@ -167,3 +168,18 @@ def test_served_side_by_side(site):
 def test_served_with_a_pool(site):
     site.visit_pool("/pool")
     assert site.get("/state").json() == {"open": 0, "left_behind": False}
+
+
+# -- the example of the documentation
+
+
+@pytest.mark.skipif(UNDER_FLASK, reason="It uses 'run_sync'.")
+def test_documented(documented, open_door):
+    db = documented.db
+    with documented.app.app_context():
+        db.create_all()
+        door = open_door(documented.app)
+        door("/bob", "POST")
+        assert values(door("/ann", "POST")) == '["ann","bob"]' == values(door("/"))
+        db.session.remove()
+        db.engine.dispose()

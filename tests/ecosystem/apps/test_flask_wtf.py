@@ -92,3 +92,13 @@ def test_served_with_a_pool(site):
     headers = {"X-CSRFToken": token(site.get("/plain"))}
     assert site.post("/pool").status_code == 400
     site.visit_pool("/pool", method="POST", headers=headers)
+
+
+# -- the example of the documentation
+
+
+def test_documented(documented, open_door):
+    door = open_door(documented.app)
+    fields = {"name": "Ann", "csrf_token": token(door("/"))}
+    assert door("/", "POST", data=fields).text == "Hello Ann"
+    assert door("/", "POST", data={"name": "Ann"}).status == 400

@@ -1,0 +1,216 @@
+"""`asyncflask.socketio` on real servers: what clients may send, origins, and the end."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from socketio_apps.raw import PATH, SECONDS, open_websocket
+from support.servers import Server
+
+APPS = Path(__file__).parent / "socketio_apps"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server("everything:app", app_dir=APPS) as server:
+        yield server
+
+
+class Polling:
+    """A client that is connected to the default namespace by long polling."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self.http = http
+        opened = self.http.get(f"{PATH}polling")
+        self.url = f"{PATH}polling&sid={json.loads(opened.text[1:])['sid']}"
+        assert self.post("40").text == "OK"
+        assert self.poll().text[:2] == "40"
+
+    def poll(self) -> httpx.Response:
+        return self.http.get(self.url)
+
+    def post(self, data: str) -> httpx.Response:
+        return self.http.post(self.url, content=data)
+
+
+def wait_for(server: Server, text: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while text not in server.output:
+        assert time.monotonic() < deadline, server.output
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def http(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=SECONDS) as client:
+        yield client
+
+
+# -- what clients may send
+
+MALFORMED = [
+    "4",
+    "4x",
+    "42",
+    "42{}",
+    "42[]",
+    "42[1]",
+    "42[[]]",
+    '42["sync"',
+    "43",
+    "431",
+    "45",
+    "451-",
+    '452-["sync",{"_placeholder":true,"num":0}]x',
+    "4500000000000-[]",
+    "49",
+    "42" + "[" * 100_000,
+    "40/" + "n" * 100_000,
+]
+
+
+@pytest.mark.parametrize("ws", ["websockets", "wsproto"])
+def test_malformed_packets(ws: str) -> None:
+    with (
+        Server("everything:app", app_dir=APPS, args=["--ws", ws]) as server,
+        open_websocket(server) as good,
+    ):
+        for data in [*MALFORMED, "", "x", "9", b"\xff", "6", "0{}"]:
+            with open_websocket(server) as bad:
+                bad.send(data)
+                bad.send('421["sync",1]')  # answered, unless the first was too much
+                try:
+                    while not (answer := str(bad.recv(SECONDS))).startswith("431"):
+                        assert answer[0] in "1246", answer
+                except ConnectionClosed:
+                    pass
+        good.send('427["sync"]')
+        while (answer := str(good.recv(SECONDS)))[0:2] != "43":
+            assert answer[0] in "24"
+        assert answer == '437["sync"]'
+        output = server.output
+        assert "sent what is no packet" in output
+        assert "Traceback" not in output, output
+
+
+def test_malformed_packets_by_long_polling(server: Server, http: httpx.Client) -> None:
+    for data in MALFORMED:
+        client = Polling(http)
+        assert client.post(data).status_code in (200, 400), data
+    assert "sent what is no packet" in server.output
+    assert Polling(http).post('42["sync"]').status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "?EIO=3&transport=polling",
+        "?EIO=4&transport=carrier",
+        "?EIO=4&transport=websocket",
+        "?EIO=4&transport=polling&sid=nobody",
+        "?EIO=4&transport=polling&j=x",
+    ],
+)
+def test_malformed_requests(server: Server, query: str) -> None:
+    for method in "GET", "POST":
+        response = httpx.request(method, f"{server.url}/socket.io/{query}", content=b"x")
+        assert response.status_code == 400, response.text
+    assert "Traceback" not in server.output
+
+
+def test_other_methods_and_the_rest_of_the_app(server: Server) -> None:
+    assert httpx.put(f"{server.url}{PATH}polling").status_code == 405
+    assert httpx.get(f"{server.url}/login/ada").text == "ada"
+    assert httpx.get(f"{server.url}/socket.iox").status_code == 404
+
+
+def test_bad_host(server: Server) -> None:
+    def ask(*headers: str) -> bytes:
+        with socket.create_connection(("127.0.0.1", server.port), SECONDS) as connection:
+            lines = [f"GET {PATH}polling HTTP/1.1", *headers, "Connection: close", "", ""]
+            connection.sendall("\r\n".join(lines).encode())
+            return connection.makefile("rb").readline()
+
+    assert b" 200 " in ask("Host: localhost")
+    for headers in [()], [("Host: a", "Host: b")], [("Host: a b",)]:
+        assert b" 400 " in ask(*headers[0])
+    assert "Traceback" not in server.output
+
+
+# -- origins
+
+
+def test_only_the_apps_own_pages(server: Server) -> None:
+    own, other = server.url, "http://elsewhere.example"
+    for origin in other, "null", f"https://127.0.0.1:{server.port}", "http://127.0.0.1:1":
+        response = httpx.get(f"{server.url}{PATH}polling", headers={"Origin": origin})
+        assert response.status_code == 400
+        assert "access-control-allow-origin" not in response.headers
+        with (
+            pytest.raises(InvalidStatus) as denied,
+            open_websocket(server, additional_headers={"Origin": origin}),
+        ):
+            pass
+        assert denied.value.response.status_code == 403
+    response = httpx.get(f"{server.url}{PATH}polling", headers={"Origin": own})
+    assert response.status_code == 200
+    with open_websocket(server, additional_headers={"Origin": own}):
+        pass
+
+
+# -- leaving, and the end
+
+
+def test_client_that_leaves_is_missed_at_once(server: Server, http: httpx.Client) -> None:
+    with open_websocket(server):
+        pass
+    wait_for(server, "left: True transport close")
+    client = Polling(http)
+    with pytest.raises(httpx.ReadTimeout):
+        client.http.get(client.url, timeout=0.3)
+    wait_for(server, "left: True transport error")
+
+
+def test_server_that_stops(server: Server, http: httpx.Client) -> None:
+    """With a client that answers to nothing, one that waits and one that is between polls."""
+    with open_websocket(server, close_timeout=0.1):
+        waiting, _between = Polling(http), Polling(http)
+        polls: list[str] = []
+        thread = threading.Thread(target=lambda: polls.append(waiting.poll().text))
+        thread.start()
+        time.sleep(0.2)
+        assert server.stop() == 0, server.output
+        thread.join(SECONDS)
+    assert polls == ["1"]  # Engine.IO's packet for it
+    assert server.output.count("left: True") == 3, server.output
+    assert "Traceback" not in server.output, server.output
+
+
+def test_server_that_stops_while_a_client_reads_nothing(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), SECONDS) as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lines = [
+            f"GET {PATH}websocket HTTP/1.1",
+            "Host: localhost",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        ]
+        stalled.sendall("\r\n".join([*lines, "", ""]).encode())
+        text = b"40"
+        stalled.sendall(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
+        wait_for(server, "[accepted]")
+        for _ in range(20):
+            httpx.get(f"{server.url}/news/sync/{'n' * 60_000}")
+        assert server.stop() == 0, server.output
