@@ -16,7 +16,7 @@ asgi._ asgi.threads
 asgi.conversation
 asgi.http
 asgi.websocket asgi.wsgi asgi.lifespan asgi.client
-_version typing config
+_version typing config routing
 signals alias
 ctx
 debughelpers logging

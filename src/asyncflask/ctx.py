@@ -8,7 +8,7 @@ and reads the variables only where user code calls in without one. The proxies a
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextvars import ContextVar, Token
 from functools import wraps
 from types import TracebackType
@@ -66,11 +66,12 @@ class App(Protocol):
     def make_response(self, rv: Any) -> Any: ...
     def redirect(self, location: str, code: int = 302) -> Any: ...
     def url_for(self, endpoint: str, **values: Any) -> str: ...
+    def _find_rule(self, request: Any, websocket: bool) -> Any: ...
     def get_send_file_max_age(self, filename: str | None) -> int | None: ...
     def iter_blueprints(self) -> Any: ...
     def create_global_jinja_loader(self) -> Any: ...
     def update_template_context(self, context: dict[str, Any]) -> None: ...
-    async def _step(self, name: str, ctx: Any, call: Call, *args: Any) -> Any: ...
+    def _step(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]: ...
 
 
 class _AppCtxGlobals:
@@ -127,9 +128,19 @@ class AppContext:
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self.url_adapter = app.create_url_adapter(None)
         self.g: Any = app.app_ctx_globals_class()
         self._cv_tokens: list[Token[AppContext]] = []
+
+    @property
+    def url_adapter(self) -> Any:
+        """What builds URLs outside of a request; `None` without `SERVER_NAME`."""
+        if "_url_adapter" not in self.__dict__:
+            self._url_adapter = self.app.create_url_adapter(None)
+        return self._url_adapter
+
+    @url_adapter.setter
+    def url_adapter(self, value: Any) -> None:
+        self._url_adapter = value
 
     async def _push(self, call: Call) -> None:
         self._cv_tokens.append(_cv_app.set(self))
@@ -141,7 +152,7 @@ class AppContext:
             if len(self._cv_tokens) == 1:
                 if exc is _sentinel:
                     exc = sys.exc_info()[1]
-                await self.app._step("do_teardown_appcontext", self, call, exc)
+                await self.app._step("do_teardown_appcontext")(self.app, self, call, exc)
         finally:
             current = _cv_app.get()
             _cv_app.reset(self._cv_tokens.pop())
@@ -196,25 +207,43 @@ class RequestContext:
     websocket: Any = None
     """The connection, if this is a WebSocket."""
 
+    flashes: list[tuple[str, str]] | None = None
+    """The messages of `get_flashed_messages`, once it was called."""
+
+    _holds = 0
+    _deferred: tuple[AppContext | None, BaseException | None] | None = None
+    _error: BaseException | None = None
+
     def __init__(self, app: Any, environ: Any, request: Any = None, session: Any = None) -> None:
         self.app = app
         if request is None:
             request = app.request_class(environ)
             request.json_module = app.json
         self.request = request
-        self.url_adapter: Any = None
-        try:
-            self.url_adapter = app.create_url_adapter(request)
-        except HTTPException as exc:
-            request.routing_exception = exc
-        self.flashes: list[tuple[str, str]] | None = None
         self._opened_session = session
         self._after_request_functions: list[Callable[[Any], Any]] = []
         self._background: list[Callable[[], None]] = []
         self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
-        self._holds = 0
-        self._deferred: tuple[AppContext | None, BaseException | None] | None = None
-        self._error: BaseException | None = None
+        if environ is not None:
+            self._bind()
+
+    def _bind(self) -> Any:
+        """Make the URL adapter, or note why there can be none."""
+        self._url_adapter: Any = None
+        try:
+            self._url_adapter = self.app.create_url_adapter(self.request)
+        except HTTPException as exc:
+            self.request.routing_exception = exc
+        return self._url_adapter
+
+    @property
+    def url_adapter(self) -> Any:
+        """What matches and builds URLs for this request; `None` if its host is refused."""
+        return self._url_adapter if "_url_adapter" in self.__dict__ else self._bind()
+
+    @url_adapter.setter
+    def url_adapter(self, value: Any) -> None:
+        self._url_adapter = value
 
     def copy(self) -> RequestContext:
         """A context of its own with the same request and session, to be pushed in another
@@ -225,12 +254,18 @@ class RequestContext:
 
     def match_request(self) -> None:
         """Find the rule of the request's URL, or note the `HTTPException` that says why not."""
-        try:
-            self.request.url_rule, self.request.view_args = self.url_adapter.match(
-                return_rule=True, websocket=self.websocket is not None
-            )
-        except HTTPException as exc:
-            self.request.routing_exception = exc
+        request, websocket = self.request, self.websocket is not None
+        found = None if "_url_adapter" in self.__dict__ else self.app._find_rule(request, websocket)
+        if found is None:
+            adapter = self.url_adapter
+            if adapter is None:
+                return  # there is a routing exception instead
+            try:
+                found = adapter.match(return_rule=True, websocket=websocket)
+            except HTTPException as exc:
+                request.routing_exception = exc
+                return
+        request.url_rule, request.view_args = found
 
     @property
     def session(self) -> Any:
@@ -269,8 +304,7 @@ class RequestContext:
         self._cv_tokens.append((_cv_request.set(self), app_ctx))
         if self._opened_session is None and not self.app._opens_session_lazily():
             await self._open_session(call)
-        # A request that is malformed has its answer already.
-        if self.url_adapter is not None and self.request.routing_exception is None:
+        if self.request.routing_exception is None:
             self.match_request()
 
     async def _pop(self, exc: BaseException | None, call: Call) -> None:
@@ -283,7 +317,7 @@ class RequestContext:
                 self._deferred = self._cv_tokens[-1][1], exc
             elif last:
                 try:
-                    await self.app._step("do_teardown_request", self, call, exc)
+                    await self.app._step("do_teardown_request")(self.app, self, call, exc)
                 finally:
                     self.request.close()
         finally:

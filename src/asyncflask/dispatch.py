@@ -32,7 +32,7 @@ from werkzeug.routing import RoutingException
 from werkzeug.wrappers import Response as BaseResponse
 
 from .asgi.conversation import Conversation, Conversations
-from .asgi.http import Body, malformed, send_response, start_message
+from .asgi.http import Body, announced, malformed, send_response, start_message
 from .asgi.threads import Call, Driver, call_here
 from .asgi.websocket import INTERNAL_ERROR, NORMAL, SERVICE_RESTART, WebSocket, origin_allowed
 from .asgi.wsgi import READ_BYTES, update_environ
@@ -50,19 +50,22 @@ from .wrappers import AsyncBody, Request, from_starlette
 # -- the two flows ----------------------------------------------------------------------------
 
 
-async def serve_http(app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request."""
-    body = Body(scope, receive)
-    ctx = make_context(app, driver, scope, body)
+async def serve_http(
+    app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send
+) -> tuple[Message, Message] | None:
+    """Answer one request. A response that is there as a whole is given back, all else done: it
+    is for the caller to send, in the context of the server."""
+    ctx = make_context(app, driver, scope, driver.outside(receive))
+    request = ctx.request
     environ = scope.get("asyncflask.environ")
     error: BaseException | None = None
     try:
         try:
             await ctx._push(driver.call, None if environ is not None else app.app_context())
-            if not body.complete:
-                driver.prepare = partial(receive_body, ctx, body)
-            response = await app._step("full_dispatch_request", ctx, driver.call)
-            start = response_start(response, ctx.request)
+            if announced(scope)[1] and not request._body.complete:
+                driver.prepare = partial(receive_body, ctx, request._body)
+            response = await app._step("full_dispatch_request")(app, ctx, driver.call)
+            start = response_start(response, request)
         except Exception as exc:
             error = exc
             response, start = await respond_to_error(app, ctx, driver.call, exc)
@@ -71,10 +74,14 @@ async def serve_http(app: Any, driver: Driver, scope: Scope, receive: Receive, s
             raise
         finally:
             if not ctx._holds:
-                await keep_for_test_client(ctx, environ, body)
+                if environ is not None:
+                    await keep_for_test_client(ctx, environ, request._body)
                 await finish(app, ctx, driver, error)
+        if (whole := whole_content(ctx, response)) is not None:
+            return start, {"type": "http.response.body", "body": whole}
+        send = driver.outside(send)
         try:
-            await send_content(app, ctx, driver, body, send, response, start)
+            await send_content(app, ctx, driver, request._body, send, response, start)
         finally:
             await close(response, driver)
             for begin in ctx._background:
@@ -84,15 +91,17 @@ async def serve_http(app: Any, driver: Driver, scope: Scope, receive: Receive, s
     finally:
         if ctx._cv_tokens:  # a stream held the context
             await finish(app, ctx, driver, sys.exception())
-        await driver.to_loop()
-        body.end()
+        if "_body" in request.__dict__:
+            request._body.end()
+    return None
 
 
 async def serve_websocket(
     app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Hold one WebSocket conversation."""
-    ctx = make_context(app, driver, scope, Body(scope, receive))
+    receive, send = driver.outside(receive), driver.outside(send)
+    ctx = make_context(app, driver, scope, receive)
     websocket = WebSocket(scope, receive, send, driver, partial(accept_headers, app, ctx))
     websocket.json_module = app.json
     ctx.websocket = websocket
@@ -110,7 +119,7 @@ async def serve_websocket(
             try:
                 await ctx._push(driver.call, app.app_context())
                 if may_open(app, ctx):
-                    response = await app._step("full_dispatch_request", ctx, driver.call)
+                    response = await app._step("full_dispatch_request")(app, ctx, driver.call)
                     error = ctx._error
                 else:
                     response = Forbidden("This page may not open a WebSocket here.").get_response()
@@ -165,15 +174,16 @@ async def deny(
 # -- arrival ----------------------------------------------------------------------------------
 
 
-def make_context(app: Any, driver: Driver, scope: Scope, body: Body) -> RequestContext:
+def make_context(app: Any, driver: Driver, scope: Scope, receive: Receive) -> RequestContext:
     """The context of what arrived; not pushed yet."""
     environ = scope.get("asyncflask.environ")
-    request_class: type[Request] = app.request_class
+    request: Request
     if environ is None:
-        request = request_class.from_scope(scope, body)
+        request = app.request_class.from_scope(scope, receive)
     else:
+        body = Body(scope, receive)
         update_environ(environ, scope, body)
-        request = request_class(environ)
+        request = app.request_class(environ)
         request._scope, request._body = scope, body
         environ["wsgi.input"] = io.BufferedReader(body, READ_BYTES)
         environ["wsgi.input_terminated"] = True
@@ -229,9 +239,9 @@ async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> An
     try:
         if request_started.receivers:
             await emit(request_started, app, call)
-        rv = await app._step("preprocess_request", ctx, call)
+        rv = await app._step("preprocess_request")(app, ctx, call)
         if rv is None:
-            rv = await app._step("dispatch_request", ctx, call)
+            rv = await app._step("dispatch_request")(app, ctx, call)
             if websocket is not None and rv is not None and websocket.accepted:
                 raise TypeError(
                     f"The WebSocket handler for {ctx.request.endpoint!r} returned a value after"
@@ -244,16 +254,18 @@ async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> An
                 return None  # its own end; that of another connection is an error here
             ctx._error = exc
         no_more_body(ctx)
-        rv = await app._step("handle_user_exception", ctx, call, exc)
+        rv = await app._step("handle_user_exception")(app, ctx, call, exc)
     if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
         return None
     no_more_body(ctx)
-    return await app._step("finalize_request", ctx, call, rv)
+    return await app._step("finalize_request")(app, ctx, call, rv)
 
 
 async def preprocess_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     """Run the URL value preprocessors, then the `before_request` functions until one gives a
     value."""
+    if not app.url_value_preprocessors and not app.before_request_funcs:
+        return None
     request = ctx.request
     names = (None, *reversed(request.blueprints))
     for name in names:
@@ -274,20 +286,20 @@ async def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     request = ctx.request
     if request.routing_exception is not None:
         app.raise_routing_exception(request)
-    rule = request.url_rule
+    rule: Any = request.url_rule
     if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
         return app.make_default_options_response()
-    view = partial(call, app.view_functions[rule.endpoint], **request.view_args)
+    view = app.view_functions[rule.endpoint]
     cancel = getattr(rule, "cancel_on_disconnect", None)
     if cancel is None:
         cancel = app.config["CANCEL_ON_DISCONNECT"]
     if not cancel or ctx.websocket is not None or ctx.driver is None:
-        return await view()
+        return await call(view, **request.view_args)  # type: ignore[arg-type]
     # Not among the app's conversations: a request that is being answered outlives a shutdown.
     await ctx.driver.ready_for_async()
     async with Conversation(Conversations(), request._body.gone):
         try:
-            return await view()
+            return await call(view, **request.view_args)  # type: ignore[arg-type]
         finally:
             await ctx.driver.to_loop()
     raise ClientDisconnected()
@@ -312,7 +324,7 @@ async def handle_user_exception(
     ):
         error.show_exception = True
     if isinstance(error, HTTPException) and not app.trap_http_exception(error):
-        return await app._step("handle_http_exception", ctx, call, error)
+        return await app._step("handle_http_exception")(app, ctx, call, error)
     handler = app._find_error_handler(error, ctx.request.blueprints)
     if handler is None:
         raise error
@@ -325,7 +337,7 @@ async def finalize_request(
     """Make the response of what a view or a handler gave, and run the hooks on it."""
     response = await respond(app, ctx, call, rv)
     try:
-        response = await app._step("process_response", ctx, call, response)
+        response = await app._step("process_response")(app, ctx, call, response)
         if request_finished.receivers:
             await emit(request_finished, app, call, response=response)
     except Exception:
@@ -351,10 +363,11 @@ async def process_response(app: Any, ctx: RequestContext, call: Call, response: 
     """Run the `after_request` functions, and save the session."""
     for func in ctx._after_request_functions:
         response = await call(func, response)
-    for name in chain(ctx.request.blueprints, (None,)):
-        if name in app.after_request_funcs:
-            for func in reversed(app.after_request_funcs[name]):
-                response = await call(func, response)
+    if app.after_request_funcs:
+        for name in chain(ctx.request.blueprints, (None,)):
+            if name in app.after_request_funcs:
+                for func in reversed(app.after_request_funcs[name]):
+                    response = await call(func, response)
     await save_session(app, ctx, call, response)
     return response
 
@@ -375,13 +388,15 @@ async def handle_exception(app: Any, ctx: RequestContext, call: Call, error: Exc
     handler = app._find_error_handler(server_error, ctx.request.blueprints)
     if handler is not None:
         server_error = await call(handler, server_error)
-    return await app._step("finalize_request", ctx, call, server_error, True)
+    return await app._step("finalize_request")(app, ctx, call, server_error, True)
 
 
 async def do_teardown_request(
     app: Any, ctx: RequestContext, call: Call, error: BaseException | None
 ) -> None:
     """Run all `teardown_request` functions; what they raise is raised when all have run."""
+    if not app.teardown_request_funcs and not request_tearing_down.receivers:
+        return
     names = chain(ctx.request.blueprints, (None,))
     await run_all(
         app,
@@ -396,9 +411,10 @@ async def do_teardown_appcontext(
     app: Any, ctx: AppContext, call: Call, error: BaseException | None
 ) -> None:
     """Run all `teardown_appcontext` functions; what they raise is raised when all have run."""
-    await run_all(
-        app, call, reversed(app.teardown_appcontext_funcs), appcontext_tearing_down, error
-    )
+    if app.teardown_appcontext_funcs or appcontext_tearing_down.receivers:
+        await run_all(
+            app, call, reversed(app.teardown_appcontext_funcs), appcontext_tearing_down, error
+        )
 
 
 async def update_template_context(
@@ -477,7 +493,6 @@ async def finish(
         if propagate or (propagate is None and (app.testing or app.debug)):
             raise
         app.logger.exception("A teardown function failed.")
-    await driver.to_loop()
 
 
 async def respond_to_error(
@@ -485,7 +500,7 @@ async def respond_to_error(
 ) -> tuple[Any, Message]:
     """The response to *error*, and its start. A response that cannot be sent either, since a
     hook breaks every one, is replaced by a bare 500."""
-    response = await app._step("handle_exception", ctx, call, error)
+    response = await app._step("handle_exception")(app, ctx, call, error)
     try:
         return response, response_start(response, ctx.request)
     except ValueError:
@@ -626,10 +641,50 @@ async def save_late_session(app: Any, ctx: RequestContext) -> None:
 def response_start(response: Any, request: Request) -> Message:
     """The message that begins *response*, checked: a bad header raises `ValueError` here, where
     it can still become a 500."""
-    headers = response.get_wsgi_headers(
-        request.environ if response.autocorrect_location_header else {}
-    )
-    return start_message(response.status_code, headers, response.status)
+    return start_message(response.status_code, header_lines(response, request), response.status)
+
+
+_REWRITTEN = frozenset({"location", "content-location"})
+
+
+def header_lines(response: Any, request: Request) -> Iterable[tuple[str, str]]:
+    """What *response* gives by `get_wsgi_headers`, without its copy of all headers where it
+    would change nothing in them."""
+    status = response.status_code
+    if (
+        type(response).get_wsgi_headers is BaseResponse.get_wsgi_headers
+        and 200 <= status
+        and status not in (204, 304)
+    ):
+        if "headers" not in response.__dict__:
+            return response._first_headers()  # type: ignore[no-any-return]
+        headers: Iterable[tuple[str, str]] = response.headers
+        names = {name.lower() for name, _ in headers}
+        if "content-length" in names and names.isdisjoint(_REWRITTEN):
+            return headers
+    environ = request.environ if response.autocorrect_location_header else {}
+    return response.get_wsgi_headers(environ)  # type: ignore[no-any-return]
+
+
+def whole_content(ctx: RequestContext, response: Any) -> bytes | None:
+    """The content of *response*, if it is there as a whole and nothing is left to be done."""
+    content = response.response
+    status = response.status_code
+    if (
+        not isinstance(content, list | tuple)
+        or ctx._holds
+        or ctx._background
+        or response._on_close
+        or getattr(response, "background", None) is not None
+        or getattr(response, "asgi_response", None) is not None
+        or status == 413  # may end the connection: see `send_response`
+    ):
+        return None
+    if ctx.request.method == "HEAD" or status < 200 or status in (204, 304):
+        return b""
+    if len(content) == 1 and isinstance(content[0], bytes):
+        return content[0]
+    return b"".join(response.iter_encoded())
 
 
 def content_of(response: Any, request: Request) -> bytes | Iterable[bytes] | AsyncIterable[bytes]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import functools
 import inspect
 import os
 import threading
@@ -21,8 +20,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import suppress
 from contextvars import Context, copy_context
+from functools import partial, wraps
 from queue import Empty, SimpleQueue
-from types import CoroutineType, coroutine
+from types import CoroutineType, FunctionType, coroutine
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -38,9 +38,14 @@ DEFAULT_WORKER_THREADS: Final = 64
 
 
 def is_async(func: Callable[..., Any]) -> bool:
-    """Whether calling *func* gives a coroutine: `async def`, also behind `functools.partial`,
+    """Whether calling *func* gives a coroutine: `async def`, also behind `partial`,
     as a bound method, or as the `__call__` of an object."""
-    while isinstance(func, functools.partial):
+    if type(func) is FunctionType:  # most are, and asking `inspect` costs ten times as much
+        if func.__code__.co_flags & inspect.CO_COROUTINE:
+            return True
+        if not func.__dict__:  # nor is it marked as one
+            return False
+    while isinstance(func, partial):
         func = func.func
     if inspect.iscoroutinefunction(func):
         return True
@@ -240,27 +245,59 @@ def _stepped(
         return stop.value  # type: ignore[no-any-return]
 
 
-def in_this_context(func: Callable[..., Awaitable[T]]) -> Call:
-    """The server's coroutine function *func*, always to run in the context as it is now. What
-    a server sets up in `receive` and `send` keeps the current context: a reader's callback, the
-    task of a pipelined request (python/cpython#140947)."""
-    context = copy_context()
+class _Landing:
+    """Ends when a thread is done; one task awaits it. A thread cannot be interrupted: a
+    cancelled task stays until then (`Task.cancel` remembers it when its future refuses), and is
+    cancelled after it.
 
-    async def run(*args: Any) -> T:
-        async def called() -> T:
-            return await func(*args)
+    To `asyncio.Task` a future (`asyncio.isfuture`), but one that wakes its task in the very
+    step of the loop that learns of the thread's end, not in the next one.
+    """
 
-        return await _stepped(context, called())
+    __slots__ = ("_asyncio_future_blocking", "_context", "_driver", "_outcome", "_wakeup")
 
-    return run
+    def __init__(self, driver: Driver) -> None:
+        self._asyncio_future_blocking = False
+        self._driver = driver
+        self._outcome: tuple[Any, BaseException | None] = (None, None)
 
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._driver.loop
 
-class _Landing(asyncio.Future[Any]):
-    """Ends when a thread is done. A thread cannot be interrupted: a cancelled task stays until
-    then (`Task.cancel` remembers it when its future refuses), and is cancelled after it."""
+    def add_done_callback(
+        self, wakeup: Callable[[_Landing], object], *, context: Context | None = None
+    ) -> None:
+        self._wakeup = wakeup
+        self._context = context or copy_context()
 
     def cancel(self, msg: Any = None) -> bool:
         return False
+
+    def result(self) -> None:
+        """Nothing: the woken task asks `take` for it."""
+
+    def take(self) -> tuple[Any, BaseException | None]:
+        """The value or error, which is then no longer here: a traceback makes a cycle of it."""
+        outcome, self._outcome = self._outcome, (None, None)
+        return outcome
+
+    def set(self, value: Any, error: BaseException | None) -> None:
+        """On the thread: tell the loop of the end."""
+        self._outcome = value, error
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            self._driver.loop.call_soon_threadsafe(self._land)
+
+    def _land(self) -> None:
+        # The task began to wait in the step of the loop that started the thread.
+        if self._driver.slots is not None:
+            self._driver.slots.release()
+        self._context.run(self._wakeup, self)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    __iter__ = __await__
 
 
 class Driver:
@@ -271,6 +308,8 @@ class Driver:
     """
 
     __slots__ = (
+        "_limit",
+        "_outer",
         "_pending",
         "_released",
         "context",
@@ -284,19 +323,36 @@ class Driver:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        slots: Slots | None = None,
+        limit: int = DEFAULT_WORKER_THREADS,
         worker: Worker | None = None,
     ) -> None:
         self.loop = loop
-        self.slots = slots
+        self.slots: Slots | None = None
         self.worker = worker
+        self._limit = limit if worker is None else None
         self.context: Context = copy_context()
+        self._outer: Context = copy_context()
         self.in_thread = False
         self.prepare: Callable[[], Coroutine[Any, Any, None]] | None = None
         """Awaited once, before the first coroutine function is called."""
         self._pending = 0
         self._released = False
-        _remember(loop)
+        if _served is None or _served() is not loop:
+            _remember(loop)
+
+    def outside(self, func: Callable[..., Awaitable[T]]) -> Call:
+        """The server's coroutine function *func*, always to run in the context that the server
+        called in. What a server sets up in `receive` and `send` keeps the current context: a
+        reader's callback, the task of a pipelined request (python/cpython#140947)."""
+        context = self._outer.copy()
+
+        async def run(*args: Any) -> T:
+            async def called() -> T:
+                return await func(*args)
+
+            return await _stepped(context, called())
+
+        return run
 
     async def to_loop(self) -> None:
         """Carry on on the event loop."""
@@ -338,7 +394,7 @@ class Driver:
     def _segment(self, coro: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Segment]:
         """Have the thread resume *coro* until it asks for the loop. Gives what it yielded, its
         end if it came to that, and the cancellation of the task if there was one meanwhile."""
-        landing = _Landing(loop=self.loop)
+        landing = _Landing(self)
 
         def job() -> None:
             before = this_driver()
@@ -352,7 +408,8 @@ class Driver:
                 error = exc
             self.in_thread = False
             _local.driver = before
-            self._land(landing, value, error)
+            landing.set(value, error)
+            error = None  # its traceback holds this frame: no cycle
 
         self._post(job)
         cancelled: BaseException | None = None
@@ -360,38 +417,32 @@ class Driver:
             yield from landing
         except asyncio.CancelledError as exc:
             cancelled = exc
-        value, error = landing.result()
+        value, error = landing.take()
         if error is None or isinstance(error, StopIteration):
             return value, error, cancelled
-        raise error
+        try:
+            raise error
+        finally:
+            error = None
 
     def _post(self, job: Callable[[], None]) -> None:
-        def go() -> None:
-            if self.worker is None:
-                self.worker = _take_worker()
-            self.worker.post(job)
-
+        if self._limit is None:
+            self._start(job)
+            return
         if self.slots is None:
-            go()
-        else:
-            self.slots.acquire(go)
+            self.slots = slots_of(self.loop, self._limit)
+        self.slots.acquire(partial(self._start, job))
 
-    def _land(self, landing: _Landing, value: Any, error: BaseException | None) -> None:
-        """On the thread: tell the loop that a job is done."""
-
-        def landed() -> None:
-            if self.slots is not None:
-                self.slots.release()
-            landing.set_result((value, error))
-
-        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            self.loop.call_soon_threadsafe(landed)
+    def _start(self, job: Callable[[], None]) -> None:
+        if self.worker is None:
+            self.worker = _take_worker()
+        self.worker.post(job)
 
     async def run_sync(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """From any task on the loop: call a plain function on the request's thread."""
         if self._released:  # a task that outlives its request
             return await run_in_worker(func, *args, **kwargs)
-        landing = _Landing(loop=self.loop)
+        landing = _Landing(self)
         context = copy_context()
 
         def job() -> None:
@@ -404,17 +455,19 @@ class Driver:
             except BaseException as exc:
                 error = exc
             _local.driver = before
-            self._land(landing, value, error)
+            landing.set(value, error)
+            error = None  # its traceback holds this frame: no cycle
 
         self._pending += 1
         try:
             self._post(job)
-            value, error = await landing
+            await landing
         finally:
             self._pending -= 1
             if self._released:
                 self.release()
         _adopt(context)
+        value, error = landing.take()
         if error is not None:
             try:
                 raise error
@@ -434,7 +487,7 @@ class Driver:
 async def run_in_worker(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a plain function on a thread of the pool."""
     loop = asyncio.get_running_loop()
-    driver = Driver(loop, slots_of(loop))
+    driver = Driver(loop)
     try:
         return await driver.run_sync(func, *args, **kwargs)
     finally:
@@ -542,7 +595,7 @@ def async_to_sync(func: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     """A function that gives the value of *func*, for plain code in any thread but the loop's;
     there it gives the coroutine, to be awaited."""
 
-    @functools.wraps(func)
+    @wraps(func)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         value: T = value_or_awaitable(func(*args, **kwargs))
         return value
