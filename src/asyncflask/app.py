@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from contextvars import Context
 from datetime import timedelta
 from functools import partial
+from operator import attrgetter
 from typing import IO, Any, NoReturn
 from urllib.parse import quote
 
@@ -119,6 +120,9 @@ class Flask(App):
     """What opens and saves sessions."""
 
     _request_context_class = RequestContext
+
+    _replaced: frozenset[str] = frozenset()
+    """The methods of `_OWN` that were set on the app itself."""
 
     def __init__(
         self,
@@ -470,15 +474,27 @@ class Flask(App):
         """A plain function that runs the coroutine function *func* on the server's loop."""
         return async_to_sync(func)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in _OWN:
+            self._replaced = self._replaced | {name}
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self._replaced = self._replaced - {name}
+
     def _is_replaced(self, name: str) -> bool:
         """Whether a subclass, an extension or a test put something in a method's place."""
-        return name in self.__dict__ or getattr(type(self), name) is not _OWN[name]
+        return name in self._replaced or getattr(type(self), name) is not _OWN[name]
 
-    def _step(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        """A step of the pipeline, or what calls the method that took its place."""
-        if name in self.__dict__ or getattr(type(self), name) is not _OWN[name]:
-            return partial(_call_replaced, getattr(self, name))
-        return dispatch.STEPS[name]
+    def _steps(self) -> dispatch.Steps:
+        """The steps of the pipeline, with what calls the methods that took the place of some."""
+        if not self._replaced and _steps_of(type(self)) == _OWN_STEPS:
+            return dispatch.OWN
+        return dispatch.Steps._make(
+            partial(_call_replaced, getattr(self, name)) if self._is_replaced(name) else step
+            for name, step in dispatch.OWN._asdict().items()
+        )
 
     # -- the steps, for plain code ------------------------------------------------------------
 
@@ -611,9 +627,7 @@ class Flask(App):
             subdomain=subdomain,
         )
 
-    def _find_rule(
-        self, request: Request, websocket: bool
-    ) -> tuple[Rule, dict[str, Any]] | None:
+    def _find_rule(self, request: Request, websocket: bool) -> tuple[Rule, dict[str, Any]] | None:
         """What `Map.find` gives for *request*, where the host has no part in the matching."""
         url_map = self.url_map
         if (
@@ -744,8 +758,13 @@ class Flask(App):
 
 _load_dotenv = load_dotenv
 
-_REPLACEABLE = (*dispatch.STEPS, "make_response", "wsgi_app", "create_url_adapter")
-_OWN = {name: Flask.__dict__[name] for name in _REPLACEABLE}
+# The methods that are looked at before they are called: one that was replaced is user code.
+_steps_of = attrgetter(*dispatch.Steps._fields, "make_response")
+_OWN_STEPS = _steps_of(Flask)
+_OWN = {
+    name: Flask.__dict__[name]
+    for name in (*dispatch.Steps._fields, "make_response", "wsgi_app", "create_url_adapter")
+}
 
 # Servers look at this to tell ASGI from WSGI: calling an app gives a coroutine.
 if sys.version_info >= (3, 12):

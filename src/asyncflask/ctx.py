@@ -8,7 +8,7 @@ and reads the variables only where user code calls in without one. The proxies a
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar, Token
 from functools import wraps
 from types import TracebackType
@@ -17,7 +17,13 @@ from typing import Any, Protocol, TypeVar
 from werkzeug.exceptions import HTTPException
 
 from .asgi.threads import Call, Driver, call_here, drive, is_async, run_in_worker
-from .signals import appcontext_popped, appcontext_pushed, emit
+from .signals import (
+    appcontext_popped,
+    appcontext_pushed,
+    appcontext_tearing_down,
+    emit,
+    request_tearing_down,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,7 +77,8 @@ class App(Protocol):
     def iter_blueprints(self) -> Any: ...
     def create_global_jinja_loader(self) -> Any: ...
     def update_template_context(self, context: dict[str, Any]) -> None: ...
-    def _step(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]: ...
+    def _steps(self) -> Any: ...
+    def _is_replaced(self, name: str) -> bool: ...
 
 
 class _AppCtxGlobals:
@@ -148,18 +155,23 @@ class AppContext:
             await emit(appcontext_pushed, self.app, call)
 
     async def _pop(self, exc: BaseException | None, call: Call) -> None:
+        app = self.app
         try:
-            if len(self._cv_tokens) == 1:
+            if len(self._cv_tokens) == 1 and (
+                app.teardown_appcontext_funcs
+                or appcontext_tearing_down.receivers
+                or app._is_replaced("do_teardown_appcontext")
+            ):
                 if exc is _sentinel:
                     exc = sys.exc_info()[1]
-                await self.app._step("do_teardown_appcontext")(self.app, self, call, exc)
+                await app._steps().do_teardown_appcontext(app, self, call, exc)
         finally:
             current = _cv_app.get()
             _cv_app.reset(self._cv_tokens.pop())
         if current is not self:
             raise AssertionError(f"Popped wrong app context: {current!r} instead of {self!r}.")
         if appcontext_popped.receivers:
-            await emit(appcontext_popped, self.app, call)
+            await emit(appcontext_popped, app, call)
 
     def push(self) -> None:
         """Make this the current app context."""
@@ -216,6 +228,7 @@ class RequestContext:
 
     def __init__(self, app: Any, environ: Any, request: Any = None, session: Any = None) -> None:
         self.app = app
+        self._steps = app._steps()
         if request is None:
             request = app.request_class(environ)
             request.json_module = app.json
@@ -255,7 +268,9 @@ class RequestContext:
     def match_request(self) -> None:
         """Find the rule of the request's URL, or note the `HTTPException` that says why not."""
         request, websocket = self.request, self.websocket is not None
-        found = None if "_url_adapter" in self.__dict__ else self.app._find_rule(request, websocket)
+        found = (
+            None if "_url_adapter" in self.__dict__ else self.app._find_rule(request, websocket)
+        )
         if found is None:
             adapter = self.url_adapter
             if adapter is None:
@@ -293,6 +308,39 @@ class RequestContext:
             session = await call(interface.make_null_session, self.app)
         self._opened_session = session
 
+    def _enter(self, app_ctx: AppContext) -> None:
+        """`_push` when it has nothing to call."""
+        app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
+        self._cv_tokens.append((_cv_request.set(self), app_ctx))
+        if self.request.routing_exception is None:
+            self.match_request()
+
+    def _leave(self) -> bool:
+        """`_pop` when it has nothing to call; otherwise false, and nothing is done."""
+        app = self.app
+        if (
+            app.teardown_request_funcs
+            or app.teardown_appcontext_funcs
+            or request_tearing_down.receivers
+            or appcontext_tearing_down.receivers
+            or appcontext_popped.receivers
+            or app._is_replaced("do_teardown_request")
+            or app._is_replaced("do_teardown_appcontext")
+            or len(self._cv_tokens) != 1
+            or _cv_request.get(None) is not self
+        ):
+            return False
+        token, app_ctx = self._cv_tokens[0]
+        if app_ctx is None or _cv_app.get(None) is not app_ctx or len(app_ctx._cv_tokens) != 1:
+            return False
+        self.request.close()
+        _cv_request.reset(token)
+        _cv_app.reset(app_ctx._cv_tokens.pop())
+        self._cv_tokens.clear()
+        if "environ" in self.request.__dict__:
+            self.request.environ["werkzeug.request"] = None  # a cycle
+        return True
+
     async def _push(self, call: Call, app_ctx: AppContext | None = None) -> None:
         """*app_ctx*: what to use in place of a current one, which is then not looked at."""
         if app_ctx is None:
@@ -308,6 +356,7 @@ class RequestContext:
             self.match_request()
 
     async def _pop(self, exc: BaseException | None, call: Call) -> None:
+        app = self.app
         last = len(self._cv_tokens) == 1
         if exc is _sentinel:
             exc = sys.exc_info()[1]
@@ -317,7 +366,12 @@ class RequestContext:
                 self._deferred = self._cv_tokens[-1][1], exc
             elif last:
                 try:
-                    await self.app._step("do_teardown_request")(self.app, self, call, exc)
+                    if (
+                        app.teardown_request_funcs
+                        or request_tearing_down.receivers
+                        or app._is_replaced("do_teardown_request")
+                    ):
+                        await app._steps().do_teardown_request(app, self, call, exc)
                 finally:
                     self.request.close()
         finally:

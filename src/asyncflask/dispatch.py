@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.responses import Response as StarletteResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -32,12 +32,19 @@ from werkzeug.routing import RoutingException
 from werkzeug.wrappers import Response as BaseResponse
 
 from .asgi.conversation import Conversation, Conversations
-from .asgi.http import Body, announced, malformed, send_response, start_message
+from .asgi.http import (
+    Body,
+    checked_start_message,
+    malformed,
+    send_response,
+    start_message,
+)
 from .asgi.threads import Call, Driver, call_here
 from .asgi.websocket import INTERNAL_ERROR, NORMAL, SERVICE_RESTART, WebSocket, origin_allowed
 from .asgi.wsgi import READ_BYTES, update_environ
 from .ctx import AppContext, RequestContext, _cv_app, current_request_ctx
 from .signals import (
+    appcontext_pushed,
     appcontext_tearing_down,
     emit,
     got_request_exception,
@@ -47,6 +54,8 @@ from .signals import (
 )
 from .wrappers import AsyncBody, Request, from_starlette
 
+Step = Callable[..., Coroutine[Any, Any, Any]]
+
 # -- the two flows ----------------------------------------------------------------------------
 
 
@@ -55,20 +64,25 @@ async def serve_http(
 ) -> tuple[Message, Message] | None:
     """Answer one request. A response that is there as a whole is given back, all else done: it
     is for the caller to send, in the context of the server."""
-    ctx = make_context(app, driver, scope, driver.outside(receive))
-    request = ctx.request
+    ctx = make_context(app, driver, scope, receive)
+    request, call = ctx.request, driver.call
     environ = scope.get("asyncflask.environ")
     error: BaseException | None = None
     try:
         try:
-            await ctx._push(driver.call, None if environ is not None else app.app_context())
-            if announced(scope)[1] and not request._body.complete:
+            if environ is not None:
+                await ctx._push(call)
+            elif appcontext_pushed.receivers or not app._opens_session_lazily():
+                await ctx._push(call, app.app_context())
+            else:
+                ctx._enter(app.app_context())
+            if request._has_body and not request._body.complete:
                 driver.prepare = partial(receive_body, ctx, request._body)
-            response = await app._step("full_dispatch_request")(app, ctx, driver.call)
+            response = await ctx._steps.full_dispatch_request(app, ctx, call)
             start = response_start(response, request)
         except Exception as exc:
             error = exc
-            response, start = await respond_to_error(app, ctx, driver.call, exc)
+            response, start = await respond_to_error(app, ctx, call, exc)
         except BaseException as exc:
             error = exc
             raise
@@ -76,7 +90,8 @@ async def serve_http(
             if not ctx._holds:
                 if environ is not None:
                     await keep_for_test_client(ctx, environ, request._body)
-                await finish(app, ctx, driver, error)
+                if ctx._cv_tokens and not ctx._leave():
+                    await finish(app, ctx, driver, error)
         if (whole := whole_content(ctx, response)) is not None:
             return start, {"type": "http.response.body", "body": whole}
         send = driver.outside(send)
@@ -87,7 +102,7 @@ async def serve_http(
             for begin in ctx._background:
                 begin()
         if (background := getattr(response, "background", None)) is not None:
-            await driver.call(background)
+            await call(background)
     finally:
         if ctx._cv_tokens:  # a stream held the context
             await finish(app, ctx, driver, sys.exception())
@@ -100,8 +115,8 @@ async def serve_websocket(
     app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Hold one WebSocket conversation."""
-    receive, send = driver.outside(receive), driver.outside(send)
     ctx = make_context(app, driver, scope, receive)
+    receive, send = driver.outside(receive), driver.outside(send)
     websocket = WebSocket(scope, receive, send, driver, partial(accept_headers, app, ctx))
     websocket.json_module = app.json
     ctx.websocket = websocket
@@ -119,7 +134,7 @@ async def serve_websocket(
             try:
                 await ctx._push(driver.call, app.app_context())
                 if may_open(app, ctx):
-                    response = await app._step("full_dispatch_request")(app, ctx, driver.call)
+                    response = await ctx._steps.full_dispatch_request(app, ctx, driver.call)
                     error = ctx._error
                 else:
                     response = Forbidden("This page may not open a WebSocket here.").get_response()
@@ -179,9 +194,9 @@ def make_context(app: Any, driver: Driver, scope: Scope, receive: Receive) -> Re
     environ = scope.get("asyncflask.environ")
     request: Request
     if environ is None:
-        request = app.request_class.from_scope(scope, receive)
+        request = app.request_class.from_scope(scope, receive, driver)
     else:
-        body = Body(scope, receive)
+        body = Body(scope, driver.outside(receive))
         update_environ(environ, scope, body)
         request = app.request_class(environ)
         request._scope, request._body = scope, body
@@ -234,14 +249,17 @@ def no_more_body(ctx: RequestContext) -> None:
 async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     """Hooks, view, error handlers: gives the response; for a WebSocket that was accepted
     `None`."""
-    app._got_first_request = True
-    websocket = ctx.websocket
+    if not app._got_first_request:
+        app._got_first_request = True
+    websocket, steps = ctx.websocket, ctx._steps
+    rv: Any = None
     try:
         if request_started.receivers:
             await emit(request_started, app, call)
-        rv = await app._step("preprocess_request")(app, ctx, call)
+        if app.before_request_funcs or app.url_value_preprocessors or steps is not OWN:
+            rv = await steps.preprocess_request(app, ctx, call)
         if rv is None:
-            rv = await app._step("dispatch_request")(app, ctx, call)
+            rv = await steps.dispatch_request(app, ctx, call)
             if websocket is not None and rv is not None and websocket.accepted:
                 raise TypeError(
                     f"The WebSocket handler for {ctx.request.endpoint!r} returned a value after"
@@ -254,18 +272,16 @@ async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> An
                 return None  # its own end; that of another connection is an error here
             ctx._error = exc
         no_more_body(ctx)
-        rv = await app._step("handle_user_exception")(app, ctx, call, exc)
+        rv = await steps.handle_user_exception(app, ctx, call, exc)
     if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
         return None
     no_more_body(ctx)
-    return await app._step("finalize_request")(app, ctx, call, rv)
+    return await steps.finalize_request(app, ctx, call, rv)
 
 
 async def preprocess_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     """Run the URL value preprocessors, then the `before_request` functions until one gives a
     value."""
-    if not app.url_value_preprocessors and not app.before_request_funcs:
-        return None
     request = ctx.request
     names = (None, *reversed(request.blueprints))
     for name in names:
@@ -294,12 +310,12 @@ async def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     if cancel is None:
         cancel = app.config["CANCEL_ON_DISCONNECT"]
     if not cancel or ctx.websocket is not None or ctx.driver is None:
-        return await call(view, **request.view_args)  # type: ignore[arg-type]
+        return await call(view, **request.view_args)
     # Not among the app's conversations: a request that is being answered outlives a shutdown.
     await ctx.driver.ready_for_async()
     async with Conversation(Conversations(), request._body.gone):
         try:
-            return await call(view, **request.view_args)  # type: ignore[arg-type]
+            return await call(view, **request.view_args)
         finally:
             await ctx.driver.to_loop()
     raise ClientDisconnected()
@@ -324,7 +340,7 @@ async def handle_user_exception(
     ):
         error.show_exception = True
     if isinstance(error, HTTPException) and not app.trap_http_exception(error):
-        return await app._step("handle_http_exception")(app, ctx, call, error)
+        return await ctx._steps.handle_http_exception(app, ctx, call, error)
     handler = app._find_error_handler(error, ctx.request.blueprints)
     if handler is None:
         raise error
@@ -335,9 +351,17 @@ async def finalize_request(
     app: Any, ctx: RequestContext, call: Call, rv: Any, from_error_handler: bool = False
 ) -> Any:
     """Make the response of what a view or a handler gave, and run the hooks on it."""
-    response = await respond(app, ctx, call, rv)
+    if ctx._steps is not OWN and app._is_replaced("make_response"):
+        response = await call(app.make_response, rv)
+    elif callable(rv) and not isinstance(rv, _RESPONSES):
+        response = await call(make_response, app, ctx, rv)  # user code: a WSGI callable
+    else:
+        response = make_response(app, ctx, rv)
     try:
-        response = await app._step("process_response")(app, ctx, call, response)
+        if ctx._after_request_functions or app.after_request_funcs or ctx._steps is not OWN:
+            response = await ctx._steps.process_response(app, ctx, call, response)
+        elif has_session(app, ctx):
+            await save_session(app, ctx, call, response)
         if request_finished.receivers:
             await emit(request_finished, app, call, response=response)
     except Exception:
@@ -347,16 +371,7 @@ async def finalize_request(
     return response
 
 
-async def respond(app: Any, ctx: RequestContext, call: Call, rv: Any) -> Any:
-    """The response for *rv*, by the app's own `make_response` if it has one. A WSGI callable is
-    user code: it is called like all of it."""
-    if app._is_replaced("make_response"):
-        return await call(app.make_response, rv)
-    if type(rv) is app.response_class:
-        return rv
-    if callable(rv) and not isinstance(rv, BaseResponse | StarletteResponse | HTTPException):
-        return await call(make_response, app, ctx, rv)
-    return make_response(app, ctx, rv)
+_RESPONSES = (BaseResponse, StarletteResponse, HTTPException)
 
 
 async def process_response(app: Any, ctx: RequestContext, call: Call, response: Any) -> Any:
@@ -368,7 +383,8 @@ async def process_response(app: Any, ctx: RequestContext, call: Call, response: 
             if name in app.after_request_funcs:
                 for func in reversed(app.after_request_funcs[name]):
                     response = await call(func, response)
-    await save_session(app, ctx, call, response)
+    if has_session(app, ctx):
+        await save_session(app, ctx, call, response)
     return response
 
 
@@ -388,15 +404,13 @@ async def handle_exception(app: Any, ctx: RequestContext, call: Call, error: Exc
     handler = app._find_error_handler(server_error, ctx.request.blueprints)
     if handler is not None:
         server_error = await call(handler, server_error)
-    return await app._step("finalize_request")(app, ctx, call, server_error, True)
+    return await ctx._steps.finalize_request(app, ctx, call, server_error, True)
 
 
 async def do_teardown_request(
     app: Any, ctx: RequestContext, call: Call, error: BaseException | None
 ) -> None:
     """Run all `teardown_request` functions; what they raise is raised when all have run."""
-    if not app.teardown_request_funcs and not request_tearing_down.receivers:
-        return
     names = chain(ctx.request.blueprints, (None,))
     await run_all(
         app,
@@ -411,10 +425,9 @@ async def do_teardown_appcontext(
     app: Any, ctx: AppContext, call: Call, error: BaseException | None
 ) -> None:
     """Run all `teardown_appcontext` functions; what they raise is raised when all have run."""
-    if app.teardown_appcontext_funcs or appcontext_tearing_down.receivers:
-        await run_all(
-            app, call, reversed(app.teardown_appcontext_funcs), appcontext_tearing_down, error
-        )
+    await run_all(
+        app, call, reversed(app.teardown_appcontext_funcs), appcontext_tearing_down, error
+    )
 
 
 async def update_template_context(
@@ -432,23 +445,25 @@ async def update_template_context(
     context.update(given)
 
 
-STEPS: dict[str, Callable[..., Any]] = {
-    step.__name__: step
-    for step in (
-        full_dispatch_request,
-        preprocess_request,
-        dispatch_request,
-        handle_http_exception,
-        handle_user_exception,
-        finalize_request,
-        process_response,
-        handle_exception,
-        do_teardown_request,
-        do_teardown_appcontext,
-        update_template_context,
-    )
-}
-"""The steps that have a method of the same name on the app, by that name."""
+class Steps(NamedTuple):
+    """The steps that have a method of the same name on the app: these functions, or what calls
+    the method that took their place."""
+
+    full_dispatch_request: Step
+    preprocess_request: Step
+    dispatch_request: Step
+    handle_http_exception: Step
+    handle_user_exception: Step
+    finalize_request: Step
+    process_response: Step
+    handle_exception: Step
+    do_teardown_request: Step
+    do_teardown_appcontext: Step
+    update_template_context: Step
+
+
+OWN = Steps(**{name: globals()[name] for name in Steps._fields})
+"""What runs when no method was replaced: then a stage that has nothing to do is left out."""
 
 
 # -- what the steps are made of ---------------------------------------------------------------
@@ -482,8 +497,6 @@ async def finish(
 ) -> None:
     """Tear the context down, once. A teardown function that fails is logged, or raised where
     exceptions propagate; it does not take the client's answer away."""
-    if not ctx._cv_tokens:
-        return
     if error is not None and app.should_ignore_error(error):
         error = None
     try:
@@ -500,7 +513,7 @@ async def respond_to_error(
 ) -> tuple[Any, Message]:
     """The response to *error*, and its start. A response that cannot be sent either, since a
     hook breaks every one, is replaced by a bare 500."""
-    response = await app._step("handle_exception")(app, ctx, call, error)
+    response = await ctx._steps.handle_exception(app, ctx, call, error)
     try:
         return response, response_start(response, ctx.request)
     except ValueError:
@@ -512,6 +525,8 @@ async def respond_to_error(
 def make_response(app: Any, ctx: RequestContext | None, rv: Any) -> Any:
     """The response for the value *rv* of a view (Flask: `Flask.make_response`). Outside of a
     request too, unless something in it is needed."""
+    if type(rv) is str or type(rv) is bytes:
+        return app.response_class(rv)
     status = headers = None
     if isinstance(rv, tuple):
         if len(rv) == 3:
@@ -574,19 +589,27 @@ def _wrong_type(rv: Any) -> str:
     )
 
 
+def has_session(app: Any, ctx: RequestContext) -> bool:
+    """Whether there is a session to save. One that nobody touched counts only if the client has
+    sent it: its lifetime may have to be renewed."""
+    if ctx._opened_session is not None:
+        return True
+    cookies = ctx.request._header(b"cookie")
+    return (
+        cookies is not None
+        and app._opens_session_lazily()
+        and app.session_interface.get_cookie_name(app) in cookies
+    )
+
+
 async def save_session(app: Any, ctx: RequestContext, call: Call, response: Any) -> None:
-    """Put the session into *response*. One that nobody touched is opened for that only if the
-    client has sent one, whose lifetime may have to be renewed."""
+    """Put the session into *response*."""
     interface = app.session_interface
-    lazy = app._opens_session_lazily()
     if ctx._opened_session is None:
-        cookie = ctx.request._header(b"cookie") or ""
-        if not lazy or interface.get_cookie_name(app) not in cookie:
-            return
         await ctx._open_session(call_here)
     if interface.is_null_session(ctx._opened_session):
         return
-    if lazy:
+    if app._opens_session_lazily():
         interface.save_session(app, ctx._opened_session, response)
     else:
         await call(interface.save_session, app, ctx._opened_session, response)
@@ -597,7 +620,8 @@ async def accept_headers(app: Any, ctx: RequestContext) -> list[tuple[bytes, byt
     response = app.response_class()
     driver = ctx.driver
     assert driver is not None
-    await save_session(app, ctx, _call_in_worker(driver), response)
+    if has_session(app, ctx):
+        await save_session(app, ctx, _call_in_worker(driver), response)
     if ctx._opened_session is not None:
         ctx._opened_session.modified = False
     return [
@@ -641,7 +665,15 @@ async def save_late_session(app: Any, ctx: RequestContext) -> None:
 def response_start(response: Any, request: Request) -> Message:
     """The message that begins *response*, checked: a bad header raises `ValueError` here, where
     it can still become a 500."""
-    return start_message(response.status_code, header_lines(response, request), response.status)
+    status = response.status_code
+    if (
+        "headers" not in response.__dict__
+        and 200 <= status < 300
+        and status != 204
+        and type(response).get_wsgi_headers is BaseResponse.get_wsgi_headers
+    ):
+        return checked_start_message(status, response._first_lines(), response.status)
+    return start_message(status, header_lines(response, request), response.status)
 
 
 _REWRITTEN = frozenset({"location", "content-location"})
@@ -653,11 +685,9 @@ def header_lines(response: Any, request: Request) -> Iterable[tuple[str, str]]:
     status = response.status_code
     if (
         type(response).get_wsgi_headers is BaseResponse.get_wsgi_headers
-        and 200 <= status
+        and status >= 200
         and status not in (204, 304)
     ):
-        if "headers" not in response.__dict__:
-            return response._first_headers()  # type: ignore[no-any-return]
         headers: Iterable[tuple[str, str]] = response.headers
         names = {name.lower() for name, _ in headers}
         if "content-length" in names and names.isdisjoint(_REWRITTEN):

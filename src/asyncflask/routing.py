@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from werkzeug.routing import Rule, ValidationError
 from werkzeug.routing import Map as MapBase
+from werkzeug.routing import Rule, ValidationError
 from werkzeug.routing.matcher import State
 from werkzeug.routing.rules import RulePart
 
@@ -34,33 +34,46 @@ class _Undecided(Exception):
     """There is more to say of this URL."""
 
 
+class _Compiled(NamedTuple):
+    """What `Map.find` looks at, made of the matcher's states."""
+
+    fixed: dict[str, list[Rule]]
+    """The rules without placeholders, by their URL: what is fixed comes before placeholders."""
+    transitions: dict[int, list[_Transition]]
+    """The transitions of each state that has some, by its `id`."""
+
+
 class Map(MapBase):
     """The rules of an app (Werkzeug: `werkzeug.routing.Map`)."""
 
-    _transitions: dict[int, list[_Transition]] | None = None
-    """Those of each state with placeholders, by its `id`."""
+    _compiled: _Compiled | None = None
 
     def add(self, rulefactory: Any) -> None:
         super().add(rulefactory)
-        self._transitions = None
+        self._compiled = None
 
-    def find(
-        self, path: str, method: str, websocket: bool
-    ) -> tuple[Rule, dict[str, Any]] | None:
+    def find(self, path: str, method: str, websocket: bool) -> tuple[Rule, dict[str, Any]] | None:
         """The rule for *path*, of the default subdomain, and the values of its placeholders, as
         `MapAdapter.match` gives them; `None` if there is more to say."""
-        transitions = self._transitions
-        if transitions is None:
+        compiled = self._compiled
+        if compiled is None:
             self.update()
-            transitions = self._transitions = _compile(self._matcher._root)
-        parts = [self.default_subdomain or "", *path.split("/")]
-        try:
-            found = _find(transitions, self._matcher._root, parts, 0, (), method, websocket)
-        except _Undecided:
-            return None
-        if found is None:
-            return None
-        rule, texts = found
+            compiled = self._compiled = _compile(self._matcher._root, self.default_subdomain or "")
+        texts: tuple[str, ...] = ()
+        for rule in compiled.fixed.get(path, ()):
+            if _answers(rule, method, websocket):
+                break
+        else:
+            parts = [self.default_subdomain or "", *path.split("/")]
+            try:
+                found = _find(
+                    compiled.transitions, self._matcher._root, parts, 0, (), method, websocket
+                )
+            except _Undecided:
+                return None
+            if found is None:
+                return None
+            rule, texts = found
         if rule.alias or rule.redirect_to is not None:
             return None
         if self.redirect_defaults and self._rules_by_endpoint[rule.endpoint][0] is not rule:
@@ -131,17 +144,22 @@ def _answers(rule: Rule, method: str, websocket: bool) -> bool:
     return rule.websocket == websocket and (rule.methods is None or method in rule.methods)
 
 
-def _compile(root: State) -> dict[int, list[_Transition]]:
-    """The transitions of all states below *root*."""
-    found: dict[int, list[_Transition]] = {}
-    states = [root]
+def _compile(root: State, domain: str) -> _Compiled:
+    fixed: dict[str, list[Rule]] = {}
+    transitions: dict[int, list[_Transition]] = {}
+    states: list[tuple[State, tuple[str, ...] | None]] = [(root, ())]
     while states:
-        state = states.pop()
+        state, parts = states.pop()
         if state.dynamic:
-            found[id(state)] = [_transition(part, after) for part, after in state.dynamic]
-        states.extend(state.static.values())
-        states.extend(after for _, after in state.dynamic)
-    return found
+            transitions[id(state)] = [_transition(part, after) for part, after in state.dynamic]
+            states.extend((after, None) for _, after in state.dynamic)
+        if parts is None:  # behind a placeholder
+            states.extend((after, None) for after in state.static.values())
+            continue
+        states.extend((after, (*parts, part)) for part, after in state.static.items())
+        if state.rules and parts[0] == domain:
+            fixed["/".join(parts[1:])] = state.rules
+    return _Compiled(fixed, transitions)
 
 
 def _transition(part: RulePart, state: State) -> _Transition:

@@ -18,14 +18,14 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser as FormDataParserBase
 from werkzeug.routing import Rule
 from werkzeug.sansio.utils import get_host
+from werkzeug.utils import get_content_type
 from werkzeug.wrappers import Request as RequestBase
 from werkzeug.wrappers import Response as ResponseBase
-from werkzeug.utils import get_content_type
 from werkzeug.wsgi import get_input_stream
 
 from . import json
-from .asgi.http import Body
-from .asgi.threads import wait
+from .asgi.http import Body, encode_headers
+from .asgi.threads import Driver, wait
 from .asgi.wsgi import environ_from_scope, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
@@ -104,24 +104,31 @@ class Request(RequestBase):
 
     _scope: Scope | None = None
     _receive: Receive | None = None
+    _driver: Driver | None = None
+    _lines: dict[bytes, bytes] | None = None
+    """The header lines of the scope by name, if no name is repeated."""
     _max_content_length: int | None = None
     _max_form_memory_size: int | None = None
     _max_form_parts: int | None = None
 
     @classmethod
-    def from_scope(cls, scope: Scope, receive: Receive) -> Request:
+    def from_scope(cls, scope: Scope, receive: Receive, driver: Driver | None = None) -> Request:
         """Make the request of an ASGI scope. What it consists of is only computed when it is
         read, unless a subclass has an `__init__` of its own, which wants a whole environ."""
         if cls.__init__ is not Request.__init__:
-            body = Body(scope, receive)
+            body = Body(scope, receive if driver is None else driver.outside(receive))
             self = cls(environ_from_scope(scope, body))
             self._scope, self._body = scope, body
             return self
         self = cls.__new__(cls)
         path = route_path(scope)
+        headers = scope["headers"]
+        lines = dict(headers)
         self.__dict__ = {
             "_scope": scope,
             "_receive": receive,
+            "_driver": driver,
+            "_lines": lines if len(lines) == len(headers) else None,
             "method": scope.get("method", "GET").upper(),
             "path": path if path[:1] == "/" != path[1:2] else "/" + path.lstrip("/"),
         }
@@ -158,8 +165,18 @@ class Request(RequestBase):
 
     @_Lazy
     def _body(self) -> Any:
-        receive = self._receive
-        return None if receive is None else Body(self.scope, receive)
+        receive, driver = self._receive, self._driver
+        if receive is None:
+            return None
+        return Body(self.scope, receive if driver is None else driver.outside(receive))
+
+    @property
+    def _has_body(self) -> bool:
+        """Whether there may be one to receive."""
+        lines = self._lines
+        if lines is None or self.scope.get("http_version", "1.1") >= "2":
+            return self._body is not None
+        return b"content-length" in lines or b"transfer-encoding" in lines
 
     @cached_property
     def environ(self) -> Any:  # type: ignore[override]
@@ -180,6 +197,9 @@ class Request(RequestBase):
 
     def _header(self, name: bytes) -> str | None:
         """One header, looked up without reading all of them if they have not been."""
+        if self._lines is not None and "headers" not in self.__dict__:
+            value = self._lines.get(name)
+            return None if value is None else str(value, "latin-1")
         if self._scope is None or "headers" in self.__dict__:
             return self.headers.get(name.decode("latin-1"))
         values = [str(value, "latin-1") for key, value in self._scope["headers"] if key == name]
@@ -291,6 +311,11 @@ class Request(RequestBase):
         """The names of that blueprint and of those round it, innermost first."""
         name = self.blueprint
         return [] if name is None else _split_blueprint_path(name)
+
+    def close(self) -> None:
+        """Close the files of the form, if it was read."""
+        if "files" in self.__dict__:
+            super().close()
 
     def _load_form_data(self) -> None:
         super()._load_form_data()
@@ -416,16 +441,17 @@ class Response(ResponseBase):
     _plain: tuple[str | None, int] | None = None
     """Mimetype and length of content that was given whole, for the headers."""
 
-    def _first_headers(self) -> list[tuple[str, str]]:
+    def _first_lines(self) -> list[tuple[bytes, bytes]]:
+        """The header lines that come of `_plain`, as ASGI wants them."""
         assert self._plain is not None
         mimetype, length = self._plain
-        line = "Content-Length", str(length)
-        return [line] if mimetype is None else [("Content-Type", _content_type(mimetype)), line]
+        line = b"content-length", b"%d" % length
+        return [line] if mimetype is None else [_content_type_line(mimetype), line]
 
     @_Lazy
     def headers(self) -> Any:
         """The header lines (Werkzeug: `Headers`)."""
-        return Headers(self._first_headers())
+        return Headers(_title_case(self._first_lines()))
 
     @property
     def max_cookie_size(self) -> int:  # type: ignore[override]
@@ -437,8 +463,8 @@ class Response(ResponseBase):
 
 
 @lru_cache(maxsize=256)
-def _content_type(mimetype: str) -> str:
-    return get_content_type(mimetype, "utf-8")
+def _content_type_line(mimetype: str) -> tuple[bytes, bytes]:
+    return encode_headers(200, [("Content-Type", get_content_type(mimetype, "utf-8"))])[0]
 
 
 def from_starlette(response_class: Callable[..., Response], source: StarletteResponse) -> Response:

@@ -294,12 +294,17 @@ def start_message(status: int, headers: Iterable[tuple[str, str]], line: str = "
             f"The response has status {status}, after which another response would have to come"
             " (RFC 9110 section 15.2)."
         )
-    if _NOT_IN_VALUE.search(line):
+    return checked_start_message(status, encode_headers(status, headers), line)
+
+
+def checked_start_message(status: int, headers: Headers, line: str) -> Message:
+    """The message, of a status and headers that are known to be good."""
+    if not line.isprintable() and _NOT_IN_VALUE.search(line):
         raise ValueError(f"The response has a control character in its status {line!r}.")
     return {
         "type": "http.response.start",
         "status": status,
-        "headers": encode_headers(status, headers),
+        "headers": headers,
         "asyncflask.status": line,
     }
 
