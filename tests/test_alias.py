@@ -66,6 +66,23 @@ def test_version() -> None:
     )
 
 
+def test_version_beside_an_installed_flask(tmp_path: Path) -> None:
+    info = tmp_path / "flask-9.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Flask\nVersion: 9.9\n")
+    check(
+        """
+        import importlib.metadata, flask
+        assert flask.__version__ == importlib.metadata.version("Flask") == "3.1.3"
+        assert importlib.metadata.metadata("flask")["Name"] == "Flask"
+        assert importlib.metadata.requires("flask") is None
+        assert importlib.metadata.files("flask") is None
+        importlib.metadata.packages_distributions()
+        """,
+        tmp_path,
+    )
+
+
 def test_extension(tmp_path: Path) -> None:
     (tmp_path / "flask_extension.py").write_text(
         "from flask import Blueprint, current_app\nfrom flask.signals import Namespace\n"
@@ -107,12 +124,43 @@ def test_other_names_are_left_alone(tmp_path: Path) -> None:
     check("import flaskr; assert flaskr.name == 'own'", tmp_path)
 
 
-def test_real_flask_was_first(tmp_path: Path) -> None:
-    (tmp_path / "flask.py").write_text("")
-    done = run("import flask, asyncflask\nasyncflask.install_as_flask()", tmp_path)
+REAL = {
+    "flask/__init__.py": "from .globals import current_app as current_app\nclass Flask: pass\n",
+    "flask/globals.py": "from werkzeug.local import LocalProxy\n"
+    "from contextvars import ContextVar\ncurrent_app = LocalProxy(ContextVar('app'))\n",
+    "extension/__init__.py": "from . import inner\n",
+}
+"""What there is of the real Flask, for these tests, and an extension."""
+
+
+@pytest.mark.parametrize(
+    ("importing", "by", "above"),
+    [
+        ("import flask", "'__main__'", "the import of 'flask'"),
+        ("from flask import Flask", "'__main__'", "the import of 'flask'"),
+        ("from flask import current_app", "'__main__'", "the import of 'flask'"),
+        ("import extension", "'extension.inner'", "what imports 'extension'"),
+    ],
+)
+@pytest.mark.parametrize("source", ["import flask", "from flask import current_app"])
+def test_real_flask_was_first(
+    tmp_path: Path, importing: str, by: str, above: str, source: str
+) -> None:
+    for name, text in {**REAL, "extension/inner.py": source}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    done = run(f"{importing}\nimport asyncflask\nasyncflask.install_as_flask()", tmp_path)
     assert done.returncode == 1
-    assert "RuntimeError: The real Flask has been imported already" in done.stderr
-    assert "by '__main__'" in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        f"RuntimeError: The real Flask has been imported already, by {by}. Write 'import"
+        f" asyncflask; asyncflask.install_as_flask()' above {above}."
+    )
+
+
+def test_real_flask_was_first_and_nobody_has_it(tmp_path: Path) -> None:
+    (tmp_path / "flask.py").write_text("")
+    done = run("import flask, asyncflask\ndel flask\nasyncflask.install_as_flask()", tmp_path)
+    assert "by a module that has been unloaded. Write" in done.stderr
 
 
 def test_not_without_being_asked(tmp_path: Path) -> None:

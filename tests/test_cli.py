@@ -11,12 +11,14 @@ import sys
 import textwrap
 import types
 from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner, Result
+from starlette.routing import Router
 
 from asyncflask import Blueprint, Flask, current_app, g
 from asyncflask import cli as cli_module
@@ -363,16 +365,20 @@ def test_debug_option(app: Flask) -> None:
 def test_package_command_that_cannot_be_imported(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Entry:
-        name = "fancy"
-
-        def load(self) -> None:
-            raise ImportError("No module named 'flask'")
-
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Entry()])
-    result = invoke(app, "routes")
+    entry = EntryPoint("fancy", "no_such_package.cli:fancy", "flask.commands")
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **kwargs: [entry])
+    result = invoke(app, "--help")
     assert result.exit_code == 0
-    assert "No command 'fancy': No module named 'flask'" in result.stderr
+    assert "No command 'fancy': No module named 'no_such_package'\n" in result.stderr
+    assert invoke(app, "routes").stderr == ""  # not looked for
+
+
+def test_error_in_loading_the_app_is_raised_for_its_commands() -> None:
+    def create_app() -> Flask:
+        raise LookupError("oh no")
+
+    with pytest.raises(LookupError, match="oh no"):
+        CliRunner().invoke(FlaskGroup(create_app=create_app), ["show"], catch_exceptions=False)
 
 
 def test_as_a_module(write: Write) -> None:
@@ -442,7 +448,10 @@ def test_run(app: Flask, served: list[Any]) -> None:
         "extra_files": None,
         "exclude_patterns": None,
         "ssl": None,
+        "workers": 1,
+        "load": options["load"],
     }
+    assert options["load"]() is app
 
 
 def test_run_by_the_environment(
@@ -455,6 +464,65 @@ def test_run_by_the_environment(
     assert args == (app, "127.0.0.1", 81)
     assert (options["reload"], options["debugger"]) == (False, False)
     assert (options["extra_files"], options["exclude_patterns"]) == (["a", "b"], ["c"])
+
+
+@pytest.mark.parametrize(
+    ("args", "reload"), [((), True), (("--workers", "2"), False), (("--no-reload",), False)]
+)
+def test_run_in_debug_mode_reloads(
+    app: Flask, served: list[Any], args: tuple[str, ...], reload: bool
+) -> None:
+    invoke(app, "run", "--debug", *args)
+    assert served[0][1]["reload"] is reload
+
+
+def test_run_with_options_of_uvicorn(
+    app: Flask, served: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UVICORN_BACKLOG", "7")  # is for uvicorn's own command
+    args = ("--ws", "wsproto", "--limit-concurrency", "9", "--no-access-log")
+    result = invoke(app, "run", "-p", "80", "--", *args, "--header", "A: b", "--header", "C:")
+    assert result.exit_code == 0, result.output
+    [(_, options)] = served
+    assert {
+        "ws": "wsproto",
+        "limit_concurrency": 9,
+        "access_log": False,
+        "headers": [("A", "b"), ("C", "")],
+    }.items() <= options.items()
+    assert "backlog" not in options
+    assert "host" not in options
+
+
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        (["--", "--wss"], "Did you mean"),
+        (["--", "--host", "x"], "Write '--host' before it"),
+        (["--", "--app-dir", "x"], "Write 'asyncflask --app' with a path before it"),
+        (["--", "--backlog", "x"], "'x' is not a valid integer"),
+        (["--", "--header", "x"], "a name, a colon and a value"),
+        (["--ws", "wsproto"], "is an option of uvicorn. Write it after '--'"),
+        (["--wss"], "No such option"),
+        (["x"], "unexpected extra argument"),
+        (["--workers", "0"], "'--workers'"),
+        (["--workers", "2", "--reload"], "The reloader works with one process"),
+        (["--", "--ws", "nosuch:Protocol"], "nosuch"),
+    ],
+)
+def test_run_with_options_that_cannot_be(write: Write, args: list[str], hint: str) -> None:
+    write("app.py", "from asyncflask import Flask\napp = Flask('x')")
+    result = CliRunner().invoke(cli_module.cli, ["run", *args])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Usage: ")
+    assert hint in result.stderr
+
+
+def test_run_shows_the_options_of_uvicorn() -> None:
+    result = CliRunner().invoke(cli_module.cli, ["run", "--", "--help"])
+    assert result.exit_code == 0
+    assert "--limit-concurrency" in result.output
+    assert "--host" not in result.output
 
 
 def test_banner_is_shown_once(
@@ -529,11 +597,11 @@ def routes(app: Flask) -> Flask:
 
 def test_routes(routes: Flask) -> None:
     assert [line.rstrip() for line in invoke(routes, "routes").output.splitlines()] == [
-        "Endpoint  Methods  Rule",
-        "--------  -------  ------",
-        "one       POST     /b/<x>",
-        "three     WS       /c",
-        "two       GET      /a",
+        "Endpoint  Methods    Rule",
+        "--------  ---------  ------",
+        "one       POST       /b/<x>",
+        "three     WEBSOCKET  /c",
+        "two       GET        /a",
     ]
     assert "GET, HEAD, OPTIONS" in invoke(routes, "routes", "--all-methods").output
 
@@ -552,6 +620,18 @@ def test_routes_sorted(routes: Flask, sort: str, order: str) -> None:
     assert [line.split()[0] for line in lines] == order.split()
 
 
+def test_routes_with_mounted_apps(routes: Flask) -> None:
+    routes.mount("/", Router())
+    routes.mount("/m", Router(), name="mounted")
+    lines = invoke(routes, "routes", "-s", "match").output.splitlines()[2:]
+    assert [line.split() for line in (lines[0], lines[-1])] == [
+        ["mounted", "MOUNT", "/m/..."],
+        ["Router", "MOUNT", "/..."],
+    ]
+    lines = invoke(routes, "routes").output.splitlines()[2:]
+    assert [line.split()[0] for line in lines] == ["Router", "mounted", "one", "three", "two"]
+
+
 @pytest.mark.parametrize(("host_matching", "header"), [(False, "Subdomain"), (True, "Host")])
 def test_routes_of_domains(host_matching: bool, header: str) -> None:
     app = Flask("cli_test", static_folder=None, host_matching=host_matching)
@@ -565,19 +645,3 @@ def test_routes_of_domains(host_matching: bool, header: str) -> None:
 
 def test_no_routes(app: Flask) -> None:
     assert invoke(app, "routes").output == "No routes were registered.\n"
-
-
-# -- --as-flask -----------------------------------------------------------------------------
-
-
-def test_as_flask_serves_an_app_written_for_flask(tmp_path: Path) -> None:
-    source = "import flask\napp = flask.Flask('written_for_flask')\n"
-    (tmp_path / "written_for_flask.py").write_text(source)
-    command = [sys.executable, "-m", "asyncflask", "--as-flask", "-A", "written_for_flask"]
-
-    result = subprocess.run(
-        [*command, "routes"], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
-
-    assert result.returncode == 0, result.stderr
-    assert "static" in result.stdout

@@ -16,6 +16,7 @@ import werkzeug
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from werkzeug.exceptions import BadRequest, ImATeapot, NotFound
+from werkzeug.local import LocalProxy
 from werkzeug.test import EnvironBuilder
 
 from asyncflask import (
@@ -28,6 +29,8 @@ from asyncflask import (
     appcontext_popped,
     appcontext_pushed,
     appcontext_tearing_down,
+    current_app,
+    g,
     got_request_exception,
     render_template_string,
     request,
@@ -40,6 +43,7 @@ from asyncflask import (
 )
 from asyncflask.asgi import threads
 from asyncflask.asgi.client import WebSocketDenied, WebSocketSession
+from asyncflask.async_testing import AsyncClient
 from asyncflask.dispatch import Steps
 from asyncflask.sessions import SecureCookieSession, SessionInterface
 from support.asgi import Peer, chunks, exchange, http_scope
@@ -1202,3 +1206,74 @@ def test_end_of_another_websocket_is_an_error() -> None:
     ):
         ws.receive()
     assert closed.value.code == 1011
+
+
+class TestAsyncViewInAPlainDecorator:
+    """As extensions decorate views: `ensure_sync` in a plain function."""
+
+    BODIES = {
+        "json": {"json": {"name": "ann"}},
+        "form": {"data": {"name": "ann"}},
+        "file": {"data": {"name": "ann"}, "files": {"file": b"x" * 3_000_000}},
+        "bytes": {"content": b"x" * 3_000_000},
+    }
+
+    @pytest.fixture
+    def client(self, app: Flask) -> AsyncClient:
+        def decorated(view: Any) -> Any:
+            @functools.wraps(view)
+            def wrapper(**kwargs: Any) -> Any:
+                return current_app.ensure_sync(view)(**kwargs)
+
+            return wrapper
+
+        @app.post("/<kind>")
+        @decorated
+        async def view(kind: str) -> Any:
+            assert threading.get_ident() == loops_thread
+            if kind == "json":
+                return dict(request.get_json())
+            if kind == "bytes":
+                return {"size": len(request.get_data())}
+            sizes = [len(file.read()) for file in request.files.values()]
+            return {**request.form, "sizes": sizes}
+
+        loops_thread = threading.get_ident()
+        return AsyncClient(app)
+
+    @pytest.mark.parametrize(
+        ("kind", "expected"),
+        [
+            ("json", {"name": "ann"}),
+            ("form", {"name": "ann", "sizes": []}),
+            ("file", {"name": "ann", "sizes": [3_000_000]}),
+            ("bytes", {"size": 3_000_000}),
+        ],
+    )
+    async def test_reads_the_body(self, client: AsyncClient, kind: str, expected: Any) -> None:
+        async with client:
+            answer = await client.post(f"/{kind}", **self.BODIES[kind])
+            assert (answer.status_code, answer.json()) == (200, expected)
+
+    @pytest.mark.parametrize("kind", BODIES)
+    async def test_limits(self, app: Flask, client: AsyncClient, kind: str) -> None:
+        app.config["MAX_CONTENT_LENGTH"] = 5
+        async with client:
+            assert (await client.post(f"/{kind}", **self.BODIES[kind])).status_code == 413
+
+    async def test_with_the_whole_pipeline_replaced(self, app: Flask, client: AsyncClient) -> None:
+        original = app.full_dispatch_request
+        app.full_dispatch_request = lambda: original()  # type: ignore[method-assign]
+        bare: Any = app.view_functions["view"]
+        app.add_url_rule("/bare/<kind>", "bare", bare.__wrapped__, methods=["POST"])
+        async with client:
+            for path in ("/json", "/bare/json"):
+                assert (await client.post(path, json={"name": "ann"})).json() == {"name": "ann"}
+
+
+async def test_proxy_as_a_value(app: Flask) -> None:
+    """Such as the `current_user` of an extension."""
+    app.add_url_rule("/", "proxy", lambda: LocalProxy(lambda: g.user))
+    app.before_request(lambda: setattr(g, "user", "ann"))
+    async with AsyncClient(app) as client:
+        assert (await client.get("/")).text == "ann"

@@ -13,18 +13,23 @@ SRC = Path(__file__).parent.parent / "src" / "asyncflask"
 # Lowest first. A file imports from the rows above its own, never from its own row.
 LAYERS = """
 asgi._ asgi.threads
-asgi.conversation
+asgi.conversation asgi.outbox
 asgi.http
-asgi.websocket asgi.wsgi asgi.lifespan asgi.client
+asgi.websocket asgi.wsgi asgi.lifespan asgi.events
+asgi.environ_socket asgi.proxy asgi.client
 _version typing config routing
 signals alias
 ctx
+rooms.base
+rooms.hub
+rooms.memory rooms.redis
+rooms._
 debughelpers logging
 json.provider
 json._
 json.tag
 wrappers
-sessions
+events sessions
 helpers
 views
 templating

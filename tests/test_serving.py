@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import signal
 import socket
 import ssl
@@ -18,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from click import UsageError
 from watchfiles import Change
 
 from asyncflask import serving
@@ -41,10 +43,16 @@ async def app(scope, receive, send):
     if scope["path"] == "/slow":
         open("slow", "w").close()
         await asyncio.sleep(60)
+    body = str(os.getpid()).encode() if scope["path"] == "/pid" else b"VALUE"
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"VALUE"})
+    await send({"type": "http.response.body", "body": body})
 
 app.config = {"SHUTDOWN_TIMEOUT": 1}
+
+def load():
+    if os.path.exists("broken"):
+        raise LookupError("broken on purpose")
+    return app
 
 if __name__ == "__main__":
     serve(app, port=int(os.environ["PORT"]), OPTIONS)
@@ -85,6 +93,12 @@ class Process:
         except httpx.TransportError:
             return None
 
+    def pids(self, count: int) -> set[int]:
+        """Of the workers, when there are this many."""
+        seen: set[int] = set()
+        self.until(lambda: bool(seen.add(int(self.get("/pid") or 0))) or len(seen) >= count)
+        return seen
+
     def until(self, true: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 20
         while not true():
@@ -124,25 +138,109 @@ def process(tmp_path: Path) -> Iterator[Process]:
         process.process.wait()
 
 
-@pytest.mark.parametrize("reload", [False, True])
+WAYS = {"": "x", "reload=True": "x", "workers=2, load=load": "xx"}
+"""Options, and what is there after the end: an x for each process that served."""
+
+
+@pytest.mark.parametrize("options", WAYS)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_all_and_frees_the_port(
-    process: Process, number: signal.Signals, reload: bool
+    process: Process, number: signal.Signals, options: str
 ) -> None:
-    process.start(options=f"reload={reload}")
+    process.start(options=options)
+    process.pids(len(WAYS[options]))
     assert process.stop(number) == 0
-    assert process.stopped() == "x"
+    assert process.stopped() == WAYS[options]
     assert process.port_is_free()
     # As in Flask, code after `app.run()` is reached by Ctrl-C.
-    assert (process.folder / "returned").exists() == (number == signal.SIGINT or reload)
+    returns = number == signal.SIGINT or bool(options)
+    assert (process.folder / "returned").exists() == returns
 
 
-@pytest.mark.parametrize("reload", [False, True])
-def test_ctrl_c_reaches_parent_and_child(process: Process, reload: bool) -> None:
-    process.start(options=f"reload={reload}")
+@pytest.mark.parametrize("options", WAYS)
+def test_ctrl_c_reaches_parent_and_children(process: Process, options: str) -> None:
+    process.start(options=options)
+    process.pids(len(WAYS[options]))
     assert process.stop(signal.SIGINT, group=True) == 0
-    assert process.stopped() == "x"
+    assert process.stopped() == WAYS[options]
     assert process.port_is_free()
+
+
+# -- several processes
+
+
+def test_worker_that_dies_is_replaced(process: Process) -> None:
+    process.start(options="workers=2, load=load")
+    before = process.pids(2)
+    os.kill(min(before), signal.SIGKILL)
+    process.until(lambda: process.pids(2) not in (before, {0, max(before)}))
+    assert process.stop(signal.SIGTERM) == 0
+
+
+def test_worker_that_cannot_load_ends_all(process: Process) -> None:
+    (process.folder / "broken").touch()
+    process.options = "workers=2, load=load"
+    process.write("first")
+    result = subprocess.run(
+        [sys.executable, "served.py"],
+        cwd=process.folder,
+        env={**os.environ, "PORT": str(process.port)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 3
+    assert "LookupError: broken on purpose" in result.stderr
+    assert process.port_is_free()
+
+
+def loaded() -> Any:
+    return nothing
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({}, "asyncflask --app module run --workers 3"),
+        ({"load": loaded, "reload": True}, "'--reload'"),
+        ({"load": loaded, "ssl": "adhoc"}, "'--cert"),
+        ({"load": lambda: nothing}, "factory"),
+    ],
+)
+def test_workers_are_refused(options: dict[str, Any], hint: str) -> None:
+    with pytest.raises(serving.CannotServe, match=hint):
+        serving.serve(nothing, workers=3, **options)
+
+
+def test_number_of_workers_is_not_asked_of_the_environment(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")  # uvicorn's
+    process.start()
+    assert process.stop(signal.SIGTERM) == 0
+    assert process.stopped() == "x"
+
+
+@pytest.mark.parametrize("as_flask", [False, True])
+def test_loader_installs_the_alias_first(as_flask: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(serving, "install_as_flask", lambda: called.append("installed"))
+    loader = pickle.loads(pickle.dumps(serving._Loader(loaded, False, as_flask)))
+    assert called == ["installed"] * as_flask
+    assert loader() is nothing
+
+
+def test_error_in_loading_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    def load() -> None:
+        raise UsageError("no app")
+
+    with pytest.raises(SystemExit) as info:
+        serving.load_or_exit(load)
+    assert info.value.code == 3
+    assert capsys.readouterr().err == "Error: no app\n"
+
+
+# -- the reloader
 
 
 @pytest.mark.parametrize("command", [["served.py"], ["-m", "served"], ["-X", "utf8", "served.py"]])
@@ -209,9 +307,26 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None:
     raise AssertionError("not called")
 
 
-def test_workers_are_refused() -> None:
-    with pytest.raises(RuntimeError, match="uvicorn module:app --workers 3"):
-        serving.serve(nothing, workers=3)
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"ws": "nosuch:Protocol"}, "nosuch"),
+        ({"ws": "nosuch"}, "nosuch"),
+        ({"ssl": ("nosuch.pem", None)}, "No such file"),
+        ({"ssl": (__file__, None)}, "set up"),
+        ({"http2": True}, "HTTP/2"),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, Any], hint: str) -> None:
+    with pytest.raises(serving.CannotServe, match=hint):
+        serving.serve(nothing, **options)
+
+
+def test_socket_file_is_removed(tmp_path: Path) -> None:
+    file = tmp_path / "socket"
+    with serving._without_socket_file(uvicorn.Config(nothing, uds=str(file))):
+        file.touch()
+    assert not file.exists()
 
 
 def test_running_loop_is_refused() -> None:

@@ -25,6 +25,7 @@ from asyncflask import (
     stream_template,
     stream_template_async,
     stream_template_string,
+    stream_template_string_async,
     template_rendered,
 )
 from asyncflask.asgi.threads import wait
@@ -73,7 +74,12 @@ BY_SOURCE: dict[str, Render] = {
         render_template_string_async(source, **context)
     ),
     "stream": lambda source, /, **context: "".join(stream_template_string(source, **context)),
+    "stream async": lambda source, /, **context: wait(stream_string_async(source, **context)),
 }
+
+
+async def stream_string_async(source: str, /, **context: Any) -> str:
+    return await collected(await stream_template_string_async(source, **context))
 
 
 @pytest.mark.parametrize("how", BY_NAME)

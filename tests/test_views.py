@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from asyncflask import Flask, Response, make_response, request
+from asyncflask.async_testing import AsyncClient
 from asyncflask.views import MethodView, View
 
 
@@ -252,6 +253,34 @@ class TestMethodView:
 
         app.add_url_rule("/", view_func=Checked.as_view("checked"))
         assert app.test_client().get("/").text == "checked, got"
+
+    @pytest.mark.parametrize("mixin", [False, True])
+    async def test_plain_dispatch_that_calls_async_handlers_itself(
+        self, app: Flask, mixin: bool
+    ) -> None:
+        class Resource(MethodView):
+            def dispatch_request(self, **kwargs: Any) -> Any:
+                handler = getattr(self, request.method.lower())
+                return {"thread": threading.get_ident(), **handler(**kwargs)}
+
+        class Handler:
+            async def get(self) -> dict[str, int]:
+                return {"loop": threading.get_ident()}
+
+            def post(self) -> dict[str, str]:
+                return {"posted": "plain"}
+
+        class Thing(Handler, Resource):
+            if not mixin:
+                get = Handler.get
+
+        app.add_url_rule("/", view_func=Thing.as_view("thing"))
+        async with AsyncClient(app) as client:
+            answer = (await client.get("/")).json()
+            assert answer["loop"] == threading.get_ident() != answer["thread"]
+            assert (await client.post("/")).json()["posted"] == "plain"
+        assert await Thing().get() == {"loop": threading.get_ident()}
+        assert inspect.iscoroutinefunction(Handler.get)
 
 
 def plain(view: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,10 +13,13 @@ from .blueprints import Blueprint as Blueprint
 from .config import Config as Config
 from .ctx import after_this_request as after_this_request
 from .ctx import copy_current_request_context as copy_current_request_context
+from .ctx import copy_current_websocket_context as copy_current_websocket_context
 from .ctx import has_app_context as has_app_context
 from .ctx import has_request_context as has_request_context
 from .ctx import has_websocket_context as has_websocket_context
 from .ctx import run_sync as run_sync
+from .events import EventStream as EventStream
+from .events import ServerSentEvent as ServerSentEvent
 from .globals import current_app as current_app
 from .globals import g as g
 from .globals import request as request
@@ -50,6 +53,7 @@ from .templating import render_template_string_async as render_template_string_a
 from .templating import stream_template as stream_template
 from .templating import stream_template_async as stream_template_async
 from .templating import stream_template_string as stream_template_string
+from .templating import stream_template_string_async as stream_template_string_async
 from .wrappers import Request as Request
 from .wrappers import Response as Response
 

@@ -1,7 +1,8 @@
 """`install_as_flask`: make `import flask` give this package, for extensions and apps that say so.
 
 The modules are the very same ones, under both names: a second copy would have context variables
-of its own.
+of its own. Likewise `import flask_socketio` gives `asyncflask.socketio`: the extension itself is
+made for WSGI servers.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Final
+
+import click
+from werkzeug.local import LocalProxy
 
 from ._version import FLASK_VERSION
 
 _HERE: Final = __name__.partition(".")[0]
+_OURS: Final = {"flask": _HERE, "flask_socketio": f"{_HERE}.socketio"}
 
 
 class _Flask(importlib.metadata.Distribution):
@@ -40,7 +45,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name != "flask" and not name.startswith("flask."):
+        if name.partition(".")[0] not in _OURS:
             return None
         if importlib.util.find_spec(_ours(name)) is None:
             return None
@@ -65,21 +70,50 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def _ours(name: str) -> str:
-    return _HERE + name.removeprefix("flask")
+    package, dot, module = name.partition(".")
+    return _OURS[package] + dot + module
 
 
-def _first_importer() -> str:
-    """The module that imported the real Flask: the first one that holds something of it."""
+def users_of_flask() -> Iterator[str]:
+    """The modules that hold something of the real Flask, in the order of their import."""
+    proxies = {
+        id(value)
+        for value in vars(sys.modules.get("flask.globals", _NOTHING)).values()
+        if type(value) is LocalProxy  # not by `isinstance`: a proxy asks what it stands for
+    }
     for name, module in list(sys.modules.items()):
-        if name == "flask" or name.startswith("flask."):
-            continue
-        for value in list(getattr(module, "__dict__", {}).values()):
-            origin = value.__name__ if isinstance(value, ModuleType) else None
-            if origin is None and (isinstance(value, type) or hasattr(value, "__code__")):
-                origin = getattr(value, "__module__", None)
-            if isinstance(origin, str) and (origin == "flask" or origin.startswith("flask.")):
-                return name
-    return "a module that has been unloaded"
+        if not _is_flask(name) and any(
+            id(value) in proxies or _is_flask(_origin(value))
+            for value in list(getattr(module, "__dict__", {}).values())
+        ):
+            yield name
+
+
+_NOTHING: Final = ModuleType("nothing")
+
+
+def _is_flask(name: object) -> bool:
+    return isinstance(name, str) and (name == "flask" or name.startswith("flask."))
+
+
+def _origin(value: Any) -> object:
+    """The module that a module, class or function is, or comes from."""
+    if issubclass(type(value), ModuleType):
+        return value.__name__
+    if issubclass(type(value), type | FunctionType):
+        return value.__module__
+    return None
+
+
+def in_flasks_command() -> bool:
+    """Whether it is the real Flask's command that is running this code."""
+    context = click.get_current_context(silent=True)
+    return context is not None and type(context.obj).__module__ == "flask.cli"
+
+
+def is_installed_as_flask() -> bool:
+    """Whether `install_as_flask` has been called."""
+    return any(isinstance(finder, _Finder) for finder in sys.meta_path)
 
 
 def install_as_flask() -> None:
@@ -90,9 +124,18 @@ def install_as_flask() -> None:
     """
     flask = sys.modules.get("flask")
     if flask is not None and flask is not sys.modules[_HERE]:
-        raise RuntimeError(
-            f"The real Flask has been imported already, by {_first_importer()!r}. Write"
-            " 'import asyncflask; asyncflask.install_as_flask()' above that import."
-        )
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        raise RuntimeError(f"The real Flask has been imported already, {_what_to_write()}")
+    if not is_installed_as_flask():
         sys.meta_path.insert(0, _Finder())
+
+
+def _what_to_write() -> str:
+    if in_flasks_command():
+        return "by its command. Write 'asyncflask' in place of 'flask' on the command line."
+    lines = "'import asyncflask; asyncflask.install_as_flask()'"
+    user = next(users_of_flask(), None)
+    if user is None:
+        return f"by a module that has been unloaded. Write {lines} in the program's first lines."
+    package = user.partition(".")[0]
+    where = "the import of 'flask'" if user == "__main__" else f"what imports {package!r}"
+    return f"by {user!r}. Write {lines} above {where}."

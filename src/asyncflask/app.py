@@ -17,6 +17,7 @@ from contextvars import Context
 from datetime import timedelta
 from functools import partial
 from operator import attrgetter
+from types import MethodType
 from typing import IO, Any, NoReturn
 from urllib.parse import quote
 
@@ -32,11 +33,13 @@ from werkzeug.serving import is_running_from_reloader
 from werkzeug.wsgi import get_host
 
 from . import dispatch
-from .asgi import wsgi
+from .alias import in_flasks_command
+from .asgi import proxy, wsgi
 from .asgi.conversation import Conversations
 from .asgi.http import Body
 from .asgi.lifespan import lifespan, on_stop_signal
 from .asgi.threads import (
+    Abandoned,
     Call,
     Driver,
     async_to_sync,
@@ -104,8 +107,15 @@ class Flask(App):
             "PROVIDE_AUTOMATIC_OPTIONS": True,
             # Beyond Flask's.
             "CANCEL_ON_DISCONNECT": False,
+            "EVENT_STREAM_KEEP_ALIVE": 15,
             "SHUTDOWN_TIMEOUT": 10,
             "WEBSOCKET_ALLOWED_ORIGINS": None,
+            "WEBSOCKET_MAX_MESSAGE_SIZE": None,
+            "WEBSOCKET_SEND_POLICY": "close",
+            "WEBSOCKET_SEND_QUEUE": 1_000,
+            "WEBSOCKET_SEND_QUEUE_BYTES": 1_048_576,
+            "WEBSOCKET_SEND_TIMEOUT": 20,
+            "WEBSOCKET_SUBPROTOCOLS": (),
             "WORKER_THREADS": 64,
         }
     )
@@ -151,6 +161,13 @@ class Flask(App):
             instance_relative_config=instance_relative_config,
             root_path=root_path,
         )
+        if in_flasks_command():
+            click.secho(
+                f"The app {self.name!r} is an asyncflask application, which the command of the"
+                " real Flask cannot serve. Write 'asyncflask' in place of 'flask'.",
+                fg="red",
+                err=True,
+            )
         self.cli = AppGroup(name=self.name)
         """The app's commands."""
         self.lifespan = lifespan
@@ -193,6 +210,8 @@ class Flask(App):
             return
         if kind not in ("http", "websocket"):
             raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
+        if "wsgi_app" in self.__dict__ and "asyncflask.environ" not in scope:
+            scope = proxy.fixed_scope(scope, self.wsgi_app)
         if self._mounts and (mount := self._mounted_at(scope)) is not None:
             await mount.handle(scope, receive, send)
             return
@@ -205,15 +224,19 @@ class Flask(App):
         coro: Coroutine[Any, Any, Any]
         if scope["type"] == "websocket":
             coro = dispatch.serve_websocket(self, driver, scope, receive, send)
-        elif self._is_replaced("wsgi_app") and "asyncflask.environ" not in scope:
+        elif "asyncflask.environ" not in scope and (middleware := self._wsgi_middleware()):
             receive, send = driver.outside(receive), driver.outside(send)
             body = Body(scope, receive)
             environ = wsgi.environ_from_scope(scope, body)
-            coro = wsgi.serve(driver, self.wsgi_app, environ, send, body, self._conversations)
+            coro = wsgi.serve(driver, middleware, environ, send, body, self._conversations)
         else:
             coro = dispatch.serve_http(self, driver, scope, receive, send)
         try:
             messages = await driver.run(coro)
+        except Abandoned:
+            path = scope["path"]
+            self.logger.warning("Plain code of %s still blocked: it was left to itself.", path)
+            return
         finally:
             driver.release()
         if messages is not None:
@@ -229,6 +252,14 @@ class Flask(App):
         # A request that came by ASGI has been through that middleware already.
         app = self._respond if "asyncflask.scope" in environ else self.asgi_app
         return wsgi.respond(app, environ, start_response)
+
+    def _wsgi_middleware(self) -> Callable[..., Any] | None:
+        """What is to be called in place of `wsgi_app`, but for the `ProxyFix` outside of it, which
+        `asgi_app` has applied."""
+        if not self._is_replaced("wsgi_app"):
+            return None
+        within = proxy.within(self.wsgi_app)
+        return None if within == MethodType(_OWN["wsgi_app"], self) else within
 
     def add_middleware(
         self, middleware_class: Callable[..., ASGIApp] | Middleware, *args: Any, **kwargs: Any

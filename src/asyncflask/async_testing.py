@@ -5,14 +5,15 @@ The client for plain tests is `app.test_client()`, in `testing.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .asgi.client import EventSource, WebSocketSession
 from .asgi.client import WebSocketDenied as WebSocketDenied
-from .asgi.client import WebSocketSession
 from .asgi.lifespan import lifespan
 
 try:
@@ -29,7 +30,7 @@ class AsyncClient(httpx.AsyncClient):
     ``async with AsyncClient(app) as client:`` starts the app (its lifespan) and stops it at the
     end; without `async with` it is not started. The arguments are httpx's, with a `base_url` of
     ``http://localhost``; cookies are kept between requests. A response is there when all of it
-    has been sent: a stream without end needs a real server.
+    has been sent; a stream without end is read by `event_source`, or from a real server.
     """
 
     def __init__(self, app: ASGIApp, **kwargs: Any) -> None:
@@ -47,8 +48,20 @@ class AsyncClient(httpx.AsyncClient):
     def websocket_connect(self, url: str, **kwargs: Any) -> WebSocketSession:
         """A WebSocket to the app, with the client's cookies, for `async with`. The keyword
         arguments are those of `asgi.client.WebSocketSession`."""
+        kwargs["on_accept"] = self._set_up(url, kwargs)
+        return WebSocketSession(self.app, url, **kwargs)
+
+    def event_source(self, url: str, **kwargs: Any) -> EventSource:
+        """Read an event stream, with the client's cookies, for `async with`. The keyword
+        arguments are those of `asgi.client.EventSource`."""
+        kwargs["on_answer"] = self._set_up(url, kwargs)
+        return EventSource(self.app, url, **kwargs)
+
+    def _set_up(self, url: str, kwargs: dict[str, Any]) -> Callable[[list[tuple[str, str]]], None]:
+        """Complete the arguments for a connection to *url*. Gives what keeps the cookies of its
+        answer."""
         request = self.build_request("GET", url)
-        headers = kwargs.pop("headers", {})
+        headers = kwargs.get("headers", {})
         pairs = list(headers.items() if hasattr(headers, "items") else headers)
         if "cookie" in request.headers:
             pairs.append(("cookie", request.headers["cookie"]))
@@ -56,15 +69,12 @@ class AsyncClient(httpx.AsyncClient):
         def keep_cookies(answer: list[tuple[str, str]]) -> None:
             self.cookies.extract_cookies(httpx.Response(101, headers=answer, request=request))
 
-        return WebSocketSession(
-            self.app,
-            url,
-            base_url=str(self.base_url),
-            headers=pairs,
-            state=self.lifespan_state,
-            on_accept=keep_cookies,
-            **kwargs,
-        )
+        kwargs |= {
+            "base_url": str(self.base_url),
+            "headers": pairs,
+            "state": self.lifespan_state,
+        }
+        return keep_cookies
 
     async def __aenter__(self) -> Self:
         self.lifespan_state = await self._stack.enter_async_context(lifespan(self.app))

@@ -21,21 +21,23 @@ from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from operator import itemgetter
 from ssl import SSLContext
-from types import ModuleType
+from types import CodeType, ModuleType
 
 import click
+import uvicorn
 from click.core import ParameterSource
+from starlette.routing import Mount
 from werkzeug.routing import Rule
 from werkzeug.serving import is_running_from_reloader
 from werkzeug.utils import import_string
 
 from ._version import FLASK_VERSION, __version__
-from .alias import install_as_flask
+from .alias import install_as_flask, users_of_flask
 from .asgi.threads import wait
 from .ctx import _cv_app, current_app_ctx
 from .helpers import get_debug_flag, get_load_dotenv
 from .sansio.app import App
-from .serving import SSLSetting, serve
+from .serving import CannotServe, SSLSetting, load_or_exit, serve
 
 F = t.TypeVar("F", bound=Callable[..., t.Any])
 
@@ -43,6 +45,9 @@ APP_NAMES: t.Final = ("app", "application")
 FACTORY_NAMES: t.Final = ("create_app", "make_app")
 FILE_NAMES: t.Final = ("wsgi.py", "app.py")
 """Where an app is looked for, if it is not named."""
+
+PLUGINS: t.Final = "flask.commands"
+"""The group of entry points that are commands, as for Flask's own program."""
 
 
 class NoAppException(click.UsageError):
@@ -62,6 +67,7 @@ def find_best_app(module: ModuleType) -> App:
         app = getattr(module, name, None)
         if isinstance(app, App):
             return app
+        _refuse_flasks(app, f"{module.__name__}:{name}")
 
     apps = [value for value in vars(module).values() if isinstance(value, App)]
     if len(apps) == 1:
@@ -87,11 +93,23 @@ def find_best_app(module: ModuleType) -> App:
             ) from e
         if isinstance(app, App):
             return app
+        _refuse_flasks(app, f"{module.__name__}:{name}")
 
+    for name, value in vars(module).items():
+        _refuse_flasks(value, f"{module.__name__}:{name}")
     raise NoAppException(
         f"There is no Flask application or factory in the module '{module.__name__}' under one"
         f" of the usual names. Say where it is: '{module.__name__}:name'."
     )
+
+
+def _refuse_flasks(value: t.Any, where: str) -> None:
+    for cls in type(value).__mro__:
+        if (cls.__module__, cls.__name__) == ("flask.app", "Flask"):
+            raise NoAppException(
+                f"{where!r} is an application of the real Flask. Write 'asyncflask --as-flask'"
+                " to have it made of asyncflask, or 'from asyncflask import Flask' in the module."
+            )
 
 
 def _called_with_wrong_args(f: Callable[..., t.Any]) -> bool:
@@ -132,6 +150,7 @@ def find_app_by_string(module: ModuleType, app_name: str) -> App:
 
     if isinstance(found, App):
         return found
+    _refuse_flasks(found, f"{module.__name__}:{app_name}")
     raise NoAppException(
         f"'{module.__name__}:{app_name}' is not a Flask application but of the type"
         f" '{type(found).__name__}'."
@@ -262,6 +281,10 @@ class ScriptInfo:
                 app.debug = get_debug_flag()
             self._loaded_app = app
         return self._loaded_app
+
+    def __getstate__(self) -> dict[str, t.Any]:
+        # A worker process, which is sent this, finds the app itself.
+        return {**vars(self), "_loaded_app": None}
 
     def _find_app(self) -> App | None:
         if self.create_app is not None:
@@ -489,29 +512,55 @@ class FlaskGroup(AppGroup):
         self._loaded_plugin_commands = False
 
     def _load_plugin_commands(self) -> None:
-        if self._loaded_plugin_commands:
-            return
-        for entry in importlib.metadata.entry_points(group="flask.commands"):
-            try:
-                self.add_command(entry.load(), entry.name)
-            except ImportError as e:
-                # Such a package imports `flask`, which need not be there.
-                click.secho(f"No command '{entry.name}': {e}", err=True, fg="yellow")
-        self._loaded_plugin_commands = True
+        if not self._loaded_plugin_commands:
+            for entry in importlib.metadata.entry_points(group=PLUGINS):
+                self._load_plugin_command(entry)
+            self._loaded_plugin_commands = True
+
+    def _load_plugin_command(self, entry: importlib.metadata.EntryPoint) -> None:
+        """Add the command of an installed package, unless it cannot work here: say why."""
+        package = entry.module.partition(".")[0]
+        try:
+            command = entry.load()
+        except ImportError as e:
+            why, for_flask = str(e), (e.name or "").partition(".")[0] == "flask"
+        else:
+            why = f"{package!r} uses the real Flask, which knows nothing of this app."
+            for_flask = any(user.partition(".")[0] == package for user in users_of_flask())
+            if not for_flask:
+                self.add_command(command, entry.name)
+                return
+        if for_flask:
+            why += " Write 'asyncflask --as-flask' to have it use asyncflask."
+        click.secho(f"No command '{entry.name}': {why}", err=True, fg="yellow")
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """A command of the program, else of a package, else of the app, in its context."""
-        self._load_plugin_commands()
-        command = super().get_command(ctx, name)
-        if command is not None:  # These are there even if the app is not.
-            return command
+        """A command of a package, else of the program, else of the app, in its context."""
+        plugins = importlib.metadata.entry_points(group=PLUGINS, name=name)
+        if self._loaded_plugin_commands or not plugins:
+            command = super().get_command(ctx, name)
+            if command is not None:  # These are there even if the app is not.
+                return command
 
+        # The app goes first: it may be what makes packages import asyncflask for flask.
+        app: App | None = None
+        error: Exception | None = None
         try:
             app = ctx.ensure_object(ScriptInfo).load_app()
-        except NoAppException as e:
-            click.secho(f"Error: {e.format_message()}\n", err=True, fg="red")
-            return None
+        except Exception as e:
+            error = e
+        for entry in plugins:
+            self._load_plugin_command(entry)
+        command = super().get_command(ctx, name)
+        if command is not None:
+            return command
 
+        if isinstance(error, NoAppException):
+            click.secho(f"Error: {error.format_message()}\n", err=True, fg="red")
+            return None
+        if error is not None:
+            raise error
+        assert app is not None
         # Before the command's parameters are parsed, so that their callbacks have it.
         current = _cv_app.get(None)
         if current is None or current.app is not app:
@@ -520,14 +569,15 @@ class FlaskGroup(AppGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands. An app that cannot be loaded is an error shown."""
-        self._load_plugin_commands()
-        names = set(super().list_commands(ctx))
+        names: set[str] = set()
         try:
             names.update(ctx.ensure_object(ScriptInfo).load_app().cli.list_commands(ctx))
         except NoAppException as e:
             click.secho(f"Error: {e.format_message()}\n", err=True, fg="red")
         except Exception:
             click.secho(f"{traceback.format_exc()}\n", err=True, fg="red")
+        self._load_plugin_commands()
+        names.update(super().list_commands(ctx))
         return sorted(names)
 
     def make_context(
@@ -660,7 +710,72 @@ class SeparatedPathType(click.Path):
         return [convert(item, param, ctx) for item in self.split_envvar_value(value)]
 
 
-@click.command("run", short_help="Serve the app, for development.")
+# What uvicorn's command has and `run` takes over: where to write it instead.
+_NOT_AFTER_DASHES: t.Final = {
+    "app": "'--app'",
+    "host": "'--host'",
+    "port": "'--port'",
+    "reload": "'--reload'",
+    "reload_dirs": "'--extra-files'",
+    "reload_includes": "'--extra-files'",
+    "reload_excludes": "'--exclude-patterns'",
+    "reload_delay": "'--reload'",
+    "workers": "'--workers'",
+    "ssl_certfile": "'--cert'",
+    "ssl_keyfile": "'--key'",
+    "env_file": "'asyncflask --env-file'",
+    "app_dir": "'asyncflask --app' with a path",
+    "factory": "'asyncflask --app', which knows factories,",
+    "interface": "nothing",
+    "version": "'asyncflask --version'",
+}
+
+
+def _parse_uvicorn_options(
+    ctx: click.Context, param: click.Parameter, args: tuple[str, ...]
+) -> dict[str, t.Any]:
+    """Options for `uvicorn.Config`, by uvicorn's own description of them."""
+    params = [param for param in uvicorn.main.params if param.name not in _NOT_AFTER_DASHES]
+    command = click.Command(
+        "uvicorn", params=params, help="Options of uvicorn that 'run' hands on."
+    )
+    try:
+        given = command.make_context(f"{ctx.command_path} --", list(args))
+    except click.NoSuchOption as e:
+        for param in uvicorn.main.params:
+            if e.option_name in param.opts and param.name in _NOT_AFTER_DASHES:
+                raise click.UsageError(
+                    f"'{e.option_name}' has no place after the '--'. Write"
+                    f" {_NOT_AFTER_DASHES[param.name]} before it.",
+                    e.ctx,
+                ) from None
+        raise
+    options = {
+        name: value
+        for name, value in given.params.items()
+        if given.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    if "headers" in options:
+        headers = [header.partition(":") for header in options["headers"]]
+        if not all(colon for _, colon, _ in headers):
+            raise click.UsageError("A '--header' is a name, a colon and a value.", given)
+        options["headers"] = [(name, value.lstrip()) for name, _, value in headers]
+    return options
+
+
+class _RunCommand(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as e:
+            if any(e.option_name in param.opts for param in uvicorn.main.params):
+                raise click.UsageError(
+                    f"'{e.option_name}' is an option of uvicorn. Write it after '--'.", e.ctx
+                ) from None
+            raise
+
+
+@click.command("run", cls=_RunCommand, short_help="Serve the app, for development.")
 @click.option("--host", "-h", default="127.0.0.1", help="The interface to listen on.")
 @click.option("--port", "-p", default=5000, help="The port to listen on.")
 @click.option(
@@ -705,6 +820,19 @@ class SeparatedPathType(click.Path):
         f"Files whose change does not count, as fnmatch patterns separated by {os.path.pathsep!r}."
     ),
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    help="How many processes serve. With more than one there is no reloader. Default: 1.",
+)
+@click.argument(
+    "uvicorn_options",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="[-- UVICORN_OPTIONS]",
+    callback=_parse_uvicorn_options,
+)
 @pass_script_info
 def run_command(
     info: ScriptInfo,
@@ -716,25 +844,36 @@ def run_command(
     cert: SSLSetting,
     extra_files: list[str] | None,
     exclude_patterns: list[str] | None,
+    workers: int,
+    uvicorn_options: dict[str, t.Any],
 ) -> None:
     """Serve the app on this machine, with uvicorn.
 
     For development: '--debug' turns on the reloader and tracebacks in the browser. To deploy,
     run 'uvicorn module:app'.
+
+    Uvicorn's own options come after '--', as in 'asyncflask run -- --ws wsproto'. The list of
+    them: 'asyncflask run -- --help'.
     """
     app: t.Any = info.load_app()
     debug = get_debug_flag()
     show_server_banner(debug, info.app_import_path)
-    serve(
-        app,
-        host,
-        port,
-        reload=debug if reload is None else reload,
-        debugger=debug if debugger is None else debugger,
-        extra_files=extra_files,
-        exclude_patterns=exclude_patterns,
-        ssl=cert,
-    )
+    try:
+        serve(
+            app,
+            host,
+            port,
+            reload=debug and workers == 1 if reload is None else reload,
+            debugger=debug if debugger is None else debugger,
+            extra_files=extra_files,
+            exclude_patterns=exclude_patterns,
+            ssl=cert,
+            workers=workers,
+            load=info.load_app,
+            **uvicorn_options,
+        )
+    except CannotServe as e:
+        raise click.UsageError(str(e)) from e
 
 
 run_command.params.insert(0, _debug_option)
@@ -767,14 +906,47 @@ def shell_command() -> None:
             readline.set_completer(rlcompleter.Completer(names).complete)
         hook()
 
-    code.interact(
-        banner=(
-            f"Python {sys.version} on {sys.platform}\n"
-            f"App: {app.import_name}\n"
-            f"Instance: {app.instance_path}"
-        ),
-        local=names,
+    _Shell(names).interact(
+        f"Python {sys.version} on {sys.platform}\n"
+        f"App: {app.import_name}\n"
+        f"Instance: {app.instance_path}\n"
+        "'await' works here.",
+        exitmsg="",
     )
+
+
+class _Shell(code.InteractiveConsole):
+    """Python's own shell, with `await`, `async for` and `async with` at the top level.
+
+    What awaits runs on the loop on which plain code has its coroutines run (`ensure_sync`,
+    async commands), so both share what belongs to a loop; everything else, in this thread.
+    """
+
+    def __init__(self, names: dict[str, t.Any]) -> None:
+        super().__init__(names)
+        self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+
+    def runcode(self, code: CodeType) -> None:
+        """Called for each input that is complete."""
+        if not code.co_flags & inspect.CO_COROUTINE:
+            super().runcode(code)
+            return
+        try:
+            wait(eval(code, self.locals))
+        except SystemExit:
+            raise
+        except BaseException as e:
+            # Not the frames that wait for the user's.
+            tb = e.__traceback__
+            while tb is not None and tb.tb_frame.f_code is not code:
+                tb = tb.tb_next
+            self._show(e.with_traceback(tb))
+
+    def _show(self, error: BaseException) -> None:
+        try:
+            raise error
+        except BaseException:
+            self.showtraceback()
 
 
 # -- routes ---------------------------------------------------------------------------------
@@ -791,38 +963,47 @@ def shell_command() -> None:
 @click.option("--all-methods", is_flag=True, help="With HEAD and OPTIONS.")
 @with_appcontext
 def routes_command(sort: str, all_methods: bool) -> None:
-    """List the routes: endpoint, methods, rule. The method WS is a WebSocket."""
-    url_map = current_app_ctx().app.url_map
-    rules: list[Rule] = list(url_map.iter_rules())
-    if not rules:
+    """List the routes: endpoint, methods, rule; and apps that are mounted."""
+    app = current_app_ctx().app
+    host_matching = app.url_map.host_matching
+    mounts: tuple[Mount, ...] = tuple(getattr(app, "_mounts", ()))
+    rows = [
+        *(_mount_row(mount) for mount in mounts if mount.path),
+        *(_rule_row(rule, host_matching, all_methods) for rule in app.url_map.iter_rules()),
+        *(_mount_row(mount) for mount in mounts if not mount.path),  # asked after the routes
+    ]
+    if not rows:
         click.echo("No routes were registered.")
         return
 
-    domains = [(rule.host if url_map.host_matching else rule.subdomain) or "" for rule in rules]
-    columns: dict[str, tuple[str, list[str]]] = {
-        "endpoint": ("Endpoint", [str(rule.endpoint) for rule in rules]),
-        "methods": ("Methods", [_methods(rule, all_methods) for rule in rules]),
-    }
-    if any(domains):
-        columns["domain"] = ("Host" if url_map.host_matching else "Subdomain", domains)
-    columns["rule"] = ("Rule", [rule.rule for rule in rules])
-
-    rows = list(zip(*(values for _, values in columns.values()), strict=True))
-    if sort in columns:
-        rows.sort(key=itemgetter(list(columns).index(sort)))
-    headers = [header for header, _ in columns.values()]
-    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
-    for row in (headers, ["-" * width for width in widths], *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+    if sort in _COLUMNS:
+        rows.sort(key=itemgetter(_COLUMNS.index(sort)))
+    headers = ("Endpoint", "Methods", "Host" if host_matching else "Subdomain", "Rule")
+    columns = list(zip(headers, *rows, strict=True))
+    if not any(columns[_COLUMNS.index("domain")][1:]):
+        del columns[_COLUMNS.index("domain")]
+    widths = [max(map(len, column)) for column in columns]
+    header, *lines = zip(*columns, strict=True)
+    for line in (header, ["-" * width for width in widths], *lines):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
 
 
-def _methods(rule: Rule, all_methods: bool) -> str:
-    if rule.websocket:
-        return "WS"
-    return ", ".join(sorted((rule.methods or set()) - (set() if all_methods else _AUTOMATIC)))
-
-
+_COLUMNS: t.Final = ("endpoint", "methods", "domain", "rule")
 _AUTOMATIC: t.Final = {"HEAD", "OPTIONS"}
+
+
+def _rule_row(rule: Rule, host_matching: bool, all_methods: bool) -> tuple[str, str, str, str]:
+    if rule.websocket:
+        methods = "WEBSOCKET"
+    else:
+        shown = (rule.methods or set()) - (set() if all_methods else _AUTOMATIC)
+        methods = ", ".join(sorted(shown))
+    domain = rule.host if host_matching else rule.subdomain
+    return str(rule.endpoint), methods, domain or "", rule.rule
+
+
+def _mount_row(mount: Mount) -> tuple[str, str, str, str]:
+    return mount.name or type(mount.app).__name__, "MOUNT", "", f"{mount.path}/..."
 
 
 # -- the program ----------------------------------------------------------------------------
@@ -843,15 +1024,32 @@ _as_flask_option = click.Option(
 )
 
 cli = FlaskGroup(
-    params=[_as_flask_option],
     name="asyncflask",
     help="""\
 Run an asyncflask application, or commands of it.
+
+For one in 'hello.py': asyncflask --app hello run --debug
 
 Name the application with '--app' or in the environment variable 'FLASK_APP', or have it in a
 file 'wsgi.py' or 'app.py' in the current directory.
 """,
 )
+
+
+# Behind the environment files, which may say it: FLASK_AS_FLASK=1.
+cli.params.insert(cli.params.index(_env_file_option) + 1, _as_flask_option)
+
+
+def as_flask() -> App:
+    """The app that `FLASK_APP` names, or the one of `wsgi.py` or `app.py`, with `import flask`
+    giving asyncflask. For a server that is to serve an app written for Flask:
+    ``FLASK_APP=module uvicorn --factory asyncflask.cli:as_flask``.
+
+    :raises SystemExit: if it cannot be loaded, after saying why.
+    """
+    install_as_flask()
+    info = ScriptInfo(os.environ.get("FLASK_APP"), set_debug_flag=False)
+    return load_or_exit(info.load_app)
 
 
 def main() -> None:

@@ -539,6 +539,10 @@ def copy_current_request_context(f: F) -> F:
     return wraps(f)(wrapper)  # type: ignore[return-value]
 
 
+copy_current_websocket_context = copy_current_request_context
+"""The context of a WebSocket is a request context (Quart: `copy_current_websocket_context`)."""
+
+
 async def run_sync(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """From asynchronous code: call a plain function without blocking the loop, on the thread
     that runs all plain code of this request (so that a connection which a plain hook opened can

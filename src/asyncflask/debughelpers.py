@@ -1,4 +1,4 @@
-"""Errors and explanations for debug mode.
+"""Errors and explanations for developers.
 
 Nothing here is needed to serve a request. Apps and blueprints are told apart by their
 attributes, so that this file can stay below both.
@@ -76,6 +76,21 @@ class FormDataRoutingRedirect(AssertionError):
             " canonical URL, or have routing redirect with 307 or 308.\n\n"
             "This error is raised in debug mode only."
         )
+
+
+def add_advice(error: Exception, request: Request, websocket: Any) -> None:
+    """Add a note to an error that code written for Quart runs into: what to write here."""
+    if isinstance(error, TypeError) and "'await' expression" in str(error):
+        error.add_note(
+            "What 'request', 'render_template', 'make_response' and the like give are plain"
+            " values here, also in 'async def' functions: if it is one of these, leave out"
+            " 'await'."
+        )
+    elif isinstance(error, AttributeError) and websocket is not None and error.obj is websocket:
+        if hasattr(request, error.name):
+            error.add_note(
+                f"'request' is the WebSocket's handshake: write 'request.{error.name}'."
+            )
 
 
 def attach_enctype_error_multidict(request: Request) -> None:

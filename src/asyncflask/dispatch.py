@@ -8,10 +8,9 @@ a method that an extension or a subclass replaced is called in the step's place.
 
 from __future__ import annotations
 
-import asyncio
 import io
 import sys
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -32,6 +31,8 @@ from werkzeug.routing import RoutingException
 from werkzeug.wrappers import Response as BaseResponse
 
 from .asgi.conversation import Conversation, Conversations
+from .asgi.environ_socket import EnvironSocket, handshake_environ
+from .asgi.events import send_events
 from .asgi.http import (
     Body,
     checked_start_message,
@@ -40,9 +41,18 @@ from .asgi.http import (
     start_message,
 )
 from .asgi.threads import Call, Driver, call_here
-from .asgi.websocket import INTERNAL_ERROR, NORMAL, SERVICE_RESTART, WebSocket, origin_allowed
+from .asgi.websocket import (
+    INTERNAL_ERROR,
+    NORMAL,
+    SERVICE_RESTART,
+    WebSocket,
+    WebSocketOptions,
+    origin_allowed,
+)
 from .asgi.wsgi import READ_BYTES, update_environ
 from .ctx import AppContext, RequestContext, _cv_app, current_request_ctx
+from .debughelpers import add_advice
+from .events import AsyncEvents, PlainEvents
 from .signals import (
     appcontext_pushed,
     appcontext_tearing_down,
@@ -115,24 +125,25 @@ async def serve_websocket(
     app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Hold one WebSocket conversation."""
+    sock = EnvironSocket(driver.loop)
+    scope["asyncflask.handshake"] = handshake_environ(scope, sock)
     ctx = make_context(app, driver, scope, receive)
-    receive, send = driver.outside(receive), driver.outside(send)
     websocket = WebSocket(scope, receive, send, driver, partial(accept_headers, app, ctx))
+    sock.websocket = websocket
     websocket.json_module = app.json
     ctx.websocket = websocket
     response: Any = None
     start: Message | None = None
     error: BaseException | None = None
-
-    closing: list[asyncio.Task[None]] = []
-
-    def told() -> None:
-        closing.append(driver.loop.create_task(websocket._close(SERVICE_RESTART)))
-
+    conversations: Conversations = app._conversations
+    told = partial(websocket.start_closing, SERVICE_RESTART)
+    conversation = Conversation(conversations, websocket.gone, told)
+    websocket.give_up = partial(conversation.end, "left")
     try:
-        async with Conversation(app._conversations, websocket.gone, told):
+        async with conversation:
             try:
                 await ctx._push(driver.call, app.app_context())
+                websocket.configure(websocket_options(app, ctx))
                 if may_open(app, ctx):
                     response = await ctx._steps.full_dispatch_request(app, ctx, driver.call)
                     error = ctx._error
@@ -149,14 +160,18 @@ async def serve_websocket(
         error = exc
         raise
     finally:
+        conversations.lingering.add(websocket)
         try:
             await driver.to_loop()
+            if conversation.ended == "shutdown":
+                websocket.abort()
             if start is not None and not websocket.accepted and not websocket.closed:
                 await deny(websocket, ctx, driver, response, start)
             elif websocket.accepted or not isinstance(error, Exception):
                 await websocket._close(NORMAL if error is None else INTERNAL_ERROR)
             await save_late_session(app, ctx)
         finally:
+            websocket.linger(partial(conversations.lingering.discard, websocket))
             if ctx._cv_tokens:
                 await finish(app, ctx, driver, error)
             await driver.to_loop()
@@ -168,6 +183,16 @@ def may_open(app: Any, ctx: RequestContext) -> bool:
     if allowed is None:
         allowed = app.config["WEBSOCKET_ALLOWED_ORIGINS"]
     return origin_allowed(ctx.request.scope, allowed)
+
+
+def websocket_options(app: Any, ctx: RequestContext) -> WebSocketOptions:
+    """What the app's config says, and the route."""
+    given = getattr(ctx.request.url_rule, "websocket_options", {})
+    values = {
+        name: given[name] if name in given else app.config[f"WEBSOCKET_{name.upper()}"]
+        for name in WebSocketOptions.__slots__
+    }
+    return WebSocketOptions(**values)
 
 
 async def deny(
@@ -231,9 +256,7 @@ async def receive_body(ctx: RequestContext, body: Body) -> None:
     form = request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded")
     await body.receive_ahead(spool=not form, driver=driver)
     if form and not body.complete:
-        await driver.to_thread()
-        request._load_form_data()
-        await driver.to_loop()
+        await driver.run_sync(request._load_form_data)
 
 
 def no_more_body(ctx: RequestContext) -> None:
@@ -259,13 +282,8 @@ async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> An
         if app.before_request_funcs or app.url_value_preprocessors or steps is not OWN:
             rv = await steps.preprocess_request(app, ctx, call)
         if rv is None:
-            rv = await steps.dispatch_request(app, ctx, call)
-            if websocket is not None and rv is not None and websocket.accepted:
-                raise TypeError(
-                    f"The WebSocket handler for {ctx.request.endpoint!r} returned a value after"
-                    " the handshake. Send it with 'websocket.send(...)'; a response is only for"
-                    " refusing the connection, before 'websocket.accept()'."
-                )
+            step = steps.dispatch_request(app, ctx, call)
+            rv = await (step if websocket is None else converse(ctx, call, step))
     except Exception as exc:
         if websocket is not None:
             if isinstance(exc, WebSocketDisconnect) and websocket.closed:
@@ -319,6 +337,25 @@ async def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
         finally:
             await ctx.driver.to_loop()
     raise ClientDisconnected()
+
+
+async def converse(ctx: RequestContext, call: Call, step: Awaitable[Any]) -> Any:
+    """The value of a WebSocket's handler: a response that refuses the connection. One that used
+    the socket of the environ has answered by that, whatever it returns."""
+    sock: EnvironSocket = ctx.websocket.scope["asyncflask.handshake"]["werkzeug.socket"]
+    try:
+        rv = await step
+    finally:
+        answered = await call(sock.end)
+    if answered:
+        return None
+    if rv is not None and ctx.websocket.accepted:
+        raise TypeError(
+            f"The WebSocket handler for {ctx.request.endpoint!r} returned a value after"
+            " the handshake. Send it with 'websocket.send(...)'; a response is only for"
+            " refusing the connection, before 'websocket.accept()'."
+        )
+    return rv
 
 
 async def handle_http_exception(
@@ -392,6 +429,7 @@ async def handle_exception(app: Any, ctx: RequestContext, call: Call, error: Exc
     """The response to an exception that nobody took: it is logged and becomes a 500, or it is
     raised if `PROPAGATE_EXCEPTIONS` (by default: in tests and in debug mode) says so."""
     exc_info = sys.exc_info()
+    add_advice(error, ctx.request, ctx.websocket)
     if got_request_exception.receivers:
         await emit(got_request_exception, app, call, exception=error)
     propagate = app.config["PROPAGATE_EXCEPTIONS"]
@@ -746,7 +784,11 @@ async def send_content(
     source = getattr(response, "asgi_response", None)
     if source is None:
         content = content_of(response, ctx.request)
-        await send_response(driver, send, body, app._conversations, start, content)
+        if isinstance(content, PlainEvents | AsyncEvents):
+            options = content.options
+            await send_events(driver, send, body, app._conversations, start, content, options)
+        else:
+            await send_response(driver, send, body, app._conversations, start, content)
         return
     now = {(k.title().encode("latin-1"), v.encode("latin-1")) for k, v in response.headers}
     before = {(k.encode("latin-1"), v.encode("latin-1")) for k, v in response.asgi_headers}

@@ -1,5 +1,5 @@
-"""Serving an app with uvicorn, for `app.run()` and the `run` command: options, shutdown, and a
-new process whenever the code changes.
+"""Serving an app with uvicorn, for `app.run()` and the `run` command: options, shutdown, several
+processes, and a new process whenever the code changes.
 
 Knows processes, signals and uvicorn; knows no requests. In production, run a server yourself:
 `uvicorn module:app --workers 4`.
@@ -9,22 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
+import traceback
 import typing as t
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from ssl import SSLContext
 
 import uvicorn
 import watchfiles
-from click import echo
+from click import ClickException, echo
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.importer import ImportFromStringError
+from uvicorn.supervisors import Multiprocess
 from werkzeug.serving import generate_adhoc_ssl_context, is_running_from_reloader
+
+from .alias import install_as_flask, is_installed_as_flask
+
+T = t.TypeVar("T")
 
 SSLSetting: t.TypeAlias = SSLContext | tuple[str, str | None] | t.Literal["adhoc"] | None
 """A context, the files of a certificate and its key, or a certificate made up on the spot."""
@@ -44,6 +54,10 @@ _RUN_SIMPLE_NAMES: t.Final = {
 _RUN_SIMPLE_WITHOUT_EFFECT: t.Final = frozenset(
     ("threaded", "use_evalex", "reloader_interval", "reloader_type", "passthrough_errors")
 )
+
+
+class CannotServe(RuntimeError):
+    """The options do not go together, or not with this machine."""
 
 
 def from_run_simple(options: Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -67,6 +81,7 @@ def serve(
     exclude_patterns: Iterable[str] | None = None,
     ssl: SSLSetting = None,
     workers: int | None = None,
+    load: Callable[[], t.Any] | None = None,
     **options: t.Any,
 ) -> None:
     """Serve *target*, an ASGI app, until SIGINT or SIGTERM.
@@ -78,55 +93,89 @@ def serve(
     :param extra_files: more files to watch, or folders of `*.py` files.
     :param exclude_patterns: files whose path matches one (`fnmatch`) are not watched.
     :param ssl: serve HTTPS. Default: HTTP.
-    :param workers: 1, or not given. For more processes see above.
+    :param workers: how many processes serve. Default: 1.
+    :param load: gives the app in a process other than this one, so it has to be something that
+        can be pickled. Needed for more than one worker.
     :param options: for `uvicorn.Config`. Default: `timeout_graceful_shutdown` is the config's
         `SHUTDOWN_TIMEOUT`, or 10 seconds.
-    :raises RuntimeError: where this cannot serve: on a running event loop; more than one
-        worker; the reloader outside of the main thread.
+    :raises CannotServe: a `RuntimeError`: an option that has no meaning here; a certificate or
+        a protocol that cannot be loaded; a running event loop; the reloader outside of the main
+        thread.
     :raises SystemExit: with 0 after SIGTERM, with uvicorn's status if it cannot start.
     """
-    if workers is not None and workers > 1:
-        raise RuntimeError(
-            "One process serves here. For more, each must import the app itself: run"
-            f" 'uvicorn module:app --workers {workers}' on the command line."
-        )
+    workers = workers or 1
+    if workers > 1:
+        _check_workers(workers, reload, ssl, load)
+    _check_no_loop()
     shutdown_timeout = getattr(target, "config", {}).get("SHUTDOWN_TIMEOUT", SHUTDOWN_TIMEOUT)
     options.setdefault("timeout_graceful_shutdown", shutdown_timeout)
+    options.update(host=host, port=port, **_ssl_options(ssl))
+    # For several workers or the reloader this one is not served: it shows what is wrong with the
+    # options, before a process is started.
+    config = _config(_with_debugger(target, debugger), options)
 
-    if reload and not is_running_from_reloader():
+    if workers > 1:
+        assert load is not None
+        _serve_from_workers(_Loader(load, debugger, is_installed_as_flask()), workers, options)
+    elif reload and not is_running_from_reloader():
         watched = _Watched(
             {os.getcwd(), os.path.abspath(getattr(target, "root_path", "."))},
             {os.path.abspath(path) for path in extra_files or ()},
             tuple(exclude_patterns or ()),
         )
         limit = options["timeout_graceful_shutdown"]
-        _serve_from_child(watched, None if limit is None else limit + KILL_AFTER)
-        return
-
-    app = ServerErrorMiddleware(target, debug=True) if debugger else target
-    # The interface is given, for uvicorn's guess fails with apps that have both, WSGI and ASGI.
-    _run(uvicorn.Config(app, host, port, interface="asgi3", **_ssl_options(ssl), **options))
+        # Requests have this long, and then background tasks.
+        _serve_from_child(watched, None if limit is None else 2 * limit + KILL_AFTER)
+    else:
+        _run(config)
 
 
-def _run(config: uvicorn.Config) -> None:
+def _config(app: t.Any, options: Mapping[str, t.Any]) -> uvicorn.Config:
+    """:raises CannotServe: if uvicorn does not find what the options name."""
+    try:
+        # The interface is given, for uvicorn's guess fails with apps that have both, WSGI and
+        # ASGI; and the workers, for uvicorn would ask the environment.
+        config = uvicorn.Config(app, interface="asgi3", workers=1, **options)
+        config.load()
+    except (ImportError, ImportFromStringError, OSError, ValueError) as error:
+        raise CannotServe(f"The server cannot be set up: {error}") from error
+    return config
+
+
+def _with_debugger(app: ASGIApp, debugger: bool) -> ASGIApp:
+    return ServerErrorMiddleware(app, debug=True) if debugger else app
+
+
+def _check_no_loop() -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        pass
-    else:
-        raise RuntimeError(
-            "An event loop is running in this thread, and the server needs its own. In"
-            " 'async def' code write: await uvicorn.Server(uvicorn.Config(app)).serve()"
-        )
+        return
+    raise CannotServe(
+        "An event loop is running in this thread, and the server needs its own. In 'async def'"
+        " code write: await uvicorn.Server(uvicorn.Config(app)).serve()"
+    )
 
+
+def _run(config: uvicorn.Config) -> None:
     server = uvicorn.Server(config)
-    with _exit_on_sigterm():
+    with _exit_on_sigterm(), _without_socket_file(config):
         try:
             server.run()
         except KeyboardInterrupt:  # uvicorn repeats the signal after the shutdown is complete
             return
     if not server.started:
-        sys.exit(3)  # as uvicorn's own command does
+        sys.exit(STARTUP_FAILURE)  # as uvicorn's own command does
+
+
+@contextmanager
+def _without_socket_file(config: uvicorn.Config) -> Iterator[None]:
+    """Remove the file of the option `uds` in the end, as uvicorn's own command does."""
+    try:
+        yield
+    finally:
+        if config.uds and os.path.exists(config.uds):
+            os.remove(config.uds)
 
 
 @contextmanager
@@ -150,6 +199,74 @@ def _ssl_options(setting: SSLSetting) -> dict[str, t.Any]:
         return {"ssl_certfile": setting[0], "ssl_keyfile": setting[1]}
     context = generate_adhoc_ssl_context() if setting == "adhoc" else setting
     return {"ssl_context_factory": lambda _config, _default: context}
+
+
+# -- several processes ----------------------------------------------------------------------
+
+
+def _check_workers(
+    workers: int, reload: bool, ssl: SSLSetting, load: Callable[[], t.Any] | None
+) -> None:
+    if load is None:
+        raise CannotServe(
+            "One process serves here, for others cannot get at this app. Have them import it:"
+            f" run 'asyncflask --app module run --workers {workers}' on the command line."
+        )
+    if reload:
+        raise CannotServe(
+            "The reloader works with one process: leave out '--reload', or '--workers'."
+        )
+    if ssl is not None and not isinstance(ssl, tuple):
+        raise CannotServe(
+            "Several workers can share a certificate only as files: write '--cert cert.pem --key"
+            " key.pem'."
+        )
+    try:
+        pickle.dumps(load)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise CannotServe(
+            "Workers make the app themselves, and so must be able to import its factory, by name"
+            f" from a module: {error}"
+        ) from error
+
+
+@dataclass
+class _Loader:
+    """What a worker process is sent, and calls to get the app."""
+
+    load: Callable[[], t.Any]
+    debugger: bool
+    as_flask: bool
+
+    def __setstate__(self, state: dict[str, t.Any]) -> None:
+        # Here, for uvicorn loads modules that its options name before it loads the app.
+        if state["as_flask"]:
+            install_as_flask()
+        vars(self).update(state)
+
+    def __call__(self) -> ASGIApp:
+        return _with_debugger(load_or_exit(self.load), self.debugger)
+
+
+def load_or_exit(load: Callable[[], T]) -> T:
+    """What *load* gives. If it fails, show why and exit with the status of which uvicorn knows
+    not to start that worker again."""
+    try:
+        return load()
+    except ClickException as error:
+        error.show()
+    except Exception:
+        traceback.print_exc()
+    sys.exit(STARTUP_FAILURE)
+
+
+def _serve_from_workers(loader: _Loader, workers: int, options: Mapping[str, t.Any]) -> None:
+    config = uvicorn.Config(loader, factory=True, interface="asgi3", workers=workers, **options)
+    with config.bind_socket() as socket, _without_socket_file(config):
+        supervisor = Multiprocess(config, sockets=[socket])
+        supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        sys.exit(STARTUP_FAILURE)
 
 
 # -- the reloader ---------------------------------------------------------------------------
@@ -208,7 +325,7 @@ def _serve_from_child(watched: _Watched, timeout: float | None) -> None:
 @contextmanager
 def _on_stop_signal(stop: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError(
+        raise CannotServe(
             "The reloader handles signals, which only the main thread can. Run the server there,"
             " or write app.run(use_reloader=False)."
         )

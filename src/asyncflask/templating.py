@@ -213,11 +213,10 @@ async def render_template_string_async(source: str, **context: Any) -> str:
     return await _render_async(source, context, string=True)
 
 
-async def stream_template_async(
-    template_name_or_list: TemplateName, **context: Any
+async def _stream_async(
+    name_or_source: TemplateName, context: dict[str, Any], string: bool
 ) -> AsyncIterator[str]:
-    """Like `stream_template`, awaited; gives an asynchronous iterator to be returned."""
-    app, template = await _prepared(template_name_or_list, context, string=False)
+    app, template = await _prepared(name_or_source, context, string)
 
     async def generate() -> AsyncIterator[str]:
         async for chunk in template.generate_async(context):
@@ -227,3 +226,15 @@ async def stream_template_async(
     if _cv_request.get(None) is None:
         return generate()
     return stream_with_context(generate())
+
+
+async def stream_template_async(
+    template_name_or_list: TemplateName, **context: Any
+) -> AsyncIterator[str]:
+    """Like `stream_template`, awaited; gives an asynchronous iterator to be returned."""
+    return await _stream_async(template_name_or_list, context, string=False)
+
+
+async def stream_template_string_async(source: str, **context: Any) -> AsyncIterator[str]:
+    """Like `stream_template_string`, awaited; gives an asynchronous iterator to be returned."""
+    return await _stream_async(source, context, string=True)

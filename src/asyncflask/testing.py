@@ -18,8 +18,8 @@ from click.testing import CliRunner, Result
 from werkzeug.test import Client, TestResponse
 from werkzeug.wrappers import Request as BaseRequest
 
+from .asgi.client import EventSource, WebSocketSession
 from .asgi.client import WebSocketDenied as WebSocketDenied
-from .asgi.client import WebSocketSession
 from .cli import ScriptInfo
 
 
@@ -103,10 +103,23 @@ class FlaskClient(Client):
     def websocket_connect(self, url: str, **kwargs: Any) -> WebSocketSession:
         """A WebSocket to the app, with the client's cookies, for `with`. The keyword arguments
         are those of `asgi.client.WebSocketSession`."""
+        kwargs["headers"], kwargs["on_accept"] = self._with_cookies(url, kwargs)
+        return WebSocketSession(self.application, url, **kwargs)
+
+    def event_source(self, url: str, **kwargs: Any) -> EventSource:
+        """Read an event stream, with the client's cookies, for `with`. The keyword arguments are
+        those of `asgi.client.EventSource`."""
+        kwargs["headers"], kwargs["on_answer"] = self._with_cookies(url, kwargs)
+        return EventSource(self.application, url, **kwargs)
+
+    def _with_cookies(
+        self, url: str, kwargs: dict[str, Any]
+    ) -> tuple[list[tuple[str, str]], Callable[[list[tuple[str, str]]], None]]:
+        """The headers for a connection to *url*, and what keeps the cookies of its answer."""
         environ = EnvironBuilder(self.application, url).get_environ()
         if self._cookies is not None:
             self._add_cookies_to_wsgi(environ)
-        headers = kwargs.pop("headers", {})
+        headers = kwargs.get("headers", {})
         pairs = list(headers.items() if hasattr(headers, "items") else headers)
         if "HTTP_COOKIE" in environ:
             pairs.append(("cookie", environ["HTTP_COOKIE"]))
@@ -118,9 +131,7 @@ class FlaskClient(Client):
                 host = environ["HTTP_HOST"].partition(":")[0]
                 self._update_cookies_from_response(host, environ["PATH_INFO"], cookies)
 
-        return WebSocketSession(
-            self.application, url, headers=pairs, on_accept=keep_cookies, **kwargs
-        )
+        return pairs, keep_cookies
 
     def _copy_environ(self, other: Any) -> Any:
         environ = {**self.environ_base, **other}

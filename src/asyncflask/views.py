@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any, ClassVar, cast
 
 from . import typing as ft
-from .asgi.threads import is_async
+from .asgi.threads import async_to_sync, is_async
 from .ctx import current_app_ctx, current_request_ctx
 
 #: The methods of a :class:`MethodView` that are handlers by their name.
@@ -133,6 +133,9 @@ class MethodView(View):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
 
+        if cls.dispatch_request is not MethodView.dispatch_request:
+            cls._let_plain_dispatch_call_async_handlers()
+
         if "methods" in cls.__dict__:
             return
 
@@ -143,6 +146,18 @@ class MethodView(View):
 
         if methods:
             cls.methods = methods
+
+    @classmethod
+    def _let_plain_dispatch_call_async_handlers(cls) -> None:
+        """An extension's own plain `dispatch_request` (Flask-RESTful's) uses at once what a
+        handler gives it. So in a thread a coroutine function waits, and gives its value."""
+        if is_async(cls.dispatch_request):
+            return
+
+        for name in http_method_funcs:
+            handler = getattr(cls, name, None)
+            if handler is not None and is_async(handler):
+                setattr(cls, name, async_to_sync(handler))
 
     @classmethod
     def _needs_no_thread(cls) -> bool:

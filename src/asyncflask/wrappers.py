@@ -293,6 +293,13 @@ class Request(RequestBase):
         self._max_form_parts = value
 
     @property
+    def last_event_id(self) -> str | None:
+        """The id of the last event that the browser has seen of an event stream, when it
+        connects again (WHATWG HTML, section 9.2.4: the header `Last-Event-ID`)."""
+        value = self._header(b"last-event-id")
+        return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
+
+    @property
     def endpoint(self) -> str | None:
         """The endpoint of the matched rule."""
         rule = self.url_rule
@@ -434,7 +441,8 @@ class Response(ResponseBase):
             else:
                 self.status = self.default_status if status is None else status
             return
-        if isinstance(response, AsyncIterable) and not isinstance(response, io.IOBase):
+        # By its attribute: the class of a proxy has all of them, whatever it stands for.
+        if hasattr(response, "__aiter__") and not isinstance(response, io.IOBase):
             response = AsyncBody(response)
         super().__init__(response, status, headers, mimetype, content_type, direct_passthrough)
 

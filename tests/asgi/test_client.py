@@ -51,6 +51,11 @@ def test_in_plain_code() -> None:
             session.receive()
 
 
+async def test_plain_with_in_asynchronous_code() -> None:
+    with pytest.raises(RuntimeError, match="'async with'"), WebSocketSession(echo, "/"):
+        raise AssertionError("entered")
+
+
 async def test_app_closes() -> None:
     async with WebSocketSession(echo, "/") as session:
         await session.send("close")

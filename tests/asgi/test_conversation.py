@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
 from asyncflask.asgi.conversation import Conversation, Conversations
+from asyncflask.asgi.threads import Abandoned, Driver, run_in_worker
 
 
 @pytest.fixture
@@ -153,3 +155,55 @@ class TestStop:
             pass
         conversation.end("shutdown")
         assert conversation.ended is None
+
+
+@pytest.mark.parametrize("how", ["pipeline", "run_sync", "run_in_worker"])
+async def test_plain_code_that_blocks(
+    conversations: Conversations, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left behind when the server stops, and by nothing else."""
+    monkeypatch.setattr("asyncflask.asgi.conversation.ABANDON_SECONDS", 0.05)
+    began, go_on = threading.Event(), threading.Event()
+    driver = Driver(asyncio.get_running_loop())
+    left = asyncio.Event()
+    after = []
+
+    def block() -> None:
+        began.set()
+        go_on.wait(10)
+
+    async def converse() -> None:
+        async with Conversation(conversations, left.wait) as conversation:  # type: ignore[arg-type]
+            if how == "pipeline":
+                await driver.to_thread()
+                block()
+            elif how == "run_sync":
+                await driver.run_sync(block)
+            else:
+                await run_in_worker(block)
+        after.append(conversation.ended)
+
+    async def serve() -> None:
+        await driver.run(converse())
+
+    task = asyncio.create_task(serve())
+    while not began.is_set():
+        await asyncio.sleep(0.01)
+    left.set()
+    task.cancel()
+    await asyncio.sleep(0.01)
+    assert not task.done()
+    await conversations.stop(0.05)
+    if how == "pipeline":
+        with pytest.raises(Abandoned):
+            await task
+        assert after == []
+    else:
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    go_on.set()
+    driver.release()
+    assert driver.worker is None
+    # What the thread tells the loop at last is of no consequence.
+    assert await run_in_worker(lambda: "goes on") == "goes on"
+    await asyncio.sleep(0.05)

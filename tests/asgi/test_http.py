@@ -337,6 +337,7 @@ class TestEncodeHeaders:
             "status": 201,
             "headers": [(b"x", b"y")],
             "asyncflask.status": "201 MADE",
+            "asyncflask.headers": [("X", "y")],
         }
 
     @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ class Client:
         self.to_app: asyncio.Queue[Message] = asyncio.Queue()
         self.to_app.put_nowait({"type": "websocket.connect"})
         self.sent: list[Message] = []
+        self.before_send: Callable[[Message], Awaitable[None]] | None = None
         self.scope: Scope = {**http_scope(), "type": "websocket", "subprotocols": [], **scope}
         self.driver = Driver(asyncio.get_running_loop())
         self.websocket = WebSocket(
@@ -97,6 +98,8 @@ class Client:
         return [(b"set-cookie", b"session=1")]
 
     async def send(self, message: Message) -> None:
+        if self.before_send is not None:
+            await self.before_send(message)
         self.sent.append(message)
 
     def say(self, *messages: str | bytes) -> None:
@@ -201,7 +204,7 @@ class TestAccept:
         async def gone(message: Message) -> None:
             raise OSError
 
-        client.websocket._socket._send = gone
+        client.before_send = gone
 
         async def handler(websocket: WebSocket) -> None:
             with pytest.raises(WebSocketDisconnect):
@@ -326,7 +329,7 @@ class TestMessages:
             async def gone(message: Message) -> None:
                 raise OSError
 
-            websocket._socket._send = gone
+            client.before_send = gone
             with pytest.raises(WebSocketDisconnect) as caught:
                 await websocket.send("x")
             assert caught.value.code == 1006
@@ -343,7 +346,7 @@ class TestMessages:
                 websocket._gone(1012, "restart")
                 raise RuntimeError("the server's own error")
 
-            websocket._socket._send = closed
+            client.before_send = closed
             with pytest.raises(WebSocketDisconnect) as caught:
                 await websocket.send("x")
             assert caught.value.code == 1012
@@ -351,17 +354,19 @@ class TestMessages:
         await client.run(handler)
 
     async def test_error_of_the_server(self) -> None:
+        client = Client()
+
         async def handler(websocket: WebSocket) -> None:
             await websocket.accept()
 
             async def fail(message: Message) -> None:
                 raise RuntimeError("the server's own error")
 
-            websocket._socket._send = fail
+            client.before_send = fail
             with pytest.raises(RuntimeError, match="server's own"):
                 await websocket.send("x")
 
-        await Client().run(handler)
+        await client.run(handler)
 
 
 class TestJSON:
@@ -441,7 +446,7 @@ class TestClose:
             async def gone(message: Message) -> None:
                 raise OSError
 
-            websocket._socket._send = gone
+            client.before_send = gone
             await websocket.close()
 
         await client.run(handler)

@@ -14,7 +14,7 @@ from werkzeug.test import EnvironBuilder
 
 from asyncflask.asgi import threads
 from asyncflask.asgi.conversation import Conversations
-from asyncflask.asgi.http import Body
+from asyncflask.asgi.http import Body, start_message
 from asyncflask.asgi.threads import Driver, run_in_worker
 from asyncflask.asgi.wsgi import (
     FileWrapper,
@@ -247,6 +247,19 @@ class TestRespond:
         assert [(name.lower(), value) for name, value in started.headers] == [("x-name", "ä")]
         assert content == [b"data"]
 
+    def test_names_of_headers_are_as_written(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            start = start_message(200, [("x-amz-meta-of", "a"), ("ETag", '"b"')])
+            await send({**start, "headers": [*start["headers"], (b"x-middleware", b"c")]})
+            await send(part(b""))
+
+        started, _ = ask(app)
+        assert started.headers == [
+            ("x-amz-meta-of", "a"),
+            ("ETag", '"b"'),
+            ("X-Middleware", "c"),
+        ]
+
     def test_stream(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await send(START)
@@ -332,6 +345,16 @@ class TestRespond:
         with pytest.raises(ValueError, match="no"):
             _, content = ask(app)
             list(content)
+
+    def test_environ_that_is_none(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None: ...
+
+        with pytest.raises(AttributeError):  # and no waiting for ever
+            respond(app, {**EnvironBuilder().get_environ(), "PATH_INFO": None}, Started())
+
+    def test_port_as_a_number(self) -> None:
+        environ = {**EnvironBuilder().get_environ(), "SERVER_PORT": 8000}
+        assert scope_from_environ(environ)["server"] == ("localhost", 8000)
 
     def test_no_response(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None: ...

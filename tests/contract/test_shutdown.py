@@ -29,7 +29,9 @@ from contract.raw import (
     get,
     serve,
 )
+from support.servers import Process
 
+RUN = f"from {APPS}.shutdown import app; app.run"
 AFTER = ["after sync", "after async", "while ends", "lifespan ends"]
 
 
@@ -96,6 +98,54 @@ def test_late(http: Parser, tmp_path: Path) -> None:
         diary.wait("stream/late", "began")
         assert server.stop() == 0, server.output
         assert long.result().body == b"done"
+        assert diary.of("app")[-4:] == AFTER
+
+
+@pytest.mark.parametrize("kind", ["told", "told/sync"])
+def test_stream_that_is_told(kind: str, tmp_path: Path) -> None:
+    """It has its own end, and the process need not wait for SHUTDOWN_TIMEOUT."""
+    diary = Diary(tmp_path / "diary")
+    with serve("shutdown:app", diary=diary) as server, Connection(server) as stream:
+        stream.request(f"/stream/{kind}")
+        stream.read_until(b"tick\n")
+        assert server.stop() == 0, server.output
+        assert stream.read_to_end().endswith(b"end\n\r\n0\r\n\r\n")
+        assert diary.of(f"stream/{kind}") == ["ended"]
+
+
+BLOCKING = ["/stream/blocks/sync", "/stream/blocks/async", "/ws/blocks"]
+
+
+@pytest.mark.parametrize("http", PARSERS)
+def test_plain_code_that_blocks(http: Parser, tmp_path: Path) -> None:
+    """A thread cannot be interrupted: in what lasts as long as its client, it is left behind."""
+    diary = Diary(tmp_path / "diary")
+    with serve("shutdown:app", http, diary=diary) as server, ExitStack() as clients:
+        for path in BLOCKING[:2]:
+            stream = clients.enter_context(Connection(server))
+            stream.request(path)
+            stream.read_until(b"tick\n")
+        clients.enter_context(connect(f"{server.ws_url}{BLOCKING[2]}", close_timeout=1))
+        assert server.stop() == 0, server.output
+        assert diary.of("app")[-4:] == AFTER
+        for path in (BLOCKING[0], BLOCKING[2]):
+            assert f"Plain code of {path} still blocked" in server.output
+        assert "Traceback" not in server.output, server.output
+
+
+@pytest.mark.parametrize("path", BLOCKING)
+def test_plain_code_that_blocks_under_run(path: str, tmp_path: Path) -> None:
+    diary = Diary(tmp_path / "diary")
+    command = [sys.executable, "-c", f"{RUN}(port={{port}})"]
+    env = {**diary.env, "PYTHONPATH": str(TESTS)}
+    with Process(command, env=env) as server, ExitStack() as clients:
+        if path.startswith("/ws"):
+            clients.enter_context(connect(f"{server.ws_url}{path}", close_timeout=1))
+        else:
+            stream = clients.enter_context(Connection(server))
+            stream.request(path)
+            stream.read_until(b"tick\n")
+        assert server.stop() == 0, server.output
         assert diary.of("app")[-4:] == AFTER
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from contract.raw import APPS, SECONDS, TESTS, Connection, Diary, get, serve
 from support.servers import Process
@@ -38,6 +39,7 @@ KINDS = {
     "uvicorn": ("everywhere:app", ""),
     "gunicorn-proxied": ("everywhere:proxied", ""),
     "uvicorn-proxied": ("everywhere:proxied", ""),
+    "uvicorn-wrapped": ("everywhere:wrapped", ""),
     "starlette": ("everywhere:starlette", "/inner"),
     "host": ("everywhere:host", "/inner"),
 }
@@ -205,6 +207,27 @@ def test_wsgi_middleware(proxied: Process, view: str) -> None:
         "external": "https://site.example/prefix/sync",
         "started": seen["started"],
     }
+
+
+def test_websocket_behind_a_proxy(tmp_path: Path) -> None:
+    with (
+        serve("everywhere:proxied", diary=Diary(tmp_path / "diary")) as server,
+        connect(
+            f"{server.ws_url}/ws",
+            additional_headers=FORWARDED,
+            origin=Origin("https://site.example"),
+        ) as connection,
+    ):
+        seen = json.loads(connection.recv(SECONDS))
+        assert seen == ["/prefix", "/ws", "/prefix/sync"]
+
+
+def test_websocket_beside_middleware(tmp_path: Path) -> None:
+    with (
+        serve("everywhere:wrapped", diary=Diary(tmp_path / "diary")) as server,
+        connect(f"{server.ws_url}/ws") as connection,
+    ):
+        assert json.loads(connection.recv(SECONDS)) == ["", "/ws", "/sync"]
 
 
 # -- mounted

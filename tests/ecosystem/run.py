@@ -30,7 +30,7 @@ HERE: Final = Path(__file__).resolve().parent
 REPOSITORY: Final = HERE.parents[1]
 BUILD: Final = REPOSITORY / "build" / "ecosystem"
 
-REQUIREMENTS: Final = ("flask[async]==3.1.3", "httpx", "pytest==8.4.2")
+REQUIREMENTS: Final = ("flask[async]==3.1.3", "aiosqlite", "httpx", "pytest==8.4.2")
 """In every environment, beside asyncflask and the extension."""
 
 

@@ -1,4 +1,4 @@
-"""Drive an ASGI app in memory: a WebSocket session, for tests.
+"""Drive an ASGI app in memory, for tests: a WebSocket session, and a reader of events.
 
 Requests are httpx's `ASGITransport` or the WSGI face; starting and stopping is `lifespan`.
 """
@@ -7,15 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from starlette.types import ASGIApp, Message, Scope
 from starlette.websockets import WebSocketDisconnect
 
-from .threads import value_or_awaitable
+from .events import MIMETYPE, EventParser, ServerSentEvent
+from .threads import value_or_awaitable, wait
+
+LEAVE_SECONDS: Final = 5
+"""How long the app may take to end after its client has left."""
+
+
+class NoEventStream(Exception):
+    """The request for an event stream was answered by another response."""
+
+    def __init__(self, status_code: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        super().__init__(f"The answer has status {status_code} and is no event stream.")
+        self.status_code = status_code
+        self.headers = headers
+        self.body = body
 
 
 class WebSocketDenied(Exception):
@@ -47,27 +62,13 @@ class WebSocketSession:
         state: dict[str, Any] | None = None,
         on_accept: Callable[[list[tuple[str, str]]], object] | None = None,
     ) -> None:
-        base = urlsplit(base_url)
-        target = urlsplit(url)
-        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
-        if not any(name.lower() == "host" for name, _ in pairs):
-            pairs.insert(0, ("host", target.netloc or base.netloc))
-        pairs += [("connection", "Upgrade"), ("upgrade", "websocket")]
-        secure = (target.scheme or base.scheme) in ("https", "wss")
+        scope = _scope(url, base_url, headers, state)
+        scope["headers"] += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
         self.scope: Scope = {
+            **scope,
             "type": "websocket",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": "1.1",
-            "scheme": "wss" if secure else "ws",
-            "path": unquote(target.path),
-            "raw_path": target.path.encode("ascii"),
-            "root_path": "",
-            "query_string": target.query.encode("ascii"),
-            "headers": [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in pairs],
-            "client": ("127.0.0.1", 50000),
-            "server": (base.hostname, base.port or (443 if secure else 80)),
+            "scheme": "wss" if scope["scheme"] == "https" else "ws",
             "subprotocols": list(subprotocols),
-            "state": {} if state is None else state.copy(),
             "extensions": {"websocket.http.response": {}},
         }
         self._app = app
@@ -128,11 +129,13 @@ class WebSocketSession:
 
     async def _ended(self) -> None:
         assert self._task is not None
-        await asyncio.wait([self._task], timeout=5)
+        await asyncio.wait([self._task], timeout=LEAVE_SECONDS)
         if not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task])
-            raise RuntimeError("The WebSocket handler did not end within 5 s of its client.")
+            raise RuntimeError(
+                f"The WebSocket handler did not end within {LEAVE_SECONDS} s of its client."
+            )
 
     async def __aexit__(
         self,
@@ -148,7 +151,7 @@ class WebSocketSession:
                 raise message
 
     def __enter__(self) -> WebSocketSession:
-        value_or_awaitable(self.__aenter__())
+        wait(self.__aenter__())
         return self
 
     def __exit__(
@@ -157,7 +160,7 @@ class WebSocketSession:
         exc_value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        value_or_awaitable(self.__aexit__(exc_type, exc_value, tb))
+        wait(self.__aexit__(exc_type, exc_value, tb))
 
     async def _receive(self) -> str | bytes:
         message = await self._message()
@@ -213,6 +216,212 @@ class WebSocketSession:
             except WebSocketDisconnect:
                 return
             yield message
+
+
+class EventSource:
+    """A client's end of an event stream. `with` in plain code, `async with` in asynchronous
+    code, where `receive` is awaited.
+
+    Entering it makes the request and waits for the answer: `NoEventStream` is raised if that is
+    no event stream. At the end of the block the client leaves. Iterating it gives the events,
+    until the stream ends.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        url: str,
+        *,
+        base_url: str = "http://localhost",
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        last_event_id: str | None = None,
+        state: dict[str, Any] | None = None,
+        on_answer: Callable[[list[tuple[str, str]]], object] | None = None,
+    ) -> None:
+        self.scope: Scope = {
+            **_scope(url, base_url, headers, state),
+            "type": "http",
+            "method": "GET",
+        }
+        lines = [(b"accept", MIMETYPE.encode("ascii"))]
+        if last_event_id is not None:
+            lines.append((b"last-event-id", last_event_id.encode()))
+        self.scope["headers"] += lines
+        self.last_event_id = last_event_id
+        """The id to give a new `EventSource` that goes on from here."""
+        self.response_headers: list[tuple[str, str]] = []
+        self._app = app
+        self._on_answer = on_answer  # given the headers of the answer
+        self._parser = EventParser()
+        self._events: deque[ServerSentEvent] = deque()
+        # One message, so that the app waits for its client.
+        self._from_app: asyncio.Queue[Message | BaseException | None] = asyncio.Queue(1)
+        self._asked = self._ended = False
+        self._left = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def retry(self) -> int | None:
+        """After how many milliseconds the app wants its client to connect again."""
+        return self._parser.retry
+
+    async def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            await self._app(self.scope, self._next_for_app, self._send)
+        except BaseException as exc:
+            error = exc
+        await self._from_app.put(error)
+
+    async def _next_for_app(self) -> Message:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        if not self._left.is_set():
+            await self._from_app.put(message)
+
+    async def _message(self) -> Message:
+        message = await self._from_app.get()
+        if isinstance(message, BaseException):
+            raise message
+        if message is None:
+            raise RuntimeError("The app has ended in the middle of its response.")
+        return message
+
+    async def __aenter__(self) -> EventSource:
+        self._task = asyncio.create_task(self._run())
+        try:
+            start = await self._message()
+            self.response_headers = headers = _text(start["headers"])
+            if self._on_answer is not None:
+                self._on_answer(headers)
+            kind = next((v for n, v in headers if n.lower() == "content-type"), "")
+            if start["status"] != 200 or kind.partition(";")[0].strip() != MIMETYPE:
+                body = b"".join([chunk async for chunk in self._chunks()])
+                raise NoEventStream(start["status"], headers, body)
+        except BaseException:
+            await self._leave()
+            raise
+        return self
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        more = True
+        while more:
+            message = await self._message()
+            more = message.get("more_body", False)
+            yield message.get("body", b"")
+
+    async def _leave(self) -> BaseException | None:
+        """Leave, and see the app end; gives its error."""
+        assert self._task is not None
+        self._left.set()
+        end: Any = None
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                while not self._task.done() or not self._from_app.empty():
+                    end = await self._from_app.get()
+        except TimeoutError:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            raise RuntimeError(
+                f"The event stream did not end within {LEAVE_SECONDS} s of its client."
+            ) from None
+        await self._task
+        return end if isinstance(end, BaseException) else None
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        error = await self._leave()
+        if error is not None and exc_value is None:
+            raise error
+
+    def __enter__(self) -> EventSource:
+        wait(self.__aenter__())
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        wait(self.__aexit__(exc_type, exc_value, tb))
+
+    async def _receive(self) -> ServerSentEvent:
+        while not self._events:
+            if self._ended:
+                raise EOFError("The event stream has ended.")
+            message = await self._message()
+            self._events.extend(self._parser.feed(message.get("body", b"")))
+            self._ended = not message.get("more_body", False)
+        event = self._events.popleft()
+        if event.id is not None:
+            self.last_event_id = str(event.id)
+        return event
+
+    def receive(self) -> Any:
+        """The next event, a `ServerSentEvent`; its data is a `str`. Raises `EOFError` when the
+        stream has ended."""
+        return value_or_awaitable(self._receive())
+
+    def receive_json(self) -> Any:
+        """The data of the next event, parsed as JSON."""
+        return value_or_awaitable(self._receive_json())
+
+    async def _receive_json(self) -> Any:
+        return json.loads((await self._receive()).data)
+
+    def __iter__(self) -> Iterator[ServerSentEvent]:
+        while True:
+            try:
+                event = self.receive()
+            except EOFError:
+                return
+            yield event
+
+    async def __aiter__(self) -> AsyncIterator[ServerSentEvent]:
+        while True:
+            try:
+                event = await self._receive()
+            except EOFError:
+                return
+            yield event
+
+
+def _scope(
+    url: str,
+    base_url: str,
+    headers: Mapping[str, str] | Iterable[tuple[str, str]],
+    state: dict[str, Any] | None,
+) -> Scope:
+    """What requests and WebSockets have in common."""
+    base = urlsplit(base_url)
+    target = urlsplit(url)
+    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+    if not any(name.lower() == "host" for name, _ in pairs):
+        pairs.insert(0, ("host", target.netloc or base.netloc))
+    secure = (target.scheme or base.scheme) in ("https", "wss")
+    return {
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "scheme": "https" if secure else "http",
+        "path": unquote(target.path),
+        "raw_path": target.path.encode("ascii"),
+        "root_path": "",
+        "query_string": target.query.encode("ascii"),
+        "headers": [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in pairs],
+        "client": ("127.0.0.1", 50000),
+        "server": (base.hostname, base.port or (443 if secure else 80)),
+        "state": {} if state is None else state.copy(),
+    }
 
 
 def _text(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

@@ -9,7 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Literal
+from typing import Final, Literal, Protocol
+
+from .threads import abandon
+
+ABANDON_SECONDS: Final = 1.0
+"""How long what was cancelled at shutdown may take to end, before plain code that blocks is left
+to itself."""
+
+
+class Unsent(Protocol):
+    """A connection whose end the client may not have taken in yet."""
+
+    @property
+    def flushed(self) -> bool: ...
+
+    def abort(self) -> None: ...
 
 
 class Conversations:
@@ -17,6 +32,8 @@ class Conversations:
 
     def __init__(self) -> None:
         self.open: set[Conversation] = set()
+        self.lingering: set[Unsent] = set()
+        """Those that have ended, but for their client."""
         self.stopping = False
         self.over = False
 
@@ -25,12 +42,23 @@ class Conversations:
         self.stopping = True
         for conversation in list(self.open):
             conversation.tell()
-        deadline = asyncio.get_running_loop().time() + timeout
-        while self.open and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.02)
+        await self._ended(timeout)
         self.over = True
         for conversation in list(self.open):
             conversation.end("shutdown")
+        for connection in list(self.lingering):
+            connection.abort()
+        await self._ended(ABANDON_SECONDS)
+        for conversation in list(self.open):
+            conversation.abandon()
+
+    async def _ended(self, timeout: float) -> None:
+        deadline = asyncio.get_running_loop().time() + timeout
+        while self._going_on() and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+
+    def _going_on(self) -> bool:
+        return bool(self.open) or not all(connection.flushed for connection in self.lingering)
 
 
 class Conversation:
@@ -51,6 +79,7 @@ class Conversation:
         self._conversations = conversations
         self._gone = gone
         self._told = told
+        self._abandoned = False
         self._task: asyncio.Task[object] | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -63,6 +92,12 @@ class Conversation:
         if self.ended is None and self._task is not None:
             self.ended = why
             self._task.cancel()
+
+    def abandon(self) -> None:
+        """Cancel the block once more, though plain code blocks in it."""
+        if self._task is not None:
+            self._abandoned = True
+            abandon(self._task)
 
     async def _watching(self) -> None:
         await self._gone()
@@ -90,5 +125,7 @@ class Conversation:
         task, self._task = self._task, None
         if self.ended is None:
             return False
+        if self._abandoned:
+            task.uncancel()
         # As asyncio.timeout() does: the cancellation is ours unless there is another one.
         return task.uncancel() == 0 and exc_type is asyncio.CancelledError

@@ -287,14 +287,17 @@ def encode_headers(status: int, headers: Iterable[tuple[str, str]]) -> Headers:
 
 
 def start_message(status: int, headers: Iterable[tuple[str, str]], line: str = "") -> Message:
-    """The message that begins a response, checked. *line*: status and reason for a WSGI server.
+    """The message that begins a response, checked. *line*: status and reason for a WSGI server,
+    which gets the names of *headers* as they are written too.
     Raises `ValueError` as `encode_headers` does."""
     if 100 <= status < 200:
         raise ValueError(
             f"The response has status {status}, after which another response would have to come"
             " (RFC 9110 section 15.2)."
         )
-    return checked_start_message(status, encode_headers(status, headers), line)
+    message = checked_start_message(status, encode_headers(status, headers), line)
+    message["asyncflask.headers"] = headers
+    return message
 
 
 def checked_start_message(status: int, headers: Headers, line: str) -> Message:

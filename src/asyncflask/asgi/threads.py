@@ -245,6 +245,22 @@ def _stepped(
         return stop.value  # type: ignore[no-any-return]
 
 
+def in_this_context(func: Callable[..., Awaitable[T]], context: Context | None = None) -> Call:
+    """The server's coroutine function *func*, always to run in *context*, by default one as it
+    is now. What a server sets up in `receive` and `send` keeps the current context: a reader's
+    callback, the task of a pipelined request (python/cpython#140947)."""
+    if context is None:
+        context = copy_context()
+
+    async def run(*args: Any) -> T:
+        async def called() -> T:
+            return await func(*args)
+
+        return await _stepped(context, called())
+
+    return run
+
+
 class _Landing:
     """Ends when a thread is done; one task awaits it. A thread cannot be interrupted: a
     cancelled task stays until then (`Task.cancel` remembers it when its future refuses), and is
@@ -254,12 +270,21 @@ class _Landing:
     step of the loop that learns of the thread's end, not in the next one.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_context", "_driver", "_outcome", "_wakeup")
+    __slots__ = (
+        "_asyncio_future_blocking",
+        "_context",
+        "_driver",
+        "_outcome",
+        "_wakeup",
+        "abandoned",
+    )
 
     def __init__(self, driver: Driver) -> None:
         self._asyncio_future_blocking = False
         self._driver = driver
         self._outcome: tuple[Any, BaseException | None] = (None, None)
+        self._wakeup: Callable[[_Landing], object] | None = None
+        self.abandoned = False
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         return self._driver.loop
@@ -271,10 +296,19 @@ class _Landing:
         self._context = context or copy_context()
 
     def cancel(self, msg: Any = None) -> bool:
-        return False
+        if not getattr(_local, "abandoning", False):
+            return False
+        self.abandoned = True
+        worker, self._driver.worker = self._driver.worker, None
+        if worker is not None and worker.thread is not None:
+            worker.post(_stop)  # if it ever comes to that
+        self._driver.loop.call_soon(self._wake)
+        return True
 
     def result(self) -> None:
-        """Nothing: the woken task asks `take` for it."""
+        """Asked by the woken task; the outcome is for `take`."""
+        if self.abandoned:
+            raise asyncio.CancelledError
 
     def take(self) -> tuple[Any, BaseException | None]:
         """The value or error, which is then no longer here: a traceback makes a cycle of it."""
@@ -288,16 +322,35 @@ class _Landing:
             self._driver.loop.call_soon_threadsafe(self._land)
 
     def _land(self) -> None:
-        # The task began to wait in the step of the loop that started the thread.
         if self._driver.slots is not None:
             self._driver.slots.release()
-        self._context.run(self._wakeup, self)
+        self._wake()
+
+    def _wake(self) -> None:
+        # The task began to wait in the step of the loop that started the thread.
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None:
+            self._context.run(wakeup, self)
 
     def __await__(self) -> Generator[Any, None, None]:
         self._asyncio_future_blocking = True
         yield self
 
     __iter__ = __await__
+
+
+class Abandoned(asyncio.CancelledError):
+    """The request's coroutine was left behind in its thread."""
+
+
+def abandon(task: asyncio.Task[Any]) -> None:
+    """Cancel *task* though it waits for a thread, which is left to the plain code that blocks
+    it. Of a request whose thread that is, nothing more is run. For the end of the process."""
+    _local.abandoning = True
+    try:
+        task.cancel()
+    finally:
+        _local.abandoning = False
 
 
 class Driver:
@@ -308,12 +361,12 @@ class Driver:
     """
 
     __slots__ = (
-        "_limit",
         "_outer",
         "_pending",
         "_released",
         "context",
         "in_thread",
+        "limit",
         "loop",
         "prepare",
         "slots",
@@ -329,7 +382,8 @@ class Driver:
         self.loop = loop
         self.slots: Slots | None = None
         self.worker = worker
-        self._limit = limit if worker is None else None
+        self.limit = limit if worker is None else None
+        """How many plain functions run at once, this one among them; `None`: it is not counted."""
         self.context: Context = copy_context()
         self._outer: Context = copy_context()
         self.in_thread = False
@@ -341,18 +395,9 @@ class Driver:
             _remember(loop)
 
     def outside(self, func: Callable[..., Awaitable[T]]) -> Call:
-        """The server's coroutine function *func*, always to run in the context that the server
-        called in. What a server sets up in `receive` and `send` keeps the current context: a
-        reader's callback, the task of a pipelined request (python/cpython#140947)."""
-        context = self._outer.copy()
-
-        async def run(*args: Any) -> T:
-            async def called() -> T:
-                return await func(*args)
-
-            return await _stepped(context, called())
-
-        return run
+        """The server's coroutine function *func*, to run in the context that the server called
+        in."""
+        return in_this_context(func, self._outer.copy())
 
     async def to_loop(self) -> None:
         """Carry on on the event loop."""
@@ -417,6 +462,8 @@ class Driver:
             yield from landing
         except asyncio.CancelledError as exc:
             cancelled = exc
+        if landing.abandoned:
+            raise Abandoned
         value, error = landing.take()
         if error is None or isinstance(error, StopIteration):
             return value, error, cancelled
@@ -426,11 +473,11 @@ class Driver:
             error = None
 
     def _post(self, job: Callable[[], None]) -> None:
-        if self._limit is None:
+        if self.limit is None:
             self._start(job)
             return
         if self.slots is None:
-            self.slots = slots_of(self.loop, self._limit)
+            self.slots = slots_of(self.loop, self.limit)
         self.slots.acquire(partial(self._start, job))
 
     def _start(self, job: Callable[[], None]) -> None:
@@ -474,6 +521,13 @@ class Driver:
             finally:
                 error = None
         return value  # type: ignore[no-any-return]
+
+    def free_slot(self) -> None:
+        """On the request's thread: from now on it counts no more among the plain functions that
+        run. For one that waits for its client in ways of its own."""
+        slots, self.slots, self.limit = self.slots, None, None
+        if slots is not None:
+            self.loop.call_soon_threadsafe(slots.release)
 
     def release(self) -> None:
         """Give the thread back. Nothing of this request runs there any more."""
@@ -575,10 +629,22 @@ def value_or_awaitable(coro: Coroutine[Any, Any, T]) -> Any:
     return coro if on_loop() else wait(coro)
 
 
+def _ready_for_async() -> None:
+    """In plain code, before a coroutine function of the user's is called: what `Driver.prepare`
+    is for."""
+    driver = this_driver()
+    if driver is not None and driver.prepare is not None and not on_loop():
+        prepare, driver.prepare = driver.prepare, None
+        wait(prepare())
+
+
 async def call_here(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """`Driver.call` for plain code that runs the pipeline's steps itself: never suspends."""
     value = func(*args, **kwargs)
-    return wait(value) if isinstance(value, CoroutineType) else value
+    if not isinstance(value, CoroutineType):
+        return value
+    _ready_for_async()
+    return wait(value)
 
 
 def drive(coro: Coroutine[Any, Any, T]) -> T:
@@ -597,6 +663,7 @@ def async_to_sync(func: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
 
     @wraps(func)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        _ready_for_async()
         value: T = value_or_awaitable(func(*args, **kwargs))
         return value
 

@@ -1,15 +1,19 @@
 """The WebSocket connection, for asynchronous and for plain handlers.
 
 The protocol's states are Starlette's `WebSocket`; here is what it leaves to its users: a reader
-that notices a client which leaves, accepting on first use, and the denial of a handshake with a
-whole response (ASGI extension `websocket.http.response`).
+that notices a client which leaves, accepting on first use, limits, an end for a client that does
+not read, and the denial of a handshake with a whole response (ASGI extension
+`websocket.http.response`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
+import select
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -19,14 +23,18 @@ from starlette.websockets import WebSocketDisconnect as WebSocketDisconnect
 from starlette.websockets import WebSocketState
 
 from .http import Headers, encode_headers
-from .threads import Driver, value_or_awaitable
+from .outbox import POLICIES, QUEUED_BYTES, SEND_TIMEOUT, Outbox, Policy
+from .outbox import QUEUED_MESSAGES as SEND_QUEUE
+from .threads import Call, Driver, in_this_context, value_or_awaitable
 
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
 ABNORMAL: Final = 1006
+TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
 SERVICE_RESTART: Final = 1012
-"""Close codes: RFC 6455 section 7.4.1, and the IANA registry for 1012."""
+TRY_AGAIN_LATER: Final = 1013
+"""Close codes: RFC 6455 section 7.4.1, and the IANA registry for 1012 and 1013."""
 
 SWITCHING_PROTOCOLS: Final = 101
 """The status of a handshake's answer (RFC 6455 section 4.2.2)."""
@@ -37,7 +45,43 @@ QUEUED_MESSAGES: Final = 64
 GRACE_SECONDS: Final = 1.0
 """How long a handler whose client has left may go on without asking for a message."""
 
+CLOSE_SECONDS: Final = 5.0
+"""How long a client that is cut off may take to learn why."""
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketOptions:
+    """What a route or the app lays down for its connections."""
+
+    subprotocols: Sequence[str] = ()
+    """Those that the server speaks, the best first. The first that the client offers is taken."""
+    max_message_size: int | None = None
+    """Bytes of a received message, beside the server's own limit; more closes with 1009."""
+    send_timeout: float | None = SEND_TIMEOUT
+    """Seconds in which the client has to take a message in; else it is closed with 1013."""
+    send_queue: int = SEND_QUEUE
+    """How many delivered messages may wait for the client."""
+    send_queue_bytes: int = QUEUED_BYTES
+    """How much they may be together; a longer message waits alone."""
+    send_policy: Policy = "close"
+    """What happens to a delivered message when that is full; see `WebSocket.deliver`."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.subprotocols, str):
+            raise TypeError(
+                f"'subprotocols' is a list of strings: write subprotocols=[{self.subprotocols!r}]."
+            )
+        if self.send_policy not in POLICIES:
+            raise ValueError(f"'send_policy' is one of {POLICIES}, not {self.send_policy!r}.")
+        for name in ("max_message_size", "send_timeout", "send_queue", "send_queue_bytes"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name!r} is a number above 0, not {value!r}.")
+
+
+_DEFAULT_OPTIONS = WebSocketOptions()
 
 
 class WebSocket:
@@ -56,7 +100,18 @@ class WebSocket:
         driver: Driver,
         accept_headers: Callable[[], Awaitable[Headers]],
     ) -> None:
-        self._socket = StarletteWebSocket(scope, receive, send)
+        # A method of the server's own connection, unless there is middleware which has its own.
+        self._server: Any = send.__self__ if inspect.ismethod(send) else None
+        self._send_now: Call = in_this_context(send)
+        self._outbox = Outbox(
+            self._send_now,
+            direct=self._server is not None,
+            stalled=self._stalled,
+            failed=self._failed,
+        )
+        self._socket = StarletteWebSocket(scope, in_this_context(receive), self._in_turn)
+        self._options = _DEFAULT_OPTIONS
+        self._closing: asyncio.Task[None] | None = None
         self._driver = driver
         self._accept_headers = accept_headers
         self._inbox: deque[str | bytes] = deque()
@@ -70,6 +125,21 @@ class WebSocket:
         """The close code once the connection is closed, by either side (RFC 6455 7.4)."""
         self.close_reason = ""
         self.accepted = False
+        self.subprotocol: str | None = None
+        """The subprotocol that was agreed on with the handshake."""
+        self._when_closed: list[Callable[[], object]] = []
+        self.give_up: Callable[[], object] = lambda: None
+        """Called when a client is cut off and the handler does not notice."""
+
+    def configure(self, options: WebSocketOptions) -> None:
+        """Before the handler runs: what its route says."""
+        self._options = options
+        self._outbox.limit(
+            options.send_timeout,
+            options.send_queue,
+            options.send_queue_bytes,
+            options.send_policy,
+        )
 
     # -- what the handshake says
 
@@ -88,8 +158,9 @@ class WebSocket:
     def accept(
         self, subprotocol: str | None = None, headers: Iterable[tuple[str, str]] = ()
     ) -> Any:
-        """Complete the handshake. *subprotocol*: one of `requested_subprotocols`. *headers*:
-        header lines for its answer, beside the session's cookie."""
+        """Complete the handshake. *subprotocol*: one of `requested_subprotocols`; by default the
+        first of the route's that is among them. *headers*: header lines for its answer, beside
+        the session's cookie."""
         return value_or_awaitable(self._accept(subprotocol, headers))
 
     def receive(self, timeout: float | None = None) -> Any:
@@ -102,7 +173,8 @@ class WebSocket:
         return value_or_awaitable(self._receive_json(timeout))
 
     def send(self, data: str | bytes) -> Any:
-        """Send a text message or a binary one."""
+        """Send a text message or a binary one, and wait until the server has taken it: as long
+        as the client reads, at most the send timeout."""
         return value_or_awaitable(self._send(data))
 
     def send_json(self, *args: Any, **kwargs: Any) -> Any:
@@ -113,6 +185,27 @@ class WebSocket:
         """End the connection; nothing happens if it has ended. Before `accept` this refuses the
         handshake, with status 403."""
         return value_or_awaitable(self._close(code, reason))
+
+    def deliver(self, message: Message) -> Awaitable[None] | None:
+        """Hand over a ready ASGI message (``{"type": "websocket.send", "text": ...}``), from
+        anywhere on the loop: a broadcast's way to a client. It keeps its place among what the
+        handler sends. Before `accept` it waits; after the end nothing happens. Does not raise.
+
+        If the client does not read, messages wait, up to the route's limits. What happens then
+        is its policy: ``"close"`` cuts the client off with 1013, ``"drop_oldest"`` forgets a
+        message for each new one; with ``"wait"`` there is something to await, done when there is
+        room, or to cancel, which takes the message back. In all other cases: `None`.
+        """
+        return self._outbox.deliver(message)
+
+    def when_closed(self, func: Callable[[], object]) -> None:
+        """Have *func* called on the loop as soon as the connection has ended, by either side."""
+        self._when_closed.append(func)
+
+    def _ended(self, code: int, reason: str | None) -> None:
+        self.close_code, self.close_reason = code, reason or ""
+        for func in self._when_closed:
+            func()
 
     async def __aiter__(self) -> AsyncIterator[str | bytes]:
         """The messages, until the client leaves."""
@@ -152,13 +245,18 @@ class WebSocket:
                 f"The client did not offer the subprotocol {subprotocol!r};"
                 f" it offers {self.requested_subprotocols}."
             )
+        if subprotocol is None:
+            offered = self.requested_subprotocols
+            subprotocol = next((s for s in self._options.subprotocols if s in offered), None)
         lines = [*await self._accept_headers(), *encode_headers(SWITCHING_PROTOCOLS, headers)]
         self.accepted = True
+        self.subprotocol = subprotocol
         try:
             await self._socket.accept(subprotocol, lines)
         except OSError:  # it left; Starlette says so only once the handshake is complete
             self._gone(ABNORMAL, None)
             raise self._disconnect() from None
+        self._outbox.open()
         self._started.set()
 
     async def _receive(self, timeout: float | None) -> str | bytes:
@@ -201,9 +299,9 @@ class WebSocket:
         if self.closed:
             raise self._disconnect()
         try:
-            await self._socket.send(message)
-        except WebSocketDisconnect as gone:
-            self._gone(gone.code, gone.reason)
+            await self._outbox.put(message)
+        except OSError:
+            self._gone(ABNORMAL, None)
             raise self._disconnect() from None
         except RuntimeError:
             if self.closed:  # while this waited
@@ -215,24 +313,107 @@ class WebSocket:
         await self._send(self.json_module.dumps(value))
 
     async def _close(self, code: int = NORMAL, reason: str | None = None) -> None:
-        if self.closed:
-            return
-        self.close_code, self.close_reason = code, reason or ""
+        self.start_closing(code, reason)
+        if self._closing is not None:
+            await asyncio.wait([self._closing])
+
+    def start_closing(self, code: int, reason: str | None = None) -> None:
+        """`close` that does not wait, for the loop."""
+        if not self.closed:
+            self._start_closing(code, reason, self._options.send_timeout)
+
+    def _start_closing(self, code: int, reason: str | None, timeout: float | None) -> None:
+        self._ended(code, reason)
         self._changed.set()
         self._room.set()
         self._started.set()
-        if self._socket.application_state is not WebSocketState.DISCONNECTED:
-            try:
+        # A task: whoever closes may be cancelled, and the client is to be told nevertheless.
+        self._closing = asyncio.ensure_future(self._tell(code, reason, timeout))
+
+    async def _tell(self, code: int, reason: str | None, timeout: float | None) -> None:
+        if self._socket.application_state is WebSocketState.DISCONNECTED:
+            return
+        try:
+            async with asyncio.timeout(timeout) as limit:
                 if self._socket.client_state is WebSocketState.CONNECTING:
                     await self._socket.receive()  # websocket.connect comes first
                 await self._socket.close(code, reason)
-            except (WebSocketDisconnect, RuntimeError, OSError):
-                pass  # it left at this very moment
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            if limit.expired():
+                self.abort()
+            # Otherwise it left at this very moment.
+
+    async def _in_turn(self, message: Message) -> None:
+        """What Starlette sends: messages of the handshake at once, a close after the rest."""
+        if message["type"] == "websocket.close" and self.accepted:
+            await self._outbox.put_last(message)
+        else:
+            await self._send_now(message)
 
     def _gone(self, code: int, reason: str | None) -> None:
         if self.close_code is None:
-            self.close_code, self.close_reason = code, reason or ""
+            self._ended(code, reason)
+            self._outbox.cancel()
         self._changed.set()
+
+    # -- a client that does not read
+
+    def _stalled(self, why: str) -> None:
+        """Cut it off: what waits for it is forgotten."""
+        if self.closed:  # it is the close which the client does not take
+            return
+        self._outbox.end()
+        self._start_closing(TRY_AGAIN_LATER, why, CLOSE_SECONDS)
+        self._giving_up = asyncio.ensure_future(self._give_up())
+
+    async def _give_up(self) -> None:
+        await self._close()
+        await self._grace()
+        self.give_up()
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, OSError):
+            self._gone(ABNORMAL, None)
+        elif not self.closed:
+            context = {
+                "message": "A message was not delivered to a WebSocket.",
+                "exception": error,
+            }
+            self._driver.loop.call_exception_handler(context)
+
+    def abort(self) -> None:
+        """Unless the client has everything: break off the connection, if that is in reach. ASGI
+        has no message for it, and a server that closes waits for the client."""
+        if self.flushed:
+            return
+        self._outbox.cancel()
+        getattr(self._transport, "abort", bool)()
+
+    def linger(self, done: Callable[[], object], before: int | None = None) -> None:
+        """After the close: call *done* when the client has taken everything in, and break off
+        if it takes no more."""
+        timeout, unsent = self._options.send_timeout, self._unsent
+        if unsent and timeout is not None and before is not None and unsent >= before:
+            self.abort()
+            unsent = 0
+        if unsent:
+            self._driver.loop.call_later(timeout or SEND_TIMEOUT, self.linger, done, unsent)
+        else:
+            done()
+
+    @property
+    def flushed(self) -> bool:
+        """Whether the client has all that was sent, as far as the server says."""
+        return not self._unsent and (self._closing is None or self._closing.done())
+
+    @property
+    def _unsent(self) -> int:
+        size: int = getattr(self._transport, "get_write_buffer_size", int)()
+        return size
+
+    @property
+    def _transport(self) -> Any:
+        return getattr(self._server, "transport", None)
 
     def _disconnect(self) -> WebSocketDisconnect:
         return WebSocketDisconnect(self.close_code or ABNORMAL, self.close_reason)
@@ -243,8 +424,7 @@ class WebSocket:
         await self._started.wait()
         while not self.closed:
             if len(self._inbox) >= QUEUED_MESSAGES:
-                self._room.clear()
-                await self._room.wait()
+                await self._wait_for_room()
                 continue
             try:
                 message = await self._socket.receive()
@@ -254,9 +434,38 @@ class WebSocket:
                 self._gone(message.get("code", ABNORMAL), message.get("reason"))
                 break
             text = message.get("text")
-            self._inbox.append(text if text is not None else message["bytes"])
+            data = text if text is not None else message["bytes"]
+            limit = self._options.max_message_size
+            if limit is not None and _bytes_of(data, limit) > limit:
+                await self._close(TOO_BIG, f"Messages may have {limit} bytes here.")
+                break
+            self._inbox.append(data)
             self._changed.set()
-        # A handler that is at work on a message may finish it, and take those that are left.
+        await self._grace()
+
+    async def _wait_for_room(self) -> None:
+        """The disconnect is behind what the client has sent, and that is not read now. So look
+        at the connection itself, when the handler takes nothing."""
+        self._room.clear()
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                await self._room.wait()
+        except TimeoutError:
+            if self._has_hung_up():
+                self._gone(ABNORMAL, None)
+
+    def _has_hung_up(self) -> bool:
+        """Whether the other end has closed the connection, though not all is read that it sent.
+        Linux says that; elsewhere it is not known."""
+        sock = self._transport and self._transport.get_extra_info("socket")
+        if not sock or not hasattr(select, "POLLRDHUP"):
+            return False
+        poll = select.poll()
+        poll.register(sock, select.POLLRDHUP)
+        return bool(poll.poll(0))
+
+    async def _grace(self) -> None:
+        """A handler that is at work on a message may finish it, and take those that are left."""
         taken = -1
         while taken != self._taken or self._receiving:
             taken = self._taken
@@ -265,7 +474,7 @@ class WebSocket:
     async def deny(self, start: Message, content: bytes) -> None:
         """Refuse the handshake with a response, or with a bare 403 if the server has no
         `websocket.http.response` extension."""
-        self.close_code = NORMAL
+        self._ended(NORMAL, None)
         self._started.set()
         try:
             if self._socket.client_state is WebSocketState.CONNECTING:
@@ -299,6 +508,13 @@ def origin_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:
     scheme = "https" if scope.get("scheme") in ("wss", "https") else "http"
     own = _parsed(f"{scheme}://{hosts[0].decode('latin-1')}")
     return origin == own or any(origin == _parsed(other) for other in allowed)
+
+
+def _bytes_of(data: str | bytes, limit: int) -> int:
+    """The size of *data* as it was sent; of a text that is within *limit* anyway, about."""
+    if isinstance(data, bytes) or len(data) * 4 <= limit:
+        return len(data)
+    return len(data.encode())
 
 
 def _parsed(origin: str) -> tuple[str, str, int | None] | None:

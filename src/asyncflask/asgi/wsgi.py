@@ -32,6 +32,13 @@ FILE_BYTES: Final = 262_144
 """How much of a file is read at a time: each read is a hop to the request's thread."""
 
 
+PROXY_FIX_ORIGINAL: Final = "werkzeug.proxy_fix.orig"
+"""What Werkzeug's `ProxyFix` has replaced: its key in an environ, and ours in a scope."""
+
+SCHEMES: Final = {"ws": "http", "wss": "https"}
+"""A WebSocket's handshake is a request (RFC 6455 section 4.1)."""
+
+
 class FileWrapper:
     """`wsgi.file_wrapper` (PEP 3333): an iterator over the blocks of a file."""
 
@@ -75,7 +82,8 @@ def environ_from_scope(scope: Scope, body: Body) -> dict[str, Any]:
     left out: in an environ they would pass for the ones with a hyphen."""
     server = scope.get("server") or ("localhost", None)
     client = scope.get("client")
-    secure = scope.get("scheme", "http") in ("https", "wss")
+    scheme = scope.get("scheme", "http")
+    scheme = SCHEMES.get(scheme, scheme)
     raw_path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
     query = scope.get("query_string", b"").decode("latin-1")
     uri = raw_path.decode("latin-1") + (f"?{query}" if query else "")
@@ -87,10 +95,10 @@ def environ_from_scope(scope: Scope, body: Body) -> dict[str, Any]:
         "REQUEST_URI": uri,
         "RAW_URI": uri,
         "SERVER_NAME": server[0],
-        "SERVER_PORT": str(server[1] if server[1] is not None else 443 if secure else 80),
+        "SERVER_PORT": str(server[1] or (443 if scheme == "https" else 80)),
         "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "https" if secure else "http",
+        "wsgi.url_scheme": scheme,
         "wsgi.input": io.BufferedReader(body, READ_BYTES),
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
@@ -114,6 +122,12 @@ def environ_from_scope(scope: Scope, body: Body) -> dict[str, Any]:
         if key in environ:
             value = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
         environ[key] = value
+    if PROXY_FIX_ORIGINAL in scope:
+        environ[PROXY_FIX_ORIGINAL] = scope[PROXY_FIX_ORIGINAL]
+    if (handshake := scope.get("asyncflask.handshake")) is not None:
+        # Compression is between server and client, and not for who answers by the environ.
+        environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+        environ.update(handshake | environ)
     return environ
 
 
@@ -133,12 +147,13 @@ def scope_from_environ(environ: Environ) -> Scope:
         host = f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
         headers.append((b"host", _bytes(host)))
     root_path = _bytes(environ.get("SCRIPT_NAME", "")).decode("utf-8", "replace").rstrip("/")
+    if root_path and not root_path.startswith("/"):  # of a header X-Forwarded-Prefix, say
+        root_path = f"/{root_path}"
     path = _bytes(environ.get("PATH_INFO", "")).decode("utf-8", "replace")
     if "asyncflask.scope" not in environ and not path.startswith("/") and (path or not root_path):
         # No malformed target, as it would be in a scope: the server parsed that. PEP 3333 asks
         # for no slash, and Werkzeug's test client gives the path as the test wrote it.
         path = f"/{path}"
-    port = environ.get("SERVER_PORT", "")
     scope: Scope = dict(environ.get("asyncflask.scope", ()))
     scope.update(
         {
@@ -152,7 +167,7 @@ def scope_from_environ(environ: Environ) -> Scope:
             "root_path": root_path,
             "query_string": _bytes(environ.get("QUERY_STRING", "")),
             "headers": headers,
-            "server": (environ.get("SERVER_NAME", ""), int(port) if port.isdigit() else None),
+            "server": (environ.get("SERVER_NAME", ""), port_number(environ.get("SERVER_PORT"))),
             "client": (environ.get("REMOTE_ADDR", ""), int(environ.get("REMOTE_PORT") or 0)),
             "asyncflask.environ": environ,
         }
@@ -176,6 +191,12 @@ def update_environ(environ: Environ, scope: Scope, body: Body) -> None:
     for key, value in environ_from_scope(scope, body).items():
         if key == "wsgi.url_scheme" or not key.startswith(("wsgi.", "asyncflask.")):
             environ[key] = value
+
+
+def port_number(port: Any) -> int | None:
+    """`SERVER_PORT`, which is a text, and Hypercorn's a number; `None` for what is no port."""
+    text = str(port)
+    return int(text) if text.isdecimal() else None
 
 
 def _bytes(value: str) -> bytes:
@@ -206,10 +227,10 @@ class _Exchange:
     # on the loop
 
     async def run(self) -> None:
-        scope = scope_from_environ(self.environ)
-        scope["asyncflask.worker"] = self.worker
         error: BaseException | None = None
         try:
+            scope = scope_from_environ(self.environ)
+            scope["asyncflask.worker"] = self.worker
             await self.app(scope, self.receive, self.send)
         except BaseException as exc:
             error = exc
@@ -309,14 +330,14 @@ class _Stream:
 
     def __init__(self, exchange: _Exchange, first: bytes) -> None:
         self._exchange = exchange
-        self._first: bytes | None = first
+        self._first = first
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        if self._first is not None:
-            first, self._first = self._first, None
+        if self._first:
+            first, self._first = self._first, b""
             return first
         while (message := self._exchange.next_message()) is not None:
             body: bytes = message.get("body", b"")
@@ -339,17 +360,22 @@ def respond(app: ASGIApp, environ: Environ, start_response: Callable[..., Any]) 
     if message is None:
         raise RuntimeError("The ASGI app has ended without a response.")
     status = message["status"]
+    # As they were written: some clients look at the case, as S3's do for metadata.
+    written = {name.lower(): name for name, _ in message.get("asyncflask.headers", ())}
+    headers = []
+    for raw_name, raw_value in message["headers"]:
+        name = raw_name.decode("latin-1")
+        headers.append((written.get(name) or name.title(), raw_value.decode("latin-1")))
     start_response(
         message.get("asyncflask.status") or f"{status} {HTTP_STATUS_CODES.get(status, 'UNKNOWN')}",
-        [
-            (name.decode("latin-1").title(), value.decode("latin-1"))
-            for name, value in message["headers"]
-        ],
+        headers,
     )
     message = exchange.next_message()
     if message is None:
         return []
     if message.get("more_body", False):
+        if (driver := this_driver()) is not None:
+            driver.free_slot()  # from here on this thread mostly waits for the loop
         return _Stream(exchange, message.get("body", b""))
     exchange.close()
     return [message.get("body", b"")]

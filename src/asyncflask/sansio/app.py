@@ -27,6 +27,7 @@ from werkzeug.wrappers import Response
 from .. import ctx
 from .. import typing as ft
 from ..asgi.threads import is_async, wait
+from ..asgi.websocket import WebSocketOptions
 from ..config import Config, ConfigAttribute
 from ..ctx import _AppCtxGlobals
 from ..helpers import _split_blueprint_path, get_debug_flag
@@ -272,18 +273,23 @@ class App(Scaffold):
         self._check_endpoint_is_free(endpoint, view_func)
 
         attributes = {key: options.pop(key, value) for key, value in ROUTE_OPTIONS.items()}
+        of_websocket = {
+            key: options.pop(key) for key in WebSocketOptions.__slots__ if key in options
+        }
         methods = options.pop("methods", None)
         if options.get("websocket"):
             _check_websocket_options(rule, methods, attributes)
+            WebSocketOptions(**of_websocket)  # checks them
             methods, automatic_options = {"GET"}, False  # RFC 6455, 4.1: the handshake is a GET.
         else:
-            _check_http_options(rule, attributes)
+            _check_http_options(rule, {**attributes, **of_websocket})
             methods, automatic_options = self._http_methods(
                 view_func, methods, provide_automatic_options
             )
 
         rule_obj = self.url_rule_class(rule, methods=methods, endpoint=endpoint, **options)
         vars(rule_obj).update(attributes, provide_automatic_options=automatic_options)
+        vars(rule_obj)["websocket_options"] = of_websocket
         self.url_map.add(rule_obj)
         if view_func is not None:
             self.view_functions[endpoint] = view_func
@@ -528,8 +534,9 @@ def _check_websocket_options(rule: str, methods: t.Any, attributes: dict[str, t.
 
 
 def _check_http_options(rule: str, attributes: dict[str, t.Any]) -> None:
-    if attributes["allowed_origins"] is not None:
-        raise TypeError(
-            f"'allowed_origins' is for WebSockets, and the rule {rule!r} is for HTTP: write"
-            f" @app.websocket({rule!r}, allowed_origins=...). For HTTP, see CORS."
-        )
+    for name in ("allowed_origins", *WebSocketOptions.__slots__):
+        if attributes.get(name) is not None:
+            raise TypeError(
+                f"{name!r} is for WebSockets, and the rule {rule!r} is for HTTP: write"
+                f" @app.websocket({rule!r}, {name}=...). For HTTP, see CORS."
+            )

@@ -16,6 +16,7 @@ from .. import typing as ft
 from .scaffold import (
     Scaffold,
     T_after_request,
+    T_after_websocket,
     T_before_request,
     T_error_handler,
     T_serving,
@@ -304,6 +305,24 @@ class Blueprint(Scaffold):
     def teardown_app_request(self, f: T_teardown) -> T_teardown:
         """The app's `teardown_request`: for every request, not only the blueprint's."""
         self.record_once(lambda s: s.app.teardown_request_funcs.setdefault(None, []).append(f))
+        return f
+
+    @setupmethod
+    def before_app_websocket(self, f: T_before_request) -> T_before_request:
+        """The app's `before_websocket`: for every WebSocket, not only the blueprint's."""
+        self.record_once(lambda s: s.app.before_websocket(f))
+        return f
+
+    @setupmethod
+    def after_app_websocket(self, f: T_after_websocket) -> T_after_websocket:
+        """The app's `after_websocket`: for every WebSocket, not only the blueprint's."""
+        self.record_once(lambda s: s.app.after_websocket(f))
+        return f
+
+    @setupmethod
+    def teardown_app_websocket(self, f: T_teardown) -> T_teardown:
+        """The app's `teardown_websocket`: for every WebSocket, not only the blueprint's."""
+        self.record_once(lambda s: s.app.teardown_websocket(f))
         return f
 
     @setupmethod

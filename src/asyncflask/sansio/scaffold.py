@@ -23,6 +23,8 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.utils import cached_property
 
 from .. import typing as ft
+from ..asgi.threads import is_async
+from ..ctx import _cv_request
 from ..helpers import get_root_path
 from ..templating import _default_template_ctx_processor
 
@@ -42,6 +44,7 @@ T_url_value_preprocessor = t.TypeVar(
     "T_url_value_preprocessor", bound=ft.URLValuePreprocessorCallable
 )
 T_route = t.TypeVar("T_route", bound=ft.RouteCallable)
+T_after_websocket = t.TypeVar("T_after_websocket", bound=Callable[[t.Any], t.Any])
 T_websocket = t.TypeVar("T_websocket", bound=Callable[..., t.Any])
 T_serving = t.TypeVar("T_serving", bound=Callable[[], t.Any])
 
@@ -284,6 +287,28 @@ class Scaffold:
         return f
 
     @setupmethod
+    def before_websocket(self, f: T_before_request) -> T_before_request:
+        """`before_request` for WebSockets only: what *f* returns, unless `None`, refuses the
+        handshake (Quart: `before_websocket`)."""
+        self.before_request(t.cast(ft.BeforeRequestCallable, _for_websockets(f)))
+        return f
+
+    @setupmethod
+    def after_websocket(self, f: T_after_websocket) -> T_after_websocket:
+        """Call *f* with the response that refuses a WebSocket's handshake, of which it returns
+        that or another; and with `None` at the end of each connection that was accepted (Quart:
+        `after_websocket`)."""
+        self.after_request(_for_websockets(f))
+        self.teardown_request(_for_websockets(f, accepted=True))
+        return f
+
+    @setupmethod
+    def teardown_websocket(self, f: T_teardown) -> T_teardown:
+        """`teardown_request` for WebSockets only (Quart: `teardown_websocket`)."""
+        self.teardown_request(_for_websockets(f))
+        return f
+
+    @setupmethod
     def context_processor(self, f: T_template_context_processor) -> T_template_context_processor:
         """Add what *f* returns, a dict, to the variables of each template."""
         self.template_context_processors[None].append(f)
@@ -358,6 +383,30 @@ def _endpoint_from_view_func(view_func: ft.RouteCallable | None) -> str:
     """The endpoint of a rule that names none."""
     assert view_func is not None, "A rule needs a view or, for one that comes later, an endpoint."
     return view_func.__name__
+
+
+def _for_websockets(f: Callable[..., t.Any], accepted: bool = False) -> Callable[..., t.Any]:
+    """*f* as a hook that lets requests pass: all hooks are called for both. It has the colour of
+    *f*, so that requests do not change sides for it.
+
+    *accepted*: as a teardown function, which calls *f* with `None` for an accepted connection.
+    """
+
+    def concerned() -> bool:
+        ctx = _cv_request.get(None)
+        websocket = None if ctx is None else ctx.websocket
+        return websocket is not None and (websocket.accepted or not accepted)
+
+    def hook(*args: t.Any) -> t.Any:
+        if not concerned():
+            return args[0] if args else None  # a response stays what it is
+        return f(None) if accepted else f(*args)
+
+    async def async_hook(*args: t.Any) -> t.Any:
+        value = hook(*args)
+        return await value if concerned() else value
+
+    return functools.wraps(f)(async_hook if is_async(f) else hook)
 
 
 def _check_serving_hook(f: Callable[[], t.Any], name: str) -> None:

@@ -1,24 +1,36 @@
-"""The answers of the benchmark in asyncflask."""
+"""The small views in asyncflask: those for Flask, and what Flask has not."""
 
 from __future__ import annotations
 
-from asyncflask import Flask, Response, request
+import asyncio
+from collections.abc import AsyncIterator
 
-app = Flask(__name__)
+from common import CHUNK, CHUNKS, WAIT_SECONDS, WAITING_THREADS
+from flask_family import make_app
 
+import asyncflask
 
-async def async_text() -> Response:
-    return Response("Hello, World!", mimetype="text/plain")
-
-
-def sync_text() -> Response:
-    return Response("Hello, World!", mimetype="text/plain")
-
-
-async def user(id: int) -> dict[str, object]:
-    return {"id": id, "page": int(request.args["page"]), "q": request.args["q"]}
+app = make_app(asyncflask, asyncflask.Flask)
+app.config["WORKER_THREADS"] = WAITING_THREADS
 
 
-app.add_url_rule("/async", view_func=async_text)
-app.add_url_rule("/sync", view_func=sync_text)
-app.add_url_rule("/users/<int:id>", view_func=user)
+@app.get("/stream/async")
+async def async_stream() -> asyncflask.typing.ResponseReturnValue:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(CHUNKS):
+            yield CHUNK
+
+    return chunks(), {"Content-Type": "text/plain"}
+
+
+@app.get("/wait/async")
+async def async_wait() -> str:
+    await asyncio.sleep(WAIT_SECONDS)
+    return "Hello, World!"
+
+
+@app.websocket("/ws")
+async def echo_websocket() -> None:
+    websocket = asyncflask.websocket
+    while True:
+        await websocket.send(await websocket.receive())

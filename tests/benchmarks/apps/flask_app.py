@@ -1,24 +1,8 @@
-"""The answers of the benchmark in Flask, which makes an event loop for each async view."""
+"""The small views in Flask, which makes an event loop for each async view."""
 
 from __future__ import annotations
 
-from flask import Flask, Response, request
+import flask
+from flask_family import make_app
 
-app = Flask(__name__)
-
-
-async def async_text() -> Response:
-    return Response("Hello, World!", mimetype="text/plain")
-
-
-def sync_text() -> Response:
-    return Response("Hello, World!", mimetype="text/plain")
-
-
-async def user(id: int) -> dict[str, object]:
-    return {"id": id, "page": int(request.args["page"]), "q": request.args["q"]}
-
-
-app.add_url_rule("/async", view_func=async_text)
-app.add_url_rule("/sync", view_func=sync_text)
-app.add_url_rule("/users/<int:id>", view_func=user)
+app = make_app(flask, flask.Flask)

@@ -167,6 +167,20 @@ proxied = create()
 proxied.wsgi_app = ProxyFix(proxied.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)  # type: ignore[method-assign]
 
 
+class Middleware:
+    """A WSGI middleware that asyncflask does not know."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        return self.app(environ, start_response)
+
+
+wrapped = create()
+wrapped.wsgi_app = Middleware(wrapped.wsgi_app)  # type: ignore[method-assign]
+
+
 @asynccontextmanager
 async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
     yield {"outer": "state"}

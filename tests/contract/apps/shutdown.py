@@ -8,7 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from asyncflask import Flask, request, websocket
+from asyncflask import (
+    Flask,
+    current_app,
+    request,
+    run_sync,
+    stream_with_context,
+    websocket,
+)
 from contract.apps.diary import write
 
 
@@ -108,6 +115,53 @@ async def stream_short() -> Any:
         write("stream/short", "ended")
 
     return generate()
+
+
+@app.get("/stream/told")
+async def stream_told() -> Any:
+    """Looks whether the server stops."""
+
+    async def generate() -> AsyncIterator[str]:
+        while not app.stopping:
+            yield "tick\n"
+            await asyncio.sleep(0.02)
+        yield "end\n"
+        write("stream/told", "ended")
+
+    return generate()
+
+
+@app.get("/stream/told/sync")
+def stream_told_sync() -> Any:
+    def generate() -> Iterator[str]:
+        while not current_app.stopping:
+            yield "tick\n"
+            time.sleep(0.02)
+        yield "end\n"
+        write("stream/told/sync", "ended")
+
+    return stream_with_context(generate())
+
+
+@app.get("/stream/blocks/<how>")
+async def stream_blocks(how: str) -> Any:
+    """In plain code, for longer than the time to shut down."""
+
+    def generate() -> Iterator[str]:
+        yield "tick\n"
+        time.sleep(60)
+
+    async def generate_async() -> AsyncIterator[str]:
+        yield "tick\n"
+        await run_sync(time.sleep, 60)
+
+    return generate() if how == "sync" else generate_async()
+
+
+@app.websocket("/ws/blocks")
+def ws_blocks() -> None:
+    websocket.accept()
+    time.sleep(60)
 
 
 @app.post("/stream/late")

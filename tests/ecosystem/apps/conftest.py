@@ -1,4 +1,5 @@
-"""The doors by which our own tests of an extension reach its app.
+"""The doors by which our own tests of an extension reach its app: made in the test, or served by
+a program of its own in `served`.
 
 These tests run under Flask and under asyncflask (there `flask` is the alias), so they say
 `flask` throughout, and each has sync and async views. By the second door, ASGI, they run under
@@ -11,10 +12,14 @@ import asyncio
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flask
+import httpx
 import pytest
+from servers import Process
+from serving import COMMAND, UNDER_FLASK, served
 
 
 class Answer(NamedTuple):
@@ -93,3 +98,50 @@ def app() -> flask.Flask:
     app = flask.Flask(__name__)
     app.config.update(TESTING=True, SECRET_KEY="for these tests")
     return app
+
+
+SERVED = Path(__file__).parent / "served"
+
+
+class Site:
+    """A program of `served`, on a server of its own: Flask's, or uvicorn for asyncflask."""
+
+    def __init__(self, server: Process) -> None:
+        self.ws_url = server.ws_url
+        self.client = httpx.Client(base_url=server.url, timeout=30)
+        self.get = self.client.get
+        self.post = self.client.post
+        self.put = self.client.put
+
+    def at_once(self, *paths: str, method: str = "GET", **kwargs: Any) -> list[httpx.Response]:
+        """The answers to requests that are made side by side, with the client's cookies."""
+
+        def request(path: str) -> httpx.Response:
+            return self.client.request(method, path, **kwargs)
+
+        with ThreadPoolExecutor(len(paths)) as pool:
+            return list(pool.map(request, paths))
+
+    def visit_pool(self, path: str, visits: int = 20, **kwargs: Any) -> None:
+        """Have the view at *path* use its pool by many requests at once, and check that each had
+        its turn."""
+        if UNDER_FLASK:
+            pytest.skip("A pool of one loop cannot be opened in Flask: each view has another.")
+        answers = self.at_once(*[path] * visits, **kwargs)
+        numbers = [int(answer.text) for answer in answers]
+        assert sorted(numbers) == list(range(min(numbers), min(numbers) + visits))
+
+
+@pytest.fixture
+def site(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
+    """The program that is named as the test's file: `served/flask_login_site.py` for
+    `test_flask_login.py`. It may keep files in the folder `SITE_FOLDER`."""
+    name = f"{request.path.stem.removeprefix('test_')}_site"
+    way = COMMAND if UNDER_FLASK else "httptools"
+    monkeypatch.setenv("SITE_FOLDER", str(tmp_path))
+    with served(way, f"{name}:app", SERVED) as server:
+        site = Site(server)
+        with site.client:
+            yield site

@@ -56,3 +56,13 @@ def test_cached(door, path):
 
 def test_memoized(door):
     assert [door(f"/memoized/{name}").text for name in "aaba"] == ["1", "1", "2", "1"]
+
+
+def test_served(site):
+    assert [site.get("/called").text for _ in range(3)] == ["1", "1", "1"]
+
+
+def test_served_with_a_pool(site):
+    site.visit_pool("/pool?a", visits=1)
+    first = site.get("/pool?a").text
+    assert [site.get("/pool?a").text, site.get("/pool?b").text] == [first, str(int(first) + 1)]

@@ -50,3 +50,14 @@ def test_refused(door, path):
 @pytest.mark.parametrize(("headers", "user"), [(BASIC, "ann"), (TOKEN, "bob")])
 def test_let_in(door, path, headers, user):
     assert door(path, headers=headers).text == user
+
+
+def test_served(site):
+    assert site.get("/who").status_code == 401
+    assert site.get("/who", auth=("ann", "wrong")).status_code == 401
+    assert site.get("/who", auth=("ann", "secret")).text == "ann"
+
+
+def test_served_with_a_pool(site):
+    assert site.get("/pool").status_code == 401
+    site.visit_pool("/pool", auth=("ann", "secret"))

@@ -74,3 +74,18 @@ def test_cookie(door, path):
 
 def test_optional(door):
     assert door("/optional").text == "None"
+
+
+def test_served(site):
+    assert site.get("/who").status_code == 401
+    token = site.post("/login", json={"name": "ann"}).json()["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    assert site.get("/who", headers=headers).text == "ann"
+    answer = site.post("/note", json=["a", 1], headers=headers)
+    assert answer.json() == {"user": "ann", "note": ["a", 1]}
+
+
+def test_served_with_a_pool(site):
+    assert site.get("/pool").status_code == 401
+    token = site.post("/login", json={"name": "ann"}).json()["token"]
+    site.visit_pool("/pool", headers={"Authorization": f"Bearer {token}"})

@@ -62,3 +62,13 @@ def test_limit(door, path, limit):
 
 def test_exempt(door):
     assert {door("/exempt").status for _ in range(8)} == {200}
+
+
+def test_served(site):
+    statuses = [answer.status_code for answer in site.at_once(*["/limited"] * 8)]
+    assert sorted(statuses) == [200] * 3 + [429] * 5
+
+
+def test_served_with_a_pool(site):
+    site.visit_pool("/pool", visits=20)
+    assert site.get("/pool").status_code == 429

@@ -107,3 +107,36 @@ def test_by_the_request(door, path):
 def test_each_request_has_its_user(door, one, other):
     answers = door.at_once(f"/meet/{one}/ann", f"/meet/{other}/bob")
     assert [answer.text for answer in answers] == ["ann", "bob"]
+
+
+# -- served, with cookies
+
+
+@pytest.mark.parametrize("path", ["/plain", "/async"])
+def test_served(site, path):
+    answer = site.get(path)
+    assert answer.status_code == 302
+    assert site.get(answer.headers["Location"]).text == "Who are you?"
+    answer = site.post(answer.headers["Location"], data={"name": "ann"})
+    assert (answer.status_code, answer.headers["Location"]) == (302, path)
+    assert {site.get(path).text for path in ("/plain", "/async", "/fresh")} == {"ann"}
+    answer = site.post("/note", data={"text": "x" * 100_000})
+    assert answer.json() == {"user": "ann", "text": "x" * 100_000}
+    assert site.post("/logout").text == "bye"
+    assert site.get(path).status_code == 302
+
+
+def test_served_remembered(site):
+    site.post("/login", data={"name": "bob", "remember": "yes"})
+    del site.client.cookies["session"]
+    assert site.get("/plain").text == site.get("/async").text == "bob"
+    assert site.get("/fresh").status_code == 401
+    assert site.post("/confirm").text == "confirmed"
+    assert site.get("/fresh").text == "bob"
+    assert site.post("/login", data={"name": "eve"}).status_code == 403
+
+
+def test_served_with_a_pool(site):
+    assert site.get("/pool").status_code == 302
+    site.post("/login", data={"name": "ann"})
+    site.visit_pool("/pool")

@@ -9,6 +9,7 @@ import marshmallow as ma
 import pytest
 from flask.views import MethodView
 from flask_smorest import Api, Blueprint, abort
+from serving import UNDER_FLASK
 
 
 class ItemSchema(ma.Schema):
@@ -90,3 +91,46 @@ def test_etag(door):
 def test_description(door):
     paths = json.loads(door("/openapi.json").text)["paths"]
     assert set(paths) == {"/items/", "/items/{at}"}
+
+
+# -- served, with its description
+
+
+@pytest.mark.parametrize("colour", ["plain", "async"])
+def test_served(site, colour):
+    for number, name in enumerate(["rex", "tom", "rosie"]):
+        answer = site.post(f"/{colour}/", json={"name": name})
+        assert (answer.status_code, answer.json()) == (201, {"id": number, "name": name})
+    answer = site.get(f"/{colour}/?name=r&page=2&page_size=1")
+    assert answer.json() == [{"id": 2, "name": "rosie"}]
+    assert json.loads(answer.headers["X-Pagination"])["total_pages"] == 2
+    answer = site.get(f"/{colour}/1")
+    assert answer.json() == {"id": 1, "name": "tom"}
+    headers = {"If-None-Match": answer.headers["ETag"]}
+    assert site.get(f"/{colour}/1", headers=headers).status_code == 304
+
+
+@pytest.mark.parametrize("colour", ["plain", "async"])
+def test_served_errors(site, colour):
+    answer = site.post(f"/{colour}/", json={"name": "x"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == {"json": {"name": ["Shorter than minimum length 2."]}}
+    answer = site.get(f"/{colour}/7")
+    assert (answer.status_code, answer.json()["message"]) == (404, "No such pet.")
+
+
+def test_served_description(site):
+    description = site.get("/openapi.json").json()
+    assert description["info"] == {"title": "Pets", "version": "v1"}
+    for method in ("get", "post"):
+        plain, asynchronous = (description["paths"][f"/{c}/"][method] for c in ("plain", "async"))
+        assert plain["responses"] == asynchronous["responses"]
+        assert plain.get("requestBody") == asynchronous.get("requestBody")
+    assert description["components"]["schemas"]["Pet"]["required"] == ["name"]
+    assert "swagger-ui" in site.get("/docs").text
+
+
+def test_served_with_a_pool(site):
+    assert site.get("/openapi.json").status_code == 200
+    if not UNDER_FLASK:
+        assert site.get("/async/pool").json().isdigit()

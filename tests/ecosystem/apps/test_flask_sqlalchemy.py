@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import abort
@@ -127,3 +128,42 @@ def test_a_session_for_each_request(door, one, other):
 
 def test_one_session_for_the_tasks_of_a_request(door):
     assert door("/tasks").text == "one session"
+
+
+# -- served, on a database file
+
+
+@pytest.mark.parametrize("colour", ["plain", "async"])
+def test_served(site, colour):
+    assert site.post(f"/{colour}", data={"name": "ann", "note": "first"}).status_code == 201
+    assert site.post(f"/{colour}", data={"name": "ann", "note": "second"}).status_code == 409
+    for path in ("/plain/ann", "/async/ann"):
+        assert site.get(path).json() == ["first"]
+    assert site.get(f"/{colour}/bob").status_code == 404
+
+
+@pytest.mark.parametrize(("colour", "status"), [("plain", 200), ("async", 500)])
+def test_served_without_a_commit(site, colour, status):
+    assert site.post(f"/{colour}/forgotten", data={"name": "ann"}).status_code == status
+    assert site.get(f"/{colour}/ann").status_code == 404
+    assert site.get("/state").json() == {"open": 0, "left_behind": False}
+
+
+def test_served_side_by_side(site):
+    paths = ["/plain", "/async"] * 10
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(
+            pool.map(
+                lambda at: site.post(paths[at], data={"name": f"user {at:02}", "note": "x"}),
+                range(20),
+            )
+        )
+    assert {answer.status_code for answer in answers} == {201}
+    page = site.get("/pages?page=2&per_page=3").json()
+    assert page == {"names": ["user 03", "user 04", "user 05"], "pages": 7, "total": 20}
+    assert site.get("/state").json() == {"open": 0, "left_behind": False}
+
+
+def test_served_with_a_pool(site):
+    site.visit_pool("/pool")
+    assert site.get("/state").json() == {"open": 0, "left_behind": False}

@@ -64,3 +64,31 @@ def test_without_the_token(door, path):
 def test_token_in_a_header(door, path):
     headers = {"X-CSRFToken": token(door(path))}
     assert door(path, "POST", json={"name": "Ann"}, headers=headers).status == 200
+
+
+# -- served, with cookies and files
+
+
+@pytest.mark.parametrize("path", ["/plain", "/async"])
+def test_served(site, path):
+    fields = {"title": "Lake", "csrf_token": token(site.get(path))}
+    photo = {"photo": ("lake.png", b"x" * 200_000)}
+    assert site.post(path, data=fields, files=photo).text == "Lake: 200000 bytes"
+    assert "photo: PNG only" in site.post(path, data=fields, files={"photo": ("l.gif", b"x")}).text
+    assert (
+        "title: Field cannot be longer" in site.post(path, data={**fields, "title": "L" * 11}).text
+    )
+
+
+@pytest.mark.parametrize("path", ["/plain", "/async"])
+def test_served_without_the_token(site, path):
+    fields = {"title": "Lake", "csrf_token": token(site.get(path))}
+    site.client.cookies.clear()  # the token is of a session that is no more
+    assert site.post(path, data=fields).status_code == 400
+    assert site.post("/hook", json={"exempt": True}).json() == {"got": {"exempt": True}}
+
+
+def test_served_with_a_pool(site):
+    headers = {"X-CSRFToken": token(site.get("/plain"))}
+    assert site.post("/pool").status_code == 400
+    site.visit_pool("/pool", method="POST", headers=headers)

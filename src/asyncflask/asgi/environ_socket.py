@@ -1,0 +1,223 @@
+"""The socket in a WebSocket's environ, for WSGI libraries that speak the protocol themselves.
+
+Such a library (Flask-Sock's, for one) takes the server's socket from the environ, answers the
+handshake on it and exchanges frames (RFC 6455 section 5). It gets one end of a pair of sockets;
+at the other end its frames become messages of our `WebSocket`, and messages become frames.
+Compression and pings of the real connection stay the server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import socket
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, Final
+
+from starlette.types import Scope
+
+from .threads import on_loop, this_driver
+from .websocket import ABNORMAL, NORMAL, WebSocket, WebSocketDisconnect
+
+NO_STATUS: Final = 1005
+"""The code that stands for a close frame without one (RFC 6455 section 7.1.5)."""
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+"""Opcodes: RFC 6455 section 5.2."""
+
+READ_BYTES: Final = 65_536
+
+
+def handshake_environ(scope: Scope, sock: EnvironSocket) -> dict[str, Any]:
+    """What the environ of a WebSocket has beside that of a request. Some servers leave the
+    handshake's own lines out of the scope; a library needs them to answer (section 4.2.1)."""
+    environ = {
+        "HTTP_CONNECTION": "Upgrade",
+        "HTTP_UPGRADE": "websocket",
+        "HTTP_SEC_WEBSOCKET_KEY": base64.b64encode(os.urandom(16)).decode("ascii"),
+        "HTTP_SEC_WEBSOCKET_VERSION": "13",
+        "werkzeug.socket": sock,
+    }
+    if subprotocols := scope.get("subprotocols"):
+        environ["HTTP_SEC_WEBSOCKET_PROTOCOL"] = ", ".join(subprotocols)
+    return environ
+
+
+class EnvironSocket:
+    """Stands for the server's socket; the pair is made when it is first used. *websocket* has
+    to be set by then."""
+
+    websocket: WebSocket
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._pair: tuple[socket.socket, socket.socket] | None = None
+        """Our end, and the library's."""
+        self._answer = b""
+        self._translation: Future[None] | None = None
+        """Runs from the handshake on."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._open(), name)
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        """As a socket's. The answer to the handshake completes it, before this returns."""
+        sock = self._open()
+        if self._translation is not None:
+            sock.sendall(data, flags)
+            return len(data)
+        self._answer += data
+        head, end, rest = self._answer.partition(b"\r\n\r\n")
+        if end:
+            self._accept(head.decode("latin-1").split("\r\n"))
+            sock.sendall(rest)
+        return len(data)
+
+    def sendall(self, data: bytes, flags: int = 0) -> None:
+        """As a socket's."""
+        self.send(data, flags)
+
+    async def end(self) -> bool:
+        """When the handler has ended: see that all it sent is delivered. Gives whether it spoke
+        on this socket at all."""
+        if self._pair is None:
+            return False
+        ours, library = self._pair
+        if self._translation is None:
+            ours.close()
+            return False
+        with suppress(OSError):  # closed already
+            library.shutdown(socket.SHUT_WR)
+        await asyncio.wrap_future(self._translation)
+        return True
+
+    # -- on the handler's thread
+
+    def _open(self) -> socket.socket:
+        if self._pair is None:
+            if on_loop():
+                raise RuntimeError(
+                    "A library for WSGI would block the event loop here: it waits on the socket"
+                    " of the environ. Make the handler 'def', or use asyncflask's own"
+                    " 'await websocket.receive()' in it."
+                )
+            driver = this_driver()
+            if driver is not None:
+                driver.free_slot()  # it waits for its client where we do not see it
+            self._pair = socket.socketpair()
+        return self._pair[1]
+
+    def _accept(self, lines: list[str]) -> None:
+        status = lines[0].split(" ")
+        if status[1:2] != ["101"]:
+            self.websocket.close()
+            return
+        subprotocol = None
+        for name, _, value in (line.partition(":") for line in lines[1:]):
+            if name.lower() == "sec-websocket-protocol":
+                subprotocol = value.strip()
+        self.websocket.accept(subprotocol)
+        assert self._pair is not None
+        self._translation = asyncio.run_coroutine_threadsafe(
+            self._translate(self._pair[0]), self._loop
+        )
+
+    # -- on the loop
+
+    async def _translate(self, ours: socket.socket) -> None:
+        ours.setblocking(False)
+        writing = asyncio.Lock()
+
+        async def write(opcode: int, data: bytes) -> None:
+            async with writing:
+                await asyncio.get_running_loop().sock_sendall(ours, _frame(opcode, data))
+
+        from_client = asyncio.ensure_future(self._from_client(write, ours))
+        try:
+            await self._from_library(_Frames(ours), write)
+        except WebSocketDisconnect:
+            await asyncio.wait([from_client])  # which tells the library
+        except (EOFError, OSError):
+            pass  # the library has closed the socket
+        finally:
+            from_client.cancel()
+            await asyncio.gather(from_client, return_exceptions=True)
+            ours.close()
+
+    async def _from_client(self, write: Any, ours: socket.socket) -> None:
+        try:
+            while True:
+                message = await self.websocket._receive(None)
+                if isinstance(message, str):
+                    await write(TEXT, message.encode())
+                else:
+                    await write(BINARY, message)
+        except WebSocketDisconnect as gone:
+            if gone.code == ABNORMAL:
+                ours.shutdown(socket.SHUT_WR)
+            elif gone.code == NO_STATUS:
+                await write(CLOSE, b"")
+            else:
+                await write(CLOSE, gone.code.to_bytes(2, "big") + gone.reason.encode())
+
+    async def _from_library(self, frames: _Frames, write: Any) -> None:
+        kind, parts = BINARY, b""
+        while True:
+            last, opcode, data = await frames.next()
+            if opcode == CLOSE:
+                code = int.from_bytes(data[:2], "big") if data else NORMAL
+                await self.websocket._close(code, data[2:].decode())
+                return
+            if opcode == PING:
+                with suppress(OSError):  # closed; what it sent before still counts
+                    await write(PONG, data)
+            elif opcode != PONG:
+                if opcode != CONTINUATION:
+                    kind, parts = opcode, b""
+                parts += data
+                if last:
+                    await self.websocket._send(parts.decode() if kind == TEXT else parts)
+
+
+class _Frames:
+    """The frames that a server sends: without a mask (section 5.1)."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._buffer = bytearray()
+
+    async def next(self) -> tuple[bool, int, bytes]:
+        """Whether it is the last one of its message, opcode, payload. Raises `EOFError`."""
+        first, size = await self._read(2)
+        if size == 126:
+            size = int.from_bytes(await self._read(2), "big")
+        elif size == 127:
+            size = int.from_bytes(await self._read(8), "big")
+        return bool(first & 0x80), first & 0x0F, await self._read(size)
+
+    async def _read(self, size: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        while len(self._buffer) < size:
+            data = await loop.sock_recv(self._socket, READ_BYTES)
+            if not data:
+                raise EOFError
+            self._buffer += data
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+
+def _frame(opcode: int, data: bytes) -> bytes:
+    """A frame such as a client sends: masked, here by a key that changes nothing."""
+    size = len(data)
+    if size < 126:
+        head = bytes((0x80 | opcode, 0x80 | size))
+    elif size < 65_536:
+        head = bytes((0x80 | opcode, 0x80 | 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((0x80 | opcode, 0x80 | 127)) + size.to_bytes(8, "big")
+    return head + bytes(4) + data

@@ -1,0 +1,282 @@
+"""Rooms: groups of WebSockets and other listeners, in one process or in many.
+
+Here is what users import; the rooms of this process are in `hub.py`, and what passes messages on
+to others, and keeps them, in `memory.py` and `redis.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from ..asgi.threads import on_loop, value_or_awaitable, wait
+from ..ctx import _cv_app, _cv_request
+from .base import ROOM_NAME_LENGTH, Backend, Change, Settings, position
+from .base import FellBehind as FellBehind
+from .base import Member as Member
+from .base import Message as Message
+from .base import RoomsError as RoomsError
+from .hub import Follow, Hub, Joining
+from .hub import Join as Join
+from .memory import MemoryBackend
+from .redis import RedisBackend
+
+_CONNECTION = re.compile("[0-9a-f]{16}:[0-9]+")
+
+F = TypeVar("F", bound=Callable[[Change], Any])
+
+DEFAULTS: dict[str, Any] = {
+    "ROOMS_URL": "memory://",
+    "ROOMS_PREFIX": "rooms",
+    "ROOMS_HISTORY": 100,
+    "ROOMS_HISTORY_SECONDS": 3600,
+    "ROOMS_PRESENCE_TIMEOUT": 15,
+    "ROOMS_SEND_TIMEOUT": 3,
+}
+
+BACKENDS: dict[str, Callable[[Settings, Hub], Backend]] = {
+    "memory": MemoryBackend,
+    "redis": RedisBackend,
+    "rediss": RedisBackend,
+    "unix": RedisBackend,
+}
+
+
+class Rooms:
+    """The rooms of an app: ``rooms = Rooms(app)``, or ``rooms = Rooms()`` and ``init_app`` later.
+
+    *url*: where they are kept, in place of the config's `ROOMS_URL`: ``memory://`` (the default)
+    in this process, ``redis://host:port/db`` in Redis, for all processes that use it.
+
+    Methods are awaited in asynchronous code; in plain code they block, and give the value.
+    """
+
+    def __init__(self, app: Any = None, *, url: str | None = None) -> None:
+        self._app = app
+        self._url = url
+        self._told: list[Callable[[Change], Any]] = []
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Any) -> None:
+        """Set up *app*. Raises `ValueError` for a URL that no rooms can be kept at, and
+        `RuntimeError` where a package is missing for it."""
+        for key, value in DEFAULTS.items():
+            app.config.setdefault(key, value)
+        config = app.config
+        settings = Settings(
+            url=self._url or config["ROOMS_URL"],
+            prefix=config["ROOMS_PREFIX"],
+            history=config["ROOMS_HISTORY"],
+            history_seconds=config["ROOMS_HISTORY_SECONDS"],
+            presence_timeout=config["ROOMS_PRESENCE_TIMEOUT"],
+            send_timeout=config["ROOMS_SEND_TIMEOUT"],
+            loads=app.json.loads,
+            dumps=app.json.dumps,
+        )
+        if urlsplit(settings.url).scheme not in BACKENDS:
+            raise ValueError(
+                f"Rooms cannot be kept at {settings.url!r}: 'ROOMS_URL' is 'memory://', or"
+                " 'redis://host:port/db' for several processes."
+            )
+        if urlsplit(settings.url).scheme != "memory":
+            RedisBackend.check(settings.url)
+        state = app.extensions["rooms"] = _AppRooms(app, settings, self._told)
+        app.while_serving(state.while_serving)
+
+    # -- who is in a room
+
+    def join(
+        self,
+        room: str,
+        member: str | None = None,
+        *,
+        info: Any = None,
+        history: int = 0,
+        after: str | None = None,
+    ) -> Any:
+        """Put the current WebSocket into *room*: it gets what is sent there, until the end of the
+        block (``async with``, or ``with`` in a `def` handler); or, with ``await`` and without a
+        block, until it leaves or is closed. Completes the handshake, if the handler has not.
+
+        *member*: the name under which `members` has it, with *info*, any JSON value.
+        *history*: how many of the messages before it gets first. *after*: the id of the last
+        message it had; it gets those since then.
+
+        Raises `RuntimeError` outside of a WebSocket's handler, or if it is in that room.
+        """
+        coro = self._join(_name(room), member, info, history, _id(after))
+        return Joining(coro) if on_loop() else wait(coro)
+
+    async def _join(
+        self, room: str, name: str | None, info: Any, history: int, after: str | None
+    ) -> Join:
+        websocket = _websocket("join")
+        return await self._hub().join(websocket, room, name, info, history, after)
+
+    def leave(self, room: str) -> Any:
+        """Take the current WebSocket out of *room*; nothing happens if it is not there."""
+        return value_or_awaitable(self._leave(_name(room)))
+
+    async def _leave(self, room: str) -> None:
+        hub = self._hub()
+        join = hub.joined(_websocket("leave"), room)
+        if join is not None:
+            await hub.leave(join)
+
+    def members(self, room: str) -> Any:
+        """The `Member`\\ s of *room*, in all processes: who joined it with a name, one for each
+        connection; who came first is first."""
+        return value_or_awaitable(self._members(_name(room)))
+
+    async def _members(self, room: str) -> list[Member]:
+        members = await self._hub().backend.members(room)
+        return sorted(members, key=lambda member: (member.joined_at, member.id))
+
+    def on_change(self, func: F) -> F:
+        """Register *func* to be called with a `Change` when somebody has come into a room or left
+        it, in an app context. It is called in one process: that of the connection; for those of
+        a process that was killed, in another. Changes are told one after the other."""
+        self._told.append(func)
+        return func
+
+    # -- messages
+
+    def send(
+        self,
+        room: str,
+        data: Any,
+        *,
+        keep: bool = True,
+        exclude_self: bool = False,
+        exclude: str | Iterable[str] = (),
+    ) -> Any:
+        """Send *data* to all in *room*: `str` as a text message, `bytes` as a binary one,
+        anything else as JSON. Can be called anywhere in the app, or in its app context. Gives the
+        message's id, `None` for one that is not kept.
+
+        *keep*: have it in the history. *exclude_self*: not to the current WebSocket. *exclude*:
+        not to the connections with these ids (`Join.id`, `Member.id`).
+
+        Raises `RoomsError` if the message could not be sent within `ROOMS_SEND_TIMEOUT` seconds.
+        """
+        excluded = {exclude} if isinstance(exclude, str) else set(exclude)
+        excluded = {id for id in excluded if _CONNECTION.fullmatch(id)}  # others are nobody's
+        return value_or_awaitable(self._send(_name(room), data, keep, exclude_self, excluded))
+
+    async def _send(
+        self, room: str, data: Any, keep: bool, exclude_self: bool, exclude: set[str]
+    ) -> str | None:
+        hub = self._hub()
+        if exclude_self:
+            join = hub.joined(_websocket("send(..., exclude_self=True)"), room)
+            if join is not None:
+                exclude.add(join.id)
+        is_json = not isinstance(data, str | bytes | bytearray | memoryview)
+        payload: str | bytes
+        if is_json:
+            payload = hub.app.json.dumps(data)
+        else:
+            payload = data if isinstance(data, str) else bytes(data)
+        if isinstance(payload, str) and not payload.isascii():
+            payload.encode()  # raises for half a surrogate pair, which cannot be sent
+        return await hub.backend.publish(room, payload, is_json, keep, frozenset(exclude))
+
+    def history(self, room: str, count: int | None = None, *, after: str | None = None) -> Any:
+        """The messages to *room* that are kept, oldest first: the last *count*, or all; *after*:
+        those since the message with this id. How many are kept, and for how long, is in the
+        config: `ROOMS_HISTORY`, `ROOMS_HISTORY_SECONDS`."""
+        return value_or_awaitable(self._history(_name(room), count, _id(after)))
+
+    async def _history(self, room: str, count: int | None, after: str | None) -> list[Message]:
+        return await self._hub().backend.history(room, count, after)
+
+    def follow(self, room: str, *, after: str | None = None) -> Follow:
+        """The messages to *room* from now on, for ``async for`` in asynchronous code. *after*:
+        the id of a message; those that came since then are first, as far as they are kept. What
+        is not an id (it may come from a client) is taken for none.
+
+        Raises `FellBehind` if its messages are not taken fast enough.
+        """
+        try:
+            after = _id(after)
+        except ValueError:
+            after = None
+        if not on_loop():
+            raise RuntimeError(
+                "A room is followed by asynchronous code: write 'async for message in"
+                " rooms.follow(...)' in an 'async def' function."
+            )
+        return Follow(self._hub(), _name(room), after)
+
+    def _hub(self) -> Hub:
+        ctx = _cv_app.get(None)
+        app = ctx.app if ctx is not None and "rooms" in ctx.app.extensions else self._app
+        if app is None:
+            raise RuntimeError(
+                "There is no app here whose rooms could be meant. Write 'with app.app_context():'"
+                " round the code; and 'rooms.init_app(app)' where the app is made."
+            )
+        return self._hub_of(app)
+
+    def _hub_of(self, app: Any) -> Hub:
+        state: _AppRooms = app.extensions["rooms"]
+        return state.hub()
+
+
+class _AppRooms:
+    """The rooms of one app: a hub for each loop that uses them, made on first use."""
+
+    def __init__(self, app: Any, settings: Settings, told: list[Callable[[Change], Any]]) -> None:
+        self._app = app
+        self._settings = settings
+        self._told = told
+        self._hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+        self._serving: set[asyncio.AbstractEventLoop] = set()
+
+    def hub(self) -> Hub:
+        loop = asyncio.get_running_loop()
+        hub = self._hubs.get(loop)
+        if hub is None:
+            for other in [other for other in self._hubs if other.is_closed()]:
+                del self._hubs[other]
+            hub = self._hubs[loop] = Hub(self._app, self._told)
+            backend = BACKENDS[urlsplit(self._settings.url).scheme]
+            hub.backend = backend(self._settings, hub)
+        return hub
+
+    async def while_serving(self) -> AsyncIterator[None]:
+        yield
+        hub = self._hubs.pop(asyncio.get_running_loop(), None)
+        if hub is not None:
+            await hub.close()
+
+
+def _websocket(method: str) -> Any:
+    ctx = _cv_request.get(None)
+    if ctx is None or ctx.websocket is None:
+        raise RuntimeError(
+            f"'rooms.{method}' is for the handler of a WebSocket. To send from elsewhere write"
+            " 'rooms.send(...)'; to listen, 'rooms.follow(...)'."
+        )
+    return ctx.websocket
+
+
+def _name(room: str) -> str:
+    try:
+        if 0 < len(room.encode()) <= ROOM_NAME_LENGTH:
+            return room
+    except (AttributeError, UnicodeError):
+        pass
+    raise ValueError(
+        f"The name of a room is a str of 1 to {ROOM_NAME_LENGTH} bytes in UTF-8, not {room!r:.80}."
+    )
+
+
+def _id(after: str | None) -> str | None:
+    if after is not None:
+        position(after)
+    return after

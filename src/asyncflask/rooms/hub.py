@@ -1,0 +1,481 @@
+"""The rooms of one process and event loop: which of its sockets and followers are in which room,
+and handing messages to them. Used on the loop's thread only.
+
+Not here: how a message comes from another process, and what is kept (`memory.py`, `redis.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextvars import Context
+from functools import partial
+from types import TracebackType
+from typing import Any, Final
+
+from starlette.websockets import WebSocketDisconnect
+
+from ..asgi.conversation import Conversation
+from ..asgi.threads import is_async, run_in_worker, value_or_awaitable
+from ..asgi.websocket import WebSocket
+from .base import Backend, Change, FellBehind, Member, Message, position
+
+FOLLOWED_MESSAGES: Final = 1000
+"""How many messages wait for somebody who follows a room before they have fallen behind."""
+
+CLOSE_SECONDS: Final = 5.0
+"""How long a hub that is closed waits for what is going on."""
+
+
+class Listener:
+    """A socket or a follower in a room."""
+
+    id: str
+    room: str
+    since = (0, 0)
+    """The position of the last message that it got from the history."""
+
+    def hand(self, message: Message) -> Awaitable[None] | None:
+        """Give it a message; what it gives back, if anything, waits until that is through."""
+        raise NotImplementedError
+
+
+class Room:
+    """Who is in a room, in this process."""
+
+    __slots__ = ("_sockets", "_targets", "arriving", "followers", "last")
+
+    def __init__(self) -> None:
+        self._sockets: dict[Join, None] = {}
+        self._targets: tuple[Join, ...] | None = ()
+        self.followers: dict[Inbox, None] = {}
+        self.arriving: dict[Listener, list[tuple[Message, frozenset[str]]] | None] = {}
+        """Those who are still to get what came before them; a list keeps what comes meanwhile."""
+        self.last = (0, 0)
+        """The position of the last message that was delivered here."""
+
+    @property
+    def targets(self) -> tuple[Join, ...]:
+        """The sockets; not changed by who comes and goes while they are sent to."""
+        if self._targets is None:
+            self._targets = tuple(self._sockets)
+        return self._targets
+
+    def add(self, listener: Listener) -> None:
+        self.arriving.pop(listener, None)
+        if isinstance(listener, Inbox):
+            self.followers[listener] = None
+        elif isinstance(listener, Join):
+            self._sockets[listener] = None
+            self._targets = None
+
+    def remove(self, listener: Listener) -> None:
+        self.arriving.pop(listener, None)
+        if isinstance(listener, Inbox):
+            self.followers.pop(listener, None)
+        elif isinstance(listener, Join):
+            self._sockets.pop(listener, None)
+            self._targets = None
+
+    def __bool__(self) -> bool:
+        return bool(self._sockets or self.followers or self.arriving)
+
+
+class Join(Listener):
+    """A WebSocket in a room, until it leaves or is closed. Made by `Rooms.join`, for `async with`
+    or `await`; in plain code for `with` or by itself."""
+
+    def __init__(self, hub: Hub, websocket: WebSocket, room: str, member: Member | None) -> None:
+        self.id = member.id if member is not None else hub.new_id()
+        """Of this connection in this room: what `Rooms.send` may `exclude`."""
+        self.room = room
+        self.member = member
+        """As others see it in `Rooms.members`; `None` for who joined without a name."""
+        self.active = False
+        """Whether it is in the room."""
+        self._hub = hub
+        self._websocket = websocket
+
+    def hand(self, message: Message) -> Awaitable[None] | None:
+        return self._websocket.deliver(message.frame)
+
+    def leave(self) -> Any:
+        """Leave the room; nothing happens if it has left."""
+        return value_or_awaitable(self._hub.leave(self))
+
+    def __enter__(self) -> Join:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.leave()
+
+
+class Joining:
+    """What `Rooms.join` gives on the loop."""
+
+    def __init__(self, coro: Coroutine[Any, Any, Join]) -> None:
+        self._coro = coro
+        self._join: Join | None = None
+
+    def __await__(self) -> Any:
+        return self._coro.__await__()
+
+    async def __aenter__(self) -> Join:
+        self._join = await self._coro
+        return self._join
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        if self._join is not None:
+            await self._join._hub.leave(self._join)
+
+
+class Inbox(Listener):
+    """The messages that wait for somebody who follows a room."""
+
+    def __init__(self, id: str, room: str) -> None:
+        self.id = id
+        self.room = room
+        self.messages: deque[Message] = deque()
+        self.changed = asyncio.Event()
+        self.ended = False
+        self.behind = False
+
+    def hand(self, message: Message) -> None:
+        if len(self.messages) >= FOLLOWED_MESSAGES:
+            self.behind = True
+        if not self.behind:
+            self.messages.append(message)
+        self.changed.set()
+
+    def end(self) -> None:
+        self.ended = True
+        self.changed.set()
+
+
+class Follow:
+    """The messages of a room, for `async for`. Ends when the server stops. Raises `FellBehind`
+    after 1,000 messages that were not taken."""
+
+    def __init__(self, hub: Hub, room: str, after: str | None) -> None:
+        self._hub = hub
+        self._room = room
+        self._after = after
+        self._inbox: Inbox | None = None
+        self._closed = False
+        self._conversation: Conversation | None = None
+
+    def __aiter__(self) -> Follow:
+        return self
+
+    async def __anext__(self) -> Message:
+        if self._closed:
+            raise StopAsyncIteration
+        if self._inbox is None:
+            await self._start()
+        inbox = self._inbox
+        assert inbox is not None
+        while not inbox.messages:
+            if inbox.ended:
+                await self.aclose()
+                raise StopAsyncIteration
+            if inbox.behind:
+                await self.aclose()
+                raise FellBehind(
+                    f"More than {FOLLOWED_MESSAGES} messages to {self._room!r} were not taken."
+                    " Follow the room again, 'after' the id of the last message."
+                )
+            inbox.changed.clear()
+            await inbox.changed.wait()
+        return inbox.messages.popleft()
+
+    async def _start(self) -> None:
+        hub = self._hub
+        inbox = self._inbox = Inbox(hub.new_id(), self._room)
+        # Told, as streams are not, when the server begins to stop: then it need not wait for us.
+        self._conversation = Conversation(hub.app._conversations, _never, inbox.end)
+        hub.app._conversations.open.add(self._conversation)
+        if hub.app.stopping:
+            inbox.end()
+        try:
+            await hub.arrive(inbox, 0, self._after)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Stop following. Happens by itself when nothing refers to this object any more."""
+        self._close()
+
+    def _close(self) -> None:
+        self._closed = True
+        if self._inbox is not None and self._conversation is not None:
+            self._conversation._conversations.open.discard(self._conversation)
+            self._hub.remove(self._inbox)
+            self._conversation = None
+
+    async def __aenter__(self) -> Follow:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def __del__(self) -> None:
+        if not self._closed and self._inbox is not None and not self._hub.loop.is_closed():
+            self._hub.loop.call_soon_threadsafe(self._hub.forget, self._inbox, self._conversation)
+
+
+class Hub:
+    """What an app has in its rooms, in this process and on this loop."""
+
+    backend: Backend
+
+    def __init__(self, app: Any, told: list[Callable[[Change], Any]]) -> None:
+        self.app = app
+        self.loop = asyncio.get_running_loop()
+        self.rooms: dict[str, Room] = {}
+        self.process = secrets.token_hex(8)
+        """The first part of the ids of this process's members."""
+        self._numbers = itertools.count(1)
+        self._joins: dict[WebSocket, dict[str, Join]] = {}
+        self._told = told
+        self._changes: deque[Change] = deque()
+        self._telling = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def new_id(self) -> str:
+        return f"{self.process}:{next(self._numbers)}"
+
+    # -- coming and going
+
+    async def join(
+        self,
+        websocket: WebSocket,
+        room: str,
+        name: str | None,
+        info: Any,
+        history: int,
+        after: str | None,
+    ) -> Join:
+        """Put a socket into *room*, which completes its handshake."""
+        if not websocket.accepted:
+            await websocket._accept()
+        if websocket.closed:
+            raise websocket._disconnect()
+        joins = self._joins.get(websocket)
+        if joins is None:
+            joins = self._joins[websocket] = {}
+            websocket.when_closed(partial(self._socket_closed, websocket))
+        if room in joins:
+            raise RuntimeError(
+                f"This WebSocket is in the room {room!r}. It can join again after"
+                " 'rooms.leave(...)', or the end of the 'with' block in which it joined."
+            )
+        member = None if name is None else Member(self.new_id(), name, info, time.time())
+        join = joins[room] = Join(self, websocket, room, member)
+        join.active = True
+        try:
+            await self.arrive(join, history, after)
+            if member is not None and join.active:
+                await self.backend.enter(room, member)
+                if join.active:
+                    self.changed(Change(room, [member], []))
+                else:  # closed meanwhile
+                    await self.backend.exit(room, member)
+        except BaseException:
+            self._remove_join(join)
+            raise
+        if not join.active:
+            raise websocket._disconnect()
+        return join
+
+    def joined(self, websocket: WebSocket, room: str) -> Join | None:
+        return self._joins.get(websocket, {}).get(room)
+
+    async def leave(self, join: Join) -> None:
+        if self._remove_join(join) and join.member is not None:
+            # Not to be interrupted by the cancellation of a handler whose client has left.
+            await asyncio.shield(self.spawn(self._exit(join.room, join.member)))
+
+    def _socket_closed(self, websocket: WebSocket) -> None:
+        for join in list(self._joins.pop(websocket, {}).values()):
+            if self._remove_join(join) and join.member is not None:
+                self.spawn(self._exit(join.room, join.member))
+
+    def _remove_join(self, join: Join) -> bool:
+        was_active, join.active = join.active, False
+        if was_active:
+            self._joins.get(join._websocket, {}).pop(join.room, None)
+            self.remove(join)
+        return was_active
+
+    async def _exit(self, room: str, member: Member) -> None:
+        try:
+            await self.backend.exit(room, member)
+        except Exception:
+            self.app.logger.exception("%r could not be taken out of %r.", member.name, room)
+        self.changed(Change(room, [], [member]))
+
+    async def arrive(self, listener: Listener, count: int, after: str | None) -> None:
+        """Put a listener into its room: first come *count* messages of its history, or those
+        after the id *after*, then each later one, none twice and none left out."""
+        room = self.rooms.get(listener.room)
+        if room is None:
+            room = self.rooms[listener.room] = Room()
+        room.arriving[listener] = []
+        try:
+            await self.backend.subscribe(listener.room)
+            messages = []
+            if count or after is not None:
+                messages = await self.backend.history(listener.room, count or None, after)
+        except BaseException:
+            self.remove(listener)
+            raise
+        meanwhile = room.arriving.get(listener)
+        if meanwhile is None:  # it has left
+            return
+        if messages:
+            listener.since = position(messages[-1].id or "")
+        room.arriving[listener] = None
+        waiting = [listener.hand(message) for message in messages]
+        for message, exclude in meanwhile:
+            waiting.append(self._hand_late(room, listener, message, exclude))
+        if listener in room.arriving and room.last >= listener.since:
+            room.add(listener)
+        await _all(waiting)
+
+    def _hand_late(
+        self, room: Room, listener: Listener, message: Message, exclude: frozenset[str]
+    ) -> Awaitable[None] | None:
+        """What comes live to a listener which may have had it from the history."""
+        if message.id is not None:
+            if position(message.id) <= listener.since:
+                return None
+            room.add(listener)
+        return None if listener.id in exclude else listener.hand(message)
+
+    def remove(self, listener: Listener) -> None:
+        room = self.rooms.get(listener.room)
+        if room is not None:
+            room.remove(listener)
+            if not room:
+                del self.rooms[listener.room]
+                self.backend.unsubscribe(listener.room)
+
+    def forget(self, inbox: Inbox, conversation: Conversation | None) -> None:
+        """A `Follow` has been dropped."""
+        if conversation is not None:
+            conversation._conversations.open.discard(conversation)
+        self.remove(inbox)
+
+    # -- messages
+
+    def deliver(self, message: Message, exclude: frozenset[str]) -> list[Awaitable[None]]:
+        """Hand a message to all in its room here but those with the ids *exclude*. Gives what
+        has to be awaited, if a socket has it that senders wait."""
+        room = self.rooms.get(message.room)
+        if room is None:
+            return []
+        waiting: list[Awaitable[None]] = []
+        for listener, meanwhile in list(room.arriving.items()) if room.arriving else ():
+            if meanwhile is not None:
+                meanwhile.append((message, exclude))
+            elif (waits := self._hand_late(room, listener, message, exclude)) is not None:
+                waiting.append(waits)
+                exclude = exclude | {listener.id}
+            else:
+                exclude = exclude | {listener.id}
+        if message.id is not None:
+            room.last = position(message.id)
+        frame = message.frame
+        for join in room.targets:
+            if exclude and join.id in exclude:
+                continue
+            try:
+                waits = join._websocket.deliver(frame)
+            except WebSocketDisconnect:
+                continue  # it is closing, and is taken out by that
+            if waits is not None:
+                waiting.append(waits)
+        for inbox in list(room.followers) if room.followers else ():
+            if inbox.id not in exclude:
+                inbox.hand(message)
+        return waiting
+
+    # -- presence
+
+    def changed(self, change: Change) -> None:
+        """Have the functions told that somebody came or left, one change after the other."""
+        if self._told:
+            self._changes.append(change)
+            if not self._telling:
+                self._telling = True
+                self.spawn(self._tell())
+
+    async def _tell(self) -> None:
+        try:
+            while self._changes:
+                change = self._changes.popleft()
+                async with self.app.app_context():
+                    for func in self._told:
+                        await self._call(func, change)
+        finally:
+            self._telling = False
+
+    async def _call(self, func: Callable[[Change], Any], change: Change) -> None:
+        try:
+            if is_async(func):
+                await func(change)
+            else:
+                await run_in_worker(func, change)
+        except Exception:
+            self.app.logger.exception("A function of 'rooms.on_change' failed.")
+
+    # -- tasks
+
+    def start(self, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task in no request's context."""
+        return self.loop.create_task(coro, context=Context())
+
+    def spawn(self, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task that `close` waits for."""
+        task = self.start(coro)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def close(self) -> None:
+        deadline = self.loop.time() + CLOSE_SECONDS
+        while self._tasks and self.loop.time() < deadline:
+            await asyncio.wait(self._tasks, timeout=deadline - self.loop.time())
+        for task in list(self._tasks):
+            task.cancel()
+        await self.backend.close()
+
+
+async def _never() -> None:
+    """What `Conversation` asks for, and does not call for what is not entered."""
+
+
+async def _all(waiting: Iterable[Awaitable[None] | None]) -> None:
+    for waits in waiting:
+        if waits is not None:
+            await waits

@@ -1,0 +1,668 @@
+"""Rooms in Redis, for any number of processes.
+
+A message is added to its room's stream (the history) and published, in one script. A process has
+one connection that is subscribed to the rooms which somebody listens to here, and one for
+commands; each belongs to a task, and both are opened when needed. When the first was lost, what
+was missed is read from the streams. Messages carry their process and a number, so that none is
+delivered twice, whoever had to repeat something.
+
+Keys, below the prefix: ``room:`` and ``stream:`` and ``members:`` with a room's name, ``process:``
+with an id (the rooms of its members), ``processes`` (until when each counts as alive).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import Counter, deque
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from .base import Change, Member, Message, RoomsError, Settings, oldest, position
+from .hub import Hub
+
+try:
+    from redis import exceptions
+    from redis.asyncio import ConnectionPool
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+except ImportError:
+    _installed = False
+    _FAILURES: tuple[type[Exception], ...] = ()
+else:
+    _installed = True
+    _FAILURES = (exceptions.RedisError, OSError)
+
+_INTERRUPTIONS: tuple[type[Exception], ...] = (*_FAILURES, RoomsError)
+
+IDLE_SECONDS: Final = 1.0
+"""How long a connection is kept that nobody needs."""
+
+LONGEST_WAIT: Final = 1.0
+"""Seconds between two attempts to connect, at most."""
+
+SENDERS: Final = 256
+"""How many senders' last numbers are known of a room."""
+
+PUBLISH: Final = """
+local id = ''
+if ARGV[1] ~= '0' then
+  if ARGV[4] == '1' then -- sent before, and the answer was lost
+    for _, entry in ipairs(redis.call('XREVRANGE', KEYS[2], '+', '-')) do
+      if string.sub(entry[2][2], 1, #ARGV[3]) == ARGV[3] then return entry[1] end
+    end
+  end
+  id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[1], '*', 'm', ARGV[5])
+  redis.call('EXPIRE', KEYS[2], ARGV[2])
+end
+redis.call('PUBLISH', KEYS[1], id .. ' ' .. ARGV[5])
+return id
+"""
+
+ENTER: Final = """
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+redis.call('SADD', KEYS[2], ARGV[4])
+redis.call('ZADD', KEYS[3], redis.call('TIME')[1] + ARGV[5], ARGV[1])
+"""
+
+EXIT: Final = """
+redis.call('HDEL', KEYS[1], ARGV[1])
+if ARGV[3] == '1' then redis.call('SREM', KEYS[2], ARGV[2]) end
+"""
+
+MEMBERS: Final = """
+local now, found = redis.call('TIME')[1] + 0, {}
+local entries = redis.call('HGETALL', KEYS[1])
+for i = 1, #entries, 2 do
+  local until_ = redis.call('ZSCORE', KEYS[2], string.match(entries[i], '^[^:]+'))
+  if until_ and until_ + 0 > now then found[#found + 1] = entries[i + 1] end
+end
+return found
+"""
+
+# Takes the members of processes that are dead out of their rooms, and gives them; before them,
+# whether this process, which says that it is alive, was known to be.
+BEAT: Final = """
+local now, found = redis.call('TIME')[1] + 0, {1}
+if ARGV[3] ~= '0' then
+  if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then found[1] = 0 end
+  redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[2])
+end
+for _, process in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+  redis.call('ZREM', KEYS[1], process)
+  local rooms = ARGV[1] .. 'process:' .. process
+  for _, room in ipairs(redis.call('SMEMBERS', rooms)) do
+    local members = ARGV[1] .. 'members:' .. room
+    local entries = redis.call('HGETALL', members)
+    for i = 1, #entries, 2 do
+      if string.sub(entries[i], 1, #process + 1) == process .. ':' then
+        redis.call('HDEL', members, entries[i])
+        found[#found + 1] = room
+        found[#found + 1] = entries[i + 1]
+      end
+    end
+  end
+  redis.call('DEL', rooms)
+end
+return found
+"""
+
+# Makes the members of this process those that are given: room, id, value, and so on.
+SYNC: Final = """
+local rooms = ARGV[1] .. 'process:' .. ARGV[2]
+for _, room in ipairs(redis.call('SMEMBERS', rooms)) do
+  local members = ARGV[1] .. 'members:' .. room
+  for _, id in ipairs(redis.call('HKEYS', members)) do
+    if string.sub(id, 1, #ARGV[2] + 1) == ARGV[2] .. ':' then redis.call('HDEL', members, id) end
+  end
+end
+redis.call('DEL', rooms)
+for i = 4, #ARGV, 3 do
+  redis.call('HSET', ARGV[1] .. 'members:' .. ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  redis.call('SADD', rooms, ARGV[i])
+end
+redis.call('ZADD', KEYS[1], redis.call('TIME')[1] + ARGV[3], ARGV[2])
+"""
+
+SCRIPTS: Final = {
+    script: hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+    for script in (PUBLISH, ENTER, EXIT, MEMBERS, BEAT, SYNC)
+}
+
+Argument = str | bytes | int | float
+
+
+class Link:
+    """A connection to Redis that does what it is told, and nothing by itself."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        pool = ConnectionPool.from_url(
+            url,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=None,
+            socket_connect_timeout=timeout,
+        )
+        self._connection: Any = pool.make_connection()  # type: ignore[no-untyped-call]
+        self._timeout = timeout
+
+    async def open(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._connection.connect()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def send(self, commands: Iterable[tuple[Argument, ...]]) -> None:
+        async with asyncio.timeout(self._timeout):
+            packed = self._connection.pack_commands(commands)
+            await self._connection.send_packed_command(packed, check_health=False)
+
+    async def read(self) -> Any:
+        return await self._connection.read_response()
+
+    async def close(self) -> None:
+        with suppress(Exception):
+            await self._connection.disconnect(nowait=True)
+
+
+class Call:
+    """A command, and who waits for its answer."""
+
+    def __init__(self, command: list[Argument], resend_flag: int | None) -> None:
+        self.command = command
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._resend_flag = resend_flag
+
+    def sent(self) -> None:
+        """It may be carried out from now on, whether or not there is an answer."""
+        if self._resend_flag is not None:
+            self.command[self._resend_flag] = 1
+
+
+class RedisBackend:
+    """What a process keeps in Redis and hears from it."""
+
+    @staticmethod
+    def check(url: str) -> None:
+        """Raise `RuntimeError` or `ValueError` if *url* cannot be used."""
+        if not _installed:
+            raise RuntimeError(
+                f"Rooms at {_place(url)!r} need a package that is not installed: pip install"
+                " 'asyncflask[redis]'."
+            )
+        ConnectionPool.from_url(url)
+
+    def __init__(self, settings: Settings, hub: Hub) -> None:
+        self._settings = settings
+        self._hub = hub
+        self._place = _place(settings.url)
+        self._prefix = f"{settings.prefix}:"
+        self._sent = 0
+        self._lost: BaseException | None = None
+        self._out_of_step = False
+        self._members: dict[str, dict[str, Member]] = {}
+        # What listens.
+        self._channels: dict[str, Channel] = {}
+        self._reader: asyncio.Task[None] | None = None
+        self._link: Link | None = None
+        self._unconfirmed: Counter[str] = Counter()
+        self._early: list[tuple[bytes, bytes]] | None = None
+        self._to_say: deque[tuple[Argument, ...]] = deque()
+        self._saying: asyncio.Task[Any] | None = None
+        self._heard_at = 0.0
+        # What calls.
+        self._calls: deque[Call] = deque()
+        self._called = asyncio.Event()
+        self._caller: asyncio.Task[None] | None = None
+        self._beat: asyncio.Task[None] | None = None
+        self._beat_now = asyncio.Event()
+
+    # -- commands
+
+    async def _call(self, *command: Argument, resend_flag: int | None = None) -> Any:
+        """Have a command carried out; repeated, with the argument at *resend_flag* set to 1, when
+        the connection is lost. Raises `RoomsError` if there is no answer in time."""
+        call = Call(list(command), resend_flag)
+        self._calls.append(call)
+        self._called.set()
+        if self._caller is None:
+            self._caller = self._start(self._make_calls())
+        try:
+            async with asyncio.timeout(self._settings.send_timeout):
+                return await call.answer
+        except TimeoutError:
+            raise RoomsError(
+                f"Redis at {self._place} did not answer within {self._settings.send_timeout:g} s"
+                f" ({self._lost or 'it is connected, and slow'})."
+            ) from self._lost
+        except exceptions.ResponseError as error:
+            raise RoomsError(f"Redis at {self._place} refuses: {error}") from error
+
+    async def _script(
+        self, script: str, keys: list[str], *args: Argument, resend_flag: int | None = None
+    ) -> Any:
+        if resend_flag is not None:
+            resend_flag += 3 + len(keys)
+        command = ("EVALSHA", SCRIPTS[script], len(keys), *keys, *args)
+        return await self._call(*command, resend_flag=resend_flag)
+
+    async def _make_calls(self) -> None:
+        """The task that has the connection for commands, until nobody needs it."""
+        link: Link | None = None
+        failures = 0
+        try:
+            while True:
+                while self._calls and self._calls[0].answer.done():
+                    self._calls.popleft()  # nobody waits any more
+                if not self._calls:
+                    self._called.clear()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(IDLE_SECONDS):
+                            await self._called.wait()
+                    if not self._calls and not self._needed:
+                        return
+                    continue
+                try:
+                    if link is None:
+                        link = await self._connected()
+                        self._found()
+                        await self._load_scripts(link)
+                    await self._make_waiting_calls(link)
+                    failures = 0
+                except _FAILURES as error:
+                    if link is not None:
+                        await link.close()
+                        link = None
+                    # A connection that was kept may have been given up by the other side.
+                    if failures:
+                        self._failed(error)
+                        await asyncio.sleep(_wait(failures))
+                    failures += 1
+        finally:
+            self._caller = None
+            if link is not None:
+                await link.close()
+
+    async def _make_waiting_calls(self, link: Link) -> None:
+        calls = [call for call in self._calls if not call.answer.done()]
+        commands = [tuple(call.command) for call in calls]
+        for call in calls:
+            call.sent()
+        self._calls = deque(calls)
+        await link.send(commands)
+        for call in calls:
+            async with asyncio.timeout(self._settings.send_timeout):
+                try:
+                    answer = await link.read()
+                except exceptions.NoScriptError:
+                    raise  # Redis was told to forget them: load them again
+                except exceptions.ResponseError as error:
+                    self._calls.popleft()
+                    if not call.answer.done():
+                        call.answer.set_exception(error)
+                    continue
+            self._calls.popleft()
+            if not call.answer.done():
+                call.answer.set_result(answer)
+
+    async def _load_scripts(self, link: Link) -> None:
+        await link.send([("SCRIPT", "LOAD", script) for script in SCRIPTS])
+        async with asyncio.timeout(self._settings.send_timeout):
+            for _ in SCRIPTS:
+                await link.read()
+
+    async def _connected(self) -> Link:
+        link = Link(self._settings.url, self._settings.send_timeout)
+        await link.open()
+        return link
+
+    @property
+    def _needed(self) -> bool:
+        return bool(self._channels or self._members)
+
+    def _failed(self, error: BaseException) -> None:
+        if self._lost is None:
+            self._hub.app.logger.warning(
+                "The connection of rooms to Redis at %s is lost (%s); trying again.",
+                self._place,
+                error or type(error).__name__,
+            )
+        self._lost = error
+        self._out_of_step = True
+
+    def _found(self) -> None:
+        if self._lost is not None:
+            self._lost = None
+            self._hub.app.logger.warning("Rooms are connected to Redis at %s again.", self._place)
+            self._beat_now.set()
+
+    # -- messages to others
+
+    async def publish(
+        self, room: str, payload: str | bytes, is_json: bool, keep: bool, exclude: frozenset[str]
+    ) -> str | None:
+        self._sent += 1
+        tag = f"{self._hub.process} {self._sent} "
+        kind = "j" if is_json else "t" if isinstance(payload, str) else "b"
+        head = f"{tag}{kind} {','.join(exclude)}\n".encode()
+        data = payload.encode() if isinstance(payload, str) else payload
+        settings = self._settings
+        answer = await self._script(
+            PUBLISH,
+            [self._channel(room), self._key("stream", room)],
+            settings.history if keep else 0,
+            int(settings.history_seconds) + 1,
+            tag,
+            0,
+            head + data,
+            resend_flag=3,
+        )
+        return answer.decode() or None
+
+    async def history(self, room: str, count: int | None, after: str | None) -> list[Message]:
+        start = f"{oldest(self._settings.history_seconds)}-0"
+        if after is not None and position(after) >= position(start):
+            start = f"({after}"
+        command: list[Argument] = ["XREVRANGE", self._key("stream", room), "+", start]
+        if count is not None:
+            command += ["COUNT", count]
+        entries = await self._call(*command)
+        return [self._parsed(room, id, fields[1])[0] for id, fields in reversed(entries)]
+
+    def _parsed(self, room: str, id: bytes, body: bytes) -> tuple[Message, str, int, str]:
+        """A message, its sender and number, and whom it is not for."""
+        head, _, data = body.partition(b"\n")
+        sender, number, kind, exclude = head.decode().split(" ")
+        payload = data if kind == "b" else data.decode()
+        loads = self._settings.loads if kind == "j" else None
+        return Message(room, payload, id.decode() or None, loads), sender, int(number), exclude
+
+    # -- messages from others
+
+    async def subscribe(self, room: str) -> None:
+        name = self._channel(room)
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._channels[name] = Channel(room)
+            if self._link is not None:
+                self._unconfirmed[name] += 1
+                self._say("SUBSCRIBE", name)
+            if self._reader is None:
+                self._reader = self._start(self._listen())
+            self._keep_beating()
+        if not channel.confirmed.is_set():
+            try:
+                async with asyncio.timeout(self._settings.send_timeout):
+                    await channel.confirmed.wait()
+            except TimeoutError:
+                raise RoomsError(
+                    f"Redis at {self._place} did not answer within"
+                    f" {self._settings.send_timeout:g} s, and the room {room!r} cannot be joined"
+                    f" ({self._lost or 'it is connected, and slow'})."
+                ) from self._lost
+        if channel.last is None and self._settings.history:
+            newest = await self._call("XREVRANGE", self._key("stream", room), "+", "-", "COUNT", 1)
+            if channel.last is None:
+                channel.last = newest[0][0] if newest else b"0-0"
+
+    def unsubscribe(self, room: str) -> None:
+        name = self._channel(room)
+        if self._channels.pop(name, None) is not None and self._link is not None:
+            self._say("UNSUBSCRIBE", name)
+        if not self._channels:
+            self._hub.loop.call_later(IDLE_SECONDS, self._stop_listening)
+
+    def _stop_listening(self) -> None:
+        if not self._channels and self._reader is not None:
+            self._reader.cancel()
+        self._beat_now.set()
+
+    def _say(self, *command: Argument) -> None:
+        """Send a command where only messages are heard; commands keep their order."""
+        self._to_say.append(command)
+        if self._saying is None:
+            self._saying = self._start(self._say_all())
+
+    async def _say_all(self) -> None:
+        try:
+            while self._to_say and self._link is not None:
+                commands = list(self._to_say)
+                self._to_say.clear()
+                with suppress(*_FAILURES):  # the reader notices too
+                    await self._link.send(commands)
+        finally:
+            self._saying = None
+
+    async def _listen(self) -> None:
+        """The task that has the connection for messages, while there is a room to listen to."""
+        failures = 0
+        try:
+            while self._channels:
+                link = None
+                try:
+                    link = await self._connected()
+                    await self._catch_up(link)
+                    self._found()
+                    failures = 0
+                    while True:
+                        await self._hear(await link.read())
+                except _INTERRUPTIONS as error:
+                    self._failed(error)
+                    failures += 1
+                finally:
+                    self._link = None
+                    if link is not None:
+                        await link.close()
+                await asyncio.sleep(_wait(failures))
+        finally:
+            self._reader = None
+
+    async def _catch_up(self, link: Link) -> None:
+        """On a new connection: subscribe to all rooms, and read what was missed meanwhile."""
+        names = list(self._channels)
+        self._heard_at = self._hub.loop.time()
+        self._to_say.clear()
+        self._unconfirmed = Counter(names)
+        self._early = []
+        self._link = link
+        await link.send([("SUBSCRIBE", *names)])
+        while any(self._unconfirmed[name] for name in names):
+            async with asyncio.timeout(self._settings.send_timeout):
+                await self._hear(await link.read())
+        self._found()
+        for name in names:
+            channel = self._channels.get(name)
+            if channel is not None and channel.last is not None:
+                key = self._key("stream", channel.room)
+                start = f"({channel.last.decode()}"
+                for id, fields in await self._call("XRANGE", key, start, "+"):
+                    await self._take(channel, id, fields[1])
+        early, self._early = self._early, None
+        for name_, data in early:
+            await self._hear([b"message", name_, data])
+
+    async def _hear(self, said: list[Any]) -> None:
+        self._heard_at = self._hub.loop.time()
+        kind, name_ = said[0], said[1]
+        if kind == b"message":
+            if self._early is not None:
+                self._early.append((name_, said[2]))
+            elif (channel := self._channels.get(name_.decode())) is not None:
+                id, _, body = said[2].partition(b" ")
+                await self._take(channel, id, body)
+        elif kind == b"subscribe":
+            name = name_.decode()
+            self._unconfirmed[name] -= 1
+            if self._unconfirmed[name] <= 0:
+                del self._unconfirmed[name]
+                if name in self._channels:
+                    self._channels[name].confirmed.set()
+
+    async def _take(self, channel: Channel, id: bytes, body: bytes) -> None:
+        message, sender, number, exclude = self._parsed(channel.room, id, body)
+        if id:
+            channel.last = id
+        if channel.is_new(sender, number):
+            excluded = frozenset(exclude.split(",")) if exclude else frozenset()
+            for waits in self._hub.deliver(message, excluded):
+                await waits
+
+    # -- presence
+
+    async def enter(self, room: str, member: Member) -> None:
+        self._members.setdefault(room, {})[member.id] = member
+        self._keep_beating()
+        try:
+            await self._script(
+                ENTER,
+                [*self._own_keys(room), *self._alive],
+                self._hub.process,
+                member.id,
+                json.dumps(member),
+                room,
+                self._settings.presence_timeout,
+            )
+        except BaseException:
+            self._forget(room, member)
+            self._out_of_step = True
+            raise
+
+    def _forget(self, room: str, member: Member) -> bool:
+        """Give whether it was the last of this process in *room*."""
+        members = self._members.get(room, {})
+        members.pop(member.id, None)
+        if not members:
+            self._members.pop(room, None)
+        return not members
+
+    async def exit(self, room: str, member: Member) -> None:
+        last = self._forget(room, member)
+        try:
+            await self._script(
+                EXIT,
+                self._own_keys(room),
+                member.id,
+                room,
+                int(last),
+            )
+        except RoomsError:
+            self._out_of_step = True  # or this process is soon taken for dead
+
+    async def members(self, room: str) -> list[Member]:
+        values = await self._script(MEMBERS, [self._key("members", room), *self._alive])
+        return [Member(*json.loads(value)) for value in values]
+
+    def _keep_beating(self) -> None:
+        if self._beat is None:
+            self._beat = self._start(self._beating())
+
+    async def _beating(self) -> None:
+        """The task that says that this process lives, and notices who does not any more."""
+        interval = self._settings.presence_timeout / 3
+        try:
+            while self._needed:
+                self._beat_now.clear()
+                try:
+                    await self._beat_once()
+                except RoomsError:
+                    self._out_of_step = True
+                if self._link is not None:
+                    self._say("PING")
+                    silence = self._hub.loop.time() - self._heard_at
+                    if silence > self._settings.presence_timeout:
+                        await self._link.close()  # which the reader notices
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(interval):
+                        await self._beat_now.wait()
+        finally:
+            self._beat = None
+
+    async def _beat_once(self) -> None:
+        timeout = self._settings.presence_timeout if self._members else 0
+        known, *gone = await self._script(
+            BEAT, self._alive, self._prefix, self._hub.process, timeout
+        )
+        left: dict[str, list[Member]] = {}
+        for room, value in zip(gone[::2], gone[1::2], strict=True):
+            left.setdefault(room.decode(), []).append(Member(*json.loads(value)))
+        for name, members in left.items():
+            self._hub.changed(Change(name, [], members))
+        if not known or self._out_of_step:
+            self._out_of_step = False
+            triples: list[Argument] = []
+            for name, entered in self._members.items():
+                for member in entered.values():
+                    triples += [name, member.id, json.dumps(member)]
+            await self._script(
+                SYNC,
+                self._alive,
+                self._prefix,
+                self._hub.process,
+                self._settings.presence_timeout,
+                *triples,
+            )
+            if not known:
+                for name in list(self._members):
+                    self._hub.changed(Change(name, [], []))
+
+    # -- names, tasks
+
+    @property
+    def _alive(self) -> list[str]:
+        return [f"{self._prefix}processes"]
+
+    def _own_keys(self, room: str) -> list[str]:
+        return [self._key("members", room), self._key("process", self._hub.process)]
+
+    def _channel(self, room: str) -> str:
+        return f"{self._prefix}room:{room}"
+
+    def _key(self, kind: str, name: str) -> str:
+        return f"{self._prefix}{kind}:{name}"
+
+    def _start(self, coro: Any) -> asyncio.Task[Any]:
+        return self._hub.start(coro)
+
+    async def close(self) -> None:
+        tasks = [self._beat, self._reader, self._saying, self._caller]
+        for task in tasks:
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*filter(None, tasks), return_exceptions=True)
+        for call in self._calls:
+            call.answer.cancel()
+
+
+class Channel:
+    """A room that is listened to here."""
+
+    def __init__(self, room: str) -> None:
+        self.room = room
+        self.confirmed = asyncio.Event()
+        self.last: bytes | None = None
+        """The id up to which nothing was missed."""
+        self._numbers: dict[str, int] = {}
+
+    def is_new(self, sender: str, number: int) -> bool:
+        """Whether this is no repetition: a sender's numbers go up."""
+        before = self._numbers.pop(sender, 0)
+        if len(self._numbers) >= SENDERS:
+            del self._numbers[next(iter(self._numbers))]  # who sent longest ago
+        self._numbers[sender] = max(before, number)
+        return number > before
+
+
+def _place(url: str) -> str:
+    """A URL without its password."""
+    parts = urlsplit(url)
+    host = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else ""
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def _wait(failures: int) -> float:
+    return min(LONGEST_WAIT, 0.02 * 2**failures) if failures else 0.0

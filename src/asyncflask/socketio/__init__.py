@@ -1,0 +1,17 @@
+"""Socket.IO with the API of Flask-SocketIO, on python-socketio's server for asyncio.
+
+Needs the extra `socketio`. After `install_as_flask()` this is `flask_socketio`.
+"""
+
+from .core import SocketIO as SocketIO
+from .functions import call as call
+from .functions import close_room as close_room
+from .functions import disconnect as disconnect
+from .functions import emit as emit
+from .functions import join_room as join_room
+from .functions import leave_room as leave_room
+from .functions import rooms as rooms
+from .functions import send as send
+from .namespace import Namespace as Namespace
+from .server import ConnectionRefusedError as ConnectionRefusedError
+from .test_client import SocketIOTestClient as SocketIOTestClient

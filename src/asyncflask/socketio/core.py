@@ -1,0 +1,381 @@
+"""`SocketIO`: handlers are registered here, events are sent from here, and the app is told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from .. import json as flask_json
+from ..asgi.threads import background_loop, is_async, on_loop
+from ..ctx import _cv_request, current_request_ctx
+from .events import Event, Handler, run_in_app_context
+from .namespace import Namespace
+from .server import Server, socketio
+from .test_client import SocketIOTestClient
+from .transport import Transport, same_origin
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MANAGERS: Final = {
+    ("redis", "rediss", "redis+sentinel", "valkey", "valkeys", "valkey+sentinel", "unix"): (
+        socketio.AsyncRedisManager
+    ),
+    ("amqp", "amqps"): socketio.AsyncAioPikaManager,
+}
+
+
+class SocketIO:
+    """Socket.IO for an app (Flask-SocketIO: `flask_socketio.SocketIO`).
+
+    Handlers are plain or asynchronous. What sends may be called in plain code, where it blocks
+    until the message is on its way, and in asynchronous code, where it begins at once and is to
+    be awaited.
+
+    :param app: the app; `init_app` may name it later.
+    :param manage_session: whether `session` in handlers is a copy of the user's session, made at
+        the connection and kept for it alone (default), or the session as the app keeps it.
+    :param message_queue: the URL of a Redis or AMQP server by which several processes send to
+        each other's clients. Without an app the object only sends, from a process that serves no
+        clients.
+    :param channel: of that queue. Default: ``flask-socketio``.
+    :param path: where clients connect; also called *resource*. Default: ``socket.io``.
+    :param json: the `asyncflask.json` module, for the app's own JSON, or another one.
+    :param cors_allowed_origins: the origins whose pages may connect: one, a list, ``"*"`` or a
+        function. Default: the app's own pages and its `WEBSOCKET_ALLOWED_ORIGINS`.
+    :param kwargs: of `socketio.AsyncServer` and `engineio.AsyncServer`: *async_handlers*,
+        *always_connect*, *namespaces*, *ping_interval*, *ping_timeout*, *max_http_buffer_size*,
+        *transports*, *cookie*, *logger*, *client_manager* and others. *async_mode* is without
+        effect.
+    """
+
+    reason = socketio.AsyncServer.reason
+
+    def __init__(self, app: Any = None, **kwargs: Any) -> None:
+        self.server: Any = None
+        """The `Server`, once there is an app or a message queue."""
+        self.server_options: dict[str, Any] = {}
+        self.handlers: list[tuple[str, Handler, str | None]] = []
+        self.namespace_handlers: list[Namespace] = []
+        self.exception_handlers: dict[str, Handler] = {}
+        self.default_exception_handler: Handler | None = None
+        self.manage_session = True
+        if app is not None or "message_queue" in kwargs:
+            self.init_app(app, **kwargs)
+        else:
+            self.server_options.update(kwargs)
+
+    def init_app(self, app: Any, **kwargs: Any) -> None:
+        """Serve Socket.IO from *app*; *kwargs* as above. `None`, with a *message_queue*: only
+        send."""
+        self.server_options.update(kwargs)
+        options = self.server_options
+        self.manage_session = options.pop("manage_session", self.manage_session)
+        path = f"/{(options.pop('path', None) or options.pop('resource', None) or 'socket.io')}"
+        path = "/" + path.strip("/")
+        channel = options.pop("channel", "flask-socketio")
+        url = options.get("message_queue")
+        if url and "client_manager" not in kwargs:
+            options["client_manager"] = _manager_of(url)(url, channel, write_only=app is None)
+
+        of_server = {**options}
+        for name in ("async_mode", "message_queue", "resource", "path"):
+            of_server.pop(name, None)
+        if (json := of_server.pop("json", None)) is not None:
+            # In a class of its own: python-socketio's would be that of all servers.
+            packet: Any = of_server.get("serializer", socketio.packet.Packet)
+            json = app.json if json is flask_json and app is not None else json
+            of_server["serializer"] = type("Packet", (packet,), {"json": json})
+        if app is not None and of_server.get("cors_allowed_origins") is None:
+            of_server["cors_allowed_origins"] = same_origin(app)
+        self.server = Server(app, **of_server)
+        self.async_mode = self.server.async_mode
+        for handler in self.handlers:
+            self._register(*handler)
+        for namespace_handler in self.namespace_handlers:
+            self.server.register_namespace(namespace_handler)
+
+        if app is not None:
+            app.extensions["socketio"] = self
+            for mount in app._mounts:
+                if isinstance(mount.app, Transport) and mount.path == path:
+                    mount.app.server = self.server
+                    return
+            app.mount(path, Transport(app, self.server, path), name="socketio")
+
+    # -- handlers
+
+    def on(self, message: str, namespace: str | None = None) -> Callable[[F], F]:
+        """Register a handler of the event *message*: ``connect``, ``disconnect``, ``message``,
+        ``json``, a name of one's own, or ``"*"`` for all that have none."""
+
+        def decorator(handler: F) -> F:
+            self.handlers.append((message, handler, namespace))
+            if self.server is not None:
+                self._register(message, handler, namespace)
+            return handler
+
+        return decorator
+
+    def on_event(self, message: str, handler: Handler, namespace: str | None = None) -> None:
+        """`on` as a plain call."""
+        self.on(message, namespace)(handler)
+
+    def event(self, *args: Any, **kwargs: Any) -> Any:
+        """`on` for the event that is named as the function is; used with or without
+        parentheses."""
+        if len(args) == 1 and not kwargs and callable(args[0]):
+            return self.on(args[0].__name__)(args[0])
+
+        def decorator(handler: F) -> F:
+            return self.on(handler.__name__, *args, **kwargs)(handler)
+
+        return decorator
+
+    def on_namespace(self, namespace_handler: Namespace) -> None:
+        """Register a class-based namespace. Raises `ValueError` for anything else."""
+        if not isinstance(namespace_handler, Namespace):
+            raise ValueError("Not a namespace instance.")
+        namespace_handler._set_socketio(self)
+        self.namespace_handlers.append(namespace_handler)
+        if self.server is not None:
+            self.server.register_namespace(namespace_handler)
+
+    def on_error(self, namespace: str | None = None) -> Callable[[F], F]:
+        """Register the function that is given what handlers of *namespace* raise; its value is
+        the acknowledgement. Raises `ValueError` for what is no function."""
+
+        def decorator(exception_handler: F) -> F:
+            self.exception_handlers[namespace or "/"] = _checked(exception_handler)
+            return exception_handler
+
+        return decorator
+
+    def on_error_default(self, exception_handler: F) -> F:
+        """Register that function for all namespaces which have none of their own."""
+        self.default_exception_handler = _checked(exception_handler)
+        return exception_handler
+
+    def _register(self, message: str, handler: Handler, namespace: str | None) -> None:
+        async def of_server(*args: Any) -> Any:
+            # python-socketio puts the names that a "*" stands for before the client's.
+            name = args[0] if message == "*" else None
+            args = args[message == "*" :]
+            space = args[0] if namespace == "*" else namespace or "/"
+            sid, *rest = args[namespace == "*" :]
+            if name is not None:
+                rest.insert(0, name)
+            return await self._handle_event(handler, message, space, sid, *rest)
+
+        self.server.on(message, of_server, namespace=namespace)
+
+    async def _handle_event(
+        self,
+        handler: Handler,
+        message: str | None,
+        namespace: str,
+        sid: str,
+        *args: Any,
+        errors: list[Handler] | None = None,
+    ) -> Any:
+        general = self.exception_handlers.get(namespace, self.default_exception_handler)
+        return await Event(
+            self.server,
+            handler,
+            message,
+            namespace,
+            sid,
+            args,
+            manage_session=self.manage_session,
+            error_handlers=[*([general] if general is not None else ()), *(errors or ())],
+        ).run()
+
+    # -- sending
+
+    def emit(self, event: str, *args: Any, **kwargs: Any) -> Any:
+        """Send *event* to clients, from anywhere: views, background tasks, commands, other
+        processes.
+
+        :param args: what to send with it: what JSON can express, and `bytes`.
+        :param namespace: default ``"/"``.
+        :param to: a client's `sid`, a room, or a list of rooms; also called *room*. Default: all
+            clients of the namespace.
+        :param include_self: `False`: not to the client whose event is being handled.
+        :param skip_sid: not to this client, or to those of a list.
+        :param callback: a function of either colour for the acknowledgement of a single client.
+        :param ignore_queue: only to clients of this process.
+        """
+        kwargs.pop("broadcast", None)  # which it does anyway
+        kwargs["namespace"] = kwargs.get("namespace") or "/"
+        kwargs["to"] = kwargs.pop("to", None) or kwargs.pop("room", None)
+        kwargs.pop("room", None)
+        if not kwargs.pop("include_self", True) and not kwargs.get("skip_sid"):
+            kwargs["skip_sid"] = _request_of_event().sid
+        if (callback := kwargs.get("callback")) is not None:
+            kwargs["callback"] = self._in_context(callback)
+        return self._server().emit(event, _data(args), **kwargs)
+
+    def send(
+        self,
+        data: Any,
+        json: bool = False,
+        namespace: str | None = None,
+        to: Any = None,
+        callback: Handler | None = None,
+        include_self: bool = True,
+        skip_sid: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Send the event ``message``, or ``json`` if *json* is true. The rest as for `emit`."""
+        return self.emit(
+            "json" if json else "message",
+            data,
+            namespace=namespace,
+            to=to,
+            callback=callback,
+            include_self=include_self,
+            skip_sid=skip_sid,
+            **kwargs,
+        )
+
+    def call(self, event: str, *args: Any, **kwargs: Any) -> Any:
+        """Send *event* to the client *to*, and give what it acknowledges with. Raises
+        `socketio.exceptions.TimeoutError` after *timeout* seconds, by default 60."""
+        kwargs["namespace"] = kwargs.get("namespace") or "/"
+        kwargs["to"] = kwargs.pop("to", None) or kwargs.pop("room", None)
+        kwargs.pop("room", None)
+        return self._server().call(event, _data(args), **kwargs)
+
+    def close_room(self, room: Any, namespace: str | None = None) -> Any:
+        """Take all clients out of *room*."""
+        return self._server().close_room(room, namespace)
+
+    def _server(self) -> Any:
+        if self.server is None:
+            raise RuntimeError(
+                "This SocketIO has no app. Write 'socketio.init_app(app)'; or, in a process"
+                " without one, 'SocketIO(message_queue=\"redis://...\")'."
+            )
+        return self.server
+
+    def _in_context(self, callback: Handler) -> Handler:
+        """*callback* as python-socketio calls it: with the contexts of the client whose event is
+        being handled now; outside of one with an app context."""
+        ctx = _cv_request.get(None)
+        sid = getattr(ctx.request, "sid", None) if ctx is not None else None
+        if sid is not None and ctx is not None:
+            namespace = ctx.request.namespace
+            return partial(self._handle_event, callback, None, namespace, sid)
+        app = self._server().app
+        return callback if app is None else partial(run_in_app_context, app, callback)
+
+    # -- tasks and servers
+
+    def start_background_task(self, target: Handler, *args: Any, **kwargs: Any) -> Any:
+        """Run *target* beside everything else, without a context. Gives a thread that has been
+        started; for a coroutine function a task, or in plain code a
+        `concurrent.futures.Future`."""
+        if not is_async(target):
+            thread = threading.Thread(
+                target=target, args=args, kwargs=kwargs, name="socketio-task", daemon=True
+            )
+            thread.start()
+            return thread
+        engine = self._server().eio
+        if on_loop():
+            loop = asyncio.get_running_loop()
+            return engine.keep(loop.create_task(target(*args, **kwargs), context=Context()))
+
+        async def run() -> Any:
+            engine.keep(asyncio.current_task())
+            return await target(*args, **kwargs)
+
+        loop = self.server.loop or background_loop()
+        return Context().run(asyncio.run_coroutine_threadsafe, run(), loop)
+
+    def sleep(self, seconds: float = 0) -> Any:
+        """Wait; in asynchronous code to be awaited."""
+        if on_loop():
+            return asyncio.sleep(seconds)
+        time.sleep(seconds)
+        return None
+
+    def run(
+        self, app: Any, host: str | None = None, port: int | None = None, **kwargs: Any
+    ) -> None:
+        """`Flask.run`, with the options of Flask-SocketIO's `SocketIO.run`: *debug*,
+        *use_reloader*, *reloader_options*, *extra_files*, *log_output*, *certfile* and
+        *keyfile*. Others are `Flask.run`'s."""
+        debug = kwargs.pop("debug", app.debug)
+        kwargs.pop("allow_unsafe_werkzeug", None)
+        kwargs.setdefault("access_log", kwargs.pop("log_output", debug))
+        kwargs.setdefault("use_reloader", debug)
+        kwargs.update(kwargs.pop("reloader_options", None) or {})
+        if certfile := kwargs.pop("certfile", None):
+            kwargs["ssl_context"] = (certfile, kwargs.pop("keyfile", None))
+        app.run(host, port, debug=debug, **kwargs)
+
+    def stop(self) -> None:
+        """Stop the server that runs this, as Ctrl-C does. Raises `RuntimeError` if none does."""
+        if self._server().loop is None:
+            raise RuntimeError("No server is running that could be stopped.")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def test_client(
+        self,
+        app: Any,
+        namespace: str | None = None,
+        query_string: str | None = None,
+        headers: Any = None,
+        auth: Any = None,
+        flask_test_client: Any = None,
+    ) -> SocketIOTestClient:
+        """A client for plain tests. *flask_test_client*: one whose cookies to use."""
+        return SocketIOTestClient(
+            app,
+            self,
+            namespace=namespace,
+            query_string=query_string,
+            headers=headers,
+            auth=auth,
+            flask_test_client=flask_test_client,
+        )
+
+
+def _manager_of(url: str) -> Any:
+    scheme = url.partition("://")[0]
+    for schemes, manager in _MANAGERS.items():
+        if scheme in schemes:
+            return manager
+    known = ", ".join(name for schemes in _MANAGERS for name in schemes)
+    raise ValueError(
+        f"No message queue is known for {url!r}: its URL begins with one of {known}. For another"
+        " one give a 'client_manager'."
+    )
+
+
+def _checked(exception_handler: Any) -> Any:
+    if not callable(exception_handler):
+        raise ValueError("exception_handler must be callable")
+    return exception_handler
+
+
+def _data(args: tuple[Any, ...]) -> Any:
+    """Several arguments are a tuple for python-socketio."""
+    return args[0] if len(args) == 1 else args or None
+
+
+def _request_of_event() -> Any:
+    request = current_request_ctx().request
+    if not hasattr(request, "sid"):
+        raise RuntimeError(
+            "No Socket.IO event is being handled here, so there is no client to answer. In a view"
+            " write 'socketio.emit(...)', which sends to all clients, or to those that 'to' names."
+        )
+    return request

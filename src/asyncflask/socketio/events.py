@@ -1,0 +1,209 @@
+"""One event: the handler of either colour, with the contexts and the session of its client.
+
+Each event has a request context of its own, made of the request with which the client has
+connected, and an app context of its own; both are torn down when the handler has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from starlette.types import Message, Scope
+
+from ..asgi.http import Body
+from ..asgi.threads import Driver, call_here
+from ..ctx import RequestContext
+from ..dispatch import finish
+from ..sessions import SessionMixin
+from ..signals import emit as send_signal
+from ..signals import got_request_exception
+from ..wrappers import Request
+from .server import ConnectionRefusedError, Server, calling_test
+
+Handler = Callable[..., Any]
+
+
+class ManagedSession(dict[str, Any], SessionMixin):
+    """The session of one client's events: a copy of the user's, as it was at the connection."""
+
+
+def make_request(app: Any, scope: Scope) -> Request:
+    """The request of a handshake, as that of a page: also if it was a WebSocket's."""
+    if scope["type"] == "websocket":
+        scheme = "https" if scope.get("scheme") == "wss" else "http"
+        scope = {**scope, "type": "http", "method": "GET", "scheme": scheme}
+    request: Request = app.request_class.from_scope(scope, Body(scope, _no_body))
+    request.json_module = app.json
+    return request
+
+
+async def _no_body() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def make_driver(app: Any) -> Driver:
+    """What runs an event; for a test on the thread that waits for it."""
+    loop = asyncio.get_running_loop()
+    worker = calling_test.get()
+    return Driver(loop, app.config["WORKER_THREADS"], worker)
+
+
+class Event:
+    """What a client sent, or what happened to it, on its way to *handler*.
+
+    :param message: the name by which the handler is registered; `None` for the callback of an
+        acknowledgement.
+    :param error_handlers: asked in this order about what the handler raises.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        handler: Handler,
+        message: str | None,
+        namespace: str,
+        sid: str,
+        args: tuple[Any, ...],
+        *,
+        manage_session: bool = True,
+        error_handlers: list[Handler] | None = None,
+    ) -> None:
+        self.server = server
+        self.app = server.app
+        self.handler = handler
+        self.message = message
+        self.namespace = namespace
+        self.sid = sid
+        self.args = args
+        self.manage_session = manage_session
+        self.error_handlers = error_handlers or []
+
+    async def run(self) -> Any:
+        """The handler's value. An error is logged, and refuses a client that connects."""
+        environ = self.server.get_environ(self.sid, namespace=self.namespace)
+        if not environ:  # it has left meanwhile
+            return self.server.not_handled
+        ctx = self._make_context(environ)
+        driver = ctx.driver = make_driver(self.app)
+        try:
+            return await driver.run(self._in_context(ctx, driver, environ))
+        except Exception as error:
+            if self._refuses(error) or calling_test.get() is not None:
+                raise
+            self.app.logger.error(
+                "Exception on Socket.IO event %r [%s]",
+                self.message or "acknowledgement",
+                self.namespace,
+                exc_info=error,
+            )
+            if self.message == "connect":
+                raise ConnectionRefusedError("Internal Server Error") from None
+            return self.server.not_handled
+        finally:
+            driver.release()
+            for begin in ctx._background:
+                begin()
+
+    def _make_context(self, environ: dict[str, Any]) -> RequestContext:
+        request: Any = make_request(self.app, environ["asgi.scope"])
+        request.sid = self.sid
+        request.namespace = self.namespace
+        request.event = {"message": self.message, "args": self.args}
+        session = environ.get("saved_session") if self.manage_session else None
+        ctx: RequestContext = self.app._request_context_class(self.app, None, request, session)
+        return ctx
+
+    async def _in_context(
+        self, ctx: RequestContext, driver: Driver, environ: dict[str, Any]
+    ) -> Any:
+        failure: Exception | None = None
+        try:
+            await ctx._push(driver.call, self.app.app_context())
+            if self.manage_session and "saved_session" not in environ:
+                if ctx._opened_session is None:
+                    await ctx._open_session(call_here)  # a cookie's: nothing to wait for
+                own = ManagedSession(ctx._opened_session or {})
+                ctx._session = environ.setdefault("saved_session", own)
+            try:
+                value = await driver.call(self.handler, *self._arguments())
+            except Exception as error:
+                value = await self._handle_error(driver, error)
+            if not self.manage_session:
+                await self._save_session(ctx, driver)
+            return value
+        except Exception as error:
+            failure = error
+            if not self._refuses(error) and got_request_exception.receivers:
+                await send_signal(got_request_exception, self.app, driver.call, exception=error)
+            raise
+        finally:
+            await finish(self.app, ctx, driver, failure)
+            await driver.to_loop()
+
+    def _arguments(self) -> tuple[Any, ...]:
+        """What the handler takes of it: *auth* and *reason* may be left out."""
+        if self.message == "connect":
+            auth = self.args[1] if len(self.args) > 1 else None
+            return (auth,) if _takes(self.handler, 1) else ()
+        if self.message == "disconnect" and not _takes(self.handler, len(self.args)):
+            return self.args[:-1]
+        return self.args
+
+    def _refuses(self, error: Exception) -> bool:
+        return self.message == "connect" and isinstance(error, ConnectionRefusedError)
+
+    async def _handle_error(self, driver: Driver, error: Exception) -> Any:
+        if self._refuses(error):
+            raise error
+        for handler in self.error_handlers:
+            try:
+                return await driver.call(handler, error)
+            except Exception as another:
+                error = another
+        raise error
+
+    async def _save_session(self, ctx: RequestContext, driver: Driver) -> None:
+        """For a session that is kept on the server. A cookie cannot be sent here."""
+        interface, session = self.app.session_interface, ctx._opened_session
+        if session is None or self.app._opens_session_lazily():
+            return
+        if not interface.is_null_session(session) and getattr(session, "modified", True):
+            response = self.app.response_class()
+            await driver.call(interface.save_session, self.app, session, response)
+
+
+def _takes(func: Handler, count: int) -> bool:
+    """Whether *func* can be called with so many arguments."""
+    try:
+        inspect.signature(func).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # a builtin that does not tell
+        return True
+    return True
+
+
+async def run_in_app_context(app: Any, func: Handler, *args: Any) -> Any:
+    """Call *func*, of either colour, where there is an app but no client."""
+    driver = make_driver(app)
+
+    async def run() -> Any:
+        app_ctx = app.app_context()
+        await app_ctx._push(driver.call)
+        error: Exception | None = None
+        try:
+            return await driver.call(func, *args)
+        except Exception as exc:
+            error = exc
+            raise
+        finally:
+            await app_ctx._pop(error, driver.call)
+            await driver.to_loop()
+
+    try:
+        return await driver.run(run())
+    finally:
+        driver.release()

@@ -1,0 +1,102 @@
+"""`Namespace`: the handlers of a namespace as the methods of a class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .server import AsyncNamespace
+
+
+class Namespace(AsyncNamespace):  # type: ignore[misc]
+    """Methods named ``on_<event>``, plain or asynchronous, handle the events of *namespace*
+    (default ``"/"``). A method ``error(exc)`` is asked about what they raise. Register it with
+    `SocketIO.on_namespace` (Flask-SocketIO: Class-Based Namespaces)."""
+
+    def __init__(self, namespace: str | None = None) -> None:
+        super().__init__(namespace)
+        self.socketio: Any = None
+
+    def _set_socketio(self, socketio: Any) -> None:
+        self.socketio = socketio
+
+    async def trigger_event(self, event: str, *args: Any) -> Any:
+        """Call the method for *event*; nothing happens if there is none."""
+        namespace = self.namespace
+        if namespace == "*":
+            namespace, *args = args  # type: ignore[assignment]
+        handler = getattr(self, f"on_{event or ''}", None)
+        if handler is None:
+            return self.server.not_handled
+        errors = [self.error] if hasattr(self, "error") else []
+        return await self.socketio._handle_event(handler, event, namespace, *args, errors=errors)
+
+    def emit(
+        self,
+        event: str,
+        data: Any = None,
+        room: Any = None,
+        include_self: bool = True,
+        namespace: str | None = None,
+        callback: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """`SocketIO.emit`, in this namespace."""
+        return self.socketio.emit(
+            event,
+            data,
+            room=room,
+            include_self=include_self,
+            namespace=namespace or self.namespace,
+            callback=callback,
+            **kwargs,
+        )
+
+    def send(
+        self,
+        data: Any,
+        room: Any = None,
+        include_self: bool = True,
+        namespace: str | None = None,
+        callback: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """`SocketIO.send`, in this namespace."""
+        return self.socketio.send(
+            data,
+            room=room,
+            include_self=include_self,
+            namespace=namespace or self.namespace,
+            callback=callback,
+            **kwargs,
+        )
+
+    def call(self, event: str, *args: Any, **kwargs: Any) -> Any:
+        """`SocketIO.call`, in this namespace."""
+        return self.socketio.call(event, *args, **self._here(kwargs))
+
+    def enter_room(self, sid: str, room: Any, namespace: str | None = None) -> Any:
+        """Put a client into a room."""
+        return self.server.enter_room(sid, room, namespace=namespace or self.namespace)
+
+    def leave_room(self, sid: str, room: Any, namespace: str | None = None) -> Any:
+        """Take a client out of a room."""
+        return self.server.leave_room(sid, room, namespace=namespace or self.namespace)
+
+    def close_room(self, room: Any, namespace: str | None = None) -> Any:
+        """Take all clients out of a room."""
+        return self.socketio.close_room(room, namespace=namespace or self.namespace)
+
+    def get_session(self, sid: str, namespace: str | None = None) -> Any:
+        """python-socketio's own session of a client."""
+        return self.server.get_session(sid, namespace=namespace or self.namespace)
+
+    def save_session(self, sid: str, session: Any, namespace: str | None = None) -> Any:
+        """Keep python-socketio's own session of a client."""
+        return self.server.save_session(sid, session, namespace=namespace or self.namespace)
+
+    def disconnect(self, sid: str, namespace: str | None = None) -> Any:
+        """Disconnect a client."""
+        return self.server.disconnect(sid, namespace=namespace or self.namespace)
+
+    def _here(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        return {**kwargs, "namespace": kwargs.get("namespace") or self.namespace}

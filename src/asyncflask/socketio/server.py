@@ -1,0 +1,186 @@
+"""python-socketio's server, for code of either colour, and proof against what clients send.
+
+All that it knows of its clients lives on one event loop; here is the way there. Not here: what
+an event handler gets to see (`events.py`), and connections (`transport.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any
+
+from ..asgi.threads import Worker, background_loop, on_loop, wait
+
+try:
+    import engineio as engineio  # type: ignore[import-untyped]
+    import socketio as socketio  # type: ignore[import-untyped]
+except ImportError as error:
+    raise ImportError(
+        "asyncflask.socketio needs python-socketio. Install it with:"
+        " pip install 'asyncflask[socketio]'"
+    ) from error
+
+packet = socketio.packet
+ConnectionRefusedError = socketio.exceptions.ConnectionRefusedError
+AsyncNamespace = socketio.AsyncNamespace
+AsyncPubSubManager = socketio.async_pubsub_manager.AsyncPubSubManager
+
+calling_test: ContextVar[Worker | None] = ContextVar("asyncflask.socketio_test", default=None)
+"""The thread of a test that waits for the server: there its plain handlers run, and there their
+errors are raised."""
+
+
+class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
+    """Engine.IO's server, which remembers its tasks: they are cancelled when the app stops."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+    def start_background_task(self, target: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.keep(super().start_background_task(target, *args, **kwargs))
+
+    def keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.logger.error("A background task failed.", exc_info=error)
+
+
+def _dual(coroutine_function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+    @functools.wraps(coroutine_function)
+    def method(self: Server, *args: Any, **kwargs: Any) -> Any:
+        return self.run(coroutine_function(self, *args, **kwargs))
+
+    return method
+
+
+class Server(socketio.AsyncServer):  # type: ignore[misc]
+    """`socketio.AsyncServer`. What is a coroutine function there may be called in plain code as
+    well, and blocks until it is done. On a loop it begins at once, and may be awaited."""
+
+    def __init__(self, app: Any, **options: Any) -> None:
+        super().__init__(async_mode="asgi", **options)
+        self.app = app
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The loop that serves the clients."""
+        self._monitors_clients: bool = self.eio.start_service_task
+        self._begun: set[asyncio.Task[Any]] = set()
+
+    def _engineio_server_class(self) -> Any:
+        return EngineServer
+
+    emit = _dual(socketio.AsyncServer.emit)
+    send = _dual(socketio.AsyncServer.send)
+    call = _dual(socketio.AsyncServer.call)
+    enter_room = _dual(socketio.AsyncServer.enter_room)
+    leave_room = _dual(socketio.AsyncServer.leave_room)
+    close_room = _dual(socketio.AsyncServer.close_room)
+    get_session = _dual(socketio.AsyncServer.get_session)
+    save_session = _dual(socketio.AsyncServer.save_session)
+    disconnect = _dual(socketio.AsyncServer.disconnect)
+
+    # -- from anywhere to the loop
+
+    def run(self, coro: Coroutine[Any, Any, Any]) -> Any:
+        """The value of *coro* in plain code; on a loop a task, which has been started."""
+        there = self.at_home(coro)
+        if not on_loop():
+            return wait(there)
+        task = asyncio.get_running_loop().create_task(there)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        return task
+
+    async def at_home(self, coro: Coroutine[Any, Any, Any]) -> Any:
+        """Run *coro* on the loop that serves the clients; where there is none, in the
+        background: what it sends goes to other processes then."""
+        home = self.loop
+        if home is None or not home.is_running():
+            home = background_loop()
+        if home is asyncio.get_running_loop():
+            return await coro
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coro, home))
+
+    def rooms(self, sid: str, namespace: str | None = None) -> list[Any]:
+        """A plain value in either colour."""
+        if on_loop():
+            return super().rooms(sid, namespace)  # type: ignore[no-any-return]
+
+        async def find() -> list[Any]:
+            return super(Server, self).rooms(sid, namespace)  # type: ignore[no-any-return]
+
+        return wait(self.at_home(find()))  # type: ignore[no-any-return]
+
+    # -- what clients send
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
+        self.loop = asyncio.get_running_loop()
+        await super()._handle_eio_connect(eio_sid, environ)
+
+    async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
+        try:
+            await super()._handle_eio_message(eio_sid, data)
+        except Exception as error:  # whatever a parser finds wrong with it
+            if calling_test.get() is not None:
+                raise
+            self.app.logger.warning(
+                "A Socket.IO client sent what is no packet, and was disconnected: %r", error
+            )
+            if (connection := self.eio.sockets.get(eio_sid)) is not None:
+                await connection.close(wait=False)
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        await super()._handle_eio_disconnect(eio_sid, reason)
+        if reason == self.reason.CLIENT_DISCONNECT and eio_sid in self.eio.sockets:
+            # A long poll that waits beside the request which said so: the client waits for it.
+            self.eio.sockets[eio_sid].queue.put_nowait(None)
+
+    async def _handle_event(self, eio_sid: str, namespace: str, id: Any, data: Any) -> None:
+        if not isinstance(data, list) or not data or not isinstance(data[0], str):
+            raise ValueError("an event without a name")
+        await super()._handle_event(eio_sid, namespace, id, data)
+
+    async def _handle_event_internal(self, *args: Any) -> None:
+        try:
+            await super()._handle_event_internal(*args)
+        except Exception:  # the handlers' own do not come this far
+            if calling_test.get() is not None:
+                raise
+            self.app.logger.exception("What a Socket.IO handler returned could not be sent.")
+
+    # -- the end
+
+    async def close_clients(self) -> None:
+        """End all connections, so that their clients connect anew: to the next process."""
+        connections = list(self.eio.sockets.values())
+        await asyncio.gather(*map(_close, connections), return_exceptions=True)
+
+    async def stop(self, timeout: float) -> None:
+        """Undo all that was started, so that it can be started again."""
+        await self.close_clients()
+        self.eio.sockets.clear()
+        tasks = self.eio.tasks.copy()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
+        for name in ("pubsub", "redis"):
+            if hasattr(connection := getattr(self.manager, name, None), "aclose"):
+                await connection.aclose()
+        self.manager.connected = False  # a Redis manager's: the next message connects it again
+        self.manager_initialized = False
+        self.eio.start_service_task = self._monitors_clients
+        self.loop = None
+
+
+async def _close(connection: Any) -> None:
+    await connection.close(wait=False)
+    await connection.queue.put(None)  # its writer ends behind the packet that says so

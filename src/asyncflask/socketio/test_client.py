@@ -1,0 +1,194 @@
+"""`SocketIOTestClient`: a client in memory, for plain tests."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Coroutine
+from typing import Any
+
+from ..asgi.threads import on_loop, this_worker, wait
+from ..asgi.wsgi import scope_from_environ
+from ..testing import EnvironBuilder
+from .server import AsyncPubSubManager, Server, calling_test, engineio, packet
+
+
+class SocketIOTestClient:
+    """A client of *socketio* that is connected when it is made. Each method returns when the
+    server has done all that it does about it; plain handlers run on the thread that calls, and
+    what handlers raise is raised here (Flask-SocketIO: `SocketIOTestClient`).
+
+    :param namespace: what to connect to. Default: ``"/"``.
+    :param query_string: of the URL.
+    :param headers: further headers of the request.
+    :param auth: what the handler of ``connect`` gets.
+    :param flask_test_client: `app.test_client()`, for its cookies.
+    :raises RuntimeError: for a server with a message queue; on an event loop.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        socketio: Any,
+        namespace: str | None = None,
+        query_string: str | None = None,
+        headers: Any = None,
+        auth: Any = None,
+        flask_test_client: Any = None,
+    ) -> None:
+        self.app = app
+        self.socketio = socketio
+        self.flask_test_client = flask_test_client
+        self.eio_sid = uuid.uuid4().hex
+        self.connected: dict[str, bool] = {}
+        self.queue: list[dict[str, Any]] = []
+        self.acks: dict[str, Any] | None = None
+        self.callback_counter = 0
+        server: Server = socketio.server
+        if isinstance(server.manager, AsyncPubSubManager):
+            raise RuntimeError(
+                "The test client works without a message queue only. Leave 'message_queue' out in"
+                " the configuration for tests."
+            )
+        server.async_handlers = False  # so that an event has been handled when 'emit' returns
+        server.eio.sockets[self.eio_sid] = _Connection(server, self)
+        self.connect(namespace, query_string, headers, auth)
+
+    def is_connected(self, namespace: str | None = None) -> bool:
+        """Whether the client is connected to *namespace*."""
+        return self.connected.get(namespace or "/", False)
+
+    def connect(
+        self,
+        namespace: str | None = None,
+        query_string: str | None = None,
+        headers: Any = None,
+        auth: Any = None,
+    ) -> None:
+        """Connect to another namespace as well; the parameters are those of the class."""
+        namespace = namespace or "/"
+        environ = self._environ(query_string, headers)
+        server = self.socketio.server
+
+        async def connect() -> None:
+            await server._handle_eio_connect(self.eio_sid, environ)
+            request = server.packet_class(packet.CONNECT, auth, namespace=namespace)
+            await server._handle_eio_message(self.eio_sid, request.encode())
+
+        self._run(connect())
+        if server.manager.sid_from_eio_sid(self.eio_sid, namespace):
+            self.connected[namespace] = True
+
+    def disconnect(self, namespace: str | None = None) -> None:
+        """Leave *namespace*. Raises `RuntimeError` if the client is not connected to it."""
+        self._check(namespace)
+        self._send(packet.DISCONNECT, None, namespace)
+        del self.connected[namespace or "/"]
+
+    def emit(self, event: str, *args: Any, **kwargs: Any) -> Any:
+        """Send *event* with *args*, to the *namespace* given. With ``callback=True`` an
+        acknowledgement is asked for; its value is given, a list if there are several. Raises
+        `RuntimeError` if the client is not connected."""
+        namespace = kwargs.pop("namespace", None)
+        self._check(namespace)
+        number = None
+        if kwargs.pop("callback", False):
+            self.callback_counter += 1
+            number = self.callback_counter
+        self._send(packet.EVENT, [event, *args], namespace, number)
+        if self.acks is None:
+            return None
+        values, self.acks = self.acks["args"], None
+        return values[0] if len(values) == 1 else values
+
+    def send(
+        self, data: Any, json: bool = False, callback: bool = False, namespace: str | None = None
+    ) -> Any:
+        """Send the event ``message``, or ``json`` if *json* is true."""
+        name = "json" if json else "message"
+        return self.emit(name, data, callback=callback, namespace=namespace)
+
+    def get_received(self, namespace: str | None = None) -> list[dict[str, Any]]:
+        """What has come from *namespace* since the last call: dicts with ``name``, ``args`` and
+        ``namespace``. Raises `RuntimeError` if the client is not connected."""
+        self._check(namespace)
+        received = [event for event in self.queue if event["namespace"] == (namespace or "/")]
+        self.queue = [event for event in self.queue if event not in received]
+        return received
+
+    def _check(self, namespace: str | None) -> None:
+        if not self.is_connected(namespace):
+            raise RuntimeError("not connected")
+
+    def _environ(self, query_string: str | None, headers: Any) -> dict[str, Any]:
+        url = "/socket.io/"
+        if query_string:
+            url = f"{url}?{query_string.removeprefix('?')}"
+        if self.flask_test_client is None:
+            environ = EnvironBuilder(self.app, path=url, headers=headers).get_environ()
+        else:
+            arguments = {"path": url, "headers": headers}
+            environ = self.flask_test_client._request_from_builder_args((), arguments).environ
+            self.flask_test_client._add_cookies_to_wsgi(environ)
+        return {**environ, "asgi.scope": scope_from_environ(environ)}
+
+    def _send(
+        self, kind: int, data: Any, namespace: str | None, number: int | None = None
+    ) -> None:
+        server = self.socketio.server
+        encoded = server.packet_class(kind, data, namespace=namespace, id=number).encode()
+
+        async def handle() -> None:
+            for part in encoded if isinstance(encoded, list) else [encoded]:
+                await server._handle_eio_message(self.eio_sid, part)
+
+        self._run(handle())
+
+    def _run(self, coro: Coroutine[Any, Any, None]) -> None:
+        if on_loop():
+            coro.close()
+            raise RuntimeError(
+                "This client is for plain tests: write 'def test_...' in place of 'async def'."
+            )
+        token = calling_test.set(this_worker())
+        try:
+            wait(self.socketio.server.at_home(coro))
+        finally:
+            calling_test.reset(token)
+
+    def _receive(self, pkt: Any) -> None:
+        namespace = pkt.namespace or "/"
+        if pkt.packet_type in (packet.EVENT, packet.BINARY_EVENT):
+            name, *args = pkt.data
+            one = name in ("message", "json")
+            event = {"name": name, "args": args[0] if one else args, "namespace": namespace}
+            self.queue.append(event)
+        elif pkt.packet_type in (packet.ACK, packet.BINARY_ACK):
+            self.acks = {"args": pkt.data, "namespace": namespace}
+        elif pkt.packet_type in (packet.DISCONNECT, packet.CONNECT_ERROR):
+            self.connected[namespace] = False
+
+
+class _Connection(engineio.async_socket.AsyncSocket):  # type: ignore[misc]
+    """Engine.IO's end of it, which hands over what it is given to send."""
+
+    def __init__(self, server: Server, client: SocketIOTestClient) -> None:
+        super().__init__(server.eio, client.eio_sid)
+        self.connected = True
+        self.last_ping = None
+        self._packet_class = server.packet_class
+        self._client = client
+        self._incomplete: Any = None
+
+    async def send(self, pkt: Any) -> None:
+        if pkt.packet_type == engineio.packet.CLOSE:
+            self._client.connected.clear()
+        elif self._incomplete is not None:
+            if self._incomplete.add_attachment(pkt.data):
+                complete, self._incomplete = self._incomplete, None
+                self._client._receive(complete)
+        else:
+            received = self._packet_class(encoded_packet=pkt.data)
+            if received.attachment_count:
+                self._incomplete = received
+            else:
+                self._client._receive(received)

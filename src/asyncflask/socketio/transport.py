@@ -1,0 +1,110 @@
+"""The ASGI side: what is mounted at the path of Socket.IO, for long polling and WebSockets, and
+what starts and stops with the app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.responses import PlainTextResponse
+from starlette.routing import Router
+from starlette.types import Message, Receive, Scope, Send
+from werkzeug.exceptions import BadRequest
+
+from ..asgi.conversation import Conversation
+from ..asgi.http import malformed
+from ..asgi.websocket import origin_allowed
+from .events import make_request
+from .server import Server
+
+
+class Transport:
+    """An ASGI app: Engine.IO below *path*, on behalf of *app*."""
+
+    def __init__(self, app: Any, server: Server, path: str) -> None:
+        self.app = app
+        self.server = server
+        self.path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await Router(lifespan=self._serving).lifespan(scope, receive, send)
+            return
+        # Handlers build URLs of the app, not of what is below the place of the mount.
+        root = scope.get("root_path", "").removesuffix(self.path)
+        scope = {**scope, "root_path": root, "app_root_path": root}
+        first = await receive()
+        if first["type"] == "http.disconnect":
+            return
+        if (problem := self._problem(scope)) is not None:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "reason": problem})
+            else:
+                await PlainTextResponse(problem, 400)(scope, receive, send)
+            return
+
+        async def left() -> None:
+            """Returns when a client that waits for news, in a request without a body, leaves."""
+            if scope["type"] != "http" or scope["method"] != "GET":
+                await _for_ever()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        inbox = [first]
+
+        async def receive_for_server() -> Message:
+            return inbox.pop() if inbox else await receive()
+
+        serving = asyncio.create_task(self.server.handle_request(scope, receive_for_server, send))
+        async with Conversation(self.app._conversations, left):
+            try:
+                # Left behind, if it does not let itself be cancelled: a client that reads nothing
+                # any more must not hold up the end.
+                await asyncio.shield(serving)
+            except asyncio.CancelledError:
+                serving.cancel()
+                raise
+
+    def _problem(self, scope: Scope) -> str | None:
+        """Why the app would not answer such a request, to any of its URLs."""
+        if (problem := malformed(scope)) is not None:
+            return problem
+        request = make_request(self.app, scope)
+        ctx = self.app._request_context_class(self.app, None, request)
+        error = ctx.request.routing_exception
+        return error.description if isinstance(error, BadRequest) else None
+
+    @asynccontextmanager
+    async def _serving(self, _: Any) -> AsyncIterator[dict[str, Any]]:
+        self.server.loop = asyncio.get_running_loop()
+        closing = asyncio.create_task(self._close_when_told())
+        try:
+            yield {}
+        finally:
+            closing.cancel()
+            await asyncio.wait([closing])
+            await self.server.stop(self.app.config["SHUTDOWN_TIMEOUT"])
+
+    async def _close_when_told(self) -> None:
+        """Disconnect the clients as soon as the server begins to stop: their handlers still find
+        everything that the app has set up."""
+        told = asyncio.Event()
+        async with Conversation(self.app._conversations, _for_ever, told.set):
+            await told.wait()
+            await self.server.close_clients()
+
+
+def same_origin(app: Any) -> Callable[[str, dict[str, Any]], bool]:
+    """Engine.IO's `cors_allowed_origins` by the rule for the app's own WebSockets: its pages,
+    and those of `WEBSOCKET_ALLOWED_ORIGINS`."""
+
+    def allowed(origin: str, environ: dict[str, Any]) -> bool:
+        return origin_allowed(environ["asgi.scope"], app.config["WEBSOCKET_ALLOWED_ORIGINS"])
+
+    return allowed
+
+
+async def _for_ever() -> None:
+    await asyncio.Event().wait()

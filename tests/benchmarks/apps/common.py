@@ -1,0 +1,27 @@
+"""What the apps have in common: sizes, and the rows of the template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CHUNK = b"0123456789abcdef\n"
+CHUNKS = 1_000
+"""Of a stream, all alike."""
+ROUTES = 100
+"""Of the resources that each app has; the one in the middle is asked for."""
+WAIT_SECONDS = 0.1
+WAITING_THREADS = 100
+"""How many plain functions may wait at once."""
+
+
+@dataclass(frozen=True)
+class Row:
+    id: int
+    name: str
+    price: float
+    tags: tuple[str, ...]
+
+
+ROWS = [
+    Row(number, f"Article <{number}>", 9.5 + number, ("new", "sale")) for number in range(1, 13)
+]

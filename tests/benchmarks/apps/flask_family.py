@@ -1,0 +1,191 @@
+"""The benchmark's apps, written for Flask: asyncflask serves the same lines, and Quart
+those that touch no body.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from common import CHUNK, CHUNKS, ROUTES, ROWS, WAIT_SECONDS
+
+FILES = Path(os.environ.get("BENCH_FILES", "."))
+
+
+def make_app(flask: ModuleType, Flask: Any) -> Any:
+    """Small views, each for one workload."""
+    app = Flask("bench", root_path=str(Path(__file__).parent), static_folder=None)
+    request = flask.request
+
+    @app.get("/async")
+    async def async_text() -> Any:
+        return "Hello, World!"
+
+    @app.get("/sync")
+    def sync_text() -> Any:
+        return "Hello, World!"
+
+    @app.post("/echo")
+    async def echo() -> Any:
+        return request.get_json()
+
+    @app.post("/form")
+    async def form() -> Any:
+        return {"age": int(request.form["age"]), "name": request.form["name"]}
+
+    @app.post("/upload")
+    async def upload() -> Any:
+        file = request.files["file"]
+        file.seek(0, os.SEEK_END)
+        return {"name": file.filename, "size": file.tell(), "title": request.form["title"]}
+
+    @app.get("/template")
+    async def template() -> Any:
+        return flask.render_template("table.html", title="Articles", rows=ROWS)
+
+    @app.get("/<any(file10k, file10m):name>")
+    async def file(name: str) -> Any:
+        return flask.send_file(FILES / name, mimetype="application/octet-stream")
+
+    @app.get("/stream/sync")
+    def sync_stream() -> Any:
+        def chunks() -> Iterator[bytes]:
+            for _ in range(CHUNKS):
+                yield CHUNK
+
+        return chunks(), {"Content-Type": "text/plain"}
+
+    @app.get("/wait/sync")
+    def sync_wait() -> Any:
+        time.sleep(WAIT_SECONDS)
+        return "Hello, World!"
+
+    async def item(id: int) -> Any:
+        return {"id": id, "page": int(request.args["page"]), "q": request.args["q"]}
+
+    for number in range(ROUTES):
+        app.add_url_rule(f"/items{number}/<int:id>", f"item{number}", item)
+    return app
+
+
+class Missing(Exception):
+    """Raised by a view, turned into an answer by an error handler."""
+
+
+def make_stack(flask: ModuleType, Flask: Any) -> Any:
+    """100 routes in nested blueprints, with hooks, session, URLs and an error handler; once
+    async, and below ``/sync`` once more in plain functions."""
+    app = Flask("bench", static_folder=None)
+    app.secret_key = "secret"
+    app.register_blueprint(_async_stack(flask))
+    app.register_blueprint(_sync_stack(flask), url_prefix="/sync")
+    return app
+
+
+def _nested(flask: ModuleType, name: str, item: Any) -> Any:
+    top = flask.Blueprint(name, __name__)
+    for a in range(10):
+        outer = flask.Blueprint(f"a{a}", __name__, url_prefix=f"/a{a}")
+        for b in range(10):
+            inner = flask.Blueprint(f"b{b}", __name__, url_prefix=f"/b{b}")
+            inner.add_url_rule("/items/<int:id>", "item", item)
+            outer.register_blueprint(inner)
+        top.register_blueprint(outer)
+    return top
+
+
+def _async_stack(flask: ModuleType) -> Any:
+    g, session, request, url_for = flask.g, flask.session, flask.request, flask.url_for
+
+    async def item(id: int) -> Any:
+        if id == 0:
+            raise Missing
+        session["visits"] = session.get("visits", 0) + 1
+        following = url_for("top.a6.b6.item", id=id + 1)
+        return {"id": id, "lang": g.lang, "next": following, "visits": session["visits"]}
+
+    top = _nested(flask, "top", item)
+
+    @top.before_request
+    async def begin() -> None:
+        g.began = time.perf_counter()
+
+    @top.before_request
+    async def language() -> None:
+        g.lang = request.headers.get("Accept-Language", "en")
+
+    @top.after_request
+    async def end(response: Any) -> Any:
+        response.headers["X-Duration"] = f"{time.perf_counter() - g.began:.6f}"
+        return response
+
+    @top.errorhandler(Missing)
+    async def missing(error: Missing) -> Any:
+        return {"error": "missing"}, 404
+
+    return top
+
+
+def _sync_stack(flask: ModuleType) -> Any:
+    g, session, request, url_for = flask.g, flask.session, flask.request, flask.url_for
+
+    def item(id: int) -> Any:
+        if id == 0:
+            raise Missing
+        session["visits"] = session.get("visits", 0) + 1
+        following = url_for("sync.a6.b6.item", id=id + 1)
+        return {"id": id, "lang": g.lang, "next": following, "visits": session["visits"]}
+
+    top = _nested(flask, "sync", item)
+
+    @top.before_request
+    def begin() -> None:
+        g.began = time.perf_counter()
+
+    @top.before_request
+    def language() -> None:
+        g.lang = request.headers.get("Accept-Language", "en")
+
+    @top.after_request
+    def end(response: Any) -> Any:
+        response.headers["X-Duration"] = f"{time.perf_counter() - g.began:.6f}"
+        return response
+
+    @top.errorhandler(Missing)
+    def missing(error: Missing) -> Any:
+        return {"error": "missing"}, 404
+
+    return top
+
+
+def make_hooks(flask: ModuleType, Flask: Any) -> Any:
+    """An async and a sync view, both with three plain hooks."""
+    app = Flask("bench", static_folder=None)
+    g = flask.g
+
+    @app.before_request
+    def begin() -> None:
+        g.began = time.perf_counter()
+
+    @app.before_request
+    def count() -> None:
+        g.count = 1
+
+    @app.after_request
+    def end(response: Any) -> Any:
+        response.headers["X-Duration"] = f"{time.perf_counter() - g.began:.6f}"
+        return response
+
+    @app.get("/hooks/async")
+    async def async_view() -> Any:
+        return "Hello, World!"
+
+    @app.get("/hooks/sync")
+    def sync_view() -> Any:
+        return "Hello, World!"
+
+    return app

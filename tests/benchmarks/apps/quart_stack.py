@@ -1,0 +1,8 @@
+"""The whole stack in Quart: the same lines as for Flask."""
+
+from __future__ import annotations
+
+import quart
+from flask_family import make_stack
+
+app = make_stack(quart, quart.Quart)

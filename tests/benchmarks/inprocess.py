@@ -1,0 +1,146 @@
+"""One app called in this process, without a server: `python inprocess.py PEER WORKLOAD ...`.
+
+What the tools that count or profile run, each time in a process of its own. It takes asyncflask
+from wherever the import path leads, and knows nothing of its inside.
+
+- ``PEER WORKLOAD count N`` answers N requests after the warm-up. Before and after these it prints a
+  line and waits for one, so that a counter can be switched on and off.
+- ``PEER WORKLOAD time N`` prints the microseconds of processor time that a request takes, the
+  least of several times N requests.
+- ``PEER WORKLOAD where`` prints the file that the framework comes from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from workloads import BY_KEY, Request, Workload
+
+WARM_UP = 40
+"""Requests that are answered first: caches filled, bytecode specialized."""
+REPEATS = 7
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+App = Callable[..., Any]
+
+
+def load(peer: str, workload: Workload) -> App:
+    sys.path.insert(0, str(Path(__file__).parent / "apps"))
+    app: App = importlib.import_module(f"{peer}_{workload.app}").app
+    return app
+
+
+def scope_of(request: Request, cookie: str | None = None) -> Scope:
+    """As uvicorn makes it for what wrk sends."""
+    path, _, query = request.path.partition("?")
+    headers = [(b"host", b"127.0.0.1:8000")]
+    headers += [(name.lower().encode(), value.encode()) for name, value in request.headers]
+    if cookie is not None:
+        headers.append((b"cookie", cookie.encode()))
+    if request.body:
+        headers.append((b"content-length", b"%d" % len(request.body)))
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "server": ("127.0.0.1", 8000),
+        "client": ("127.0.0.1", 50000),
+        "scheme": "http",
+        "root_path": "",
+        "method": request.method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": headers,
+        "state": {},
+    }
+
+
+async def first_answer(app: App, request: Request) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers and body of the answer to *request*."""
+    messages: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        messages.append(message)
+
+    await app(scope_of(request), receiver(request), send)
+    body = b"".join(message.get("body", b"") for message in messages)
+    return messages[0]["status"], dict(messages[0]["headers"]), body
+
+
+def receiver(request: Request) -> Receive:
+    """Gives the body, then nothing, as from a client that waits for its answer."""
+    messages = iter([{"type": "http.request", "body": request.body, "more_body": False}])
+
+    async def receive() -> dict[str, Any]:
+        for message in messages:
+            return message
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    return receive
+
+
+async def discard(message: dict[str, Any]) -> None:
+    """The `send` of a server that has nobody to send to."""
+
+
+async def prepared(app: App, workload: Workload) -> list[tuple[Scope, Request]]:
+    """The workload's requests, checked, and the scopes to call the app with."""
+    cookie = None
+    for request in workload.requests:
+        status, headers, _ = await first_answer(app, request)
+        if status != request.status:
+            raise SystemExit(f"{request.path} is answered with {status}, not {request.status}.")
+        if workload.session and b"set-cookie" in headers:
+            cookie = headers[b"set-cookie"].decode().partition(";")[0]
+    return [(scope_of(request, cookie), request) for request in workload.requests]
+
+
+async def answer(app: App, requests: list[tuple[Scope, Request]], count: int) -> None:
+    for scope, request in islice(cycle(requests), count):
+        # Each request has its own, as an app may write to it.
+        own = {**scope, "headers": scope["headers"][:], "state": {}}
+        await app(own, receiver(request), discard)
+
+
+async def run(app: App, workload: Workload, mode: str, count: int) -> None:
+    requests = await prepared(app, workload)
+    await answer(app, requests, WARM_UP)
+    gc.collect()
+    gc.freeze()  # What was imported is not looked through again by chance.
+    if mode == "count":
+        print("warm", flush=True)
+        sys.stdin.readline()
+        await answer(app, requests, count)
+        print("done", flush=True)
+        sys.stdin.readline()
+    else:
+        times = []
+        for _ in range(REPEATS):
+            began = time.process_time()
+            await answer(app, requests, count)
+            times.append((time.process_time() - began) / count)
+        print(f"{min(times) * 1e6:.3f}")
+
+
+def main() -> None:
+    peer, key, mode, *count = sys.argv[1:]
+    workload = BY_KEY[key]
+    app = load(peer, workload)
+    if mode == "where":
+        print(sys.modules.get(peer, sys.modules["common"]).__file__)
+        return
+    asyncio.run(run(app, workload, mode, int(count[0])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""What is asked of each app: the requests, the app that gets them, and who is compared.
+
+Data only, without a package from outside: the in-process tools import it too. Who the peers are is
+in `peers.py`, how they are driven in `measure.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from apps.common import ROUTES, WAIT_SECONDS, WAITING_THREADS
+
+WAITING = 1_000
+"""How many requests wait for `WAIT_SECONDS` each."""
+FILES = {"file10k": 10 * 1024, "file10m": 10 * 1024 * 1024}
+"""Name and size of the files that are made for the apps to send, in the folder `BENCH_FILES`."""
+
+TEXT = b"Hello, World!"
+JSON = [("Content-Type", "application/json")]
+DOCUMENT = json.dumps(
+    {
+        "address": {"city": "Paris", "country": "FR", "street": "1 Rue de Rivoli", "zip": "75001"},
+        "id": 12345,
+        "items": [
+            {"count": number, "name": f"article number {number}", "price": 9.5 + number}
+            for number in range(16)
+        ],
+        "name": "A customer with a long name",
+        "note": "x" * 75,
+        "paid": True,
+    },
+    separators=(",", ":"),
+).encode()
+"""Of 1 KB; in the order of its keys, since some apps sort them."""
+FORM = b"name=Ada+Lovelace&email=ada%40example.org&age=36&comment=first+programmer&send=1"
+BOUNDARY = "----------------------------asyncflaskbench"
+MULTIPART = [("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")]
+
+
+def multipart(size: int) -> tuple[bytes, bytes]:
+    """What comes before and after a file of *size* bytes, in a form with one more field."""
+    before = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="title"\r\n\r\nA file\r\n'
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="data.bin"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    return before.encode(), f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+UPLOAD = b"0123456789abcde\n".join([b""] * (64 * 1024 + 1)).join(multipart(1024 * 1024))
+
+
+@dataclass(frozen=True)
+class Request:
+    path: str
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    status: int = 200
+
+
+@dataclass(frozen=True)
+class Target:
+    """That asyncflask shall answer *ratio* times as many requests as *peer*."""
+
+    peer: str
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One row of the table.
+
+    *app*: which of the modules in `apps/` gets it, as in ``<peer>_<app>.py``. *peers*: who has the
+    feature in an idiom of its own; the first one's answers are those that all must give.
+    *session*: whether each request carries the cookie that a first one was given. *kind*: how it
+    is driven, see `measure.py`.
+    """
+
+    key: str
+    title: str
+    requests: tuple[Request, ...]
+    peers: tuple[str, ...]
+    targets: tuple[Target, ...] = ()
+    app: str = "app"
+    session: bool = False
+    kind: str = "wrk"
+    connections: int | None = None
+    ideal: float | None = None
+    """Seconds that it takes if nothing but the waiting takes time."""
+
+
+ASGI = ("bare", "starlette", "fastapi", "litestar", "blacksheep", "falcon", "quart", "microdot")
+ALL = ("bare", "asyncflask", *ASGI[1:], "sanic", "flask")
+SYNC = ("bare", "asyncflask", "starlette", "fastapi", "litestar", "quart", "microdot", "flask")
+"""Those who keep a plain function off the loop."""
+TEMPLATES = tuple(name for name in ALL if name not in ("bare", "falcon"))
+FILE_SENDERS = tuple(name for name in ALL if name != "bare")
+WEBSOCKETS = tuple(name for name in ALL if name != "flask")
+FLASKS = ("asyncflask", "starlette", "quart", "flask")
+
+
+def get(path: str) -> tuple[Request, ...]:
+    return (Request(path),)
+
+
+def stack(path: str) -> tuple[Request, ...]:
+    """Nine requests that go well, and one that ends in an error handler."""
+    return (Request(f"{path}/7"),) * 9 + (Request(f"{path}/0", status=404),)
+
+
+WORKLOADS = (
+    Workload(
+        "text-async",
+        "text, async view",
+        get("/async"),
+        ALL,
+        (Target("bare", 0.80), Target("starlette", 1.3)),
+    ),
+    Workload(
+        "text-sync",
+        "text, sync view",
+        get("/sync"),
+        SYNC,
+        (Target("starlette", 1.5), Target("flask", 3.0)),
+    ),
+    Workload(
+        "params",
+        "path and query parameters to JSON, 100 routes",
+        get(f"/items{ROUTES // 2}/42?page=7&q=hello"),
+        ALL,
+        (Target("starlette", 1.3), Target("falcon", 1.0)),
+    ),
+    Workload(
+        "json",
+        "JSON of 1 KB echoed",
+        (Request("/echo", "POST", tuple(JSON), DOCUMENT),),
+        ALL,
+        (Target("starlette", 1.2),),
+    ),
+    Workload(
+        "form",
+        "form post",
+        (
+            Request(
+                "/form", "POST", (("Content-Type", "application/x-www-form-urlencoded"),), FORM
+            ),
+        ),
+        tuple(name for name in ALL if name != "bare"),
+        (Target("starlette", 1.2),),
+    ),
+    Workload(
+        "upload",
+        "multipart upload of 1 MB",
+        (Request("/upload", "POST", tuple(MULTIPART), UPLOAD),),
+        tuple(name for name in ALL if name != "bare"),
+        (Target("starlette", 1.2),),
+    ),
+    Workload(
+        "template",
+        "template with 12 rows",
+        get("/template"),
+        TEMPLATES,
+        (Target("starlette", 1.0),),
+    ),
+    Workload(
+        "stack-async",
+        "whole stack, async",
+        stack("/a5/b5/items"),
+        FLASKS,
+        (Target("quart", 3.0), Target("starlette", 1.5)),
+        app="stack",
+        session=True,
+    ),
+    Workload(
+        "stack-sync",
+        "whole stack, sync",
+        stack("/sync/a5/b5/items"),
+        FLASKS,
+        (Target("flask", 2.5),),
+        app="stack",
+        session=True,
+    ),
+    Workload(
+        "hooks",
+        "async view, 3 sync hooks",
+        get("/hooks/async"),
+        ("asyncflask", "quart", "flask"),
+        app="hooks",
+    ),
+    Workload(
+        "file10k",
+        "file of 10 KB",
+        get("/file10k"),
+        FILE_SENDERS,
+        (Target("starlette", 1.0),),
+    ),
+    Workload(
+        "file10m",
+        "file of 10 MB",
+        get("/file10m"),
+        FILE_SENDERS,
+        (Target("starlette", 1.0),),
+    ),
+    Workload(
+        "stream-sync",
+        "stream of 1,000 chunks, sync generator",
+        get("/stream/sync"),
+        ("asyncflask", "starlette", "fastapi", "litestar", "quart", "flask"),
+        (Target("starlette", 1.0),),
+    ),
+    Workload(
+        "stream-async",
+        "stream of 1,000 chunks, async generator",
+        get("/stream/async"),
+        tuple(name for name in ALL if name != "flask"),
+        (Target("starlette", 1.0),),
+    ),
+    Workload(
+        "ws-1",
+        "WebSocket echo, 1 connection",
+        get("/ws"),
+        WEBSOCKETS,
+        (Target("bare", 0.95), Target("starlette", 1.0)),
+        kind="websocket",
+        connections=1,
+    ),
+    Workload(
+        "ws-64",
+        "WebSocket echo, 64 connections",
+        get("/ws"),
+        WEBSOCKETS,
+        (Target("bare", 0.95), Target("starlette", 1.0)),
+        kind="websocket",
+        connections=64,
+    ),
+    Workload(
+        "wait-async",
+        "1,000 requests wait 100 ms, async, 100 at a time",
+        get("/wait/async"),
+        tuple(name for name in ALL if name != "flask"),
+        kind="wait",
+        connections=WAITING_THREADS,
+        ideal=WAIT_SECONDS * WAITING / WAITING_THREADS,
+    ),
+    Workload(
+        "wait-sync",
+        "1,000 requests wait 100 ms, sync, 100 threads",
+        get("/wait/sync"),
+        ("asyncflask", "starlette", "fastapi", "litestar", "quart", "flask"),
+        kind="wait",
+        connections=WAITING_THREADS,
+        ideal=WAIT_SECONDS * WAITING / WAITING_THREADS,
+    ),
+    Workload(
+        "wait-all",
+        "1,000 requests wait 100 ms, async, all at once",
+        get("/wait/async"),
+        tuple(name for name in ALL if name != "flask"),
+        kind="wait",
+        connections=WAITING,
+        ideal=WAIT_SECONDS,
+    ),
+)
+BY_KEY = {workload.key: workload for workload in WORKLOADS}

@@ -1,0 +1,94 @@
+"""A real Redis for tests: one process on a port of its own, which may be ended and come back.
+
+Lives here: starting, stopping, freezing. Does not live here: what tests ask it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from .servers import HOST, START_SECONDS
+
+BINARY = shutil.which("redis-server")
+
+needs_redis = pytest.mark.skipif(
+    BINARY is None, reason="redis-server is missing: apt install redis-server"
+)
+
+
+class Redis:
+    """``redis-server``, from ``with`` to the end of its block. It keeps nothing when it ends,
+    unless *persistent*."""
+
+    def __init__(self, *, persistent: bool = False) -> None:
+        with socket.socket() as free:
+            free.bind((HOST, 0))
+            self.port: int = free.getsockname()[1]
+        self.url = f"redis://{HOST}:{self.port}/0"
+        self._folder = tempfile.TemporaryDirectory()
+        self._persistent = persistent
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        assert BINARY is not None
+        command = [BINARY, "--port", str(self.port), "--bind", HOST, "--dir", self._folder.name]
+        command += ["--save", "", "--appendonly", "yes" if self._persistent else "no"]
+        command += ["--appendfsync", "always"]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            assert self._process.poll() is None, "redis-server has ended"
+            assert time.monotonic() < deadline, "redis-server does not answer"
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """End it as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """Have it take connections, and answer nothing, until `thaw`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def ask(self, *words: str) -> bytes:
+        """The first bytes of the answer to a command."""
+        with socket.create_connection((HOST, self.port), timeout=5) as connection:
+            connection.sendall(" ".join(words).encode() + b"\r\n")
+            return connection.recv(65536)
+
+    def _answers(self) -> bool:
+        try:
+            return self.ask("PING") == b"+PONG\r\n"
+        except OSError:
+            return False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+        self._folder.cleanup()
