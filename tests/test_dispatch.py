@@ -44,7 +44,7 @@ from asyncflask import (
 from asyncflask.asgi import threads
 from asyncflask.asgi.client import WebSocketDenied, WebSocketSession
 from asyncflask.async_testing import AsyncClient
-from asyncflask.dispatch import STEPS
+from asyncflask.dispatch import Steps
 from asyncflask.sessions import SecureCookieSession, SessionInterface
 from support.asgi import Peer, chunks, exchange, http_scope
 
@@ -367,7 +367,7 @@ class TestReplaced:
         app.add_url_rule("/template", "template", lambda: render_template_string("data"))
 
     def test_table_is_complete(self) -> None:
-        assert {name for name, _ in REPLACED} == {*STEPS, "make_response"}
+        assert {name for name, _ in REPLACED} == {*Steps._fields, "make_response"}
 
     @pytest.mark.parametrize("view_colour", COLOURS)
     @pytest.mark.parametrize(("name", "path"), REPLACED)
@@ -455,7 +455,7 @@ class TestReplaced:
             seen.append((error, sys.exc_info()[1]))
             return "handled"
 
-        vars(app)["handle_user_exception"] = handle
+        app.handle_user_exception = handle  # type: ignore[method-assign]
         assert app.test_client().get("/").text == "handled"
         assert seen[0][0] is seen[0][1]
 

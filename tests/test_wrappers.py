@@ -13,7 +13,6 @@ from starlette.responses import Response as StarletteResponse
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from asyncflask import Blueprint, Flask, Request, Response, request
-from asyncflask.asgi.http import Body
 from asyncflask.asgi.threads import wait
 from asyncflask.wrappers import AsyncBody, from_starlette
 from support.asgi import Peer, chunks, exchange, http_scope
@@ -21,7 +20,7 @@ from support.asgi import Peer, chunks, exchange, http_scope
 
 def request_of(*parts: bytes, **scope: Any) -> Request:
     made = http_scope(**scope)
-    return Request.from_scope(made, Body(made, Peer(chunks(*parts)).receive))
+    return Request.from_scope(made, Peer(chunks(*parts)).receive)
 
 
 @pytest.fixture
@@ -84,12 +83,12 @@ class TestFromScope:
                 self.own = True
 
         scope = http_scope("/a")
-        made: Any = Own.from_scope(scope, Body(scope, Peer().receive))
+        made: Any = Own.from_scope(scope, Peer().receive)
         assert (made.own, made.path, made.scope) == (True, "/a", scope)
 
     def test_scope(self) -> None:
         scope = http_scope(state={"a": 1})
-        made = Request.from_scope(scope, Body(scope, Peer().receive))
+        made = Request.from_scope(scope, Peer().receive)
         assert made.scope is scope
         assert made.state.a == 1
         made.state.b = 2

@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from contextvars import Context
 from datetime import timedelta
 from functools import partial
+from operator import attrgetter
 from types import MethodType
 from typing import IO, Any, NoReturn
 from urllib.parse import quote
@@ -45,16 +46,15 @@ from .asgi.threads import (
     background_loop,
     call_here,
     drive,
-    in_this_context,
     is_async,
     on_loop,
-    slots_of,
 )
 from .cli import AppGroup, load_dotenv, show_server_banner
 from .ctx import AppContext, RequestContext, _cv_app, _cv_request, current_request_ctx
 from .debughelpers import FormDataRoutingRedirect
 from .globals import g, request, session
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send_from_directory
+from .routing import Map
 from .sansio.app import App
 from .sansio.scaffold import _sentinel
 from .serving import from_run_simple, serve
@@ -130,6 +130,9 @@ class Flask(App):
     """What opens and saves sessions."""
 
     _request_context_class = RequestContext
+
+    _replaced: frozenset[str] = frozenset()
+    """The methods of `_OWN` that were set on the app itself."""
 
     def __init__(
         self,
@@ -217,27 +220,28 @@ class Flask(App):
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request or WebSocket of this app, in a context of its own."""
         loop = asyncio.get_running_loop()
-        worker = scope.get("asyncflask.worker")
-        slots = slots_of(loop, self.config["WORKER_THREADS"]) if worker is None else None
-        driver = Driver(loop, slots, worker)
-        if scope["type"] != "websocket":  # a connection does that itself
-            receive, send = in_this_context(receive), in_this_context(send)
-        coro: Coroutine[Any, Any, None]
+        driver = Driver(loop, self.config["WORKER_THREADS"], scope.get("asyncflask.worker"))
+        coro: Coroutine[Any, Any, Any]
         if scope["type"] == "websocket":
             coro = dispatch.serve_websocket(self, driver, scope, receive, send)
         elif "asyncflask.environ" not in scope and (middleware := self._wsgi_middleware()):
+            receive, send = driver.outside(receive), driver.outside(send)
             body = Body(scope, receive)
             environ = wsgi.environ_from_scope(scope, body)
             coro = wsgi.serve(driver, middleware, environ, send, body, self._conversations)
         else:
             coro = dispatch.serve_http(self, driver, scope, receive, send)
         try:
-            await driver.run(coro)
+            messages = await driver.run(coro)
         except Abandoned:
             path = scope["path"]
             self.logger.warning("Plain code of %s still blocked: it was left to itself.", path)
+            return
         finally:
             driver.release()
+        if messages is not None:
+            for message in messages:
+                await send(message)
 
     def wsgi_app(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -284,7 +288,7 @@ class Flask(App):
         return None
 
     def _has_route(self, scope: Scope) -> bool:
-        req = self.request_class.from_scope(scope, Body(scope, _nothing))
+        req = self.request_class.from_scope(scope, _nothing)
         try:
             adapter = self.create_url_adapter(req)
             if adapter is not None:
@@ -302,7 +306,7 @@ class Flask(App):
         """The app's lifespan: mounted apps, `lifespan`, `while_serving`, `before_serving`; and
         back in the opposite order, after the streams and WebSockets have been ended."""
         loop = asyncio.get_running_loop()
-        driver = Driver(loop, slots_of(loop, self.config["WORKER_THREADS"]))
+        driver = Driver(loop, self.config["WORKER_THREADS"])
         app_ctx = self.app_context()
         conversations = self._conversations = Conversations()
         timeout = self.config["SHUTDOWN_TIMEOUT"]
@@ -372,7 +376,7 @@ class Flask(App):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        driver = Driver(loop, slots_of(loop, self.config["WORKER_THREADS"]))
+        driver = Driver(loop, self.config["WORKER_THREADS"])
         driver.context = Context()
 
         async def run() -> None:
@@ -501,15 +505,27 @@ class Flask(App):
         """A plain function that runs the coroutine function *func* on the server's loop."""
         return async_to_sync(func)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in _OWN:
+            self._replaced = self._replaced | {name}
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self._replaced = self._replaced - {name}
+
     def _is_replaced(self, name: str) -> bool:
         """Whether a subclass, an extension or a test put something in a method's place."""
-        return name in self.__dict__ or getattr(type(self), name) is not _OWN[name]
+        return name in self._replaced or getattr(type(self), name) is not _OWN[name]
 
-    async def _step(self, name: str, ctx: Any, call: Call, *args: Any) -> Any:
-        """Run a step of the pipeline, or what took its place."""
-        if self._is_replaced(name):
-            return await call(getattr(self, name), *args)
-        return await dispatch.STEPS[name](self, ctx, call, *args)
+    def _steps(self) -> dispatch.Steps:
+        """The steps of the pipeline, with what calls the methods that took the place of some."""
+        if not self._replaced and _steps_of(type(self)) == _OWN_STEPS:
+            return dispatch.OWN
+        return dispatch.Steps._make(
+            partial(_call_replaced, getattr(self, name)) if self._is_replaced(name) else step
+            for name, step in dispatch.OWN._asdict().items()
+        )
 
     # -- the steps, for plain code ------------------------------------------------------------
 
@@ -642,6 +658,21 @@ class Flask(App):
             subdomain=subdomain,
         )
 
+    def _find_rule(self, request: Request, websocket: bool) -> tuple[Rule, dict[str, Any]] | None:
+        """What `Map.find` gives for *request*, where the host has no part in the matching."""
+        url_map = self.url_map
+        if (
+            not isinstance(url_map, Map)
+            or url_map.host_matching
+            or self.subdomain_matching
+            or request._scope is None
+            or request.trusted_hosts is not None
+            or self.config["TRUSTED_HOSTS"] is not None
+            or self._is_replaced("create_url_adapter")
+        ):
+            return None
+        return url_map.find(request.path, request.method, websocket)
+
     # -- URLs ---------------------------------------------------------------------------------
 
     def url_for(
@@ -758,13 +789,25 @@ class Flask(App):
 
 _load_dotenv = load_dotenv
 
-_OWN = {name: Flask.__dict__[name] for name in (*dispatch.STEPS, "make_response", "wsgi_app")}
+# The methods that are looked at before they are called: one that was replaced is user code.
+_steps_of = attrgetter(*dispatch.Steps._fields, "make_response")
+_OWN_STEPS = _steps_of(Flask)
+_OWN = {
+    name: Flask.__dict__[name]
+    for name in (*dispatch.Steps._fields, "make_response", "wsgi_app", "create_url_adapter")
+}
 
 # Servers look at this to tell ASGI from WSGI: calling an app gives a coroutine.
 if sys.version_info >= (3, 12):
     inspect.markcoroutinefunction(Flask.__call__)
 else:
     Flask.__call__._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
+
+
+async def _call_replaced(
+    method: Callable[..., Any], app: Flask, ctx: Any, call: Call, *args: Any
+) -> Any:
+    return await call(method, *args)
 
 
 async def _nothing() -> NoReturn:

@@ -17,7 +17,13 @@ from typing import Any, Protocol, TypeVar
 from werkzeug.exceptions import HTTPException
 
 from .asgi.threads import Call, Driver, call_here, drive, is_async, run_in_worker
-from .signals import appcontext_popped, appcontext_pushed, emit
+from .signals import (
+    appcontext_popped,
+    appcontext_pushed,
+    appcontext_tearing_down,
+    emit,
+    request_tearing_down,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,11 +72,13 @@ class App(Protocol):
     def make_response(self, rv: Any) -> Any: ...
     def redirect(self, location: str, code: int = 302) -> Any: ...
     def url_for(self, endpoint: str, **values: Any) -> str: ...
+    def _find_rule(self, request: Any, websocket: bool) -> Any: ...
     def get_send_file_max_age(self, filename: str | None) -> int | None: ...
     def iter_blueprints(self) -> Any: ...
     def create_global_jinja_loader(self) -> Any: ...
     def update_template_context(self, context: dict[str, Any]) -> None: ...
-    async def _step(self, name: str, ctx: Any, call: Call, *args: Any) -> Any: ...
+    def _steps(self) -> Any: ...
+    def _is_replaced(self, name: str) -> bool: ...
 
 
 class _AppCtxGlobals:
@@ -127,9 +135,19 @@ class AppContext:
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self.url_adapter = app.create_url_adapter(None)
         self.g: Any = app.app_ctx_globals_class()
         self._cv_tokens: list[Token[AppContext]] = []
+
+    @property
+    def url_adapter(self) -> Any:
+        """What builds URLs outside of a request; `None` without `SERVER_NAME`."""
+        if "_url_adapter" not in self.__dict__:
+            self._url_adapter = self.app.create_url_adapter(None)
+        return self._url_adapter
+
+    @url_adapter.setter
+    def url_adapter(self, value: Any) -> None:
+        self._url_adapter = value
 
     async def _push(self, call: Call) -> None:
         self._cv_tokens.append(_cv_app.set(self))
@@ -137,18 +155,23 @@ class AppContext:
             await emit(appcontext_pushed, self.app, call)
 
     async def _pop(self, exc: BaseException | None, call: Call) -> None:
+        app = self.app
         try:
-            if len(self._cv_tokens) == 1:
+            if len(self._cv_tokens) == 1 and (
+                app.teardown_appcontext_funcs
+                or appcontext_tearing_down.receivers
+                or app._is_replaced("do_teardown_appcontext")
+            ):
                 if exc is _sentinel:
                     exc = sys.exc_info()[1]
-                await self.app._step("do_teardown_appcontext", self, call, exc)
+                await app._steps().do_teardown_appcontext(app, self, call, exc)
         finally:
             current = _cv_app.get()
             _cv_app.reset(self._cv_tokens.pop())
         if current is not self:
             raise AssertionError(f"Popped wrong app context: {current!r} instead of {self!r}.")
         if appcontext_popped.receivers:
-            await emit(appcontext_popped, self.app, call)
+            await emit(appcontext_popped, app, call)
 
     def push(self) -> None:
         """Make this the current app context."""
@@ -196,25 +219,44 @@ class RequestContext:
     websocket: Any = None
     """The connection, if this is a WebSocket."""
 
+    flashes: list[tuple[str, str]] | None = None
+    """The messages of `get_flashed_messages`, once it was called."""
+
+    _holds = 0
+    _deferred: tuple[AppContext | None, BaseException | None] | None = None
+    _error: BaseException | None = None
+
     def __init__(self, app: Any, environ: Any, request: Any = None, session: Any = None) -> None:
         self.app = app
+        self._steps = app._steps()
         if request is None:
             request = app.request_class(environ)
             request.json_module = app.json
         self.request = request
-        self.url_adapter: Any = None
-        try:
-            self.url_adapter = app.create_url_adapter(request)
-        except HTTPException as exc:
-            request.routing_exception = exc
-        self.flashes: list[tuple[str, str]] | None = None
         self._opened_session = session
         self._after_request_functions: list[Callable[[Any], Any]] = []
         self._background: list[Callable[[], None]] = []
         self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
-        self._holds = 0
-        self._deferred: tuple[AppContext | None, BaseException | None] | None = None
-        self._error: BaseException | None = None
+        if environ is not None:
+            self._bind()
+
+    def _bind(self) -> Any:
+        """Make the URL adapter, or note why there can be none."""
+        self._url_adapter: Any = None
+        try:
+            self._url_adapter = self.app.create_url_adapter(self.request)
+        except HTTPException as exc:
+            self.request.routing_exception = exc
+        return self._url_adapter
+
+    @property
+    def url_adapter(self) -> Any:
+        """What matches and builds URLs for this request; `None` if its host is refused."""
+        return self._url_adapter if "_url_adapter" in self.__dict__ else self._bind()
+
+    @url_adapter.setter
+    def url_adapter(self, value: Any) -> None:
+        self._url_adapter = value
 
     def copy(self) -> RequestContext:
         """A context of its own with the same request and session, to be pushed in another
@@ -225,12 +267,20 @@ class RequestContext:
 
     def match_request(self) -> None:
         """Find the rule of the request's URL, or note the `HTTPException` that says why not."""
-        try:
-            self.request.url_rule, self.request.view_args = self.url_adapter.match(
-                return_rule=True, websocket=self.websocket is not None
-            )
-        except HTTPException as exc:
-            self.request.routing_exception = exc
+        request, websocket = self.request, self.websocket is not None
+        found = (
+            None if "_url_adapter" in self.__dict__ else self.app._find_rule(request, websocket)
+        )
+        if found is None:
+            adapter = self.url_adapter
+            if adapter is None:
+                return  # there is a routing exception instead
+            try:
+                found = adapter.match(return_rule=True, websocket=websocket)
+            except HTTPException as exc:
+                request.routing_exception = exc
+                return
+        request.url_rule, request.view_args = found
 
     @property
     def session(self) -> Any:
@@ -258,6 +308,39 @@ class RequestContext:
             session = await call(interface.make_null_session, self.app)
         self._opened_session = session
 
+    def _enter(self, app_ctx: AppContext) -> None:
+        """`_push` when it has nothing to call."""
+        app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
+        self._cv_tokens.append((_cv_request.set(self), app_ctx))
+        if self.request.routing_exception is None:
+            self.match_request()
+
+    def _leave(self) -> bool:
+        """`_pop` when it has nothing to call; otherwise false, and nothing is done."""
+        app = self.app
+        if (
+            app.teardown_request_funcs
+            or app.teardown_appcontext_funcs
+            or request_tearing_down.receivers
+            or appcontext_tearing_down.receivers
+            or appcontext_popped.receivers
+            or app._is_replaced("do_teardown_request")
+            or app._is_replaced("do_teardown_appcontext")
+            or len(self._cv_tokens) != 1
+            or _cv_request.get(None) is not self
+        ):
+            return False
+        token, app_ctx = self._cv_tokens[0]
+        if app_ctx is None or _cv_app.get(None) is not app_ctx or len(app_ctx._cv_tokens) != 1:
+            return False
+        self.request.close()
+        _cv_request.reset(token)
+        _cv_app.reset(app_ctx._cv_tokens.pop())
+        self._cv_tokens.clear()
+        if "environ" in self.request.__dict__:
+            self.request.environ["werkzeug.request"] = None  # a cycle
+        return True
+
     async def _push(self, call: Call, app_ctx: AppContext | None = None) -> None:
         """*app_ctx*: what to use in place of a current one, which is then not looked at."""
         if app_ctx is None:
@@ -269,11 +352,11 @@ class RequestContext:
         self._cv_tokens.append((_cv_request.set(self), app_ctx))
         if self._opened_session is None and not self.app._opens_session_lazily():
             await self._open_session(call)
-        # A request that is malformed has its answer already.
-        if self.url_adapter is not None and self.request.routing_exception is None:
+        if self.request.routing_exception is None:
             self.match_request()
 
     async def _pop(self, exc: BaseException | None, call: Call) -> None:
+        app = self.app
         last = len(self._cv_tokens) == 1
         if exc is _sentinel:
             exc = sys.exc_info()[1]
@@ -283,7 +366,12 @@ class RequestContext:
                 self._deferred = self._cv_tokens[-1][1], exc
             elif last:
                 try:
-                    await self.app._step("do_teardown_request", self, call, exc)
+                    if (
+                        app.teardown_request_funcs
+                        or request_tearing_down.receivers
+                        or app._is_replaced("do_teardown_request")
+                    ):
+                        await app._steps().do_teardown_request(app, self, call, exc)
                 finally:
                     self.request.close()
         finally:

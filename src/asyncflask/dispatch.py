@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.responses import Response as StarletteResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -33,7 +33,13 @@ from werkzeug.wrappers import Response as BaseResponse
 from .asgi.conversation import Conversation, Conversations
 from .asgi.environ_socket import EnvironSocket, handshake_environ
 from .asgi.events import send_events
-from .asgi.http import Body, malformed, send_response, start_message
+from .asgi.http import (
+    Body,
+    checked_start_message,
+    malformed,
+    send_response,
+    start_message,
+)
 from .asgi.threads import Call, Driver, call_here
 from .asgi.websocket import (
     INTERNAL_ERROR,
@@ -48,6 +54,7 @@ from .ctx import AppContext, RequestContext, _cv_app, current_request_ctx
 from .debughelpers import add_advice
 from .events import AsyncEvents, PlainEvents
 from .signals import (
+    appcontext_pushed,
     appcontext_tearing_down,
     emit,
     got_request_exception,
@@ -57,45 +64,61 @@ from .signals import (
 )
 from .wrappers import AsyncBody, Request, from_starlette
 
+Step = Callable[..., Coroutine[Any, Any, Any]]
+
 # -- the two flows ----------------------------------------------------------------------------
 
 
-async def serve_http(app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request."""
-    body = Body(scope, receive)
-    ctx = make_context(app, driver, scope, body)
+async def serve_http(
+    app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send
+) -> tuple[Message, Message] | None:
+    """Answer one request. A response that is there as a whole is given back, all else done: it
+    is for the caller to send, in the context of the server."""
+    ctx = make_context(app, driver, scope, receive)
+    request, call = ctx.request, driver.call
     environ = scope.get("asyncflask.environ")
     error: BaseException | None = None
     try:
         try:
-            await ctx._push(driver.call, None if environ is not None else app.app_context())
-            if not body.complete:
-                driver.prepare = partial(receive_body, ctx, body)
-            response = await app._step("full_dispatch_request", ctx, driver.call)
-            start = response_start(response, ctx.request)
+            if environ is not None:
+                await ctx._push(call)
+            elif appcontext_pushed.receivers or not app._opens_session_lazily():
+                await ctx._push(call, app.app_context())
+            else:
+                ctx._enter(app.app_context())
+            if request._has_body and not request._body.complete:
+                driver.prepare = partial(receive_body, ctx, request._body)
+            response = await ctx._steps.full_dispatch_request(app, ctx, call)
+            start = response_start(response, request)
         except Exception as exc:
             error = exc
-            response, start = await respond_to_error(app, ctx, driver.call, exc)
+            response, start = await respond_to_error(app, ctx, call, exc)
         except BaseException as exc:
             error = exc
             raise
         finally:
             if not ctx._holds:
-                await keep_for_test_client(ctx, environ, body)
-                await finish(app, ctx, driver, error)
+                if environ is not None:
+                    await keep_for_test_client(ctx, environ, request._body)
+                if ctx._cv_tokens and not ctx._leave():
+                    await finish(app, ctx, driver, error)
+        if (whole := whole_content(ctx, response)) is not None:
+            return start, {"type": "http.response.body", "body": whole}
+        send = driver.outside(send)
         try:
-            await send_content(app, ctx, driver, body, send, response, start)
+            await send_content(app, ctx, driver, request._body, send, response, start)
         finally:
             await close(response, driver)
             for begin in ctx._background:
                 begin()
         if (background := getattr(response, "background", None)) is not None:
-            await driver.call(background)
+            await call(background)
     finally:
         if ctx._cv_tokens:  # a stream held the context
             await finish(app, ctx, driver, sys.exception())
-        await driver.to_loop()
-        body.end()
+        if "_body" in request.__dict__:
+            request._body.end()
+    return None
 
 
 async def serve_websocket(
@@ -104,7 +127,7 @@ async def serve_websocket(
     """Hold one WebSocket conversation."""
     sock = EnvironSocket(driver.loop)
     scope["asyncflask.handshake"] = handshake_environ(scope, sock)
-    ctx = make_context(app, driver, scope, Body(scope, receive))
+    ctx = make_context(app, driver, scope, receive)
     websocket = WebSocket(scope, receive, send, driver, partial(accept_headers, app, ctx))
     sock.websocket = websocket
     websocket.json_module = app.json
@@ -126,7 +149,7 @@ async def serve_websocket(
                 await ctx._push(driver.call, app.app_context())
                 websocket.configure(websocket_options(app, ctx))
                 if may_open(app, ctx):
-                    response = await app._step("full_dispatch_request", ctx, driver.call)
+                    response = await ctx._steps.full_dispatch_request(app, ctx, driver.call)
                     error = ctx._error
                 else:
                     response = Forbidden("This page may not open a WebSocket here.").get_response()
@@ -195,15 +218,16 @@ async def deny(
 # -- arrival ----------------------------------------------------------------------------------
 
 
-def make_context(app: Any, driver: Driver, scope: Scope, body: Body) -> RequestContext:
+def make_context(app: Any, driver: Driver, scope: Scope, receive: Receive) -> RequestContext:
     """The context of what arrived; not pushed yet."""
     environ = scope.get("asyncflask.environ")
-    request_class: type[Request] = app.request_class
+    request: Request
     if environ is None:
-        request = request_class.from_scope(scope, body)
+        request = app.request_class.from_scope(scope, receive, driver)
     else:
+        body = Body(scope, driver.outside(receive))
         update_environ(environ, scope, body)
-        request = request_class(environ)
+        request = app.request_class(environ)
         request._scope, request._body = scope, body
         environ["wsgi.input"] = io.BufferedReader(body, READ_BYTES)
         environ["wsgi.input_terminated"] = True
@@ -252,14 +276,17 @@ def no_more_body(ctx: RequestContext) -> None:
 async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     """Hooks, view, error handlers: gives the response; for a WebSocket that was accepted
     `None`."""
-    app._got_first_request = True
-    websocket = ctx.websocket
+    if not app._got_first_request:
+        app._got_first_request = True
+    websocket, steps = ctx.websocket, ctx._steps
+    rv: Any = None
     try:
         if request_started.receivers:
             await emit(request_started, app, call)
-        rv = await app._step("preprocess_request", ctx, call)
+        if app.before_request_funcs or app.url_value_preprocessors or steps is not OWN:
+            rv = await steps.preprocess_request(app, ctx, call)
         if rv is None:
-            step = app._step("dispatch_request", ctx, call)
+            step = steps.dispatch_request(app, ctx, call)
             rv = await (step if websocket is None else converse(ctx, call, step))
     except Exception as exc:
         if websocket is not None:
@@ -267,11 +294,11 @@ async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> An
                 return None  # its own end; that of another connection is an error here
             ctx._error = exc
         no_more_body(ctx)
-        rv = await app._step("handle_user_exception", ctx, call, exc)
+        rv = await steps.handle_user_exception(app, ctx, call, exc)
     if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
         return None
     no_more_body(ctx)
-    return await app._step("finalize_request", ctx, call, rv)
+    return await steps.finalize_request(app, ctx, call, rv)
 
 
 async def preprocess_request(app: Any, ctx: RequestContext, call: Call) -> Any:
@@ -297,20 +324,20 @@ async def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     request = ctx.request
     if request.routing_exception is not None:
         app.raise_routing_exception(request)
-    rule = request.url_rule
+    rule: Any = request.url_rule
     if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
         return app.make_default_options_response()
-    view = partial(call, app.view_functions[rule.endpoint], **request.view_args)
+    view = app.view_functions[rule.endpoint]
     cancel = getattr(rule, "cancel_on_disconnect", None)
     if cancel is None:
         cancel = app.config["CANCEL_ON_DISCONNECT"]
     if not cancel or ctx.websocket is not None or ctx.driver is None:
-        return await view()
+        return await call(view, **request.view_args)
     # Not among the app's conversations: a request that is being answered outlives a shutdown.
     await ctx.driver.ready_for_async()
     async with Conversation(Conversations(), request._body.gone):
         try:
-            return await view()
+            return await call(view, **request.view_args)
         finally:
             await ctx.driver.to_loop()
     raise ClientDisconnected()
@@ -354,7 +381,7 @@ async def handle_user_exception(
     ):
         error.show_exception = True
     if isinstance(error, HTTPException) and not app.trap_http_exception(error):
-        return await app._step("handle_http_exception", ctx, call, error)
+        return await ctx._steps.handle_http_exception(app, ctx, call, error)
     handler = app._find_error_handler(error, ctx.request.blueprints)
     if handler is None:
         raise error
@@ -365,9 +392,17 @@ async def finalize_request(
     app: Any, ctx: RequestContext, call: Call, rv: Any, from_error_handler: bool = False
 ) -> Any:
     """Make the response of what a view or a handler gave, and run the hooks on it."""
-    response = await respond(app, ctx, call, rv)
+    if ctx._steps is not OWN and app._is_replaced("make_response"):
+        response = await call(app.make_response, rv)
+    elif callable(rv) and not isinstance(rv, _RESPONSES):
+        response = await call(make_response, app, ctx, rv)  # user code: a WSGI callable
+    else:
+        response = make_response(app, ctx, rv)
     try:
-        response = await app._step("process_response", ctx, call, response)
+        if ctx._after_request_functions or app.after_request_funcs or ctx._steps is not OWN:
+            response = await ctx._steps.process_response(app, ctx, call, response)
+        elif has_session(app, ctx):
+            await save_session(app, ctx, call, response)
         if request_finished.receivers:
             await emit(request_finished, app, call, response=response)
     except Exception:
@@ -377,27 +412,20 @@ async def finalize_request(
     return response
 
 
-async def respond(app: Any, ctx: RequestContext, call: Call, rv: Any) -> Any:
-    """The response for *rv*, by the app's own `make_response` if it has one. A WSGI callable is
-    user code: it is called like all of it."""
-    if app._is_replaced("make_response"):
-        return await call(app.make_response, rv)
-    if type(rv) is app.response_class:
-        return rv
-    if callable(rv) and not isinstance(rv, BaseResponse | StarletteResponse | HTTPException):
-        return await call(make_response, app, ctx, rv)
-    return make_response(app, ctx, rv)
+_RESPONSES = (BaseResponse, StarletteResponse, HTTPException)
 
 
 async def process_response(app: Any, ctx: RequestContext, call: Call, response: Any) -> Any:
     """Run the `after_request` functions, and save the session."""
     for func in ctx._after_request_functions:
         response = await call(func, response)
-    for name in chain(ctx.request.blueprints, (None,)):
-        if name in app.after_request_funcs:
-            for func in reversed(app.after_request_funcs[name]):
-                response = await call(func, response)
-    await save_session(app, ctx, call, response)
+    if app.after_request_funcs:
+        for name in chain(ctx.request.blueprints, (None,)):
+            if name in app.after_request_funcs:
+                for func in reversed(app.after_request_funcs[name]):
+                    response = await call(func, response)
+    if has_session(app, ctx):
+        await save_session(app, ctx, call, response)
     return response
 
 
@@ -418,7 +446,7 @@ async def handle_exception(app: Any, ctx: RequestContext, call: Call, error: Exc
     handler = app._find_error_handler(server_error, ctx.request.blueprints)
     if handler is not None:
         server_error = await call(handler, server_error)
-    return await app._step("finalize_request", ctx, call, server_error, True)
+    return await ctx._steps.finalize_request(app, ctx, call, server_error, True)
 
 
 async def do_teardown_request(
@@ -459,23 +487,25 @@ async def update_template_context(
     context.update(given)
 
 
-STEPS: dict[str, Callable[..., Any]] = {
-    step.__name__: step
-    for step in (
-        full_dispatch_request,
-        preprocess_request,
-        dispatch_request,
-        handle_http_exception,
-        handle_user_exception,
-        finalize_request,
-        process_response,
-        handle_exception,
-        do_teardown_request,
-        do_teardown_appcontext,
-        update_template_context,
-    )
-}
-"""The steps that have a method of the same name on the app, by that name."""
+class Steps(NamedTuple):
+    """The steps that have a method of the same name on the app: these functions, or what calls
+    the method that took their place."""
+
+    full_dispatch_request: Step
+    preprocess_request: Step
+    dispatch_request: Step
+    handle_http_exception: Step
+    handle_user_exception: Step
+    finalize_request: Step
+    process_response: Step
+    handle_exception: Step
+    do_teardown_request: Step
+    do_teardown_appcontext: Step
+    update_template_context: Step
+
+
+OWN = Steps(**{name: globals()[name] for name in Steps._fields})
+"""What runs when no method was replaced: then a stage that has nothing to do is left out."""
 
 
 # -- what the steps are made of ---------------------------------------------------------------
@@ -509,8 +539,6 @@ async def finish(
 ) -> None:
     """Tear the context down, once. A teardown function that fails is logged, or raised where
     exceptions propagate; it does not take the client's answer away."""
-    if not ctx._cv_tokens:
-        return
     if error is not None and app.should_ignore_error(error):
         error = None
     try:
@@ -520,7 +548,6 @@ async def finish(
         if propagate or (propagate is None and (app.testing or app.debug)):
             raise
         app.logger.exception("A teardown function failed.")
-    await driver.to_loop()
 
 
 async def respond_to_error(
@@ -528,7 +555,7 @@ async def respond_to_error(
 ) -> tuple[Any, Message]:
     """The response to *error*, and its start. A response that cannot be sent either, since a
     hook breaks every one, is replaced by a bare 500."""
-    response = await app._step("handle_exception", ctx, call, error)
+    response = await ctx._steps.handle_exception(app, ctx, call, error)
     try:
         return response, response_start(response, ctx.request)
     except ValueError:
@@ -540,6 +567,8 @@ async def respond_to_error(
 def make_response(app: Any, ctx: RequestContext | None, rv: Any) -> Any:
     """The response for the value *rv* of a view (Flask: `Flask.make_response`). Outside of a
     request too, unless something in it is needed."""
+    if type(rv) is str or type(rv) is bytes:
+        return app.response_class(rv)
     status = headers = None
     if isinstance(rv, tuple):
         if len(rv) == 3:
@@ -602,19 +631,27 @@ def _wrong_type(rv: Any) -> str:
     )
 
 
+def has_session(app: Any, ctx: RequestContext) -> bool:
+    """Whether there is a session to save. One that nobody touched counts only if the client has
+    sent it: its lifetime may have to be renewed."""
+    if ctx._opened_session is not None:
+        return True
+    cookies = ctx.request._header(b"cookie")
+    return (
+        cookies is not None
+        and app._opens_session_lazily()
+        and app.session_interface.get_cookie_name(app) in cookies
+    )
+
+
 async def save_session(app: Any, ctx: RequestContext, call: Call, response: Any) -> None:
-    """Put the session into *response*. One that nobody touched is opened for that only if the
-    client has sent one, whose lifetime may have to be renewed."""
+    """Put the session into *response*."""
     interface = app.session_interface
-    lazy = app._opens_session_lazily()
     if ctx._opened_session is None:
-        cookie = ctx.request._header(b"cookie") or ""
-        if not lazy or interface.get_cookie_name(app) not in cookie:
-            return
         await ctx._open_session(call_here)
     if interface.is_null_session(ctx._opened_session):
         return
-    if lazy:
+    if app._opens_session_lazily():
         interface.save_session(app, ctx._opened_session, response)
     else:
         await call(interface.save_session, app, ctx._opened_session, response)
@@ -625,7 +662,8 @@ async def accept_headers(app: Any, ctx: RequestContext) -> list[tuple[bytes, byt
     response = app.response_class()
     driver = ctx.driver
     assert driver is not None
-    await save_session(app, ctx, _call_in_worker(driver), response)
+    if has_session(app, ctx):
+        await save_session(app, ctx, _call_in_worker(driver), response)
     if ctx._opened_session is not None:
         ctx._opened_session.modified = False
     return [
@@ -669,10 +707,56 @@ async def save_late_session(app: Any, ctx: RequestContext) -> None:
 def response_start(response: Any, request: Request) -> Message:
     """The message that begins *response*, checked: a bad header raises `ValueError` here, where
     it can still become a 500."""
-    headers = response.get_wsgi_headers(
-        request.environ if response.autocorrect_location_header else {}
-    )
-    return start_message(response.status_code, headers, response.status)
+    status = response.status_code
+    if (
+        "headers" not in response.__dict__
+        and 200 <= status < 300
+        and status != 204
+        and type(response).get_wsgi_headers is BaseResponse.get_wsgi_headers
+    ):
+        return checked_start_message(status, response._first_lines(), response.status)
+    return start_message(status, header_lines(response, request), response.status)
+
+
+_REWRITTEN = frozenset({"location", "content-location"})
+
+
+def header_lines(response: Any, request: Request) -> Iterable[tuple[str, str]]:
+    """What *response* gives by `get_wsgi_headers`, without its copy of all headers where it
+    would change nothing in them."""
+    status = response.status_code
+    if (
+        type(response).get_wsgi_headers is BaseResponse.get_wsgi_headers
+        and status >= 200
+        and status not in (204, 304)
+    ):
+        headers: Iterable[tuple[str, str]] = response.headers
+        names = {name.lower() for name, _ in headers}
+        if "content-length" in names and names.isdisjoint(_REWRITTEN):
+            return headers
+    environ = request.environ if response.autocorrect_location_header else {}
+    return response.get_wsgi_headers(environ)  # type: ignore[no-any-return]
+
+
+def whole_content(ctx: RequestContext, response: Any) -> bytes | None:
+    """The content of *response*, if it is there as a whole and nothing is left to be done."""
+    content = response.response
+    status = response.status_code
+    if (
+        not isinstance(content, list | tuple)
+        or ctx._holds
+        or ctx._background
+        or response._on_close
+        or getattr(response, "background", None) is not None
+        or getattr(response, "asgi_response", None) is not None
+        or status == 413  # may end the connection: see `send_response`
+    ):
+        return None
+    if ctx.request.method == "HEAD" or status < 200 or status in (204, 304):
+        return b""
+    if len(content) == 1 and isinstance(content[0], bytes):
+        return content[0]
+    return b"".join(response.iter_encoded())
 
 
 def content_of(response: Any, request: Request) -> bytes | Iterable[bytes] | AsyncIterable[bytes]:

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any, cast
 
 from starlette.datastructures import State
 from starlette.responses import Response as StarletteResponse
-from starlette.types import Scope
+from starlette.types import Receive, Scope
 from werkzeug.datastructures import Authorization, EnvironHeaders, Headers
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser as FormDataParserBase
 from werkzeug.routing import Rule
 from werkzeug.sansio.utils import get_host
+from werkzeug.utils import get_content_type
 from werkzeug.wrappers import Request as RequestBase
 from werkzeug.wrappers import Response as ResponseBase
 from werkzeug.wsgi import get_input_stream
 
 from . import json
-from .asgi.http import Body
-from .asgi.threads import wait
+from .asgi.http import Body, encode_headers
+from .asgi.threads import Driver, wait
 from .asgi.wsgi import environ_from_scope, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
@@ -65,6 +66,22 @@ def _split_blueprint_path(name: str) -> list[str]:
     return [name, *(_split_blueprint_path(parent) if parent else ())]
 
 
+class _Lazy:
+    """An attribute that is computed when it is first read, unless it was set before. As
+    `functools.cached_property`, without the lock that this one has in Python 3.11."""
+
+    def __init__(self, func: Callable[[Any], Any]) -> None:
+        self.func = func
+        self.name = func.__name__
+        self.__doc__ = func.__doc__
+
+    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+        if instance is None:
+            return self
+        value = instance.__dict__[self.name] = self.func(instance)
+        return value
+
+
 class Request(RequestBase):
     """The request (Flask: `flask.Request`). Its data are plain values for code of either colour.
 
@@ -83,37 +100,88 @@ class Request(RequestBase):
     routing_exception: HTTPException | None = None
     """Why no rule matched; raised when the request is dispatched."""
 
+    shallow = False
+
     _scope: Scope | None = None
-    _body: Body | None = None
+    _receive: Receive | None = None
+    _driver: Driver | None = None
+    _lines: dict[bytes, bytes] | None = None
+    """The header lines of the scope by name, if no name is repeated."""
     _max_content_length: int | None = None
     _max_form_memory_size: int | None = None
     _max_form_parts: int | None = None
 
     @classmethod
-    def from_scope(cls, scope: Scope, body: Body) -> Request:
-        """Make the request of an ASGI scope. Its `environ` is only built when it is read, unless
-        a subclass has an `__init__` of its own that wants one."""
+    def from_scope(cls, scope: Scope, receive: Receive, driver: Driver | None = None) -> Request:
+        """Make the request of an ASGI scope. What it consists of is only computed when it is
+        read, unless a subclass has an `__init__` of its own, which wants a whole environ."""
         if cls.__init__ is not Request.__init__:
+            body = Body(scope, receive if driver is None else driver.outside(receive))
             self = cls(environ_from_scope(scope, body))
-        else:
-            self = cls.__new__(cls)
-            client, server = scope.get("client"), scope.get("server")
-            # As Werkzeug's own initializer, but for the headers: they are read later, if at all.
-            self.method = scope.get("method", "GET").upper()
-            self.scheme = scope.get("scheme", "http")
-            self.server = tuple(server) if server else None
-            self.root_path = scope.get("root_path", "").rstrip("/")
-            self.path = "/" + route_path(scope).lstrip("/")
-            self.query_string = scope.get("query_string", b"")
-            self.remote_addr = client[0] if client else None
-            self.shallow = False
-        self._scope, self._body = scope, body
+            self._scope, self._body = scope, body
+            return self
+        self = cls.__new__(cls)
+        path = route_path(scope)
+        headers = scope["headers"]
+        lines = dict(headers)
+        self.__dict__ = {
+            "_scope": scope,
+            "_receive": receive,
+            "_driver": driver,
+            "_lines": lines if len(lines) == len(headers) else None,
+            "method": scope.get("method", "GET").upper(),
+            "path": path if path[:1] == "/" != path[1:2] else "/" + path.lstrip("/"),
+        }
         return self
+
+    # As Werkzeug's initializer sets them.
+
+    @_Lazy
+    def scheme(self) -> Any:
+        """The scheme of the URL that the client asked for."""
+        return self.scope.get("scheme", "http")
+
+    @_Lazy
+    def server(self) -> Any:
+        """Address and port of the server, or the path of its socket and `None`."""
+        server = self.scope.get("server")
+        return tuple(server) if server else None
+
+    @_Lazy
+    def root_path(self) -> Any:
+        """What the app is mounted under, without a slash at its end."""
+        return self.scope.get("root_path", "").rstrip("/")
+
+    @_Lazy
+    def query_string(self) -> Any:
+        """What comes after the "?" of the URL, undecoded."""
+        return self.scope.get("query_string", b"")
+
+    @_Lazy
+    def remote_addr(self) -> Any:
+        """The client's address."""
+        client = self.scope.get("client")
+        return client[0] if client else None
+
+    @_Lazy
+    def _body(self) -> Any:
+        receive, driver = self._receive, self._driver
+        if receive is None:
+            return None
+        return Body(self.scope, receive if driver is None else driver.outside(receive))
+
+    @property
+    def _has_body(self) -> bool:
+        """Whether there may be one to receive."""
+        lines = self._lines
+        if lines is None or self.scope.get("http_version", "1.1") >= "2":
+            return self._body is not None
+        return b"content-length" in lines or b"transfer-encoding" in lines
 
     @cached_property
     def environ(self) -> Any:  # type: ignore[override]
         """The WSGI environ of the request; changes to it are seen by all who read it here."""
-        assert self._scope is not None and self._body is not None
+        assert self._scope is not None
         environ = environ_from_scope(self._scope, self._body)
         environ["werkzeug.request"] = self
         return environ
@@ -129,6 +197,9 @@ class Request(RequestBase):
 
     def _header(self, name: bytes) -> str | None:
         """One header, looked up without reading all of them if they have not been."""
+        if self._lines is not None and "headers" not in self.__dict__:
+            value = self._lines.get(name)
+            return None if value is None else str(value, "latin-1")
         if self._scope is None or "headers" in self.__dict__:
             return self.headers.get(name.decode("latin-1"))
         values = [str(value, "latin-1") for key, value in self._scope["headers"] if key == name]
@@ -248,6 +319,11 @@ class Request(RequestBase):
         name = self.blueprint
         return [] if name is None else _split_blueprint_path(name)
 
+    def close(self) -> None:
+        """Close the files of the form, if it was read."""
+        if "files" in self.__dict__:
+            super().close()
+
     def _load_form_data(self) -> None:
         super()._load_form_data()
         ctx = _cv_app.get(None)
@@ -337,11 +413,53 @@ class Response(ResponseBase):
     background: Callable[[], Any] | None = None
     """A coroutine function that is awaited after the response was sent."""
 
-    def __init__(self, response: Any = None, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        response: Any = None,
+        status: Any = None,
+        headers: Any = None,
+        mimetype: str | None = None,
+        content_type: str | None = None,
+        direct_passthrough: bool = False,
+    ) -> None:
+        if (
+            isinstance(response, str | bytes)
+            and headers is None
+            and content_type is None
+            and not direct_passthrough
+            and type(self).set_data is ResponseBase.set_data
+        ):
+            # As Werkzeug's initializer, but headers are only made when somebody looks at them.
+            if isinstance(response, str):
+                response = response.encode()
+            self.response = [response]
+            self.direct_passthrough = False
+            self._on_close = []
+            self._plain = self.default_mimetype if mimetype is None else mimetype, len(response)
+            if status is None and self.default_status == 200:
+                self._status, self._status_code = "200 OK", 200
+            else:
+                self.status = self.default_status if status is None else status
+            return
         # By its attribute: the class of a proxy has all of them, whatever it stands for.
         if hasattr(response, "__aiter__") and not isinstance(response, io.IOBase):
             response = AsyncBody(response)
-        super().__init__(response, *args, **kwargs)
+        super().__init__(response, status, headers, mimetype, content_type, direct_passthrough)
+
+    _plain: tuple[str | None, int] | None = None
+    """Mimetype and length of content that was given whole, for the headers."""
+
+    def _first_lines(self) -> list[tuple[bytes, bytes]]:
+        """The header lines that come of `_plain`, as ASGI wants them."""
+        assert self._plain is not None
+        mimetype, length = self._plain
+        line = b"content-length", b"%d" % length
+        return [line] if mimetype is None else [_content_type_line(mimetype), line]
+
+    @_Lazy
+    def headers(self) -> Any:
+        """The header lines (Werkzeug: `Headers`)."""
+        return Headers(_title_case(self._first_lines()))
 
     @property
     def max_cookie_size(self) -> int:  # type: ignore[override]
@@ -350,6 +468,11 @@ class Response(ResponseBase):
         return cast(
             int, ResponseBase.max_cookie_size if ctx is None else ctx.app.config["MAX_COOKIE_SIZE"]
         )
+
+
+@lru_cache(maxsize=256)
+def _content_type_line(mimetype: str) -> tuple[bytes, bytes]:
+    return encode_headers(200, [("Content-Type", get_content_type(mimetype, "utf-8"))])[0]
 
 
 def from_starlette(response_class: Callable[..., Response], source: StarletteResponse) -> Response:

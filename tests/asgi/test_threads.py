@@ -18,8 +18,8 @@ import pytest
 from asyncflask.asgi import threads
 from asyncflask.asgi.threads import (
     Driver,
-    Slots,
     Worker,
+    _Landing,
     async_to_sync,
     background_loop,
     call_here,
@@ -43,9 +43,9 @@ async def here_async() -> str:
     return threading.current_thread().name
 
 
-async def run(main: Main, slots: Slots | None = None, worker: Worker | None = None) -> Any:
+async def run(main: Main, worker: Worker | None = None) -> Any:
     """What a request is: a coroutine with a driver."""
-    driver = Driver(asyncio.get_running_loop(), slots, worker)
+    driver = Driver(asyncio.get_running_loop(), worker=worker)
     try:
         return await driver.run(main(driver))
     finally:
@@ -484,7 +484,7 @@ class TestBothColours:
 
 class TestSlots:
     async def test_limit(self) -> None:
-        slots = Slots(2)
+        slots = slots_of(asyncio.get_running_loop(), 2)
         lock = threading.Lock()
         now = most = 0
 
@@ -500,12 +500,13 @@ class TestSlots:
         async def main(driver: Driver) -> None:
             await driver.call(work)
 
-        await asyncio.gather(*(run(main, slots) for _ in range(8)))
+        await asyncio.gather(*(run(main) for _ in range(8)))
         assert most <= 2
         assert slots.free == 2
 
     async def test_who_waits_longest_is_next(self) -> None:
-        slots, order = Slots(1), list[int]()
+        slots_of(asyncio.get_running_loop(), 1)
+        order = list[int]()
 
         async def request(number: int) -> None:
             async def main(driver: Driver) -> None:
@@ -513,7 +514,7 @@ class TestSlots:
                 await driver.to_loop()
                 await driver.call(order.append, number)
 
-            await run(main, slots)
+            await run(main)
 
         await asyncio.gather(*(request(number) for number in range(4)))
         assert order == [0, 1, 2, 3, 0, 1, 2, 3]
@@ -530,19 +531,19 @@ class TestSlots:
         async def main(driver: Driver) -> Any:
             return await driver.call(plain)
 
-        both = asyncio.gather(*(run(main, slots) for _ in range(6)))
+        both = asyncio.gather(*(run(main) for _ in range(6)))
         assert await asyncio.wait_for(both, 30) == ["asyncflask-worker"] * 6
         assert slots.free == 2
 
     async def test_error_gives_the_slot_back(self) -> None:
-        slots = Slots(1)
+        slots = slots_of(asyncio.get_running_loop(), 1)
 
         async def main(driver: Driver) -> None:
             await driver.call(lambda: 1 / 0)
 
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
-                await run(main, slots)
+                await run(main)
         assert slots.free == 1
 
 
@@ -649,7 +650,7 @@ def test_loop_that_was_closed_meanwhile() -> None:
     """A thread that ends after its loop has nobody to tell."""
     loop = asyncio.new_event_loop()
     driver = Driver(loop)
-    landing = loop.create_future()
+    landing = _Landing(driver)
     loop.close()
-    driver._land(landing, None, None)  # type: ignore[arg-type]
-    assert not landing.done()
+    landing.set("value", None)
+    assert landing.take() == ("value", None)

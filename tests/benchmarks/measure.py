@@ -274,7 +274,6 @@ def large_upload(
 ) -> Upload:
     """Send one file of that size, with the memory of the server in view."""
 
-
     before, after = multipart(megabytes * 1024 * 1024)
     chunk = b"0123456789abcde\n" * (64 * 1024)
     with (

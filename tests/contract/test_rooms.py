@@ -191,7 +191,9 @@ def test_members_of_a_killed_process_leave(
 ) -> None:
     one, two = servers
     env = {"FLASK_ROOMS_URL": redis.url, "FLASK_ROOMS_PRESENCE_TIMEOUT": "3"}
-    doomed = Server("rooms:app", app_dir=APPS, env=env)  # not 'with', which asks for an orderly end
+    doomed = Server(
+        "rooms:app", app_dir=APPS, env=env
+    )  # not 'with', which asks for an orderly end
     doomed.start()
     stack.callback(doomed.close)
     join(stack, one, "async/r/ada")

@@ -215,7 +215,7 @@ async def send_events(
     outlet = _Outlet(send, options.keep_alive)
     # The thread of a plain stream mostly waits. Counted as running, the streams of some clients
     # would be all the plain code that runs.
-    slots, driver.slots = driver.slots, None
+    limit, driver.limit, driver.slots = driver.limit, None, None
     try:
         when_told = None if options.finite else told
         async with Conversation(conversations, body.gone, when_told) as conversation:
@@ -234,4 +234,4 @@ async def send_events(
             await outlet.end(b"")
     finally:
         outlet.stop()
-        driver.slots = slots
+        driver.limit = limit

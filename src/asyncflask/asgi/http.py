@@ -13,6 +13,7 @@ import tempfile
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final
 
 from starlette.types import Message, Receive, Scope, Send
@@ -60,7 +61,7 @@ class Body(io.RawIOBase):
         self._file: io.BufferedRandom | None = None
         self._error: Exception | None = None
         self._receiving: asyncio.Lock | None = None
-        self.content_length, has_body = _announced(scope)
+        self.content_length, has_body = announced(scope)
         self.complete = not has_body
         self._limit: int | None = None
         http_1 = scope.get("http_version", "1.1") < "2"
@@ -233,7 +234,7 @@ async def _closed() -> Message:
     return {"type": "http.disconnect"}
 
 
-def _announced(scope: Scope) -> tuple[int, bool]:
+def announced(scope: Scope) -> tuple[int, bool]:
     """The length that the request announces, 0 if none, and whether it may have a body."""
     if scope["type"] != "http":
         return 0, False
@@ -248,6 +249,13 @@ def _announced(scope: Scope) -> tuple[int, bool]:
     return 0, chunked
 
 
+@lru_cache(maxsize=1024)
+def _header_name(name: str) -> bytes:
+    if not _NAME.match(name):
+        raise ValueError(f"The response has a header named {name!r}, which is no token.")
+    return name.lower().encode("ascii")
+
+
 def encode_headers(status: int, headers: Iterable[tuple[str, str]]) -> Headers:
     """Header lines as ASGI wants them, checked. Raises `ValueError` for what a server would
     refuse after the response has begun, or a client would read as something else."""
@@ -256,25 +264,25 @@ def encode_headers(status: int, headers: Iterable[tuple[str, str]]) -> Headers:
             f"The response has status {status}; RFC 9110 section 15 knows 100 to 599."
         )
     encoded = []
-    lengths = set()
+    length: bytes | None = None
     for name, value in headers:
-        if not _NAME.match(name):
-            raise ValueError(f"The response has a header named {name!r}, which is no token.")
-        if _NOT_IN_VALUE.search(value):
+        key = _header_name(name)
+        # Printable is a stricter and faster answer; the rule is for what it leaves out.
+        if not value.isprintable() and _NOT_IN_VALUE.search(value):
             raise ValueError(
                 f"The response header {name!r} has a control character in its value {value!r}."
             )
-        line = name.lower().encode("ascii"), value.strip(" \t").encode("latin-1")
-        if line[0] == b"content-length":
-            lengths.add(line[1])
+        line = value.strip(" \t").encode("latin-1")
+        if key == b"content-length":
+            if not line.isdigit() or (length is not None and length != line):
+                raise ValueError(
+                    f"The response has the Content-Length {value!r}; it takes one number (RFC"
+                    " 9110 section 8.6). Left out, it is set or not needed."
+                )
+            length = line
         # The server's own affair: "should be ignored" (ASGI specification, HTTP: Response Start).
-        if line[0] != b"transfer-encoding":
-            encoded.append(line)
-    if len(lengths) > 1 or any(not length.isdigit() for length in lengths):
-        raise ValueError(
-            f"The response has the Content-Length {lengths}; it takes one number (RFC 9110"
-            " section 8.6). Left out, it is set or not needed."
-        )
+        if key != b"transfer-encoding":
+            encoded.append((key, line))
     return encoded
 
 
@@ -287,14 +295,20 @@ def start_message(status: int, headers: Iterable[tuple[str, str]], line: str = "
             f"The response has status {status}, after which another response would have to come"
             " (RFC 9110 section 15.2)."
         )
-    if _NOT_IN_VALUE.search(line):
+    message = checked_start_message(status, encode_headers(status, headers), line)
+    message["asyncflask.headers"] = headers
+    return message
+
+
+def checked_start_message(status: int, headers: Headers, line: str) -> Message:
+    """The message, of a status and headers that are known to be good."""
+    if not line.isprintable() and _NOT_IN_VALUE.search(line):
         raise ValueError(f"The response has a control character in its status {line!r}.")
     return {
         "type": "http.response.start",
         "status": status,
-        "headers": encode_headers(status, headers),
+        "headers": headers,
         "asyncflask.status": line,
-        "asyncflask.headers": headers,
     }
 
 
@@ -363,11 +377,19 @@ def malformed(scope: Scope) -> str | None:
     Servers let some of it through."""
     if not scope["path"].startswith("/"):
         return "The request target does not begin with '/'."
-    hosts = [value for name, value in scope["headers"] if name == b"host"]
-    if len(hosts) > 1:
-        return "The request has more than one Host header."
-    if not hosts:
+    host = None
+    for name, value in scope["headers"]:
+        if name == b"host":
+            if host is not None:
+                return "The request has more than one Host header."
+            host = value
+    if host is None:
         return None if scope.get("http_version") == "1.0" else "The request has no Host header."
-    if not get_host("", hosts[0].decode("latin-1")):
-        return "The request's Host header is malformed."
-    return None
+    # Only what can be a name is remembered: RFC 1035 section 2.3.4, and a port.
+    names_a_host = _names_a_host if len(host) < 262 else _names_a_host.__wrapped__
+    return None if names_a_host(host) else "The request's Host header is malformed."
+
+
+@lru_cache(maxsize=256)
+def _names_a_host(value: bytes) -> bool:
+    return bool(get_host("", value.decode("latin-1")))

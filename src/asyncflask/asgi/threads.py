@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import functools
 import inspect
 import os
 import threading
@@ -21,8 +20,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import suppress
 from contextvars import Context, copy_context
+from functools import partial, wraps
 from queue import Empty, SimpleQueue
-from types import CoroutineType, coroutine
+from types import CoroutineType, FunctionType, coroutine
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -38,9 +38,14 @@ DEFAULT_WORKER_THREADS: Final = 64
 
 
 def is_async(func: Callable[..., Any]) -> bool:
-    """Whether calling *func* gives a coroutine: `async def`, also behind `functools.partial`,
+    """Whether calling *func* gives a coroutine: `async def`, also behind `partial`,
     as a bound method, or as the `__call__` of an object."""
-    while isinstance(func, functools.partial):
+    if type(func) is FunctionType:  # most are, and asking `inspect` costs ten times as much
+        if func.__code__.co_flags & inspect.CO_COROUTINE:
+            return True
+        if not func.__dict__:  # nor is it marked as one
+            return False
+    while isinstance(func, partial):
         func = func.func
     if inspect.iscoroutinefunction(func):
         return True
@@ -240,11 +245,12 @@ def _stepped(
         return stop.value  # type: ignore[no-any-return]
 
 
-def in_this_context(func: Callable[..., Awaitable[T]]) -> Call:
-    """The server's coroutine function *func*, always to run in the context as it is now. What
-    a server sets up in `receive` and `send` keeps the current context: a reader's callback, the
-    task of a pipelined request (python/cpython#140947)."""
-    context = copy_context()
+def in_this_context(func: Callable[..., Awaitable[T]], context: Context | None = None) -> Call:
+    """The server's coroutine function *func*, always to run in *context*, by default one as it
+    is now. What a server sets up in `receive` and `send` keeps the current context: a reader's
+    callback, the task of a pipelined request (python/cpython#140947)."""
+    if context is None:
+        context = copy_context()
 
     async def run(*args: Any) -> T:
         async def called() -> T:
@@ -255,21 +261,82 @@ def in_this_context(func: Callable[..., Awaitable[T]]) -> Call:
     return run
 
 
-class _Landing(asyncio.Future[Any]):
-    """Ends when a thread is done. A thread cannot be interrupted: a cancelled task stays until
-    then (`Task.cancel` remembers it when its future refuses), and is cancelled after it."""
+class _Landing:
+    """Ends when a thread is done; one task awaits it. A thread cannot be interrupted: a
+    cancelled task stays until then (`Task.cancel` remembers it when its future refuses), and is
+    cancelled after it.
+
+    To `asyncio.Task` a future (`asyncio.isfuture`), but one that wakes its task in the very
+    step of the loop that learns of the thread's end, not in the next one.
+    """
+
+    __slots__ = (
+        "_asyncio_future_blocking",
+        "_context",
+        "_driver",
+        "_outcome",
+        "_wakeup",
+        "abandoned",
+    )
 
     def __init__(self, driver: Driver) -> None:
-        super().__init__(loop=driver.loop)
+        self._asyncio_future_blocking = False
         self._driver = driver
+        self._outcome: tuple[Any, BaseException | None] = (None, None)
+        self._wakeup: Callable[[_Landing], object] | None = None
+        self.abandoned = False
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._driver.loop
+
+    def add_done_callback(
+        self, wakeup: Callable[[_Landing], object], *, context: Context | None = None
+    ) -> None:
+        self._wakeup = wakeup
+        self._context = context or copy_context()
 
     def cancel(self, msg: Any = None) -> bool:
         if not getattr(_local, "abandoning", False):
             return False
+        self.abandoned = True
         worker, self._driver.worker = self._driver.worker, None
         if worker is not None and worker.thread is not None:
             worker.post(_stop)  # if it ever comes to that
-        return super().cancel(msg)
+        self._driver.loop.call_soon(self._wake)
+        return True
+
+    def result(self) -> None:
+        """Asked by the woken task; the outcome is for `take`."""
+        if self.abandoned:
+            raise asyncio.CancelledError
+
+    def take(self) -> tuple[Any, BaseException | None]:
+        """The value or error, which is then no longer here: a traceback makes a cycle of it."""
+        outcome, self._outcome = self._outcome, (None, None)
+        return outcome
+
+    def set(self, value: Any, error: BaseException | None) -> None:
+        """On the thread: tell the loop of the end."""
+        self._outcome = value, error
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            self._driver.loop.call_soon_threadsafe(self._land)
+
+    def _land(self) -> None:
+        if self._driver.slots is not None:
+            self._driver.slots.release()
+        self._wake()
+
+    def _wake(self) -> None:
+        # The task began to wait in the step of the loop that started the thread.
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None:
+            self._context.run(wakeup, self)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    __iter__ = __await__
 
 
 class Abandoned(asyncio.CancelledError):
@@ -294,10 +361,12 @@ class Driver:
     """
 
     __slots__ = (
+        "_outer",
         "_pending",
         "_released",
         "context",
         "in_thread",
+        "limit",
         "loop",
         "prepare",
         "slots",
@@ -307,19 +376,28 @@ class Driver:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        slots: Slots | None = None,
+        limit: int = DEFAULT_WORKER_THREADS,
         worker: Worker | None = None,
     ) -> None:
         self.loop = loop
-        self.slots = slots
+        self.slots: Slots | None = None
         self.worker = worker
+        self.limit = limit if worker is None else None
+        """How many plain functions run at once, this one among them; `None`: it is not counted."""
         self.context: Context = copy_context()
+        self._outer: Context = copy_context()
         self.in_thread = False
         self.prepare: Callable[[], Coroutine[Any, Any, None]] | None = None
         """Awaited once, before the first coroutine function is called."""
         self._pending = 0
         self._released = False
-        _remember(loop)
+        if _served is None or _served() is not loop:
+            _remember(loop)
+
+    def outside(self, func: Callable[..., Awaitable[T]]) -> Call:
+        """The server's coroutine function *func*, to run in the context that the server called
+        in."""
+        return in_this_context(func, self._outer.copy())
 
     async def to_loop(self) -> None:
         """Carry on on the event loop."""
@@ -375,7 +453,8 @@ class Driver:
                 error = exc
             self.in_thread = False
             _local.driver = before
-            self._land(landing, value, error)
+            landing.set(value, error)
+            error = None  # its traceback holds this frame: no cycle
 
         self._post(job)
         cancelled: BaseException | None = None
@@ -383,35 +462,28 @@ class Driver:
             yield from landing
         except asyncio.CancelledError as exc:
             cancelled = exc
-        if landing.cancelled():
+        if landing.abandoned:
             raise Abandoned
-        value, error = landing.result()
+        value, error = landing.take()
         if error is None or isinstance(error, StopIteration):
             return value, error, cancelled
-        raise error
+        try:
+            raise error
+        finally:
+            error = None
 
     def _post(self, job: Callable[[], None]) -> None:
-        def go() -> None:
-            if self.worker is None:
-                self.worker = _take_worker()
-            self.worker.post(job)
-
+        if self.limit is None:
+            self._start(job)
+            return
         if self.slots is None:
-            go()
-        else:
-            self.slots.acquire(go)
+            self.slots = slots_of(self.loop, self.limit)
+        self.slots.acquire(partial(self._start, job))
 
-    def _land(self, landing: _Landing, value: Any, error: BaseException | None) -> None:
-        """On the thread: tell the loop that a job is done."""
-
-        def landed() -> None:
-            if self.slots is not None:
-                self.slots.release()
-            if not landing.cancelled():
-                landing.set_result((value, error))
-
-        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            self.loop.call_soon_threadsafe(landed)
+    def _start(self, job: Callable[[], None]) -> None:
+        if self.worker is None:
+            self.worker = _take_worker()
+        self.worker.post(job)
 
     async def run_sync(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """From any task on the loop: call a plain function on the request's thread."""
@@ -430,17 +502,19 @@ class Driver:
             except BaseException as exc:
                 error = exc
             _local.driver = before
-            self._land(landing, value, error)
+            landing.set(value, error)
+            error = None  # its traceback holds this frame: no cycle
 
         self._pending += 1
         try:
             self._post(job)
-            value, error = await landing
+            await landing
         finally:
             self._pending -= 1
             if self._released:
                 self.release()
         _adopt(context)
+        value, error = landing.take()
         if error is not None:
             try:
                 raise error
@@ -451,7 +525,7 @@ class Driver:
     def free_slot(self) -> None:
         """On the request's thread: from now on it counts no more among the plain functions that
         run. For one that waits for its client in ways of its own."""
-        slots, self.slots = self.slots, None
+        slots, self.slots, self.limit = self.slots, None, None
         if slots is not None:
             self.loop.call_soon_threadsafe(slots.release)
 
@@ -467,7 +541,7 @@ class Driver:
 async def run_in_worker(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a plain function on a thread of the pool."""
     loop = asyncio.get_running_loop()
-    driver = Driver(loop, slots_of(loop))
+    driver = Driver(loop)
     try:
         return await driver.run_sync(func, *args, **kwargs)
     finally:
@@ -587,7 +661,7 @@ def async_to_sync(func: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     """A function that gives the value of *func*, for plain code in any thread but the loop's;
     there it gives the coroutine, to be awaited."""
 
-    @functools.wraps(func)
+    @wraps(func)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         _ready_for_async()
         value: T = value_or_awaitable(func(*args, **kwargs))

@@ -19,7 +19,8 @@ from itertools import chain
 
 from jinja2 import pass_environment
 from werkzeug.exceptions import Aborter, BadRequest, BadRequestKeyError
-from werkzeug.routing import BuildError, Map, Rule
+from werkzeug.routing import BuildError, Rule
+from werkzeug.routing import Map as MapBase
 from werkzeug.utils import cached_property, redirect
 from werkzeug.wrappers import Response
 
@@ -32,6 +33,7 @@ from ..ctx import _AppCtxGlobals
 from ..helpers import _split_blueprint_path, get_debug_flag
 from ..json.provider import DefaultJSONProvider, JSONProvider
 from ..logging import create_logger
+from ..routing import Map
 from ..templating import DispatchingJinjaLoader, Environment
 from .blueprints import Blueprint, T_template_filter, T_template_global, T_template_test
 from .scaffold import (
@@ -90,7 +92,7 @@ class App(Scaffold):
     json_provider_class: type[JSONProvider] = DefaultJSONProvider
     jinja_options: dict[str, t.Any] = {}
     url_rule_class = Rule
-    url_map_class = Map
+    url_map_class: type[MapBase] = Map
     test_client_class: type[t.Any] | None = None
     """`None`: `testing.FlaskClient`."""
     test_cli_runner_class: type[t.Any] | None = None

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.types import Message, Scope
 
 from ..asgi.http import Body
-from ..asgi.threads import Driver, call_here, slots_of
+from ..asgi.threads import Driver, call_here
 from ..ctx import RequestContext
 from ..dispatch import finish
 from ..sessions import SessionMixin
@@ -48,8 +48,7 @@ def make_driver(app: Any) -> Driver:
     """What runs an event; for a test on the thread that waits for it."""
     loop = asyncio.get_running_loop()
     worker = calling_test.get()
-    slots = slots_of(loop, app.config["WORKER_THREADS"]) if worker is None else None
-    return Driver(loop, slots, worker)
+    return Driver(loop, app.config["WORKER_THREADS"], worker)
 
 
 class Event:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import asyncflask
 from common import CHUNK, CHUNKS, WAIT_SECONDS, WAITING_THREADS
 from flask_family import make_app
+
+import asyncflask
 
 app = make_app(asyncflask, asyncflask.Flask)
 app.config["WORKER_THREADS"] = WAITING_THREADS

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncflask
 from flask_family import make_hooks
+
+import asyncflask
 
 app = make_hooks(asyncflask, asyncflask.Flask)

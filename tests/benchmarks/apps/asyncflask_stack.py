@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncflask
 from flask_family import make_stack
+
+import asyncflask
 
 app = make_stack(asyncflask, asyncflask.Flask)

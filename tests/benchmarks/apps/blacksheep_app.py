@@ -26,7 +26,7 @@ from common import CHUNK, CHUNKS, ROUTES, ROWS, WAIT_SECONDS
 from jinja2 import FileSystemLoader
 
 os.environ["APP_JINJA_EXTENSION"] = ".html"
-from blacksheep.server.rendering.jinja2 import JinjaRenderer  # noqa: E402  (reads it once)
+from blacksheep.server.rendering.jinja2 import JinjaRenderer
 
 FILES = Path(os.environ.get("BENCH_FILES", "."))
 html_settings.use(JinjaRenderer(FileSystemLoader(Path(__file__).parent / "templates")))

@@ -57,9 +57,7 @@ async def form(request: Request) -> Answer:
 async def upload(request: Request) -> Answer:
     file = request.files["file"]
     content = await file.read()
-    return compact(
-        {"name": file.filename, "size": len(content), "title": request.form["title"]}
-    )
+    return compact({"name": file.filename, "size": len(content), "title": request.form["title"]})
 
 
 @app.get("/template")
