@@ -503,6 +503,7 @@ def test_run_with_options_of_uvicorn(
         (["--", "--wss"], "Did you mean"),
         (["--", "--host", "x"], "Write '--host' before it"),
         (["--", "--app-dir", "x"], "Write 'asyncflask --app' with a path before it"),
+        (["--", "--interface", "wsgi"], "'--interface' has no place after the '--'.\n"),
         (["--", "--backlog", "x"], "'x' is not a valid integer"),
         (["--", "--header", "x"], "a name, a colon and a value"),
         (["--ws", "wsproto"], "is an option of uvicorn. Write it after '--'"),

@@ -23,7 +23,7 @@ from support.servers import Process, Server
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="tests by POSIX signals")
 
 PROGRAM = [sys.executable, "-m", "asyncflask"]
-SECONDS = 30
+SECONDS = 60
 
 SOURCE = """
     import os

@@ -81,15 +81,22 @@ def test_what_may_be_yielded(app: Flask) -> None:
         event = "said"
         data = "hello"  # type: ignore[assignment]
 
+    class Binary(Message):
+        id = "6-0"
+        data = b"\xff"  # type: ignore[assignment]
+
     @app.get("/")
     async def view() -> EventStream:
-        return EventStream(["text\nlines", 1, [2], {"a": None}, Message(), Named(), None])
+        return EventStream(
+            ["text\nlines", 1, [2], {"a": None}, Message(), Named(), Binary(), None]
+        )
 
     assert app.test_client().get("/").text == (
         "data: text\ndata: lines\n\ndata: 1\n\ndata: [2]\n\n"
         'data: {"a": null}\n\n'
         'id: 5-0\ndata: {"from": "a room"}\n\n'
         "event: said\nid: 5-0\ndata: hello\n\n"
+        "id: 6-0\n\n"
     )
 
 

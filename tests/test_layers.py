@@ -40,6 +40,12 @@ dispatch
 serving
 cli
 testing async_testing
+socketio.server
+socketio.events socketio.namespace socketio.test_client
+socketio.transport
+socketio.core
+socketio.functions
+socketio._
 blueprints
 globals
 app

@@ -8,6 +8,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import click
@@ -185,7 +186,8 @@ def test_what_cannot_be_sent_is_an_error_of_the_sender(app: Flask, rooms: Rooms)
             rooms.send("r", object())
         with pytest.raises(UnicodeError):
             rooms.send("r", "\ud800")
-        for name in ["", "x" * 257, None, 17, b"r", "\ud800"]:
+        names: list[Any] = ["", "x" * 257, None, 17, b"r", "\ud800"]
+        for name in names:
             with pytest.raises(ValueError, match="name of a room"):
                 rooms.send(name, "text")
         assert rooms.history("r") == []
@@ -224,9 +226,9 @@ def test_views_background_tasks_and_commands_send(app: Flask, rooms: Rooms) -> N
     client = app.test_client()
     with client.websocket_connect("/async/r?name=ada") as ada:
         until(lambda: there(app, rooms))
-        id = client.post("/plain").json["id"]
+        id = client.post("/plain").get_json()["id"]
         assert ada.receive() == "plain view"
-        assert client.post("/async").json["id"] > id
+        assert client.post("/async").get_json()["id"] > id
         assert ada.receive() == "async view"
         client.post("/later")
         assert ada.receive() == "async task"
@@ -573,7 +575,13 @@ async def test_follow_ends_when_the_server_stops(app: Flask, rooms: Rooms) -> No
 
         return body()
 
-    scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "query_string": b""}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "raw_path": b"/",
+        "query_string": b"",
+    }
     scope |= {"headers": [(b"host", b"localhost")], "http_version": "1.1", "scheme": "http"}
     scope |= {"client": None, "server": ("localhost", 80), "asgi": {"version": "3.0"}}
     got: asyncio.Queue[bytes] = asyncio.Queue()
@@ -712,11 +720,9 @@ def test_redis_that_is_away_is_an_error_and_no_hang(redis: Redis) -> None:
             await websocket.send(str(error))
 
     with app.app_context():
-        for call in (
-            lambda: rooms.send("r", "x"),
-            lambda: rooms.members("r"),
-            lambda: rooms.history("r"),
-        ):
+        calls = [partial(rooms.send, "r", "x"), partial(rooms.members, "r")]
+        calls.append(partial(rooms.history, "r"))
+        for call in calls:
             with pytest.raises(RoomsError, match=f"{away.port}.* did not answer within 0.5 s"):
                 call()
     with app.test_client().websocket_connect("/ws") as ws:

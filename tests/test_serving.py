@@ -105,7 +105,7 @@ class Process:
         return seen
 
     def until(self, true: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not true():
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -117,7 +117,7 @@ class Process:
         """Send a signal, to the process group as Ctrl-C does, and give the exit status."""
         assert self.process is not None
         (os.killpg if group else os.kill)(self.process.pid, number)
-        return self.process.wait(15)
+        return self.process.wait(60)
 
     def stopped(self) -> str:
         """An x for each time that the lifespan was ended."""

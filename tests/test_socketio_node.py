@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from socketio_apps.npm import install_client
 from support.servers import Server
 
 APPS = Path(__file__).parent / "socketio_apps"
-CLIENT_VERSION = "4"
-NPM_SECONDS = 120
 SECONDS = 40
 TRANSPORTS = ["polling", "websocket", "polling,websocket"]
 SCENARIOS = [
@@ -31,23 +29,9 @@ SCENARIOS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def node_path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with socket.io-client, which is not kept in this repository."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("Node or npm is missing: apt install nodejs npm")
-    folder = tmp_path_factory.mktemp("npm")
-    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]
-    done = subprocess.run(
-        [*command, str(folder), f"socket.io-client@{CLIENT_VERSION}"],
-        capture_output=True,
-        text=True,
-        timeout=NPM_SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        pytest.skip(f"npm cannot install socket.io-client: {done.stderr}")
-    return str(folder / "node_modules")
+    return str(install_client(tmp_path_factory.mktemp("npm")))
 
 
 def start_client(

@@ -59,6 +59,8 @@ def http(server: Server) -> Iterator[httpx.Client]:
 
 MALFORMED = [
     "4",
+    "4[" + "[" * 100_000,
+    "2[" + "[" * 100_000,
     "4x",
     "42",
     "42{}",

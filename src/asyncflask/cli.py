@@ -728,7 +728,7 @@ _NOT_AFTER_DASHES: t.Final = {
     "env_file": "'asyncflask --env-file'",
     "app_dir": "'asyncflask --app' with a path",
     "factory": "'asyncflask --app', which knows factories,",
-    "interface": "nothing",
+    "interface": "",
     "version": "'asyncflask --version'",
 }
 
@@ -744,12 +744,12 @@ def _parse_uvicorn_options(
     try:
         given = command.make_context(f"{ctx.command_path} --", list(args))
     except click.NoSuchOption as e:
-        for param in uvicorn.main.params:
-            if e.option_name in param.opts and param.name in _NOT_AFTER_DASHES:
+        for known in uvicorn.main.params:
+            if e.option_name in known.opts:
+                instead = _NOT_AFTER_DASHES[known.name or ""]
+                hint = f" Write {instead} before it." if instead else ""
                 raise click.UsageError(
-                    f"'{e.option_name}' has no place after the '--'. Write"
-                    f" {_NOT_AFTER_DASHES[param.name]} before it.",
-                    e.ctx,
+                    f"'{e.option_name}' has no place after the '--'.{hint}", e.ctx
                 ) from None
         raise
     options = {

@@ -29,7 +29,9 @@ class Events:
         if isinstance(value, ServerSentEvent):
             event = value
         elif hasattr(value, "id") and hasattr(value, "data"):
-            event = ServerSentEvent(value.data, getattr(value, "event", None), value.id)
+            # A binary message for WebSockets is no event; but the client has come past it.
+            data = None if isinstance(value.data, bytes) else value.data
+            event = ServerSentEvent(data, getattr(value, "event", None), value.id)
         else:
             event = ServerSentEvent(value)
         return event.encode(self._dumps)

@@ -14,7 +14,12 @@ from starlette.types import Message, Scope
 from asyncflask import Flask
 from asyncflask.asgi import websocket as module
 from asyncflask.asgi.threads import Driver
-from asyncflask.asgi.websocket import WebSocket, WebSocketDisconnect, origin_allowed
+from asyncflask.asgi.websocket import (
+    WebSocket,
+    WebSocketDisconnect,
+    WebSocketOptions,
+    origin_allowed,
+)
 from support.asgi import http_scope
 
 
@@ -213,6 +218,31 @@ class TestAccept:
 
         await client.run(handler)
 
+    @pytest.mark.parametrize(
+        ("offered", "agreed"), [(["a", "b", "c"], "c"), (["b"], "b"), (["x"], None), ([], None)]
+    )
+    async def test_subprotocols_of_the_route(self, offered: list[str], agreed: str | None) -> None:
+        client = Client(subprotocols=offered)
+        client.websocket.configure(WebSocketOptions(subprotocols=["c", "b"]))
+        await client.run(lambda websocket: websocket.accept())
+        assert client.sent[0]["subprotocol"] == agreed
+        assert client.websocket.subprotocol == agreed
+
+    @pytest.mark.parametrize(
+        ("options", "match"),
+        [
+            ({"subprotocols": "chat"}, r"write subprotocols=\['chat'\]"),
+            ({"send_policy": "drop"}, "'drop_oldest'"),
+            ({"send_timeout": 0}, "above 0"),
+            ({"send_queue": -1}, "above 0"),
+            ({"send_queue_bytes": 0}, "above 0"),
+            ({"max_message_size": 0}, "above 0"),
+        ],
+    )
+    def test_options_that_make_no_sense(self, options: dict[str, Any], match: str) -> None:
+        with pytest.raises((TypeError, ValueError), match=match):
+            WebSocketOptions(**options)
+
 
 class TestMessages:
     async def test_echo(self) -> None:
@@ -273,6 +303,22 @@ class TestMessages:
 
         await client.run(handler)
         assert client.sent == [ACCEPTED]
+
+    @pytest.mark.parametrize("data", ["12345", "☃☃", b"12345", "x" * 1_000])
+    async def test_too_big(self, data: str | bytes) -> None:
+        client = Client()
+        client.websocket.configure(WebSocketOptions(max_message_size=4))
+        client.say("1234", "☃", data)
+
+        async def handler(websocket: WebSocket) -> None:
+            assert await websocket.receive() == "1234"
+            assert await websocket.receive() == "☃"
+            with pytest.raises(WebSocketDisconnect) as caught:
+                await websocket.receive()
+            assert caught.value.code == 1009
+
+        await client.run(handler)
+        assert client.sent[-1]["code"] == 1009
 
     @pytest.mark.parametrize("data", [bytearray(b"x"), memoryview(b"x")])
     async def test_binary(self, data: Any) -> None:
@@ -496,6 +542,156 @@ class TestGone:
         client.leave()
         await asyncio.wait_for(watch, 10)
         assert client.websocket.close_code == 1000
+
+
+class TestStalled:
+    """A client that does not read."""
+
+    @pytest.fixture(autouse=True)
+    def little_patience(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "GRACE_SECONDS", 0.01)
+        monkeypatch.setattr(module, "CLOSE_SECONDS", 0.01)
+
+    def client(self, **options: Any) -> Client:
+        client = Client()
+        client.websocket.configure(WebSocketOptions(**options))
+        return client
+
+    async def never(self, message: Message) -> None:
+        await asyncio.Event().wait()
+
+    @pytest.mark.parametrize("plain", [False, True])
+    async def test_send(self, plain: bool) -> None:
+        client = self.client(send_timeout=0.01)
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            client.before_send = self.never
+            for _ in range(2):
+                with pytest.raises(WebSocketDisconnect) as caught:
+                    await websocket.send("x")
+                assert caught.value.code == 1013
+                assert "has not read for 0.01 s" in caught.value.reason
+
+        def plain_handler(websocket: WebSocket) -> None:
+            websocket.accept()
+            client.before_send = self.never
+            with pytest.raises(WebSocketDisconnect) as caught:
+                websocket.send("x")
+            assert caught.value.code == 1013
+
+        await (client.run_plain(plain_handler) if plain else client.run(handler))
+        assert client.websocket.close_code == 1013
+
+    async def test_handler_that_does_not_notice(self) -> None:
+        client = self.client(send_queue=1)
+        given_up = asyncio.Event()
+        client.websocket.give_up = given_up.set
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            client.before_send = self.never
+            for text in "abc":
+                assert websocket.deliver({"type": "websocket.send", "text": text}) is None
+            await asyncio.wait_for(given_up.wait(), 10)
+
+        await client.run(handler)
+        assert client.websocket.close_code == 1013
+        assert client.websocket.flushed
+        assert client.sent == [ACCEPTED]
+
+    async def test_that_reads_again_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        client = self.client(send_queue=1)
+        reads = asyncio.Event()
+        monkeypatch.setattr(module, "CLOSE_SECONDS", 10.0)
+
+        async def slow(message: Message) -> None:
+            await reads.wait()
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            client.before_send = slow
+            for text in "abc":
+                websocket.deliver({"type": "websocket.send", "text": text})
+            reads.set()
+            with pytest.raises(WebSocketDisconnect):
+                await websocket.receive()
+            await websocket.close()
+
+        await client.run(handler)
+        assert client.sent[1:] == [
+            {"type": "websocket.send", "text": "a"},
+            {
+                "type": "websocket.close",
+                "code": 1013,
+                "reason": "Too many messages wait for this client.",
+            },
+        ]
+
+    async def test_close(self) -> None:
+        client = self.client(send_timeout=0.01)
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            client.before_send = self.never
+            await websocket.close(4000)
+
+        await client.run(handler)
+        assert client.websocket.close_code == 4000
+        assert client.sent == [ACCEPTED]
+
+
+class TestDelivered:
+    async def test_between_what_the_handler_sends(self) -> None:
+        client = Client()
+
+        async def handler(websocket: WebSocket) -> None:
+            websocket.deliver({"type": "websocket.send", "text": "before"})
+            await websocket.accept()
+            await websocket.send("own")
+            websocket.deliver({"type": "websocket.send", "text": "after"})
+            await websocket.close()
+            websocket.deliver({"type": "websocket.send", "text": "late"})
+
+        await client.run(handler)
+        texts = [message.get("text", message["type"]) for message in client.sent]
+        assert texts == ["websocket.accept", "before", "own", "after", "websocket.close"]
+
+    async def test_to_a_client_that_left(self) -> None:
+        client = Client()
+        ended = []
+
+        async def gone(message: Message) -> None:
+            raise OSError
+
+        async def handler(websocket: WebSocket) -> None:
+            websocket.when_closed(lambda: ended.append(websocket.close_code))
+            await websocket.accept()
+            client.before_send = gone
+            websocket.deliver({"type": "websocket.send", "text": "x"})
+            assert websocket.close_code == 1006
+
+        await client.run(handler)
+        assert ended == [1006]
+
+    async def test_error_of_the_server(self) -> None:
+        client = Client()
+        reported = []
+
+        async def fail(message: Message) -> None:
+            raise RuntimeError("the server's own error")
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            client.before_send = fail
+            asyncio.get_running_loop().set_exception_handler(
+                lambda loop, context: reported.append(str(context["exception"]))
+            )
+            websocket.deliver({"type": "websocket.send", "text": "x"})
+            assert not websocket.closed
+
+        await client.run(handler)
+        assert reported == ["the server's own error"]
 
 
 class TestDeny:

@@ -23,7 +23,6 @@ from support.servers import HOST, Process
 APPS = Path(__file__).parent / "apps"
 THREADS = 8
 """Of gunicorn, for Flask; as many as may wait where requests wait."""
-BACKLOG = 2048
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,11 @@ class Served:
         self._core = core
 
     def start(self) -> None:
-        self._process.start()
+        try:
+            self._process.start()
+        except BaseException as error:
+            self._process.close()
+            raise SystemExit(f"{self.peer.name} does not start. {error}") from error
         if self._core is not None:
             for pid in self.pids():
                 for thread in Path(f"/proc/{pid}/task").iterdir():

@@ -1,276 +1,178 @@
-"""Requests per second of one small app, in asyncflask, its peers, and with no framework at all.
+"""The benchmark: asyncflask and its peers, in turn, with the same work. See `--help`.
 
-``python tests/benchmarks/run.py`` prints a table; ``--help`` says what else it can do. It needs
-the extra ``bench`` and ``wrk``; a peer that is not installed is left out, and so said.
-
-All servers are up at the same time and are driven in turn, over several rounds, so that what else
-happens on the machine meets each of them alike. What lives in ``apps/`` is what they serve.
+It needs the extra ``bench`` and ``wrk``; a peer that is not installed is left out, and so said.
+This file reads the command line and puts the parts together: what is asked is in `workloads.py`,
+who answers in `peers.py` and `apps/`, how it is measured in `measure.py`, and for what no server's
+rate tells in `startup.py`, `growth.py` and `hops.py`. What comes out is in `report.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
 import re
+import shlex
 import shutil
-import statistics
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import httpx
+import growth
+import hops
+import measure
+import report
+import startup
+from peers import NAMES, PEERS, Peer, versions
+from workloads import BY_KEY, Workload
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # This is started as a script, not by pytest.
-from support.servers import HOST, Process, Server
-
-APPS = Path(__file__).parent / "apps"
-THREADS = 8  # of gunicorn, for Flask
-UVICORN = ["--loop", "uvloop", "--workers", "1", "--no-access-log"]
-GUNICORN = ["--worker-class", "gthread", "--workers", "1", "--threads", str(THREADS)]
-GUNICORN += ["--no-control-socket"]  # It would be a file in the home directory.
-
-
-@dataclass(frozen=True)
-class Peer:
-    """One of those compared: the module in ``apps/``, and what it needs to be installed."""
-
-    name: str
-    module: str
-    needs: tuple[str, ...]
-    wsgi: bool = False
-
-    @property
-    def missing(self) -> list[str]:
-        return [name for name in self.needs if importlib.util.find_spec(name) is None]
-
-    def server(self, prefix: Sequence[str]) -> Process:
-        if self.wsgi:
-            command = [*prefix, sys.executable, "-m", "gunicorn", *GUNICORN]
-            command += ["--bind", f"{HOST}:{{port}}", "--chdir", str(APPS), f"{self.module}:app"]
-            return Process(command)
-        return Server(
-            f"{self.module}:app", app_dir=APPS, http="httptools", args=UVICORN, prefix=prefix
-        )
-
-
-PEERS = (
-    Peer("bare ASGI", "bare", ("uvloop", "httptools")),
-    Peer("Starlette", "starlette_app", ("starlette", "uvloop", "httptools")),
-    Peer("asyncflask", "asyncflask_app", ("asyncflask", "uvloop", "httptools")),
-    Peer("Quart", "quart_app", ("quart", "uvloop", "httptools")),
-    Peer("Flask", "flask_app", ("flask", "asgiref", "gunicorn"), wsgi=True),
-)
-BASES = ("Starlette", "bare ASGI")  # whom the others are compared with
-PACKAGES = (
-    "asyncflask",
-    "starlette",
-    "quart",
-    "flask",
-    "uvicorn",
-    "uvloop",
-    "httptools",
-    "gunicorn",
-)
-
-
-@dataclass(frozen=True)
-class Workload:
-    name: str
-    path: str
-    content_type: str
-    body: bytes
-
-
-WORKLOADS = (
-    Workload("async view, text", "/async", "text/plain; charset=utf-8", b"Hello, World!"),
-    Workload("sync view, text", "/sync", "text/plain; charset=utf-8", b"Hello, World!"),
-    Workload(
-        "async view, parameters to JSON",
-        "/users/42?page=7&q=hello",
-        "application/json",
-        b'{"id":42,"page":7,"q":"hello"}\n',
-    ),
-)
-Rates = dict[str, dict[str, list[float]]]  # workload, peer, requests per second of each round
+EXTRAS = ("upload-large", "startup", "growth", "hops")
+QUICK_PEERS = ("bare", "asyncflask", "starlette", "quart", "flask")
+START_SECONDS, EXTRA_SECONDS = 6, 90  # for an estimate only
 
 
 def main() -> None:
     options = parse_options()
-    if shutil.which("wrk") is None:
-        raise SystemExit("The benchmark needs wrk: apt install wrk (or brew install wrk).")
-    peers = available_peers()
-    server_core, client_core = cores()
-    with ExitStack() as stack:
-        servers = {peer: stack.enter_context(peer.server(server_core)) for peer in peers}
-        urls = {peer.name: server.url for peer, server in servers.items()}
-        check_answers(urls)
-        rates = measure(urls, client_core, options)
-    print(text_table(rates))
-    if options.json is not None:
-        options.json.write_text(json.dumps(report(rates, options), indent=2) + "\n")
-    if options.rst is not None:
-        options.rst.write_text(rst_table(rates, options))
+    if options.given is not None:
+        document = json.loads(options.given.read_text())
+    else:
+        document = run(options)
+    print(report.text(document))
+    for path, content in (
+        (options.json, lambda: json.dumps(document, indent=1) + "\n"),
+        (options.rst, lambda: report.rst(document)),
+        (options.svg, lambda: report.svg(document)),
+    ):
+        if path is not None:
+            path.write_text(content())
 
 
 def parse_options() -> argparse.Namespace:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is driven (5)")
-    parser.add_argument("--seconds", type=int, default=3, help="how long each time (3)")
-    parser.add_argument("--connections", type=int, default=32, help="open at a time (32)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures there")
-    parser.add_argument("--rst", type=Path, metavar="FILE", help="also write the table there")
-    return parser.parse_args()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    keys = [*BY_KEY, *EXTRAS]
+    add = parser.add_argument
+    add("--only", nargs="+", choices=keys, metavar="ROW", help=f"some of {' '.join(keys)}")
+    add("--peers", nargs="+", choices=list(NAMES), metavar="PEER", help=f"of {' '.join(NAMES)}")
+    add("--rounds", type=int, help="how often each is driven (3)")
+    add("--seconds", type=int, help="how long each time (2)")
+    add("--connections", type=int, default=32, help="open at a time, unless a row says (32)")
+    add("--quick", action="store_true", help="fewer peers, one round of one second: not for print")
+    add("--json", type=Path, metavar="FILE", help="write all figures there")
+    add("--rst", type=Path, metavar="FILE", help="write the tables there")
+    add("--svg", type=Path, metavar="FILE", help="write the chart there")
+    add("--from", type=Path, dest="given", metavar="FILE", help="measure nothing, take --json's")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    options.seconds = options.seconds or (1 if options.quick else 2)
+    options.peers = options.peers or (QUICK_PEERS if options.quick else tuple(NAMES))
+    options.only = options.only or keys
+    return options
 
 
-def available_peers() -> list[Peer]:
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    if shutil.which("wrk") is None:
+        raise SystemExit("The benchmark needs wrk: apt install wrk (or brew install wrk).")
+    if not Path("/proc/self/status").exists():
+        raise SystemExit("The benchmark reads /proc: it needs Linux.")
+    peers = available(options.peers)
+    machine = cores()
+    rows = [BY_KEY[key] for key in options.only if key in BY_KEY]
+    print(f"This takes about {estimate(rows, peers, options):.0f} minutes.", file=sys.stderr)
+    began = time.monotonic()
+    workloads = {}
+    for workload in rows:
+        if present := [peer for peer in peers if peer.key in workload.peers]:
+            print(workload.title, file=sys.stderr)
+            results = measure.run_workload(
+                workload,
+                present,
+                machine,
+                rounds=options.rounds,
+                seconds=options.seconds,
+                connections=options.connections,
+                warm_up=not options.quick,
+            )
+            workloads[workload.key] = measure.as_json(results)
+    extras = run_extras(options, peers, machine)
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "command": shlex.join(["python", *sys.argv]),
+        "minutes": (time.monotonic() - began) / 60,
+        "pinned": machine.server_core is not None,
+        **about_this_machine(),
+        "versions": versions(peers),
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "connections": options.connections,
+        "workloads": workloads,
+        **extras,
+    }
+
+
+def run_extras(
+    options: argparse.Namespace, peers: list[Peer], machine: measure.Machine
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    keys = [peer.key for peer in peers]
+    if "upload-large" in options.only:
+        print("large upload", file=sys.stderr)
+        found["upload"] = {
+            peer.key: asdict(measure.large_upload(BY_KEY["upload"], peer, machine))
+            for peer in peers
+            if peer.key in ("asyncflask", "starlette")
+        }
+    if "startup" in options.only:
+        print("imports and first answers", file=sys.stderr)
+        found["startup"] = startup.measure(peers, 2 if options.quick else 7)
+    if "hops" in options.only:
+        found["hops"] = hops.measure(keys)
+    if "growth" in options.only:
+        print("growth of the number of routes", file=sys.stderr)
+        found["growth"] = growth.measure(keys)
+    return found
+
+
+def available(wanted: tuple[str, ...]) -> list[Peer]:
     """Those which can be served here; who is missing is said, with how to install it."""
-    for peer in PEERS:
+    peers = [peer for peer in PEERS if peer.key in wanted]
+    for peer in peers:
         if peer.missing:
             print(
                 f"{peer.name} is left out: {', '.join(peer.missing)} not installed "
                 "(pip install 'asyncflask[bench]').",
                 file=sys.stderr,
             )
-    return [peer for peer in PEERS if not peer.missing]
+    return [peer for peer in peers if not peer.missing]
 
 
-def cores() -> tuple[list[str], list[str]]:
-    """Command prefixes which keep the servers on one core, and wrk on another."""
-    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if len(available) < 2 or shutil.which("taskset") is None:
+def cores() -> measure.Machine:
+    """One core for the servers, and another one for the clients."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2 or shutil.which("taskset") is None:
         print("Nothing is pinned to a core: that takes taskset and two cores.", file=sys.stderr)
-        return [], []
-    return ["taskset", "-c", str(available[0])], ["taskset", "-c", str(available[1])]
+        return measure.Machine(None, None)
+    return measure.Machine(cores[0], cores[1])
 
 
-def check_answers(urls: Mapping[str, str]) -> None:
-    """All must answer the same bytes, or there is nothing to compare."""
-    for workload in WORKLOADS:
-        expected = (200, workload.content_type, workload.body)
-        for name, url in urls.items():
-            response = httpx.get(url + workload.path)
-            got = (response.status_code, response.headers["content-type"], response.content)
-            if got != expected:
-                raise SystemExit(
-                    f"{name} answers {workload.path} with\n  {got}\nand not with\n  {expected}"
-                )
+def estimate(rows: list[Workload], peers: list[Peer], options: argparse.Namespace) -> float:
+    """Minutes."""
+    seconds = 0.0
+    for workload in rows:
+        number = sum(peer.key in workload.peers for peer in peers)
+        once = options.seconds if workload.ideal is None else workload.ideal + 1
+        warm_up = 0.0 if options.quick else min(once, 1)
+        seconds += START_SECONDS + number * (warm_up + options.rounds * (once + 0.15))
+    if set(options.only) & set(EXTRAS):
+        seconds += EXTRA_SECONDS * (0.5 if options.quick else 1.5)
+    return seconds / 60
 
 
-def measure(urls: Mapping[str, str], prefix: list[str], options: argparse.Namespace) -> Rates:
-    rates: Rates = {load.name: {name: [] for name in urls} for load in WORKLOADS}
-    for load in WORKLOADS:
-        for url in urls.values():
-            drive(url + load.path, prefix, seconds=1, connections=options.connections)  # warm-up
-        for number in range(options.rounds):
-            names = list(urls)
-            first = number % len(names)  # Nobody is always the one after the slowest.
-            for name in names[first:] + names[:first]:
-                url = urls[name] + load.path
-                rate = drive(url, prefix, options.seconds, options.connections)
-                rates[load.name][name].append(rate)
-                print(f"{load.name}, round {number + 1}, {name}: {rate:,.0f}/s", file=sys.stderr)
-    return rates
-
-
-def drive(url: str, prefix: list[str], seconds: int, connections: int) -> float:
-    """Requests per second, all of which were answered with success."""
-    command = [*prefix, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", url]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    if "Non-2xx" in output or "Socket errors" in output:
-        raise SystemExit(f"Not all requests to {url} went well:\n{output}")
-    found = re.search(r"^Requests/sec:\s+([\d.]+)", output, re.MULTILINE)
-    if found is None:
-        raise SystemExit(f"wrk says nothing of a rate:\n{output}")
-    return float(found[1])
-
-
-def rows(rates: Mapping[str, list[float]]) -> list[tuple[str, ...]]:
-    """For each peer its name, median, and ratios to those it is compared with, as text."""
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    return [
-        (
-            name,
-            f"{median:,.0f}",
-            *(f"{median / medians[base]:.2f}" if base in medians else "" for base in BASES),
-        )
-        for name, median in medians.items()
-    ]
-
-
-def headings(workload: str) -> tuple[str, ...]:
-    return (workload, "requests/s", *(f"to {base}" for base in BASES))
-
-
-def text_table(rates: Rates) -> str:
-    lines = []
-    for workload, by_peer in rates.items():
-        for row in (headings(workload), *rows(by_peer)):
-            first, *others = row
-            lines.append(f"{first:<32}" + "".join(f"{cell:>14}" for cell in others))
-        lines.append("")
-    return "\n".join(lines)
-
-
-def rst_table(rates: Rates, options: argparse.Namespace) -> str:
-    lines = []
-    for workload, by_peer in rates.items():
-        lines += [".. list-table::", "   :header-rows: 1", "   :widths: 40 20 20 20", ""]
-        for row in (headings(workload), *rows(by_peer)):
-            first, *others = row
-            lines += [f"   * - {first}", *(f"     - {cell}".rstrip() for cell in others)]
-        lines.append("")
-    facts = machine()
-    used = ", ".join(f"{name} {version}" for name, version in versions().items())
-    lines += [
-        f"Medians of {options.rounds} rounds of {options.seconds} s each, with "
-        f"{options.connections} connections, on {datetime.now(UTC):%Y-%m-%d}. Servers have one "
-        f"worker, on one core of {facts['processor']}; Flask has gunicorn with {THREADS} threads, "
-        f"the others uvicorn. {facts['python']}, {used}.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def report(rates: Rates, options: argparse.Namespace) -> dict[str, object]:
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        **machine(),
-        "versions": versions(),
-        "rounds": options.rounds,
-        "seconds": options.seconds,
-        "connections": options.connections,
-        "results": {
-            workload: {
-                name: {"median": statistics.median(values), "rounds": values}
-                for name, values in by_peer.items()
-            }
-            for workload, by_peer in rates.items()
-        },
-    }
-
-
-def versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def machine() -> dict[str, str]:
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+def about_this_machine() -> dict[str, str]:
+    text = Path("/proc/cpuinfo").read_text()
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",

@@ -89,6 +89,8 @@ class Workload:
     session: bool = False
     kind: str = "wrk"
     connections: int | None = None
+    leads: bool = False
+    """Whether asyncflask shall be ahead of every peer."""
     ideal: float | None = None
     """Seconds that it takes if nothing but the waiting takes time."""
 
@@ -119,6 +121,7 @@ WORKLOADS = (
         get("/async"),
         ALL,
         (Target("bare", 0.80), Target("starlette", 1.3)),
+        leads=True,
     ),
     Workload(
         "text-sync",
@@ -126,6 +129,7 @@ WORKLOADS = (
         get("/sync"),
         SYNC,
         (Target("starlette", 1.5), Target("flask", 3.0)),
+        leads=True,
     ),
     Workload(
         "params",

@@ -36,7 +36,7 @@ def events_in(body: bytes) -> list[ServerSentEvent]:
 
 
 def unchunked(data: bytes) -> bytes:
-    return re.sub(rb"(?:\A|\r\n)[0-9a-f]+\r\n", b"", data)
+    return re.sub(rb"(?:\A|\r\n)[0-9a-f]+\r\n", b"", data).removesuffix(b"\r\n")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -119,6 +119,35 @@ def test_resumption(site: Site, kind: str) -> None:
         site.ended()
 
 
+def test_room(site: Site) -> None:
+    """Followed as a stream; who comes back has missed nothing, and nothing comes twice."""
+
+    def publish(text: str) -> None:
+        assert get(site.server, "/room", "POST", text.encode()).status == 200
+
+    def follow(connection: Connection, until: str, last: str | None = None) -> list[str]:
+        lines = [] if last is None else [f"Last-Event-ID: {last}"]
+        connection.request("/room", "GET", b"", *lines)
+        data = connection.read_until(b"\r\n\r\n")  # the head, and maybe more
+        publish(until)
+        data += connection.read_until(f"data: {until}\n\n".encode())
+        body = data.partition(b"\r\n\r\n")[2]
+        return [f"{event.id} {event.data}" for event in events_in(unchunked(body))]
+
+    with Connection(site.server) as connection:
+        *_, seen = follow(connection, "one")
+    publish("two")
+    publish("three")
+    last, _, text = seen.partition(" ")
+    assert text == "one"
+    with Connection(site.server) as connection:
+        events = follow(connection, "four", last)
+        assert [event.partition(" ")[2] for event in events] == ["two", "three", "four"]
+    with Connection(site.server) as connection:  # what is no id is none
+        events = follow(connection, "five", "x" * 100)
+        assert [event.partition(" ")[2] for event in events] == ["five"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_head(site: Site, kind: str) -> None:
     with Connection(site.server) as connection:
@@ -181,6 +210,10 @@ def test_shutdown(http: Parser, tmp_path: Path) -> None:
         for path in ("/sync", "/async", "/sync-context", "/async-context", "/async/quiet"):
             streams[path] = clients.enter_context(Connection(server))
             streams[path].request(f"{path}?id={path}")
+        streams["/room"] = clients.enter_context(Connection(server))
+        streams["/room"].request("/room")
+        streams["/room"].read_until(b"\r\n\r\n")
+        get(server, "/room", "POST", b"tick")
         for path in ("/async/stubborn", "/finite"):
             streams[path] = clients.enter_context(Connection(server))
             streams[path].request(path)
@@ -202,7 +235,7 @@ def test_shutdown(http: Parser, tmp_path: Path) -> None:
                 assert retry is None  # it has told its client
             else:
                 assert retry is not None and 1000 <= int(retry[1]) <= 5000
-            if path != "/async/stubborn":
+            if path not in ("/async/stubborn", "/room"):
                 began, ended = diary.of(path)
                 assert ended == began.replace("began", "ended")
         assert diary.of("finite") == ["ended"]

@@ -142,6 +142,38 @@ def test_two_origins(site: Site, origins: tuple[str, str]) -> None:
     assert site.diary.of(name) == []
 
 
+@pytest.mark.parametrize("path", ["/login/ws", "/login/ws/sync"])
+@pytest.mark.parametrize(
+    "origins",
+    [
+        ["http://evil.example"],
+        ["null"],
+        ["{own}.evil.example"],
+        ["http://evil-127.0.0.1:{port}"],
+        ["http://127.0.0.1"],
+        ["https://127.0.0.1:{port}"],
+        ["http://localhost:{port}"],
+        ["{own}", "http://evil.example"],
+        ["http://evil.example", "{own}"],
+    ],
+)
+def test_foreign_page_with_the_cookie_of_a_login(
+    site: Site, path: str, origins: list[str]
+) -> None:
+    """The browser sends the cookie along, whatever page asks it to."""
+    reply = httpx.get(f"{site.server.url}/login")
+    cookie = f"Cookie: {reply.headers['Set-Cookie'].partition(';')[0]}"
+    own = {"own": site.own, "port": site.server.port}
+    name = f"foreign{next(_numbers)}"
+    target = f"{path}?id={name}"
+    lines = [f"Origin: {origin.format(**own)}" for origin in origins]
+    assert raw_handshake(site, target, cookie, *lines) in ((400, 403) if lines[1:] else (403,))
+    assert site.diary.of(name) == []
+    assert raw_handshake(site, target, cookie) == 101
+    assert raw_handshake(site, target, cookie, f"Origin: {site.own}") == 101
+    assert raw_handshake(site, target, f"Origin: {site.own}") == 401
+
+
 @pytest.mark.parametrize("target", ["/nowhere", "/only-http", "/login/ws"])
 def test_foreign_origin_is_told_nothing(site: Site, target: str) -> None:
     assert raw_handshake(site, target, "Origin: http://evil.example") == 403
@@ -297,7 +329,7 @@ def test_messages_that_nobody_takes(site: Site) -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "break"])
-@pytest.mark.parametrize("messages", [0, 10])
+@pytest.mark.parametrize("messages", [0, 10, 1_000])
 def test_client_leaves_a_handler_that_does_not_listen(site: Site, how: str, messages: int) -> None:
     name = f"waits{next(_numbers)}"
     with connect(f"{site.url}/waits/x?id={name}") as connection:
@@ -341,6 +373,39 @@ def test_accept(site: Site) -> None:
         assert connection.response is not None
         assert connection.response.headers["X-Own"] == "yes"
         assert connection.response.headers["Set-Cookie"] == "a=b"
+
+
+@pytest.mark.parametrize(
+    ("offered", "agreed"),
+    [
+        (["v1", "v2"], "v2"),
+        (["v3", "v1"], "v1"),
+        (["v3"], None),
+        ([], None),
+    ],
+)
+def test_subprotocols_of_a_route(site: Site, offered: list[str], agreed: str | None) -> None:
+    protocols = [Subprotocol(name) for name in offered] or None
+    with connect(f"{site.url}/protocols", subprotocols=protocols) as connection:
+        assert json.loads(connection.recv(SECONDS)) == agreed
+        assert connection.subprotocol == agreed
+
+
+@pytest.mark.parametrize("path", ["/small", "/small/sync"])
+@pytest.mark.parametrize("message", ["x" * 11, "☃" * 4, b"x" * 11, "x" * 1_000_000])
+def test_message_that_is_too_big(site: Site, path: str, message: str | bytes) -> None:
+    name = f"small{next(_numbers)}"
+    with connect(f"{site.url}{path}?id={name}") as connection:
+        for small in ("x" * 10, "☃☃☃", b"x" * 10):
+            connection.send(small)
+            assert connection.recv(SECONDS) == small
+        connection.send(message)
+        with pytest.raises(ConnectionClosed) as caught:
+            connection.recv(SECONDS)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1009
+    assert caught.value.rcvd.reason == "Messages may have 10 bytes here."
+    site.diary.wait(name, "ended 1009 Messages may have 10 bytes here.")
 
 
 def test_url_for(site: Site) -> None:

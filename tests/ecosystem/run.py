@@ -203,6 +203,7 @@ def run_package(package: Package) -> Row:
 
 def run_suites(package: Package, programs: Path, label: str, path: list[Path]) -> Run:
     """The release's tests and our own, those that there are, as if they were one suite."""
+    package.folder.mkdir(parents=True, exist_ok=True)
     runs: list[Run] = []
     apps = HERE / "apps"
     own = apps / f"test_{package.name.lower().replace('-', '_')}.py"

@@ -213,6 +213,8 @@ def test_websocket_options_that_make_no_sense(
 def test_origins_are_for_websockets(app: Flask) -> None:
     with pytest.raises(TypeError, match=r"@app\.websocket\('/'"):
         app.route("/", allowed_origins=["https://a.example"])(view)
+    with pytest.raises(TypeError, match="'send_timeout' is for WebSockets"):
+        app.route("/", send_timeout=1)(view)
 
 
 # -- templates ------------------------------------------------------------------------------

@@ -25,10 +25,8 @@ from asyncflask.socketio import (
 app = Flask(__name__)
 app.config.update(SECRET_KEY="secret", SHUTDOWN_TIMEOUT=2)
 options: dict[str, Any] = {}
-if "MESSAGE_QUEUE" in os.environ:
-    options["message_queue"] = os.environ["MESSAGE_QUEUE"]
-if "PING" in os.environ:
-    options["ping_interval"], options["ping_timeout"] = map(float, os.environ["PING"].split())
+if "QUEUE" in os.environ:
+    options["message_queue"] = os.environ["QUEUE"]
 socketio = SocketIO(app, **options)
 teardowns: list[str] = []
 
@@ -172,8 +170,8 @@ async def recall() -> Any:
 
 
 @socketio.on("where")
-def where() -> list[Any]:
-    return [os.getpid(), request.sid]  # type: ignore[attr-defined]
+def where() -> tuple[int, str]:
+    return os.getpid(), request.sid  # type: ignore[attr-defined]
 
 
 @socketio.on("ask another")

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from types import coroutine
 from typing import Any, Final, Literal
 
-from starlette.types import Message
+from starlette.types import Message, Send
 
 Policy = Literal["close", "drop_oldest", "wait"]
 Sent = asyncio.Future[None] | None
@@ -36,25 +36,23 @@ QUEUED_BYTES: Final = 1_048_576
 class Outbox:
     """The messages for one client, in order. None is sent before `open` is called.
 
-    *direct*: *send* may begin outside of a task. It may not if it is a middleware's, which could
-    ask for the current task. *begin*: what to begin with then, if not *send*; it is run in the
-    context as it is now. *stalled*: called with the reason when the client has not taken a
-    message in for *timeout* seconds, or more than *messages* or *size* wait and the *policy* is
-    ``"close"``. *failed*: called with what *send* raises for a delivered message.
+    *send*: the server's. It runs in the context as it is now, not in that of whoever happens to
+    have a message. *direct*: it may begin outside of a task. It may not if it is a middleware's,
+    which could ask for the current task. *stalled*: called with the reason when the client has
+    not taken a message in for *timeout* seconds, or more than *messages* or *size* wait and the
+    *policy* is ``"close"``. *failed*: called with what *send* raises for a delivered message.
     """
 
     def __init__(
         self,
-        send: Callable[[Message], Coroutine[Any, Any, Any]],
+        send: Send,
         *,
         direct: bool,
-        begin: Callable[[Message], Coroutine[Any, Any, Any]] | None = None,
         stalled: Callable[[str], object],
         failed: Callable[[Exception], object],
     ) -> None:
-        self._send = send
+        self._send: Any = send  # if it is direct, it gives coroutines
         self._direct = direct
-        self._begin_send = begin or send
         self._context = copy_context()
         self._stalled = stalled
         self._failed = failed
@@ -188,7 +186,7 @@ class Outbox:
 
     def _begin(self, message: Message) -> Awaitable[None] | None:
         """Run the server's `send` as far as it goes. Gives the rest, if it waits."""
-        coro = self._begin_send(message)
+        coro = self._send(message)
         self._busy = True  # if something in there delivers a message too
         try:
             waits_for = self._context.run(coro.send, None)
@@ -200,7 +198,7 @@ class Outbox:
         except BaseException:
             self._busy = False
             raise
-        return _resumed(self._context, coro, waits_for)
+        return _resumed(coro, waits_for)
 
     def _go_on(self) -> None:
         if self._queue and not self._busy:
@@ -210,9 +208,8 @@ class Outbox:
         """Have a task send *rest*, which has begun, and what is in the queue."""
         self._busy = True
         self._sending = sent
-        # In a context of its own: not to keep that of whoever happened to send.
         loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._run(rest), context=Context())
+        self._task = loop.create_task(self._run(rest), context=self._context)
 
     async def _run(self, rest: Awaitable[None] | None) -> None:
         if rest is not None:
@@ -256,9 +253,7 @@ def _size(message: Message) -> int:
 
 
 @coroutine
-def _resumed(
-    context: Context, coro: Coroutine[Any, Any, Any], waits_for: Any
-) -> Generator[Any, Any, None]:
+def _resumed(coro: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, Any, None]:
     """In a task: go on with *coro*, which has begun and waits for something."""
     while True:
         step: Callable[[Any], Any] = coro.send
@@ -267,6 +262,6 @@ def _resumed(
         except BaseException as error:
             step, value = coro.throw, error
         try:
-            waits_for = context.run(step, value)
+            waits_for = step(value)
         except StopIteration:
             return

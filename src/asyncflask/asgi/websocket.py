@@ -102,12 +102,10 @@ class WebSocket:
     ) -> None:
         # A method of the server's own connection, unless there is middleware which has its own.
         self._server: Any = send.__self__ if inspect.ismethod(send) else None
-        begin: Any = send
         self._send_now: Call = in_this_context(send)
         self._outbox = Outbox(
-            self._send_now,
-            direct=self._server is not None,
-            begin=begin,
+            send,
+            direct=self._server is not None and inspect.iscoroutinefunction(send),
             stalled=self._stalled,
             failed=self._failed,
         )

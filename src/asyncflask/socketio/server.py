@@ -136,7 +136,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
                 "A Socket.IO client sent what is no packet, and was disconnected: %r", error
             )
             if (connection := self.eio.sockets.get(eio_sid)) is not None:
-                await connection.close(wait=False)
+                await _close(connection)
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         await super()._handle_eio_disconnect(eio_sid, reason)

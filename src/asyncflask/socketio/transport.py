@@ -4,9 +4,10 @@ what starts and stops with the app."""
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from starlette.responses import PlainTextResponse
 from starlette.routing import Router
@@ -18,6 +19,13 @@ from ..asgi.http import malformed
 from ..asgi.websocket import origin_allowed
 from .events import make_request
 from .server import Server
+
+PROTOCOL_ERROR: Final = 1002
+"""A close code (RFC 6455 section 7.4.1)."""
+
+_PACKET: Final = re.compile(r"4[0-6]|[12356](?:probe)?\Z")
+"""How a packet of text begins: Engine.IO's type, for messages with Socket.IO's behind it (Engine.IO
+protocol 4, Socket.IO protocol 5)."""
 
 
 class Transport:
@@ -55,7 +63,15 @@ class Transport:
         inbox = [first]
 
         async def receive_for_server() -> Message:
-            return inbox.pop() if inbox else await receive()
+            message = inbox.pop() if inbox else await receive()
+            text = message.get("text")
+            if text is not None and _PACKET.match(text) is None:
+                # Engine.IO would forget the client in the middle of an exception.
+                self.app.logger.warning(
+                    "A Socket.IO client sent what is no packet, and was disconnected."
+                )
+                return {"type": "websocket.disconnect", "code": PROTOCOL_ERROR}
+            return message
 
         serving = asyncio.create_task(self.server.handle_request(scope, receive_for_server, send))
         async with Conversation(self.app._conversations, left):

@@ -163,29 +163,34 @@ def _sync_stack(flask: ModuleType) -> Any:
 
 
 def make_hooks(flask: ModuleType, Flask: Any) -> Any:
-    """An async and a sync view, both with three plain hooks."""
+    """An async and a sync view with three plain hooks in a blueprint, and both without."""
     app = Flask("bench", static_folder=None)
+    hooks = flask.Blueprint("hooks", __name__, url_prefix="/hooks")
+    plain = flask.Blueprint("plain", __name__, url_prefix="/plain")
     g = flask.g
 
-    @app.before_request
+    @hooks.before_request
     def begin() -> None:
         g.began = time.perf_counter()
 
-    @app.before_request
+    @hooks.before_request
     def count() -> None:
         g.count = 1
 
-    @app.after_request
+    @hooks.after_request
     def end(response: Any) -> Any:
         response.headers["X-Duration"] = f"{time.perf_counter() - g.began:.6f}"
         return response
 
-    @app.get("/hooks/async")
-    async def async_view() -> Any:
-        return "Hello, World!"
+    for blueprint in (hooks, plain):
 
-    @app.get("/hooks/sync")
-    def sync_view() -> Any:
-        return "Hello, World!"
+        @blueprint.get("/async")
+        async def async_view() -> Any:
+            return "Hello, World!"
 
+        @blueprint.get("/sync")
+        def sync_view() -> Any:
+            return "Hello, World!"
+
+        app.register_blueprint(blueprint)
     return app

@@ -12,10 +12,12 @@ from typing import Any
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from asyncflask import EventStream, Flask, ServerSentEvent, request, stream_with_context
+from asyncflask.rooms import Rooms
 from contract.apps.diary import write
 
 app = Flask(__name__)
 app.config.update(SHUTDOWN_TIMEOUT=1.5, EVENT_STREAM_KEEP_ALIVE=0.1, WORKER_THREADS=4)
+rooms = Rooms(app)
 CHUNK = "x" * 65_536
 produced: dict[str, int] = {}
 waiting: queue.Queue[None] = queue.Queue()
@@ -178,6 +180,17 @@ async def error() -> EventStream:
 @app.get("/produced/<name>")
 def how_many(name: str) -> str:
     return str(produced.get(name, 0))
+
+
+@app.get("/room")
+async def room() -> EventStream:
+    return EventStream(rooms.follow("news", after=request.last_event_id), keep_alive=0)
+
+
+@app.post("/room")
+async def publish() -> str:
+    await rooms.send("news", request.get_data(as_text=True))
+    return ""
 
 
 @app.after_serving

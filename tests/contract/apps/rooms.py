@@ -27,7 +27,7 @@ async def in_async(room: str, name: str) -> None:
     async with rooms.join(room, name, info=os.getpid()):
         await websocket.send_json(in_process=os.getpid())
         async for message in websocket:
-            await rooms.send(room, f"{name}: {message}")
+            await rooms.send(room, f"{name}: {message!s}")
 
 
 @app.websocket("/plain/<room>/<name>")
@@ -35,7 +35,7 @@ def in_plain(room: str, name: str) -> None:
     with rooms.join(room, name, info=os.getpid()):
         websocket.send_json(in_process=os.getpid())
         for message in websocket:
-            rooms.send(room, f"{name}: {message}")
+            rooms.send(room, f"{name}: {message!s}")
 
 
 @app.get("/members/<room>")

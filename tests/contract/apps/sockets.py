@@ -9,6 +9,7 @@ from typing import Any
 from asyncflask import (
     Blueprint,
     Flask,
+    WebSocketDisconnect,
     abort,
     g,
     redirect,
@@ -193,6 +194,28 @@ def logged_in_sync() -> None:
 async def counting() -> None:
     session["count"] = session.get("count", 0) + 1
     await websocket.send(str(session["count"]))
+
+
+@app.websocket("/protocols", subprotocols=["v2", "v1"])
+async def protocols() -> None:
+    await websocket.accept()
+    await websocket.send_json(websocket.subprotocol)
+
+
+@app.websocket("/small", max_message_size=10)
+async def small() -> None:
+    try:
+        while True:
+            await websocket.send(await websocket.receive())
+    except WebSocketDisconnect as end:
+        note(f"ended {end.code} {end.reason}")
+
+
+@app.websocket("/small/sync", max_message_size=10)
+def small_sync() -> None:
+    for message in websocket:
+        websocket.send(message)
+    note(f"ended {websocket.close_code} {websocket.close_reason}")
 
 
 @app.websocket("/accept")

@@ -1,5 +1,5 @@
-"""moto's server, ``moto_server``, which puts a Flask app per service below a WSGI dispatcher of its
-own and Werkzeug's server; asked by boto3. And one of its apps alone, by ASGI."""
+"""moto's server, ``moto_server``, which has a Flask app per service below a WSGI dispatcher of its
+own, on Werkzeug's server; asked by boto3. And one of its apps alone, by ASGI."""
 
 from __future__ import annotations
 

@@ -1,0 +1,3 @@
+"""The least app: a bare ASGI callable."""
+
+from bare_app import app as app

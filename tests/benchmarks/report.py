@@ -1,0 +1,331 @@
+"""What was measured, as text, as reStructuredText and as a chart.
+
+All of it is made of the one document that `run.py` writes as JSON, so it can be made again later.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.sax.saxutils import escape
+
+from peers import NAMES
+from workloads import BY_KEY, WAITING, Target, Workload
+
+Document = dict[str, Any]
+WAITED = 1 / 1.15
+"""Of the ideal, where requests wait: a total within 15 % of it."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How one peer's rate relates to another's: the median of the rounds, the least, the most."""
+
+    median: float
+    least: float
+    most: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.least:.2f}..{self.most:.2f})"
+
+
+class Row:
+    """The figures of one workload."""
+
+    def __init__(self, key: str, results: dict[str, list[dict[str, float]]]) -> None:
+        self.workload: Workload = BY_KEY[key]
+        self.results = results
+        self.peers = [key for key in NAMES if results.get(key)]
+
+    def values(self, peer: str, field: str) -> list[float]:
+        return [figures[field] for figures in self.results[peer]]
+
+    def median(self, peer: str, field: str) -> float:
+        return statistics.median(self.values(peer, field))
+
+    def ratio(self, peer: str, base: str) -> Ratio | None:
+        """Of the rates in the same round: a busy moment meets both."""
+        if peer not in self.peers or base not in self.peers:
+            return None
+        pairs = zip(self.values(peer, "rate"), self.values(base, "rate"), strict=True)
+        return _ratio([mine / other for mine, other in pairs])
+
+    def of_ideal(self, peer: str) -> Ratio | None:
+        """The least time that it can take, by the time that it took."""
+        if self.workload.ideal is None:
+            return None
+        from_rate = self.workload.ideal / WAITING
+        return _ratio([rate * from_rate for rate in self.values(peer, "rate")])
+
+    def fastest(self) -> list[str]:
+        return sorted(self.peers, key=lambda peer: -self.median(peer, "rate"))
+
+    def first_but_ours(self) -> str | None:
+        others = (peer for peer in self.fastest() if peer not in ("bare", "asyncflask"))
+        return next(others, None)
+
+
+def _ratio(values: list[float]) -> Ratio:
+    return Ratio(statistics.median(values), min(values), max(values))
+
+
+def rows_of(document: Document) -> list[Row]:
+    return [Row(key, results) for key, results in document["workloads"].items()]
+
+
+# -- what was aimed at -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Aim:
+    what: str
+    got: str
+    wanted: str
+    met: bool
+
+    def cells(self) -> tuple[str, ...]:
+        return self.what, self.got, self.wanted, "yes" if self.met else "no"
+
+
+AIMS = ("What", "asyncflask", "aim", "reached")
+
+
+def aims_of(document: Document) -> Iterator[Aim]:
+    for row in rows_of(document):
+        if "asyncflask" not in row.peers:
+            continue
+        for target in row.workload.targets:
+            if (ratio := row.ratio("asyncflask", target.peer)) is not None:
+                yield _aim(row.workload, ratio, target)
+        if row.workload.leads and (first := row.first_but_ours()) is not None:
+            ratio = row.ratio("asyncflask", first)
+            assert ratio is not None
+            name = f"{row.workload.title}, to the fastest other, {NAMES[first]}"
+            yield Aim(name, str(ratio), "over 1", ratio.median > 1)
+        if (ratio := row.of_ideal("asyncflask")) is not None:
+            title = f"{row.workload.title}, share of the ideal"
+            yield Aim(title, str(ratio), f"{WAITED:.2f}", ratio.median >= WAITED)
+    yield from _other_aims(document)
+
+
+def _aim(workload: Workload, ratio: Ratio, target: Target) -> Aim:
+    what = f"{workload.title}, to {NAMES[target.peer]}"
+    return Aim(what, str(ratio), f"{target.ratio:.2f}", ratio.median >= target.ratio)
+
+
+def _other_aims(document: Document) -> Iterator[Aim]:
+    if (upload := document.get("upload")) and "asyncflask" in upload:
+        grown = upload["asyncflask"]["grown"]
+        megabytes = upload["asyncflask"]["megabytes"]
+        what = f"memory for an upload of {megabytes} MB"
+        yield Aim(what, f"{grown:.1f} MB", "under 20 MB", grown < 20)
+    if hops := document.get("hops", {}).get("asyncflask"):
+        more = hops["async view, 3 sync hooks"] - hops["sync view, 3 sync hooks"]
+        yield Aim("more thread hops of an async view with sync hooks", str(more), "1", more <= 1)
+    startup = document.get("startup", {})
+    for what, field, peer, most in (
+        ("time to import", "import", "flask", 1.0),
+        ("time to the first answer", "first_answer", "starlette", 1.2),
+    ):
+        if "asyncflask" in startup and peer in startup:
+            ratio = startup["asyncflask"][field] / startup[peer][field]
+            what = f"{what}, to {NAMES[peer]}'s"
+            yield Aim(what, f"{ratio:.2f}", f"at most {most:.2f}", ratio <= most)
+    for kind, by_count in document.get("growth", {}).get("asyncflask", {}).items():
+        matches = [figures["match"] for figures in by_count.values()]
+        ratio = max(matches) / min(matches)
+        what = f"longest by shortest time to match, {' to '.join(_ends(by_count))} {kind} routes"
+        yield Aim(what, f"{ratio:.2f}", "at most 1.20", ratio <= 1.2)
+
+
+def _ends(mapping: dict[str, Any]) -> tuple[str, str]:
+    keys = list(mapping)
+    return keys[0], keys[-1]
+
+
+# -- tables ------------------------------------------------------------------------------------
+
+HEADINGS = ("requests/s", "to bare", "to Starlette", "p99 ms", "CPU µs", "MB")
+
+
+def row_cells(row: Row) -> Iterator[tuple[str, ...]]:
+    """The fastest first."""
+    for peer in row.fastest():
+        ratios = [row.ratio(peer, base) for base in ("bare", "starlette")]
+        if row.workload.ideal is not None:
+            ratios[0] = row.of_ideal(peer)
+        yield (
+            NAMES[peer],
+            f"{row.median(peer, 'rate'):,.0f}",
+            *("" if ratio is None else str(ratio) for ratio in ratios),
+            f"{row.median(peer, 'p99') * 1e3:,.1f}",
+            f"{row.median(peer, 'cpu') * 1e6:,.0f}",
+            f"{row.median(peer, 'memory'):,.0f}",
+        )
+
+
+def headings(row: Row) -> tuple[str, ...]:
+    if row.workload.ideal is None:
+        return (row.workload.title, *HEADINGS)
+    return (row.workload.title, HEADINGS[0], "to the ideal", *HEADINGS[2:])
+
+
+def extra_tables(document: Document) -> Iterator[list[tuple[str, ...]]]:
+    """What no server's rate says. The first line of each is its head."""
+    if upload := document.get("upload"):
+        yield [
+            ("large upload", "MB", "seconds", "memory, MB more"),
+            *(
+                (NAMES[peer], str(u["megabytes"]), f"{u['seconds']:.1f}", f"{u['grown']:.1f}")
+                for peer, u in upload.items()
+            ),
+        ]
+    if startup := document.get("startup"):
+        yield [
+            ("start", "import, ms", "first answer, ms"),
+            *(
+                (NAMES[peer], f"{s['import'] * 1e3:,.0f}", f"{s['first_answer'] * 1e3:,.0f}")
+                for peer, s in startup.items()
+            ),
+        ]
+    if hops := document.get("hops"):
+        cases = list(next(iter(hops.values())))
+        yield [
+            ("thread hops per request", *cases),
+            *((NAMES[peer], *map(str, counts.values())) for peer, counts in hops.items()),
+        ]
+    for peer, kinds in document.get("growth", {}).items():
+        counts = list(next(iter(kinds.values())))
+        yield [
+            (f"{NAMES[peer]}, µs by number of routes", *counts),
+            *(
+                (f"{kind}: {what}", *(f"{by_count[count][what]:.1f}" for count in counts))
+                for kind, by_count in kinds.items()
+                for what in next(iter(by_count.values()))
+            ),
+        ]
+
+
+def text(document: Document) -> str:
+    lines = []
+    for row in rows_of(document):
+        lines += _aligned([headings(row), *row_cells(row)])
+    for table in extra_tables(document):
+        lines += _aligned(table)
+    if aims := list(aims_of(document)):
+        lines += _aligned([AIMS, *(aim.cells() for aim in aims)])
+    return "\n".join([*lines, *facts(document)])
+
+
+def _aligned(table: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    return [
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in table
+    ] + [""]
+
+
+def rst(document: Document) -> str:
+    parts = []
+    if aims := list(aims_of(document)):
+        parts.append(_list_table([AIMS, *(aim.cells() for aim in aims)], "52 22 16 10"))
+    for row in rows_of(document):
+        parts.append(_list_table([headings(row), *row_cells(row)], "28 12 18 18 8 8 8"))
+    for table in extra_tables(document):
+        parts.append(_list_table(table))
+    return "\n".join([*parts, *facts(document), ""])
+
+
+def _list_table(table: Iterable[tuple[str, ...]], widths: str = "") -> str:
+    lines = [".. list-table::", "   :header-rows: 1"]
+    if widths:
+        lines.append(f"   :widths: {widths}")
+    lines.append("")
+    for first, *others in table:
+        lines += [f"   * - {first}", *(f"     - {cell}".rstrip() for cell in others)]
+    return "\n".join([*lines, ""])
+
+
+def facts(document: Document) -> list[str]:
+    """Under which conditions it was measured."""
+    used = ", ".join(f"{name} {number}" for name, number in document["versions"].items())
+    pinned = "one core each for server and client of" if document["pinned"] else "not pinned, on"
+    return [
+        f"Measured on {document['date']} by ``{document['command']}``, in"
+        f" {document['minutes']:.0f} minutes: medians of {document['rounds']} rounds of"
+        f" {document['seconds']} s, {document['connections']} connections where nothing else is"
+        f" said; ratios with the least and the most of the rounds. {pinned.capitalize()}"
+        f" {document['processor']}; {document['python']}; {document['system']}. {used}."
+    ]
+
+
+# -- the chart ---------------------------------------------------------------------------------
+
+CHARTED = (
+    "text-async",
+    "text-sync",
+    "params",
+    "json",
+    "form",
+    "template",
+    "stack-async",
+    "stack-sync",
+    "stream-async",
+    "ws-64",
+)
+LINE, GAP, LEFT, BAR, COLUMN = 20, 34, 92, 236, 430
+OURS, BARE, OTHERS = "#c2410c", "#9ca3af", "#475569"
+
+
+def svg(document: Document) -> str:
+    """Bars of requests per second, in two columns, the fastest of each workload on top."""
+    rows = [row for row in rows_of(document) if row.workload.key in CHARTED]
+    body: list[str] = []
+    heights = [10, 10]
+    for row in rows:
+        column = heights.index(min(heights))
+        body += _panel(row, 16 + column * COLUMN, heights[column])
+        heights[column] += LINE * len(row.peers) + GAP
+    width, height = 2 * COLUMN + 10, max(heights)
+    style = (
+        "text{font:13px sans-serif;fill:#1f2937}.title{font-weight:bold}"
+        ".ours{font-weight:bold;fill:#c2410c}"
+    )
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+            f' width="{width}" height="{height}" role="img">',
+            f"<title>Requests per second, {document['date']}</title>",
+            f"<style>{style}</style>",
+            f'<rect width="{width}" height="{height}" rx="8" fill="#ffffff"/>',
+            *body,
+            "</svg>",
+            "",
+        ]
+    )
+
+
+def _panel(row: Row, x: int, y: int) -> Iterator[str]:
+    unit = "messages/s" if row.workload.kind == "websocket" else "requests/s"
+    yield (
+        f'<text class="title" x="{x}" y="{y + 16}">{escape(row.workload.title)}'
+        f'<tspan font-weight="normal">, {unit}</tspan></text>'
+    )
+    most = max(row.median(peer, "rate") for peer in row.peers)
+    for number, peer in enumerate(row.fastest()):
+        rate = row.median(peer, "rate")
+        top = y + 24 + number * LINE
+        width = max(1.0, BAR * rate / most)
+        ours = ' class="ours"' if peer == "asyncflask" else ""
+        color = OURS if ours else BARE if peer == "bare" else OTHERS
+        yield f'<text{ours} x="{x}" y="{top + 12}">{escape(NAMES[peer])}</text>'
+        yield (
+            f'<rect x="{x + LEFT}" y="{top + 1}" width="{width:.1f}" height="{LINE - 6}"'
+            f' rx="2" fill="{color}"/>'
+        )
+        yield f'<text{ours} x="{x + LEFT + width + 6:.1f}" y="{top + 12}">{rate:,.0f}</text>'

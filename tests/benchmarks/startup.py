@@ -1,0 +1,91 @@
+"""How long it takes to import each peer, and to have a first answer of a server.
+
+Each time in a new process, in turn, and the median of that. To import is processor time, which
+other processes do not lengthen; the first answer is the time from the server's start until the
+least of apps has answered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+from peers import APPS, HOST, Peer
+from workloads import BY_KEY
+
+IMPORTS = {
+    "bare": "pass",
+    "asyncflask": "from asyncflask import Flask",
+    "starlette": "from starlette.applications import Starlette",
+    "fastapi": "from fastapi import FastAPI",
+    "litestar": "from litestar import Litestar",
+    "blacksheep": "from blacksheep import Application",
+    "falcon": "import falcon.asgi",
+    "sanic": "from sanic import Sanic",
+    "quart": "from quart import Quart",
+    "microdot": "from microdot.asgi import Microdot",
+    "flask": "from flask import Flask",
+}
+HELLO = replace(BY_KEY["text-async"], app="hello")
+POLL_SECONDS = 0.002
+START_SECONDS = 60.0
+
+
+def measure(peers: list[Peer], repeats: int) -> dict[str, dict[str, float]]:
+    imports: dict[str, list[float]] = {peer.key: [] for peer in peers}
+    answers: dict[str, list[float]] = {peer.key: [] for peer in peers}
+    for number in range(repeats + 1):
+        for peer in peers:
+            taken = import_seconds(peer), first_answer_seconds(peer)
+            if number:  # The first one only makes the system have all files at hand.
+                imports[peer.key].append(taken[0])
+                answers[peer.key].append(taken[1])
+    return {
+        peer.key: {
+            "import": statistics.median(imports[peer.key]),
+            "first_answer": statistics.median(answers[peer.key]),
+        }
+        for peer in peers
+    }
+
+
+def import_seconds(peer: Peer) -> float:
+    code = f"import time; t = time.process_time(); {IMPORTS[peer.key]}; "
+    code += "print(time.process_time() - t)"
+    return float(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    )
+
+
+def first_answer_seconds(peer: Peer) -> float:
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        port = free.getsockname()[1]
+    command = [part.replace("{port}", str(port)) for part in peer.command(HELLO)]
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=APPS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        while True:
+            with contextlib.suppress(OSError):
+                connection = http.client.HTTPConnection(HOST, port, timeout=START_SECONDS)
+                connection.request("GET", HELLO.requests[0].path)
+                response = connection.getresponse()
+                taken = time.perf_counter() - began
+                connection.close()
+                if response.status != 200:
+                    raise SystemExit(f"{peer.name} answers with {response.status}.")
+                return taken
+            if process.poll() is not None or time.perf_counter() - began > START_SECONDS:
+                raise SystemExit(f"{peer.name} does not start: {' '.join(command)}")
+            time.sleep(POLL_SECONDS)
+    finally:
+        process.terminate()
+        process.wait()

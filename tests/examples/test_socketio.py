@@ -1,0 +1,101 @@
+"""examples/socketio in a real browser, with the client for JavaScript from npm in place of the
+one that the page loads from elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from socketio_apps.npm import install_client
+from support.servers import Server
+
+api = pytest.importorskip(
+    "playwright.sync_api", reason="Playwright is missing: pip install playwright"
+)
+CHROMIUM = shutil.which("chromium")
+if CHROMIUM is None:
+    pytest.skip("Chromium is missing: apt install chromium", allow_module_level=True)
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "socketio"
+ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+MILLISECONDS = 20_000
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = install_client(tmp_path_factory.mktemp("npm"))
+    return folder / "socket.io-client" / "dist" / "socket.io.min.js"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server("app:app", app_dir=EXAMPLE) as server:
+        yield server
+        assert "Traceback" not in server.output, server.output
+
+
+@pytest.fixture
+def pages(browser: Any, server: Server, script: Path) -> Iterator[list[Any]]:
+    """Two people with a browser each."""
+    contexts = [browser.new_context() for _ in range(2)]
+    pages, errors = [], []
+    for context in contexts:
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.route("https://cdn.socket.io/**", lambda route: route.fulfill(path=script))
+        page.goto(server.url)
+        see(page, "#state", "You are Guest")
+        pages.append(page)
+    yield pages
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def see(page: Any, selector: str, text: str) -> None:
+    api.expect(page.locator(selector)).to_contain_text(text, timeout=MILLISECONDS)
+
+
+def say(page: Any, text: str) -> None:
+    page.fill("#text", text)
+    page.press("#text", "Enter")
+
+
+def test_two_people_talk(pages: list[Any], server: Server) -> None:
+    ada, bob = pages
+    for page in pages:
+        see(page, "#here", "2: Guest")
+    say(ada, "Hello, <b>Bob</b>!")
+    for page in pages:
+        see(page, "#log", "Hello, <b>Bob</b>!")
+    api.expect(ada.locator("body")).to_have_attribute("data-acknowledged", "sent")
+    response = httpx.post(f"{server.url}/announce", data={"text": "closing time"})
+    assert response.json() == {"listeners": 2}
+    for page in pages:
+        see(page, "#log", "the server: closing time")
+    bob.close()
+    see(ada, "#here", "1: Guest")
+
+
+def test_connection_comes_back(pages: list[Any], server: Server) -> None:
+    assert server.stop() == 0, server.output
+    for page in pages:
+        see(page, "#state", "Reconnecting")
+    with Server("app:app", app_dir=EXAMPLE, port=server.port):
+        for page in pages:
+            see(page, "#state", "You are Guest")
+        say(pages[0], "Did you notice anything?")
+        see(pages[1], "#log", "Did you notice anything?")

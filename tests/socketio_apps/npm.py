@@ -1,0 +1,31 @@
+"""The client for JavaScript, from npm: no one else's code is kept in this repository."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+VERSION: Final = "4"
+SECONDS: Final = 120
+
+
+def install_client(folder: Path) -> Path:
+    """Install `socket.io-client` into *folder*, and give its ``node_modules``. Skips the test
+    where that cannot be done, and says why."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("Node or npm is missing: apt install nodejs npm")
+    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]
+    done = subprocess.run(
+        [*command, str(folder), f"socket.io-client@{VERSION}"],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"npm cannot install socket.io-client: {done.stderr}")
+    return folder / "node_modules"
