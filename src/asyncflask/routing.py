@@ -8,7 +8,6 @@ Allowed", "404 Not Found") is left to Werkzeug's own matching.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from werkzeug.routing import Map as MapBase
@@ -17,17 +16,43 @@ from werkzeug.routing.matcher import State
 from werkzeug.routing.rules import RulePart
 
 
-class _Transition(NamedTuple):
+class _Transition:
     """The way over a part of a URL that has placeholders."""
 
-    match: Callable[[str], re.Match[str] | None]
-    groups: tuple[int, ...]
-    """The groups of the pattern that hold the placeholders' values."""
-    final: bool
-    """Whether it takes all that is left of the URL."""
-    suffixed: bool
-    """Whether it may end in a slash."""
-    state: State
+    __slots__ = ("_all_groups", "_final", "_groups", "_match", "_suffixed", "state")
+
+    def __init__(self, part: RulePart, state: State) -> None:
+        pattern = re.compile(part.content)
+        # Converters may have groups of their own; Werkzeug names and numbers those it made.
+        groups = {
+            int(name.removeprefix(_GROUP)): index
+            for name, index in pattern.groupindex.items()
+            if name.startswith(_GROUP)
+        }
+        self._groups = tuple(groups[number] for number in sorted(groups))
+        self._all_groups = self._groups == tuple(range(1, pattern.groups + 1))
+        self._match = pattern.match
+        self._final = part.final  # takes all that is left of the URL
+        self._suffixed = part.suffixed  # may end in a slash, its last group
+        self.state = state
+
+    def take(
+        self, parts: list[str], following: int
+    ) -> tuple[list[str], int, tuple[str, ...]] | None:
+        """Match the part before *following*. Gives the parts to go on with, the position among
+        them, and the texts of the placeholders."""
+        match = self._match(
+            "/".join(parts[following - 1 :]) if self._final else parts[following - 1]
+        )
+        if match is None:
+            return None
+        texts = match.groups() if self._all_groups else match.group(0, *self._groups)[1:]
+        if self._suffixed and match[match.re.groups] == "/":
+            return [""], 0, texts
+        return ([], 0, texts) if self._final else (parts, following, texts)
+
+
+_GROUP = "__werkzeug_"
 
 
 class _Undecided(Exception):
@@ -101,7 +126,29 @@ def _find(
 ) -> tuple[Rule, tuple[str, ...]] | None:
     """Match the parts from *position* on, first by what is fixed, then by placeholders in the
     order of their weight."""
-    if position == len(parts):
+    while position < len(parts):
+        part = parts[position]
+        fixed = state.static.get(part)
+        ways = transitions[id(state)] if state.dynamic else ()
+        slash = part == "" and position + 1 == len(parts)
+        if slash or len(ways) + (fixed is not None) > 1:
+            break
+        # There is but one way on, or none.
+        position += 1
+        if fixed is not None:
+            state = fixed
+            continue
+        for way in ways:
+            taken = way.take(parts, position)
+            if taken is None:
+                return None
+            state = way.state
+            parts, position = taken[0], taken[1]
+            texts += taken[2]
+            break
+        else:
+            return None
+    else:
         for rule in state.rules:
             if _answers(rule, method, websocket):
                 return rule, texts
@@ -112,28 +159,18 @@ def _find(
                         raise _Undecided
                     return rule, texts
         return None
-    part = parts[position]
-    if part in state.static:
-        found = _find(
-            transitions, state.static[part], parts, position + 1, texts, method, websocket
-        )
+    if fixed is not None:
+        found = _find(transitions, fixed, parts, position + 1, texts, method, websocket)
         if found is not None:
             return found
-    if state.dynamic:
-        for transition in transitions[id(state)]:
-            target, rest, start = part, parts, position + 1
-            if transition.final:
-                target, rest, start = "/".join(parts[position:]), [], 0
-            match = transition.match(target)
-            if match is None:
-                continue
-            if transition.suffixed and match[match.re.groups] == "/":
-                rest, start = [""], 0
-            given = texts + match.group(0, *transition.groups)[1:]
-            found = _find(transitions, transition.state, rest, start, given, method, websocket)
+    for way in ways:
+        taken = way.take(parts, position + 1)
+        if taken is not None:
+            rest, start, given = taken
+            found = _find(transitions, way.state, rest, start, texts + given, method, websocket)
             if found is not None:
                 return found
-    if part == "" and position + 1 == len(parts):
+    if slash:
         for rule in state.rules:
             if not rule.strict_slashes and _answers(rule, method, websocket):
                 return rule, texts
@@ -151,7 +188,7 @@ def _compile(root: State, domain: str) -> _Compiled:
     while states:
         state, parts = states.pop()
         if state.dynamic:
-            transitions[id(state)] = [_transition(part, after) for part, after in state.dynamic]
+            transitions[id(state)] = [_Transition(part, after) for part, after in state.dynamic]
             states.extend((after, None) for _, after in state.dynamic)
         if parts is None:  # behind a placeholder
             states.extend((after, None) for after in state.static.values())
@@ -160,18 +197,3 @@ def _compile(root: State, domain: str) -> _Compiled:
         if state.rules and parts[0] == domain:
             fixed["/".join(parts[1:])] = state.rules
     return _Compiled(fixed, transitions)
-
-
-def _transition(part: RulePart, state: State) -> _Transition:
-    pattern = re.compile(part.content)
-    # Converters may have groups of their own; Werkzeug names and numbers those it made.
-    groups = {
-        int(name.removeprefix(_GROUP)): index
-        for name, index in pattern.groupindex.items()
-        if name.startswith(_GROUP)
-    }
-    indexes = tuple(groups[number] for number in sorted(groups))
-    return _Transition(pattern.match, indexes, part.final, part.suffixed, state)
-
-
-_GROUP = "__werkzeug_"

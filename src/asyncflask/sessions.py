@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from itsdangerous import BadSignature, URLSafeTimedSerializer
+from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
 from werkzeug.datastructures import CallbackDict
 
 from .json.tag import TaggedJSONSerializer
@@ -221,14 +221,21 @@ class SecureCookieSessionInterface(SessionInterface):
             if known == made_of:
                 return signing_serializer
 
+        # Derived here once: the signer would do it for each signature.
+        derived = [
+            TimestampSigner(
+                key,
+                salt=self.salt,
+                key_derivation=self.key_derivation,
+                digest_method=self.digest_method,
+            ).derive_key()
+            for key in keys
+        ]
         signing_serializer = URLSafeTimedSerializer(
-            keys,
+            derived,
             salt=self.salt,
             serializer=self.serializer,
-            signer_kwargs={
-                "key_derivation": self.key_derivation,
-                "digest_method": self.digest_method,
-            },
+            signer_kwargs={"key_derivation": "none", "digest_method": self.digest_method},
         )
         kept = self._signing_serializers[: _SIGNING_SERIALIZERS_KEPT - 1]
         self._signing_serializers = ((made_of, signing_serializer), *kept)

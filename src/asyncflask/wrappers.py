@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 from typing import Any, cast
 
 from starlette.datastructures import State
@@ -16,8 +16,10 @@ from starlette.types import Receive, Scope
 from werkzeug.datastructures import Authorization, EnvironHeaders, Headers
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser as FormDataParserBase
+from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
-from werkzeug.sansio.utils import get_host
+from werkzeug.sansio.http import parse_cookie
+from werkzeug.sansio.utils import get_content_length, get_host
 from werkzeug.utils import get_content_type
 from werkzeug.wrappers import Request as RequestBase
 from werkzeug.wrappers import Response as ResponseBase
@@ -26,7 +28,7 @@ from werkzeug.wsgi import get_input_stream
 from . import json
 from .asgi.http import Body, encode_headers
 from .asgi.threads import Driver, wait
-from .asgi.wsgi import environ_from_scope, route_path
+from .asgi.wsgi import READ_BYTES, environ_from_scope, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
 
@@ -178,16 +180,23 @@ class Request(RequestBase):
             return self._body is not None
         return b"content-length" in lines or b"transfer-encoding" in lines
 
-    @cached_property
-    def environ(self) -> Any:  # type: ignore[override]
+    @_Lazy
+    def environ(self) -> Any:
         """The WSGI environ of the request; changes to it are seen by all who read it here."""
         assert self._scope is not None
         environ = environ_from_scope(self._scope, self._body)
+        if "_file" in self.__dict__:
+            environ["wsgi.input"] = self._file
         environ["werkzeug.request"] = self
         return environ
 
-    @cached_property
-    def headers(self) -> Headers:  # type: ignore[override]
+    @_Lazy
+    def _file(self) -> Any:
+        """The body for plain reads, without an environ."""
+        return io.BufferedReader(self._body, READ_BYTES)
+
+    @_Lazy
+    def headers(self) -> Headers:
         """The header lines of the request. Repeated ones are joined, as WSGI servers do (RFC 9110
         section 5.3)."""
         lines = self.scope["headers"]
@@ -201,15 +210,34 @@ class Request(RequestBase):
             value = self._lines.get(name)
             return None if value is None else str(value, "latin-1")
         if self._scope is None or "headers" in self.__dict__:
-            return self.headers.get(name.decode("latin-1"))
+            header: str | None = self.headers.get(name.decode("latin-1"))
+            return header
         values = [str(value, "latin-1") for key, value in self._scope["headers"] if key == name]
-        return ",".join(values) if values else None
+        return ("; " if name == b"cookie" else ",").join(values) if values else None
 
-    @cached_property
+    @_Lazy
     def host(self) -> str:
         """The host that the request names, with the port unless it is the scheme's own. Empty if
         there is none. Raises `SecurityError` (400) if it is not in `TRUSTED_HOSTS`."""
         return get_host(self.scheme, self._header(b"host"), self.server, self.trusted_hosts)
+
+    # Werkzeug's, but by `_header`.
+
+    @_Lazy
+    def content_length(self) -> Any:
+        """The length of the body that the client announces; `None` if it does not."""
+        return get_content_length(
+            self._header(b"content-length"), self._header(b"transfer-encoding")
+        )
+
+    @_Lazy
+    def cookies(self) -> Any:
+        """The cookies that the client sent (RFC 6265 section 5.4)."""
+        return parse_cookie(self._header(b"cookie"), cls=self.dict_storage_class)
+
+    def _parse_content_type(self) -> None:
+        if "_parsed_content_type" not in self.__dict__:
+            self._parsed_content_type = parse_options_header(self._header(b"content-type"))
 
     @property
     def scope(self) -> Scope:
@@ -228,7 +256,7 @@ class Request(RequestBase):
         """Whether the client has left. Known once the body has been received."""
         return self._body is not None and await self._body.is_disconnected()
 
-    @cached_property
+    @_Lazy
     def stream(self) -> Any:
         """The body as a file. With `stream=True` on the route it is also an asynchronous
         iterable of `bytes`, received while it is iterated."""
@@ -240,10 +268,12 @@ class Request(RequestBase):
             return self._body
         if limit is not None and (self.content_length or 0) > limit:
             raise RequestEntityTooLarge()
+        if "environ" not in self.__dict__:
+            return self._file
         # Not told of the limit, which is the body's: it would cut a chunked body off in silence.
         return get_input_stream(self.environ)
 
-    @cached_property
+    @_Lazy
     def authorization(self) -> Authorization | None:
         """The credentials that the client sent; `None` if there are none, or none to read."""
         try:

@@ -60,7 +60,8 @@ class Body(io.RawIOBase):
         self._buffered = 0
         self._file: io.BufferedRandom | None = None
         self._error: Exception | None = None
-        self._receiving: asyncio.Lock | None = None
+        self._receiving = False
+        self._received: asyncio.Event | None = None
         self.content_length, has_body = announced(scope)
         self.complete = not has_body
         self._limit: int | None = None
@@ -75,25 +76,31 @@ class Body(io.RawIOBase):
     # -- on the loop
 
     async def _message(self) -> None:
-        if self._receiving is None:
-            self._receiving = asyncio.Lock()
-        chunks, complete = len(self._chunks), self.complete
-        async with self._receiving:
-            if len(self._chunks) > chunks or self.complete is not complete or self.left:
-                return  # another task received it meanwhile
+        if self._receiving:  # by another task
+            if self._received is None:
+                self._received = asyncio.Event()
+            await self._received.wait()
+            return
+        self._receiving = True
+        try:
             message = await self._receive()
-            if message["type"] == "http.disconnect":
-                self.left = True
-                if not self.complete:
-                    self.complete = True
-                    self._error = ClientDisconnected()
-                return
-            if chunk := message.get("body", b""):
-                self._buffered += len(chunk)
-                self._chunks.append(chunk)
-                self._check()
-            if not message.get("more_body", False):
+        finally:
+            self._receiving = False
+            if self._received is not None:
+                self._received.set()
+                self._received = None
+        if message["type"] == "http.disconnect":
+            self.left = True
+            if not self.complete:
                 self.complete = True
+                self._error = ClientDisconnected()
+            return
+        if chunk := message.get("body", b""):
+            self._buffered += len(chunk)
+            self._chunks.append(chunk)
+            self._check()
+        if not message.get("more_body", False):
+            self.complete = True
 
     async def fill(self) -> None:
         """Return when there is something to read, or nothing will come any more."""

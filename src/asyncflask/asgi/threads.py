@@ -252,11 +252,14 @@ def in_this_context(func: Callable[..., Awaitable[T]], context: Context | None =
     if context is None:
         context = copy_context()
 
-    async def run(*args: Any) -> T:
-        async def called() -> T:
-            return await func(*args)
+    async def called(awaitable: Awaitable[T]) -> T:
+        return await awaitable
 
-        return await _stepped(context, called())
+    async def run(*args: Any) -> T:
+        awaitable: Any = context.run(func, *args)
+        is_coroutine = isinstance(awaitable, CoroutineType)
+        result: T = await _stepped(context, awaitable if is_coroutine else called(awaitable))
+        return result
 
     return run
 

@@ -1,0 +1,239 @@
+"""`Map.find`: what Werkzeug's own matching gives, or nothing."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import (
+    BaseConverter,
+    EndpointPrefix,
+    Rule,
+    Subdomain,
+    Submount,
+    ValidationError,
+)
+from werkzeug.routing import Map as WerkzeugMap
+from werkzeug.routing.exceptions import RequestRedirect
+
+from asyncflask import Flask
+from asyncflask.routing import Map
+
+
+class Grouped(BaseConverter):
+    """A converter with groups of its own."""
+
+    regex = r"(a|b)(c|d)?"
+
+
+class Slashes(BaseConverter):
+    regex = r".+?"
+    part_isolating = False
+
+
+class Refusing(BaseConverter):
+    def to_python(self, value: str) -> str:
+        if value == "no":
+            raise ValidationError
+        return value.upper()
+
+
+CONVERTERS: Any = {"grouped": Grouped, "slashes": Slashes, "refusing": Refusing}
+
+
+def same(url_map: Map, path: str, method: str = "GET", websocket: bool = False) -> Any:
+    """What is found for *path*, after checking that Werkzeug finds the same."""
+    adapter = url_map.bind("localhost", path_info=path, default_method=method)
+    try:
+        expected = adapter.match(return_rule=True, websocket=websocket)
+    except HTTPException:
+        expected = None
+    found = url_map.find(path, method, websocket)
+    if found is not None:
+        assert expected is not None, f"{path} should not match"
+        assert (found[0], found[1]) == (expected[0], expected[1])
+    return found
+
+
+def map_of(*rules: Any, **options: Any) -> Map:
+    return Map([Rule(rule, endpoint=rule) for rule in rules], converters=CONVERTERS, **options)
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "values"),
+    [
+        ("/", "/", {}),
+        ("/a", "/a", {}),
+        ("/a/", "/a/", {}),
+        ("/a/b/c", "/a/b/c", {}),
+        ("/<name>", "/x", {"name": "x"}),
+        ("/<name>/", "/x/", {"name": "x"}),
+        ("/<int:a>/<float:b>/<c>", "/1/2.5/x", {"a": 1, "b": 2.5, "c": "x"}),
+        ("/<a>-<b>", "/1-2", {"a": "1", "b": "2"}),
+        ("/files/<path:name>", "/files/a/b.txt", {"name": "a/b.txt"}),
+        ("/files/<path:name>/", "/files/a/b/", {"name": "a/b"}),
+        ("/<path:name>/edit", "/a/b/edit", {"name": "a/b"}),
+        ("/<grouped:a>/<b>", "/ac/x", {"a": "ac", "b": "x"}),
+        ("/<slashes:a>/end", "/a/b/end", {"a": "a/b"}),
+        ("/<refusing:a>", "/yes", {"a": "YES"}),
+        ("/<any(x, y):a>", "/y", {"a": "y"}),
+        ("/ü/<a>", "/ü/é", {"a": "é"}),
+    ],
+)
+def test_match(rule: str, path: str, values: dict[str, Any]) -> None:
+    found = same(map_of(rule), path)
+    assert found is not None
+    assert (found[0].endpoint, found[1]) == (rule, values)
+
+
+@pytest.mark.parametrize(
+    ("rule", "path"),
+    [
+        ("/a", "/b"),
+        ("/a/", "/a"),
+        ("/<a>/", "/x"),
+        ("/a/b", "/a//b"),
+        ("/<int:a>", "/x"),
+        ("/<refusing:a>", "/no"),
+        ("/<any(x, y):a>", "/z"),
+    ],
+)
+def test_left_to_werkzeug(rule: str, path: str) -> None:
+    assert same(map_of(rule), path) is None
+
+
+def test_what_is_fixed_comes_first() -> None:
+    url_map = map_of("/<name>", "/a", "/<int:number>", "/<a>/b", "/a/<b>", "/<path:rest>")
+    paths = {
+        "/a": "/a",
+        "/x": "/<name>",
+        "/1": "/<int:number>",
+        "/a/b": "/a/<b>",
+        "/x/b": "/<a>/b",
+        "/x/y": "/<path:rest>",
+    }
+    assert {path: same(url_map, path)[0].endpoint for path in paths} == paths
+
+
+def test_methods_and_websockets() -> None:
+    url_map = Map(
+        [
+            Rule("/", endpoint="get", methods=["GET"]),
+            Rule("/", endpoint="post", methods=["POST"]),
+            Rule("/", endpoint="socket", websocket=True),
+            Rule("/<a>", endpoint="put", methods=["PUT"]),
+            Rule("/<b>", endpoint="any"),
+        ]
+    )
+    assert same(url_map, "/")[0].endpoint == "get"
+    assert same(url_map, "/", "HEAD")[0].endpoint == "get"
+    assert same(url_map, "/", "POST")[0].endpoint == "post"
+    assert same(url_map, "/", "PUT") is None
+    assert same(url_map, "/", websocket=True)[0].endpoint == "socket"
+    assert same(url_map, "/x", "PUT")[0].endpoint == "put"
+    assert same(url_map, "/x")[0].endpoint == "any"
+    assert same(url_map, "/x", websocket=True) is None
+
+
+def test_redirects_are_left_to_werkzeug() -> None:
+    url_map = Map(
+        [
+            Rule("/all/", endpoint="list", defaults={"page": 1}),
+            Rule("/all/<int:page>", endpoint="list"),
+            Rule("/old", endpoint="old", redirect_to="new"),
+            Rule("/alias", endpoint="new", alias=True),
+            Rule("/new", endpoint="new"),
+        ]
+    )
+    assert same(url_map, "/all/")[1] == {"page": 1}
+    for path in ("/all/1", "/old", "/alias"):
+        assert same(url_map, path) is None
+        with pytest.raises(RequestRedirect):
+            url_map.bind("localhost").match(path)
+    assert url_map.bind("localhost").match("/all/2") == ("list", {"page": 2})
+
+
+def test_slashes_that_do_not_matter() -> None:
+    url_map = map_of("/a/", "/<b>/", "/c", "/<path:d>/", strict_slashes=False, merge_slashes=False)
+    for path in ("/a", "/a/", "/x", "/x/", "/c", "/c/", "/a/b", "/a/b/", "//", "/a//"):
+        same(url_map, path)
+    assert same(url_map, "/a")[0].endpoint == "/a/"
+    assert same(url_map, "/x")[0].endpoint == "/<b>/"
+
+
+def test_rule_that_is_added_later() -> None:
+    url_map = map_of("/a", "/<b>")
+    assert same(url_map, "/c")[0].endpoint == "/<b>"
+    url_map.add(Rule("/c", endpoint="/c"))
+    assert same(url_map, "/c")[0].endpoint == "/c"
+    url_map.add(Submount("/d", [Rule("/<e>", endpoint="/d/<e>"), Rule("/f", endpoint="/d/f")]))
+    assert same(url_map, "/d/x")[1] == {"e": "x"}
+
+
+def test_default_subdomain_alone() -> None:
+    url_map = Map(
+        [
+            Rule("/", endpoint="www", subdomain="www"),
+            Subdomain("api", [EndpointPrefix("api.", [Rule("/x", endpoint="x")])]),
+        ],
+        default_subdomain="www",
+    )
+    assert same(url_map, "/")[0].endpoint == "www"
+    assert same(url_map, "/x") is None
+
+
+PARTS = ["a", "b", "", "1", "ac", "a-b", "no", "x.y"]
+RULE_PARTS = [
+    *("a", "b", "1", "<x>", "<int:x>", "<path:x>", "<grouped:x>", "<refusing:x>", "<x>-<y>"),
+    *("<slashes:x>", "a<x>", "<any(a, b):x>", "<string(length=2):x>", "<float:x>"),
+]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_any_map(seed: int) -> None:
+    """Whatever the rules and the URL: the same answer, or none."""
+    chance = random.Random(seed)
+    rules = []
+    for number in range(chance.randint(1, 14)):
+        parts = [chance.choice(RULE_PARTS) for _ in range(chance.randint(0, 3))]
+        # The name of a placeholder may be in a rule once.
+        names = (f"v{index}" for index in itertools.count())
+        text = "/".join(
+            part.replace("x>", f"{next(names)}>").replace("<y>", f"<{next(names)}>")
+            for part in parts
+        )
+        websocket = chance.random() < 0.1
+        rules.append(
+            Rule(
+                f"/{text}{chance.choice(['', '/']) if text else ''}",
+                endpoint=number,
+                methods=None if websocket else chance.choice([None, ["GET"], ["POST"]]),
+                websocket=websocket,
+                strict_slashes=chance.choice([None, True, False]),
+                merge_slashes=chance.choice([None, True, False]),
+            )
+        )
+    url_map = Map(rules, converters=CONVERTERS, strict_slashes=chance.random() < 0.5)
+    found = 0
+    for _ in range(300):
+        path = "/" + "/".join(chance.choice(PARTS) for _ in range(chance.randint(0, 4)))
+        if path.startswith("//"):
+            continue  # a request's path never does
+        method, websocket = chance.choice(["GET", "POST"]), chance.random() < 0.1
+        found += same(url_map, path, "GET" if websocket else method, websocket) is not None
+    assert found or seed  # seed 0 finds some: the comparison is not empty
+
+
+def test_app_with_a_map_of_werkzeugs() -> None:
+    """`url_map_class` may be any."""
+
+    class Own(Flask):
+        url_map_class = WerkzeugMap
+
+    app = Own("routing_test", static_folder=None)
+    app.add_url_rule("/<int:a>", "view", lambda a: str(a))
+    assert app.test_client().get("/7").text == "7"
+    assert app.test_client().get("/x").status_code == 404
