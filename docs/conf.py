@@ -18,6 +18,7 @@ exclude_patterns = [
     "applications-table.rst",
     "benchmarks-table.rst",
     "ecosystem-table.rst",
+    "performance-table.rst",
 ]
 
 # The docstrings say `name` for code, of which much has no page of its own to link to.

@@ -765,6 +765,19 @@ async def test_raw_stream(app: Flask) -> None:
 
 
 class TestAnswer:
+    @pytest.mark.parametrize("headers", [{"X-Name": "a", "ETag": 5}, {"Content-Length": "4"}])
+    async def test_headers_put_in_as_a_dict(self, app: Flask, headers: Any) -> None:
+        @app.get("/")
+        def view() -> Response:
+            response = Response("data")
+            response.headers = headers
+            return response
+
+        peer = await exchange(app, http_scope())
+        expected = {name.lower(): str(value) for name, value in headers.items()}
+        assert dict(peer.headers) == {**expected, "content-length": "4"}
+        assert peer.body == b"data"
+
     async def test_head(self, app: Flask) -> None:
         app.add_url_rule("/", "view", lambda: "data")
         peer = await exchange(app, http_scope(method="HEAD"))

@@ -27,9 +27,15 @@ SECONDS = 15.0
 
 
 @pytest.fixture(scope="module")
-def redis() -> Iterator[Redis]:
+def redis_of_all() -> Iterator[Redis]:
     with Redis() as redis:
         yield redis
+
+
+@pytest.fixture
+def redis(redis_of_all: Redis) -> Redis:
+    redis_of_all.ask("FLUSHALL")
+    return redis_of_all
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=needs_redis)])
@@ -38,7 +44,6 @@ def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "memory":
         return "memory://"
     redis: Redis = request.getfixturevalue("redis")
-    redis.ask("FLUSHALL")
     return redis.url
 
 
@@ -704,7 +709,7 @@ async def test_nothing_is_there_unless_used(app: Flask, rooms: Rooms) -> None:
 
 
 @needs_redis
-def test_redis_that_is_away_is_an_error_and_no_hang(redis: Redis) -> None:
+def test_redis_that_is_away_is_an_error_and_no_hang() -> None:
     app = Flask("rooms")
     app.config["ROOMS_SEND_TIMEOUT"] = 0.5
     app.logger.disabled = True
@@ -760,7 +765,6 @@ def test_redis_that_hangs_is_an_error_and_sends_no_message_twice() -> None:
 
 @needs_redis
 def test_redis_that_forgets_its_scripts(redis: Redis) -> None:
-    redis.ask("FLUSHALL")
     app = Flask("rooms")
     rooms = Rooms(app, url=redis.url)
 
@@ -775,7 +779,6 @@ def test_redis_that_forgets_its_scripts(redis: Redis) -> None:
 
 @needs_redis
 def test_refusal_of_redis_is_told(redis: Redis) -> None:
-    redis.ask("FLUSHALL")
     redis.ask("SET", "rooms:stream:r", "x")
     app = Flask("rooms")
     rooms = Rooms(app, url=redis.url)
@@ -785,7 +788,6 @@ def test_refusal_of_redis_is_told(redis: Redis) -> None:
 
 @needs_redis
 def test_message_that_is_sent_again_is_kept_once(redis: Redis) -> None:
-    redis.ask("FLUSHALL")
     app = Flask("rooms")
     rooms = Rooms(app, url=redis.url)
 
@@ -810,3 +812,25 @@ def test_repetitions_are_noticed() -> None:
     for number in range(rooms_redis.SENDERS):
         assert channel.is_new(f"c{number}", 1)
     assert len(channel._numbers) <= rooms_redis.SENDERS
+
+
+@needs_redis
+def test_coming_back_just_when_the_connection_is_given_up(redis: Redis) -> None:
+    app = Flask("rooms")
+    rooms = Rooms(app, url=redis.url)
+
+    async def main() -> None:
+        async with lifespan(app):
+            first, second = rooms.follow("r"), rooms.follow("r")
+            waiting = asyncio.ensure_future(anext(first))
+            await asyncio.sleep(0.3)
+            backend: Any = rooms._hub().backend
+            waiting.cancel()
+            await first.aclose()
+            backend._stop_listening()
+            waiting = asyncio.ensure_future(anext(second))
+            await asyncio.sleep(0.3)
+            await rooms.send("r", "x")
+            assert (await waiting).data == "x"
+
+    asyncio.run(main())

@@ -145,9 +145,7 @@ def test_handler_of_connect_may_leave_out_auth(socketio: SocketIO, connect: Any)
     assert calls == [{"a": 1}, None, "b"]
 
 
-def test_type_error_in_the_handler_of_connect_is_its_own(
-    socketio: SocketIO, connect: Any
-) -> None:
+def test_type_error_in_the_handler_of_connect_is_its_own(socketio: SocketIO, connect: Any) -> None:
     calls = []
 
     @socketio.on("connect")
@@ -325,7 +323,7 @@ def test_functions_outside_of_an_event(app: Flask, socketio: SocketIO) -> None:
         app.test_client().get("/")
     with pytest.raises(RuntimeError, match="outside of application context"):
         emit("news")
-    with Flask("other").app_context(), pytest.raises(RuntimeError, match="no Socket.IO"):
+    with Flask("other").app_context(), pytest.raises(RuntimeError, match=r"no Socket\.IO"):
         emit("news")
     with pytest.raises(RuntimeError, match="has no app"):
         SocketIO().emit("news")

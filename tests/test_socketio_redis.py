@@ -126,7 +126,7 @@ def test_process_without_an_app(redis: Redis, clients: list[ClientConnection]) -
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     for client in clients:
-        texts = []
+        texts: list[str] = []
         while not texts or texts[-1] != "end":
             packet = client.recv(SECONDS)
             if isinstance(packet, bytes):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from socketio_apps.raw import PATH, SECONDS, open_websocket
-from support.servers import Server
+from socketio_apps.raw import PATH, SECONDS, emit, open_websocket, receive
+from support.servers import Process, Server
 
 APPS = Path(__file__).parent / "socketio_apps"
 
@@ -42,7 +44,7 @@ class Polling:
         return self.http.post(self.url, content=data)
 
 
-def wait_for(server: Server, text: str) -> None:
+def wait_for(server: Process, text: str) -> None:
     deadline = time.monotonic() + SECONDS
     while text not in server.output:
         assert time.monotonic() < deadline, server.output
@@ -79,6 +81,8 @@ MALFORMED = [
     "40/" + "n" * 100_000,
 ]
 
+ALSO_MALFORMED: list[str | bytes] = [*MALFORMED, "", "x", "9", b"\xff", "6", "0{}"]
+
 
 @pytest.mark.parametrize("ws", ["websockets", "wsproto"])
 def test_malformed_packets(ws: str) -> None:
@@ -86,15 +90,12 @@ def test_malformed_packets(ws: str) -> None:
         Server("everything:app", app_dir=APPS, args=["--ws", ws]) as server,
         open_websocket(server) as good,
     ):
-        for data in [*MALFORMED, "", "x", "9", b"\xff", "6", "0{}"]:
-            with open_websocket(server) as bad:
+        for data in ALSO_MALFORMED:
+            with open_websocket(server) as bad, suppress(ConnectionClosed):
                 bad.send(data)
                 bad.send('421["sync",1]')  # answered, unless the first was too much
-                try:
-                    while not (answer := str(bad.recv(SECONDS))).startswith("431"):
-                        assert answer[0] in "1246", answer
-                except ConnectionClosed:
-                    pass
+                while not (answer := str(bad.recv(SECONDS))).startswith("431"):
+                    assert answer[0] in "1246", answer
         good.send('427["sync"]')
         while (answer := str(good.recv(SECONDS)))[0:2] != "43":
             assert answer[0] in "24"
@@ -170,6 +171,26 @@ def test_only_the_apps_own_pages(server: Server) -> None:
         pass
 
 
+# -- the events of one client
+
+
+def test_side_by_side(server: Server) -> None:
+    with open_websocket(server) as client:
+        for number in 1, 2:
+            client.send(f'42{number}["meet"]')
+        assert sorted([receive(client), receive(client)]) == [[0], [1]]
+
+
+def test_one_after_the_other() -> None:
+    with (
+        Server("everything:app", app_dir=APPS, env={"IN_ORDER": "1"}) as server,
+        open_websocket(server) as client,
+    ):
+        for number in range(8):
+            emit(client, f"slow {'async' if number % 2 else 'sync'}", number)
+        assert [receive(client)[1] for _ in range(8)] == list(range(8))
+
+
 # -- leaving, and the end
 
 
@@ -196,6 +217,33 @@ def test_server_that_stops(server: Server, http: httpx.Client) -> None:
     assert polls == ["1"]  # Engine.IO's packet for it
     assert server.output.count("left: True") == 3, server.output
     assert "Traceback" not in server.output, server.output
+
+
+RUN = """
+import sys
+from asyncflask import Flask
+from asyncflask.socketio import SocketIO
+
+app = Flask(__name__)
+socketio = SocketIO(app, async_mode="threading")
+
+@app.get("/stop")
+def stop():
+    socketio.stop()
+    return "stopping"
+
+socketio.run(app, port=int(sys.argv[1]), allow_unsafe_werkzeug=True)
+print("has run")
+"""
+
+
+def test_run_and_stop(tmp_path: Path) -> None:
+    script = tmp_path / "app.py"
+    script.write_text(RUN)
+    with Process([sys.executable, str(script), "{port}"]) as process:
+        with open_websocket(process):
+            assert httpx.get(f"{process.url}/stop").text == "stopping"
+        wait_for(process, "has run")
 
 
 def test_server_that_stops_while_a_client_reads_nothing(server: Server) -> None:

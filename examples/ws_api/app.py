@@ -141,8 +141,8 @@ async def add(title: str) -> dict[str, Any]:
         raise ApiError(INVALID_PARAMS, f"A title has 1 to {TITLE_LENGTH} characters.")
     if len(tasks) >= TASKS:
         raise ApiError(LIMIT, f"There are {TASKS} tasks; remove one first.")
-    task = {"number": next(numbers), "title": title.strip(), "done": False}
-    tasks[task["number"]] = task
+    number = next(numbers)
+    task = tasks[number] = {"number": number, "title": title.strip(), "done": False}
     await tell("added", task)
     return task
 

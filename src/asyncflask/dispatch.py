@@ -730,10 +730,11 @@ def header_lines(response: Any, request: Request) -> Iterable[tuple[str, str]]:
         and status >= 200
         and status not in (204, 304)
     ):
-        headers: Iterable[tuple[str, str]] = response.headers
-        names = {name.lower() for name, _ in headers}
-        if "content-length" in names and names.isdisjoint(_REWRITTEN):
-            return headers
+        headers = response.headers
+        if isinstance(headers, Headers):  # a view may have put a dict there
+            names = {name.lower() for name, _ in headers}
+            if "content-length" in names and names.isdisjoint(_REWRITTEN):
+                return headers
     environ = request.environ if response.autocorrect_location_header else {}
     return response.get_wsgi_headers(environ)  # type: ignore[no-any-return]
 
@@ -788,7 +789,7 @@ async def send_content(
     source = getattr(response, "asgi_response", None)
     if source is None:
         content = content_of(response, ctx.request)
-        if isinstance(content, PlainEvents | AsyncEvents):
+        if not isinstance(content, bytes) and isinstance(content, PlainEvents | AsyncEvents):
             options = content.options
             await send_events(driver, send, body, app._conversations, start, content, options)
         else:

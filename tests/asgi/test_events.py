@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from starlette.types import Message
 
-from asyncflask.asgi.events import EventParser, ServerSentEvent
+from asyncflask.asgi.events import KEEP_ALIVE, EventParser, ServerSentEvent, _Outlet
 
 
 def parsed(data: bytes, size: int = 1 << 20) -> list[ServerSentEvent]:
@@ -123,3 +125,19 @@ def test_retry_of_a_parser() -> None:
 def test_there_and_back(data: str) -> None:
     event = ServerSentEvent(data, "tick", "1")
     assert parsed(event.encode()) == [event]
+
+
+async def test_comment_to_a_client_that_has_left() -> None:
+    """`send` may raise then (ASGI specification 2.4)."""
+    sent = []
+
+    async def send(message: Message) -> None:
+        sent.append(message["body"])
+        raise OSError
+
+    outlet = _Outlet(send, 0.01)
+    assert outlet._ticker is not None
+    await asyncio.wait([outlet._ticker], timeout=0.5)
+    assert sent == [KEEP_ALIVE]
+    await outlet.end(b"last")
+    assert sent == [KEEP_ALIVE, b"last"]

@@ -3,8 +3,8 @@
 What the tools that count or profile run, each time in a process of its own. It takes asyncflask
 from wherever the import path leads, and knows nothing of its inside.
 
-- ``PEER WORKLOAD count N`` answers N requests after the warm-up. Before and after these it prints a
-  line and waits for one, so that a counter can be switched on and off.
+- ``PEER WORKLOAD count N`` answers N requests after the warm-up. Before and after these it prints
+  a line and waits for one, so that a counter can be switched on and off.
 - ``PEER WORKLOAD time N`` prints the microseconds of processor time that a request takes, the
   least of several times N requests.
 - ``PEER WORKLOAD where`` prints the file that the framework comes from.

@@ -2,8 +2,8 @@
 
 For whoever changes the path that every request takes. A version is a commit, or a folder with a
 checkout; by default the last commit, and the working directory. The app is called in a process of
-its own (`inprocess.py`), without a server, under valgrind's callgrind, which is switched on when the
-app is warm. Two runs differ by less than one in a hundred, whatever else the machine does.
+its own (`inprocess.py`), without a server, under valgrind's callgrind, which is switched on when
+the app is warm. Two runs differ by less than one in a hundred, whatever else the machine does.
 
 ``--quick`` measures processor time instead, which is rough and needs no valgrind.
 """

@@ -3,9 +3,10 @@
 It speaks just enough of the protocols, with one `epoll` and no event loop, to take less time than
 any server; it counts, and prints JSON.
 
-- ``load.py websocket PORT PATH CONNECTIONS SECONDS``: each connection sends its next message when the
-  echo of the last one has come (RFC 6455).
-- ``load.py wait PORT PATH CONNECTIONS TOTAL``: TOTAL requests, each connection one after the other.
+- ``load.py websocket PORT PATH CONNECTIONS SECONDS``: each connection sends its next message when
+  the echo of the last one has come (RFC 6455).
+- ``load.py wait PORT PATH CONNECTIONS TOTAL``: TOTAL requests, one after the other on each
+  connection.
 """
 
 from __future__ import annotations

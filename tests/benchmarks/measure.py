@@ -15,11 +15,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from peers import HOST, Peer, Served, serve
+from peers import Peer, Served, serve
 from workloads import FILES, WAITING, Request, Workload, multipart
 
+from support.servers import HOST
+
 LUA = """
-local files, n, i = {}, 0, 0
+local requests, n, i = {}, 0, 0
 local function body(name)
   if name == "" then return nil end
   local file = assert(io.open(name, "rb"))
@@ -36,12 +38,12 @@ function init(args)
 end
 function request()
   i = i %% n + 1
-  return files[i]
+  return requests[i]
 end
 function done(summary, latency)
   local e = summary.errors
-  io.write(string.format(
-    '\\n@{"requests": %%d, "seconds": %%f, "p50": %%f, "p99": %%f, "failed": %%d, "refused": %%d}\\n',
+  io.write(string.format('\\n@{"requests": %%d, "seconds": %%f, "p50": %%f, "p99": %%f,'
+    .. ' "failed": %%d, "refused": %%d}\\n',
     summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e6,
     latency:percentile(99) / 1e6, e.connect + e.read + e.write + e.timeout, e.status))
 end
@@ -206,7 +208,7 @@ def lua(workload: Workload, files: Path, cookie: str | None) -> str:
         lines.append(
             f'  local r = format("{request.method}", "{request.path}", {{{table}}}, "{body}")'
         )
-        lines.append(f"  for _ = 1, {times} do n = n + 1; files[n] = r end")
+        lines.append(f"  for _ = 1, {times} do n = n + 1; requests[n] = r end")
     return LUA % "\n".join(lines)
 
 

@@ -116,7 +116,7 @@ def _aim(workload: Workload, ratio: Ratio, target: Target) -> Aim:
 
 
 def _other_aims(document: Document) -> Iterator[Aim]:
-    if (upload := document.get("upload")) and "asyncflask" in upload:
+    if (upload := document.get("memory")) and "asyncflask" in upload:
         grown = upload["asyncflask"]["grown"]
         megabytes = upload["asyncflask"]["megabytes"]
         what = f"memory for an upload of {megabytes} MB"
@@ -174,7 +174,7 @@ def headings(row: Row) -> tuple[str, ...]:
 
 def extra_tables(document: Document) -> Iterator[list[tuple[str, ...]]]:
     """What no server's rate says. The first line of each is its head."""
-    if upload := document.get("upload"):
+    if upload := document.get("memory"):
         yield [
             ("large upload", "MB", "seconds", "memory, MB more"),
             *(

@@ -1,7 +1,7 @@
 """Messages per second to 2,000 WebSocket clients in one room, in asyncflask and its peers.
 
 ``python tests/benchmarks/rooms.py`` prints a table; ``--help`` says what else it can do. It needs
-uvloop, taskset, and the peers: a peer that is not installed is left out, and so said.
+Linux, taskset and the extra ``bench``; a peer that is not installed is left out, and so said.
 
 All servers are up at the same time, each with all of its clients, on one core; the clients are on
 another. The servers are driven in turn, over several rounds, so that what else happens on the

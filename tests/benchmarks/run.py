@@ -13,10 +13,10 @@ import json
 import os
 import platform
 import re
-import shlex
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,25 +30,22 @@ import startup
 from peers import NAMES, PEERS, Peer, versions
 from workloads import BY_KEY, Workload
 
-EXTRAS = ("upload-large", "startup", "growth", "hops")
+EXTRAS = ("memory", "startup", "hops", "growth")
+UPLOADERS = ("asyncflask", "starlette")
 QUICK_PEERS = ("bare", "asyncflask", "starlette", "quart", "flask")
 START_SECONDS, EXTRA_SECONDS = 6, 90  # for an estimate only
 
 
 def main() -> None:
     options = parse_options()
-    if options.given is not None:
-        document = json.loads(options.given.read_text())
-    else:
-        document = run(options)
+    document = json.loads(options.given.read_text()) if options.given else run(options)
     print(report.text(document))
-    for path, content in (
-        (options.json, lambda: json.dumps(document, indent=1) + "\n"),
-        (options.rst, lambda: report.rst(document)),
-        (options.svg, lambda: report.svg(document)),
-    ):
-        if path is not None:
-            path.write_text(content())
+    if options.json is not None:
+        options.json.write_text(json.dumps(document, indent=1) + "\n")
+    if options.rst is not None:
+        options.rst.write_text(report.rst(document))
+    if options.svg is not None:
+        options.svg.write_text(report.svg(document))
 
 
 def parse_options() -> argparse.Namespace:
@@ -83,24 +80,18 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     rows = [BY_KEY[key] for key in options.only if key in BY_KEY]
     print(f"This takes about {estimate(rows, peers, options):.0f} minutes.", file=sys.stderr)
     began = time.monotonic()
-    workloads = {}
-    for workload in rows:
-        if present := [peer for peer in peers if peer.key in workload.peers]:
-            print(workload.title, file=sys.stderr)
-            results = measure.run_workload(
-                workload,
-                present,
-                machine,
-                rounds=options.rounds,
-                seconds=options.seconds,
-                connections=options.connections,
-                warm_up=not options.quick,
-            )
-            workloads[workload.key] = measure.as_json(results)
-    extras = run_extras(options, peers, machine)
+    workloads = {
+        workload.key: attempt(workload.title, run_row, workload, peers, machine, options)
+        for workload in rows
+    }
+    extras = {
+        name: attempt(name, run_extra, name, peers, machine, options)
+        for name in EXTRAS
+        if name in options.only
+    }
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command(options),
         "minutes": (time.monotonic() - began) / 60,
         "pinned": machine.server_core is not None,
         **about_this_machine(),
@@ -108,32 +99,69 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "rounds": options.rounds,
         "seconds": options.seconds,
         "connections": options.connections,
-        "workloads": workloads,
+        "workloads": {key: results for key, results in workloads.items() if results},
         **extras,
     }
 
 
-def run_extras(
-    options: argparse.Namespace, peers: list[Peer], machine: measure.Machine
+def run_row(
+    workload: Workload, peers: list[Peer], machine: measure.Machine, options: argparse.Namespace
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    """The figures of one row, by peer."""
+    peers = [peer for peer in peers if peer.key in workload.peers]
+    if not peers:
+        return {}
+    results = measure.run_workload(
+        workload,
+        peers,
+        machine,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        connections=options.connections,
+        warm_up=not options.quick,
+    )
+    return measure.as_json(results)
+
+
+def run_extra(
+    name: str, peers: list[Peer], machine: measure.Machine, options: argparse.Namespace
+) -> dict[str, Any]:
+    """What no server's rate tells, by peer."""
     keys = [peer.key for peer in peers]
-    if "upload-large" in options.only:
-        print("large upload", file=sys.stderr)
-        found["upload"] = {
-            peer.key: asdict(measure.large_upload(BY_KEY["upload"], peer, machine))
-            for peer in peers
-            if peer.key in ("asyncflask", "starlette")
-        }
-    if "startup" in options.only:
-        print("imports and first answers", file=sys.stderr)
-        found["startup"] = startup.measure(peers, 2 if options.quick else 7)
-    if "hops" in options.only:
-        found["hops"] = hops.measure(keys)
-    if "growth" in options.only:
-        print("growth of the number of routes", file=sys.stderr)
-        found["growth"] = growth.measure(keys)
-    return found
+    if name == "startup":
+        return startup.measure(peers, 2 if options.quick else 7)
+    if name == "hops":
+        return hops.measure(keys)
+    if name == "growth":
+        return growth.measure(keys)
+    return {
+        peer.key: asdict(measure.large_upload(BY_KEY["upload"], peer, machine))
+        for peer in peers
+        if peer.key in UPLOADERS
+    }
+
+
+def attempt(title: str, run: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
+    """What cannot be measured is said, and does not take the rest with it."""
+    print(title, file=sys.stderr)
+    try:
+        return run(*args)
+    except (Exception, SystemExit) as error:
+        print(f"{title} is left out. {error}", file=sys.stderr)
+        return {}
+
+
+def command(options: argparse.Namespace) -> str:
+    """What was asked for, without where the output went."""
+    words = ["python", "tests/benchmarks/run.py", *(["--quick"] if options.quick else [])]
+    words += [
+        f"--{name}={getattr(options, name)}" for name in ("rounds", "seconds", "connections")
+    ]
+    if set(options.only) < {*BY_KEY, *EXTRAS}:
+        words += ["--only", *options.only]
+    if set(options.peers) < set(NAMES):
+        words += ["--peers", *options.peers]
+    return " ".join(words)
 
 
 def available(wanted: tuple[str, ...]) -> list[Peer]:
@@ -176,7 +204,7 @@ def about_this_machine() -> dict[str, str]:
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {platform.machine()}",
         "processor": model[1] if model else platform.machine(),
     }
 

@@ -16,8 +16,10 @@ import sys
 import time
 from dataclasses import replace
 
-from peers import APPS, HOST, Peer
+from peers import APPS, Peer
 from workloads import BY_KEY
+
+from support.servers import HOST
 
 IMPORTS = {
     "bare": "pass",

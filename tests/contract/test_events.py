@@ -260,6 +260,17 @@ def test_shutdown_while_a_plain_step_blocks(http: Parser, tmp_path: Path) -> Non
         assert "Traceback" not in server.output, server.output
 
 
+def test_that_begins_when_the_server_stops(tmp_path: Path) -> None:
+    diary = Diary(tmp_path / "diary")
+    with serve("events:app", diary=diary) as server, Connection(server) as stream:
+        stream.request("/late")
+        diary.wait("late", "began")
+        assert server.stop() == 0, server.output
+        rest = stream.read_to_end()
+        assert b": The server stops.\nretry: " in rest
+        assert rest.endswith(b"0\r\n\r\n")
+
+
 def test_shutdown_of_one_that_should_have_ended(tmp_path: Path) -> None:
     diary = Diary(tmp_path / "diary")
     with serve("events:app", diary=diary) as server, Connection(server) as stream:

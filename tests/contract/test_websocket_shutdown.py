@@ -25,7 +25,8 @@ UVICORN += ["--host", HOST, "--port", "{port}", "--no-access-log"]
 
 COMMANDS = {
     "run": RUN,
-    "run-reload": [*RUN, "--reload"],
+    # Nothing is watched: what others write to these folders meanwhile is not meant.
+    "run-reload": [*RUN, "--reload", "--exclude-patterns", "*"],
     "run-workers": [*RUN, "--workers", "2"],
     **{f"uvicorn-{ws}": [*UVICORN, "--ws", ws] for ws in (*SOCKETS, "websockets")},
     "uvicorn-workers": [*UVICORN, "--workers", "2"],

@@ -15,7 +15,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from run import HEADINGS, Package, rst, run_package, table
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from ecosystem.run import HEADINGS, Package, rst, run_package, table
 
 TUTORIAL: Final = "examples/tutorial"
 

@@ -27,6 +27,8 @@ app.config.update(SECRET_KEY="secret", SHUTDOWN_TIMEOUT=2)
 options: dict[str, Any] = {}
 if "QUEUE" in os.environ:
     options["message_queue"] = os.environ["QUEUE"]
+if "IN_ORDER" in os.environ:
+    options["async_handlers"] = False
 socketio = SocketIO(app, **options)
 teardowns: list[str] = []
 
@@ -167,6 +169,27 @@ def remember(key: str, value: Any) -> Any:
 async def recall() -> Any:
     await asyncio.sleep(0)
     return {**session, "args": request.args.to_dict(), "is": session["sid"] == request.sid}  # type: ignore[attr-defined]
+
+
+barrier = threading.Barrier(2, timeout=20)
+
+
+@socketio.on("meet")
+def meet() -> int:
+    """Ends when it is handled twice at the same time."""
+    return barrier.wait()
+
+
+@socketio.on("slow sync")
+def slow_sync(number: int) -> None:
+    socketio.sleep(0.05 / (number + 1))
+    emit("number", number)
+
+
+@socketio.on("slow async")
+async def slow_async(number: int) -> None:
+    await socketio.sleep(0.05 / (number + 1))
+    await emit("number", number)
 
 
 @socketio.on("where")

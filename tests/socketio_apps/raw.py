@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from websockets.sync.client import ClientConnection, connect
 
-from support.servers import Server
+from support.servers import Process
 
 PATH: Final = "/socket.io/?EIO=4&transport="
 SECONDS: Final = 20
 
 
 @contextmanager
-def open_websocket(server: Server, **kwargs: Any) -> Iterator[ClientConnection]:
+def open_websocket(server: Process, **kwargs: Any) -> Iterator[ClientConnection]:
     """A client that is connected to the default namespace."""
     with connect(f"{server.ws_url}{PATH}websocket", **kwargs) as connection:
         assert connection.recv(SECONDS)[:1] == "0"

@@ -104,7 +104,7 @@ def run_pytest(
     env |= {
         "SUITE_RECORD": str(record),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # no plugins but those that the suite asks for
-        "PYTHONPATH": os.pathsep.join([*map(str, path), str(HERE), *inherited]),
+        "PYTHONPATH": os.pathsep.join([*map(str, path), str(HERE / "plugins"), *inherited]),
         **(variables or {}),
     }
     command = [str(python), "-m", "pytest", "-p", "suite_record", "-q"]

@@ -159,10 +159,10 @@ class _Outlet:
 
     async def _keep_alive(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._quiet_since + seconds - loop.time())
-            if loop.time() - self._quiet_since >= seconds:
-                with suppress(OSError):  # the client has left (ASGI specification 2.4)
+        with suppress(OSError):  # the client has left (ASGI specification 2.4)
+            while True:
+                await asyncio.sleep(self._quiet_since + seconds - loop.time())
+                if loop.time() - self._quiet_since >= seconds:
                     await self(_chunk(KEEP_ALIVE))
 
     async def end(self, last: bytes, seconds: float | None = None) -> None:

@@ -17,8 +17,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
-from starlette.websockets import WebSocketDisconnect
-
 from ..asgi.conversation import Conversation
 from ..asgi.threads import is_async, run_in_worker, value_or_awaitable
 from ..asgi.websocket import WebSocket
@@ -97,6 +95,7 @@ class Join(Listener):
         """As others see it in `Rooms.members`; `None` for who joined without a name."""
         self.active = False
         """Whether it is in the room."""
+        self._announced = False
         self._hub = hub
         self._websocket = websocket
 
@@ -205,9 +204,15 @@ class Follow:
     async def _start(self) -> None:
         hub = self._hub
         inbox = self._inbox = Inbox(hub.new_id(), self._room)
-        # Told, as streams are not, when the server begins to stop: then it need not wait for us.
-        self._conversation = Conversation(hub.app._conversations, _never, inbox.end)
-        hub.app._conversations.open.add(self._conversation)
+        conversations = hub.app._conversations
+
+        def told() -> None:
+            inbox.end()
+            conversations.open.discard(conversation)
+
+        # To be told, as streams are not, when the server begins to stop. It need not wait for us.
+        conversation = self._conversation = Conversation(conversations, _never, told)
+        conversations.open.add(conversation)
         if hub.app.stopping:
             inbox.end()
         try:
@@ -297,6 +302,7 @@ class Hub:
             if member is not None and join.active:
                 await self.backend.enter(room, member)
                 if join.active:
+                    join._announced = True
                     self.changed(Change(room, [member], []))
                 else:  # closed meanwhile
                     await self.backend.exit(room, member)
@@ -311,28 +317,27 @@ class Hub:
         return self._joins.get(websocket, {}).get(room)
 
     async def leave(self, join: Join) -> None:
-        if self._remove_join(join) and join.member is not None:
+        if self._remove_join(join):
             # Not to be interrupted by the cancellation of a handler whose client has left.
-            await asyncio.shield(self.spawn(self._exit(join.room, join.member)))
+            await asyncio.shield(self.spawn(self._exit(join)))
 
     def _socket_closed(self, websocket: WebSocket) -> None:
         for join in list(self._joins.pop(websocket, {}).values()):
-            if self._remove_join(join) and join.member is not None:
-                self.spawn(self._exit(join.room, join.member))
+            if self._remove_join(join):
+                self.spawn(self._exit(join))
 
     def _remove_join(self, join: Join) -> bool:
+        """Give whether others have been told of it, and are to be told again."""
         was_active, join.active = join.active, False
         if was_active:
             self._joins.get(join._websocket, {}).pop(join.room, None)
             self.remove(join)
-        return was_active
+        return was_active and join._announced
 
-    async def _exit(self, room: str, member: Member) -> None:
-        try:
-            await self.backend.exit(room, member)
-        except Exception:
-            self.app.logger.exception("%r could not be taken out of %r.", member.name, room)
-        self.changed(Change(room, [], [member]))
+    async def _exit(self, join: Join) -> None:
+        if join.member is not None:
+            await self.backend.exit(join.room, join.member)
+            self.changed(Change(join.room, [], [join.member]))
 
     async def arrive(self, listener: Listener, count: int, after: str | None) -> None:
         """Put a listener into its room: first come *count* messages of its history, or those
@@ -398,10 +403,9 @@ class Hub:
         for listener, meanwhile in list(room.arriving.items()) if room.arriving else ():
             if meanwhile is not None:
                 meanwhile.append((message, exclude))
-            elif (waits := self._hand_late(room, listener, message, exclude)) is not None:
-                waiting.append(waits)
-                exclude = exclude | {listener.id}
             else:
+                if (waits := self._hand_late(room, listener, message, exclude)) is not None:
+                    waiting.append(waits)
                 exclude = exclude | {listener.id}
         if message.id is not None:
             room.last = position(message.id)
@@ -409,11 +413,7 @@ class Hub:
         for join in room.targets:
             if exclude and join.id in exclude:
                 continue
-            try:
-                waits = join._websocket.deliver(frame)
-            except WebSocketDisconnect:
-                continue  # it is closing, and is taken out by that
-            if waits is not None:
+            if (waits := join._websocket.deliver(frame)) is not None:
                 waiting.append(waits)
         for inbox in list(room.followers) if room.followers else ():
             if inbox.id not in exclude:
@@ -466,8 +466,9 @@ class Hub:
         deadline = self.loop.time() + CLOSE_SECONDS
         while self._tasks and self.loop.time() < deadline:
             await asyncio.wait(self._tasks, timeout=deadline - self.loop.time())
-        for task in list(self._tasks):
+        for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.backend.close()
 
 

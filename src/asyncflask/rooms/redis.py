@@ -205,6 +205,7 @@ class RedisBackend:
         self._sent = 0
         self._lost: BaseException | None = None
         self._out_of_step = False
+        self._closed = False
         self._members: dict[str, dict[str, Member]] = {}
         # What listens.
         self._channels: dict[str, Channel] = {}
@@ -460,7 +461,9 @@ class RedisBackend:
                         await link.close()
                 await asyncio.sleep(_wait(failures))
         finally:
-            self._reader = None
+            # Somebody may have come since this was cancelled because nobody was there.
+            again = self._channels and not self._closed
+            self._reader = self._start(self._listen()) if again else None
 
     async def _catch_up(self, link: Link) -> None:
         """On a new connection: subscribe to all rooms, and read what was missed meanwhile."""
@@ -629,6 +632,7 @@ class RedisBackend:
         return self._hub.start(coro)
 
     async def close(self) -> None:
+        self._closed = True
         tasks = [self._beat, self._reader, self._saying, self._caller]
         for task in tasks:
             if task is not None:

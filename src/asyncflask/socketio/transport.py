@@ -24,8 +24,8 @@ PROTOCOL_ERROR: Final = 1002
 """A close code (RFC 6455 section 7.4.1)."""
 
 _PACKET: Final = re.compile(r"4[0-6]|[12356](?:probe)?\Z")
-"""How a packet of text begins: Engine.IO's type, for messages with Socket.IO's behind it (Engine.IO
-protocol 4, Socket.IO protocol 5)."""
+"""How a packet of text begins: Engine.IO's type, for messages with Socket.IO's behind it
+(Engine.IO protocol 4, Socket.IO protocol 5)."""
 
 
 class Transport:

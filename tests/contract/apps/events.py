@@ -149,6 +149,14 @@ async def stubborn() -> EventStream:
     return EventStream(generate(), keep_alive=0)
 
 
+@app.get("/late")
+async def late() -> EventStream:
+    """Begins when the server is stopping."""
+    write("late", "began")
+    await asyncio.sleep(1)
+    return EventStream(endless_async("late", 60, "tick", 0))
+
+
 @app.get("/finite")
 async def finite() -> EventStream:
     """Comes to its end within the time that it is given."""
