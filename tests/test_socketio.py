@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 import asyncflask
 from asyncflask import Flask, current_app, g, request, session, url_for
 from asyncflask.asgi.lifespan import lifespan
+from asyncflask.async_testing import AsyncClient, WebSocketDenied
 from asyncflask.sessions import SessionInterface, SessionMixin
 from asyncflask.signals import got_request_exception
 from asyncflask.socketio import (
@@ -623,6 +625,68 @@ def test_run(app: Flask, socketio: SocketIO, monkeypatch: pytest.MonkeyPatch) ->
             },
         ),
     ]
+
+
+POLL = "/socket.io/?EIO=4&transport=polling"
+
+
+@pytest.mark.parametrize(
+    ("option", "config", "allowed"),
+    [
+        (None, None, ["http://localhost"]),
+        (None, ["https://a.example"], ["http://localhost", "https://a.example"]),
+        ("https://a.example", None, ["https://a.example"]),
+        (["https://a.example", "https://b.example"], None, ["https://b.example"]),
+        ("*", None, ["https://b.example"]),
+        (lambda origin: origin == "https://b.example", None, ["https://b.example"]),
+    ],
+)
+async def test_origins(app: Flask, option: Any, config: Any, allowed: list[str]) -> None:
+    SocketIO(app, cors_allowed_origins=option)
+    app.config["WEBSOCKET_ALLOWED_ORIGINS"] = config
+    async with AsyncClient(app) as client:
+        assert (await client.get(POLL)).status_code == 200
+        for origin in allowed:
+            answer = await client.get(POLL, headers={"Origin": origin})
+            assert answer.status_code == 200
+            assert answer.headers["access-control-allow-origin"] == origin
+        if option != "*":
+            answer = await client.get(POLL, headers={"Origin": "https://c.example"})
+            assert answer.status_code == 400
+
+
+async def test_https_page(app: Flask, socketio: SocketIO) -> None:
+    origin = {"Origin": "https://localhost"}
+    async with AsyncClient(app, base_url="https://localhost") as client:
+        assert (await client.get(POLL, headers=origin)).status_code == 200
+
+
+async def test_untrusted_host(app: Flask, socketio: SocketIO) -> None:
+    app.config["TRUSTED_HOSTS"] = ["localhost"]
+    async with AsyncClient(app) as client:
+        assert (await client.get(POLL)).status_code == 200
+        assert (await client.get(POLL, headers={"Host": "other"})).status_code == 400
+        with pytest.raises(WebSocketDenied):
+            async with client.websocket_connect(POLL, headers={"Host": "other"}):
+                pass
+
+
+async def test_below_another_app(app: Flask, socketio: SocketIO) -> None:
+    outer = Flask("outer")
+    outer.mount("/inner", app)
+    app.add_url_rule("/page", "page", lambda: "")
+
+    @socketio.on("where")
+    async def where() -> Any:
+        return [request.root_path, request.path, url_for("page")]
+
+    async with AsyncClient(outer) as client:
+        opened = json.loads((await client.get(f"/inner{POLL}")).text[1:])
+        url = f"/inner{POLL}&sid={opened['sid']}"
+        assert (await client.post(url, content="40")).text == "OK"
+        assert (await client.get(url)).text.startswith("40{")
+        await client.post(url, content='420["where"]')
+        assert (await client.get(url)).text == '430[["/inner","/socket.io/","/inner/page"]]'
 
 
 async def test_started_and_stopped_again_and_again(app: Flask, socketio: SocketIO) -> None:

@@ -20,6 +20,7 @@ from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import fill
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -27,6 +28,7 @@ from support.servers import Server
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "autobahn.rst"
+WIDTH = 99
 SUITE = "autobahntestsuite==0.8.2"
 VIRTUALENV = "virtualenv==20.15.1"  # the last for Python 2.7
 IMPLEMENTATIONS = ("websockets-sansio", "wsproto", "websockets")
@@ -131,15 +133,23 @@ def page(results: AllResults) -> str:
         "",
         ".. Written by tests/conformance/autobahn.py.",
         "",
-        "What speaks the WebSocket protocol is the server; an app that gets in its way can still",
-        "break what the server does right. So the fuzzing client of the Autobahn test suite runs",
-        "against an echo in asyncflask, with handlers of both kinds, and against the same echo",
-        "written as a bare ASGI callable, for each WebSocket implementation of uvicorn.",
+        fill(
+            "What speaks the WebSocket protocol is the server; an app that gets in its way can"
+            " still break what the server does right. So the fuzzing client of the Autobahn test"
+            " suite runs against an echo in asyncflask, with handlers of both kinds, and against"
+            " the same echo written as a bare ASGI callable, for each WebSocket implementation of"
+            " uvicorn.",
+            WIDTH,
+        ),
         "",
         f"{SUITE.replace('==', ' ')}; {versions}.",
         "",
-        "How many cases ended how, and how many failed that did not with the bare callable. Of",
-        "the cases about load (9) and compression (12, 13), which take hours, a selection was run.",
+        fill(
+            "How many cases ended how, and how many failed that did not with the bare callable."
+            " Of the cases about load (9) and compression (12, 13), which take hours, a selection"
+            " was run, and not everywhere.",
+            WIDTH,
+        ),
         "",
         ".. list-table::",
         "   :header-rows: 1",
@@ -163,10 +173,13 @@ def page(results: AllResults) -> str:
             ]
     lines += [
         "",
-        "A case that fails for all is uvicorn's matter, or its implementation's. Cases that are",
-        "non-strict in asyncflask only:",
-        f"{', '.join(less_strict(results)) or 'none'}. In these the client sends a message and then",
-        "breaks the protocol, and whether the echo is still sent depends on who runs first.",
+        fill(
+            "A case that fails for all is uvicorn's matter, or its implementation's. Cases that"
+            f" are non-strict in asyncflask only: {', '.join(less_strict(results)) or 'none'}. In"
+            " these the client sends a message and then breaks the protocol, and whether the echo"
+            " is still sent depends on who runs first.",
+            WIDTH,
+        ),
         "",
         "To run it:",
         "",

@@ -209,10 +209,8 @@ class Scaffold:
 
         :param allowed_origins: the origins, as `https://example.org`, that may connect besides
             the app's own. Default: what the config's `WEBSOCKET_ALLOWED_ORIGINS` says.
-        :param subprotocols, max_message_size, send_timeout, send_queue, send_queue_bytes,
-            send_policy: see `WebSocketOptions`. Default: what the config says, under the same
-            name after `WEBSOCKET_`.
-        :param options: as for `add_url_rule`, without `methods`.
+        :param options: those of `WebSocketOptions`, whose defaults are the config's, under the
+            same names after `WEBSOCKET_`; and as for `add_url_rule`, without `methods`.
         :raises TypeError, ValueError: for options that make no sense.
         """
         return self.route(rule, websocket=True, **options)

@@ -87,10 +87,11 @@ class Transport:
         """Why the app would not answer such a request, to any of its URLs."""
         if (problem := malformed(scope)) is not None:
             return problem
-        request = make_request(self.app, scope)
-        ctx = self.app._request_context_class(self.app, None, request)
-        error = ctx.request.routing_exception
-        return error.description if isinstance(error, BadRequest) else None
+        try:
+            self.app.create_url_adapter(make_request(self.app, scope))
+        except BadRequest as error:
+            return error.description
+        return None
 
     @asynccontextmanager
     async def _serving(self, _: Any) -> AsyncIterator[dict[str, Any]]:
