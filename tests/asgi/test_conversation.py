@@ -207,3 +207,29 @@ async def test_plain_code_that_blocks(
     # What the thread tells the loop at last is of no consequence.
     assert await run_in_worker(lambda: "goes on") == "goes on"
     await asyncio.sleep(0.05)
+
+
+class Unsent:
+    """A connection whose client takes in what it is sent after so many looks."""
+
+    def __init__(self, looks: float) -> None:
+        self.looks = looks
+        self.aborted = False
+
+    @property
+    def flushed(self) -> bool:
+        self.looks -= 1
+        return self.aborted or self.looks < 0
+
+    def abort(self) -> None:
+        self.aborted = self.aborted or self.looks > 0
+
+
+async def test_client_that_does_not_take_in_the_end(conversations: Conversations) -> None:
+    slow, stalled = Unsent(3), Unsent(float("inf"))
+    conversations.lingering = {slow}
+    await asyncio.wait_for(conversations.stop(60), 30)
+    assert not slow.aborted
+    conversations.lingering = {stalled}
+    await asyncio.wait_for(conversations.stop(0.1), 30)
+    assert stalled.aborted

@@ -90,6 +90,7 @@ class Client:
         self.to_app: asyncio.Queue[Message] = asyncio.Queue()
         self.to_app.put_nowait({"type": "websocket.connect"})
         self.sent: list[Message] = []
+        self.transport: Any = None
         self.before_send: Callable[[Message], Awaitable[None]] | None = None
         self.scope: Scope = {**http_scope(), "type": "websocket", "subprotocols": [], **scope}
         self.driver = Driver(asyncio.get_running_loop())
@@ -639,6 +640,76 @@ class TestStalled:
         await client.run(handler)
         assert client.websocket.close_code == 4000
         assert client.sent == [ACCEPTED]
+
+
+class TestLinger:
+    """After the close, while the server has bytes for the client."""
+
+    class Transport:
+        def __init__(self, *sizes: int) -> None:
+            self.sizes = list(sizes)
+            self.aborted = False
+
+        def get_write_buffer_size(self) -> int:
+            if self.aborted:
+                return 0
+            return self.sizes.pop(0) if self.sizes[1:] else self.sizes[0]
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    @pytest.mark.parametrize(
+        ("sizes", "aborted"),
+        [
+            ([0], False),
+            ([3, 2, 1, 0], False),
+            ([3, 2, 2, 2], True),
+            ([1], True),
+        ],
+    )
+    async def test_linger(self, sizes: list[int], aborted: bool) -> None:
+        client = Client()
+        client.websocket.configure(WebSocketOptions(send_timeout=0.001))
+        transport = self.Transport(*sizes)
+        client.transport = transport
+        done = asyncio.Event()
+        client.websocket.linger(done.set)
+        await asyncio.wait_for(done.wait(), 10)
+        assert transport.aborted is aborted
+
+    async def test_nothing_is_broken_off_that_the_client_has(self) -> None:
+        client = Client()
+        client.transport = self.Transport(0)
+        await client.run(lambda websocket: websocket.accept())
+        client.websocket.abort()
+        assert not client.transport.aborted
+
+    async def test_broken_off(self) -> None:
+        client = Client()
+        client.transport = self.Transport(1)
+        await client.run(lambda websocket: websocket.accept())
+        client.websocket.abort()
+        assert client.transport.aborted
+
+    async def test_server_out_of_sight(self) -> None:
+        """Behind a middleware."""
+        inner = Client()
+        inner.transport = self.Transport(1)
+
+        async def send(message: Message) -> None:
+            await inner.send(message)
+
+        websocket = WebSocket(
+            inner.scope, inner.to_app.get, send, inner.driver, inner.accept_headers
+        )
+        await websocket.accept()
+        websocket.deliver({"type": "websocket.send", "text": "x"})
+        await websocket.close()
+        websocket.abort()
+        assert websocket.flushed
+        assert not inner.transport.aborted
+        texts = [message.get("text", message["type"]) for message in inner.sent]
+        assert texts == ["websocket.accept", "x", "websocket.close"]
 
 
 class TestDelivered:

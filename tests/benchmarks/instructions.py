@@ -81,17 +81,15 @@ def parse_options() -> argparse.Namespace:
 def checkout(version: str) -> Iterator[Path]:
     """A copy of the version's package in a folder of its own, so that work may go on meanwhile."""
     with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder, "tree")
+        tree = Path(folder)
         if Path(version).is_dir():
             shutil.copytree(Path(version, "src"), tree / "src")
-            yield checked(tree)
-            return
-        git = ["git", "worktree"]
-        subprocess.run([*git, "add", "--detach", "--quiet", tree, version], check=True)
-        try:
-            yield checked(tree)
-        finally:
-            subprocess.run([*git, "remove", "--force", tree], check=True)
+        else:
+            archive = ["git", "archive", "--output", str(tree / "src.tar"), version, "src"]
+            top = subprocess.check_output(["git", "rev-parse", "--show-toplevel"], text=True)
+            subprocess.run(archive, check=True, cwd=top.strip())
+            shutil.unpack_archive(tree / "src.tar", tree)
+        yield checked(tree)
 
 
 def checked(tree: Path) -> Path:

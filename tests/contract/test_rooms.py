@@ -118,6 +118,7 @@ def test_room_is_followed_and_followed_again(servers: list[Server], stack: ExitS
                 id = client.post(f"{two.url}/send/r", content=str(number)).json()["id"]
                 assert next(lines) == f"{id} {number}"
                 after = id
+        wait_for(False, lambda: has_subscriber(two))  # the client has left
         client.post(f"{two.url}/send/r", content="between")
 
 

@@ -145,24 +145,70 @@ class Joining:
 class Inbox(Listener):
     """The messages that wait for somebody who follows a room."""
 
-    def __init__(self, id: str, room: str) -> None:
-        self.id = id
+    def __init__(self, hub: Hub, room: str, after: str | None) -> None:
+        self.id = hub.new_id()
         self.room = room
-        self.messages: deque[Message] = deque()
-        self.changed = asyncio.Event()
-        self.ended = False
-        self.behind = False
+        self.closed = False
+        self._hub = hub
+        self._after = after
+        self._messages: deque[Message] = deque()
+        self._changed = asyncio.Event()
+        self._ended = self._behind = False
+        # To be told, as streams are not, when the server begins to stop.
+        self._conversation = Conversation(hub.app._conversations, _never, self._end)
+        self._started = False
+
+    async def take(self) -> Message:
+        """The next message. Raises `StopAsyncIteration` if there is none any more."""
+        if not self._started:
+            await self._start()
+        while not self._messages:
+            if self._behind:
+                self.close()
+                raise FellBehind(
+                    f"More than {FOLLOWED_MESSAGES} messages to {self.room!r} were not taken."
+                    " Follow the room again, 'after' the id of the last message."
+                )
+            if self.closed or self._ended:
+                self.close()
+                raise StopAsyncIteration
+            self._changed.clear()
+            await self._changed.wait()
+        return self._messages.popleft()
+
+    async def _start(self) -> None:
+        self._started = True
+        if self.closed:
+            return
+        if self._hub.app.stopping:
+            self._ended = True
+            return
+        self._hub.app._conversations.open.add(self._conversation)
+        try:
+            await self._hub.arrive(self, 0, self._after)
+        except BaseException:
+            self.close()
+            raise
 
     def hand(self, message: Message) -> None:
-        if len(self.messages) >= FOLLOWED_MESSAGES:
-            self.behind = True
-        if not self.behind:
-            self.messages.append(message)
-        self.changed.set()
+        if len(self._messages) >= FOLLOWED_MESSAGES:
+            self._behind = True
+        if not self._behind:
+            self._messages.append(message)
+        self._changed.set()
 
-    def end(self) -> None:
-        self.ended = True
-        self.changed.set()
+    def _end(self) -> None:
+        self._ended = True
+        self._changed.set()
+        # The server need not wait for us.
+        self._conversation._conversations.open.discard(self._conversation)
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._messages.clear()
+            self._end()
+            self._hub.remove(self)
 
 
 class Follow:
@@ -170,67 +216,19 @@ class Follow:
     after 1,000 messages that were not taken."""
 
     def __init__(self, hub: Hub, room: str, after: str | None) -> None:
-        self._hub = hub
-        self._room = room
-        self._after = after
-        self._inbox: Inbox | None = None
-        self._closed = False
-        self._conversation: Conversation | None = None
+        self._loop = hub.loop
+        self._inbox = Inbox(hub, room, after)
 
     def __aiter__(self) -> Follow:
         return self
 
-    async def __anext__(self) -> Message:
-        if self._closed:
-            raise StopAsyncIteration
-        if self._inbox is None:
-            await self._start()
-        inbox = self._inbox
-        assert inbox is not None
-        while not inbox.messages:
-            if inbox.ended:
-                await self.aclose()
-                raise StopAsyncIteration
-            if inbox.behind:
-                await self.aclose()
-                raise FellBehind(
-                    f"More than {FOLLOWED_MESSAGES} messages to {self._room!r} were not taken."
-                    " Follow the room again, 'after' the id of the last message."
-                )
-            inbox.changed.clear()
-            await inbox.changed.wait()
-        return inbox.messages.popleft()
-
-    async def _start(self) -> None:
-        hub = self._hub
-        inbox = self._inbox = Inbox(hub.new_id(), self._room)
-        conversations = hub.app._conversations
-
-        def told() -> None:
-            inbox.end()
-            conversations.open.discard(conversation)
-
-        # To be told, as streams are not, when the server begins to stop. It need not wait for us.
-        conversation = self._conversation = Conversation(conversations, _never, told)
-        conversations.open.add(conversation)
-        if hub.app.stopping:
-            inbox.end()
-        try:
-            await hub.arrive(inbox, 0, self._after)
-        except BaseException:
-            await self.aclose()
-            raise
+    def __anext__(self) -> Coroutine[Any, Any, Message]:
+        # Not 'async': the traceback of an interrupted wait would keep this object alive.
+        return self._inbox.take()
 
     async def aclose(self) -> None:
         """Stop following. Happens by itself when nothing refers to this object any more."""
-        self._close()
-
-    def _close(self) -> None:
-        self._closed = True
-        if self._inbox is not None and self._conversation is not None:
-            self._conversation._conversations.open.discard(self._conversation)
-            self._hub.remove(self._inbox)
-            self._conversation = None
+        self._inbox.close()
 
     async def __aenter__(self) -> Follow:
         return self
@@ -241,11 +239,11 @@ class Follow:
         exc_value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._close()
+        self._inbox.close()
 
     def __del__(self) -> None:
-        if not self._closed and self._inbox is not None and not self._hub.loop.is_closed():
-            self._hub.loop.call_soon_threadsafe(self._hub.forget, self._inbox, self._conversation)
+        if not self._inbox.closed and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._inbox.close)
 
 
 class Hub:
@@ -384,12 +382,6 @@ class Hub:
             if not room:
                 del self.rooms[listener.room]
                 self.backend.unsubscribe(listener.room)
-
-    def forget(self, inbox: Inbox, conversation: Conversation | None) -> None:
-        """A `Follow` has been dropped."""
-        if conversation is not None:
-            conversation._conversations.open.discard(conversation)
-        self.remove(inbox)
 
     # -- messages
 

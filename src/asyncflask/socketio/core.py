@@ -77,15 +77,15 @@ class SocketIO:
         self.server_options.update(kwargs)
         options = self.server_options
         self.manage_session = options.pop("manage_session", self.manage_session)
-        path = f"/{(options.pop('path', None) or options.pop('resource', None) or 'socket.io')}"
-        path = "/" + path.strip("/")
+        path = options.pop("path", None) or options.pop("resource", None) or "socket.io"
+        path = f"/{path.strip('/')}"
         channel = options.pop("channel", "flask-socketio")
         url = options.get("message_queue")
         if url and "client_manager" not in kwargs:
             options["client_manager"] = _manager_of(url)(url, channel, write_only=app is None)
 
         of_server = {**options}
-        for name in ("async_mode", "message_queue", "resource", "path"):
+        for name in ("async_mode", "message_queue", "resource"):
             of_server.pop(name, None)
         if (json := of_server.pop("json", None)) is not None:
             # In a class of its own: python-socketio's would be that of all servers.
@@ -212,9 +212,7 @@ class SocketIO:
         :param ignore_queue: only to clients of this process.
         """
         kwargs.pop("broadcast", None)  # which it does anyway
-        kwargs["namespace"] = kwargs.get("namespace") or "/"
-        kwargs["to"] = kwargs.pop("to", None) or kwargs.pop("room", None)
-        kwargs.pop("room", None)
+        kwargs = _addressed(kwargs)
         if not kwargs.pop("include_self", True) and not kwargs.get("skip_sid"):
             kwargs["skip_sid"] = _request_of_event().sid
         if (callback := kwargs.get("callback")) is not None:
@@ -247,10 +245,7 @@ class SocketIO:
     def call(self, event: str, *args: Any, **kwargs: Any) -> Any:
         """Send *event* to the client *to*, and give what it acknowledges with. Raises
         `socketio.exceptions.TimeoutError` after *timeout* seconds, by default 60."""
-        kwargs["namespace"] = kwargs.get("namespace") or "/"
-        kwargs["to"] = kwargs.pop("to", None) or kwargs.pop("room", None)
-        kwargs.pop("room", None)
-        return self._server().call(event, _data(args), **kwargs)
+        return self._server().call(event, _data(args), **_addressed(kwargs))
 
     def close_room(self, room: Any, namespace: str | None = None) -> Any:
         """Take all clients out of *room*."""
@@ -364,6 +359,16 @@ def _checked(exception_handler: Any) -> Any:
     if not callable(exception_handler):
         raise ValueError("exception_handler must be callable")
     return exception_handler
+
+
+def _addressed(options: dict[str, Any]) -> dict[str, Any]:
+    """*options* with *namespace* and *to*, which is also called *room*."""
+    room = options.pop("room", None)
+    return {
+        **options,
+        "namespace": options.get("namespace") or "/",
+        "to": options.get("to") or room,
+    }
 
 
 def _data(args: tuple[Any, ...]) -> Any:

@@ -9,6 +9,7 @@ import pytest
 from flask import abort, request
 from flask_admin import Admin, AdminIndexView, BaseView, expose
 from flask_admin.contrib.sqla import ModelView
+from flask_babel import Babel
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 def door(app, open_door, tmp_path):
     app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'test.db'}"
     db = SQLAlchemy(app)
+    Babel(app)  # the admin's pages ask it if it is installed
 
     class User(db.Model):
         id: Mapped[int] = mapped_column(primary_key=True)
