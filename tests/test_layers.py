@@ -20,7 +20,7 @@ asgi.environ_socket asgi.proxy asgi.client
 _version typing config routing
 signals alias
 ctx
-rooms.base
+rooms.base rooms.scripts
 rooms.hub
 rooms.memory rooms.redis
 rooms._

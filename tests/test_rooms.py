@@ -18,9 +18,9 @@ from asyncflask import Flask, request, websocket
 from asyncflask.asgi import threads
 from asyncflask.asgi.lifespan import lifespan
 from asyncflask.async_testing import AsyncClient
-from asyncflask.rooms import FellBehind, Member, Message, Rooms, RoomsError, hub
+from asyncflask.rooms import Change, FellBehind, Member, Message, Rooms, RoomsError, hub
 from asyncflask.rooms import redis as rooms_redis
-from asyncflask.rooms.base import Change
+from asyncflask.rooms.scripts import PUBLISH
 from support.redis import Redis, needs_redis
 
 SECONDS = 15.0
@@ -191,6 +191,10 @@ def test_what_cannot_be_sent_is_an_error_of_the_sender(app: Flask, rooms: Rooms)
             rooms.send("r", object())
         with pytest.raises(UnicodeError):
             rooms.send("r", "\ud800")
+        # A client may send 1e999. What other clients cannot parse is not sent to them.
+        for number in app.json.loads("[1e999, -1e999]"), [float("nan")], float("inf"):
+            with pytest.raises(ValueError, match="is not a JSON number"):
+                rooms.send("r", number)
         names: list[Any] = ["", "x" * 257, None, 17, b"r", "\ud800"]
         for name in names:
             with pytest.raises(ValueError, match="name of a room"):
@@ -465,6 +469,40 @@ def test_history_is_bounded_in_number(app: Flask) -> None:
         assert rooms.history("r", after=ids[4]) == []
         with pytest.raises(ValueError, match="'17' is not the id of a message"):
             rooms.history("r", after="17")
+        made_up: list[Any] = [17, b"1-1", ["1-1"], {}]
+        for after in made_up:
+            with pytest.raises(ValueError, match="is not the id of a message"):
+                rooms.history("r", after=after)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(0, 0), (-1, 0), (-(10**30), 0), (True, 1), (2, 2), (10**30, 3), (None, 3)],
+)
+def test_any_number_may_be_asked_for(
+    app: Flask, rooms: Rooms, count: int | None, expected: int
+) -> None:
+    @app.websocket("/ws")
+    async def handler() -> None:
+        await rooms.join("r", history=0 if count is None else count)
+        await websocket.send("end")
+
+    with app.app_context():
+        for number in range(3):
+            rooms.send("r", str(number))
+        assert len(rooms.history("r", count)) == expected
+    with app.test_client().websocket_connect("/ws") as ws:
+        received = list(iter(ws.receive, "end"))
+    assert len(received) == (0 if count is None else expected)
+
+
+@pytest.mark.parametrize("count", ["3", 1.5, [1], {}])
+def test_what_is_no_number_is_an_error_at_once(app: Flask, rooms: Rooms, count: Any) -> None:
+    """And not one of the connection to Redis, which others would have to wait for."""
+    with app.app_context():
+        rooms.send("r", "x")
+        with pytest.raises(TypeError, match="number of messages"):
+            rooms.history("r", count)
 
 
 def test_history_is_bounded_in_age(app: Flask) -> None:
@@ -496,8 +534,9 @@ def test_memory_forgets_rooms_with_only_old_messages() -> None:
     asyncio.run(main())
 
 
-def test_no_history(app: Flask) -> None:
-    app.config["ROOMS_HISTORY"] = 0
+@pytest.mark.parametrize("none", [0, False])
+def test_no_history(app: Flask, none: int) -> None:
+    app.config["ROOMS_HISTORY"] = none
     rooms = Rooms(app)
 
     @app.websocket("/ws")
@@ -550,7 +589,8 @@ async def test_follow_gets_what_comes_and_what_came(app: Flask, rooms: Rooms) ->
         ids = [await rooms.send("r", number) for number in range(3)]
         follow = rooms.follow("r", after=ids[0])
         assert [(await anext(follow)).data for _ in range(2)] == [1, 2]
-        live = rooms.follow("r", after="what a client made up")
+        made_up: Any = {"what": "a client made up"}
+        live = rooms.follow("r", after=made_up)
         waiting = asyncio.ensure_future(anext(live))
         await asyncio.sleep(0.3)
         id = await rooms.send("r", {"a": 1})
@@ -795,9 +835,9 @@ def test_message_that_is_sent_again_is_kept_once(redis: Redis) -> None:
         backend: Any = rooms._hub().backend
         keys = ["rooms:room:r", "rooms:stream:r"]
         args = [10, 60, "abc 1 ", 0, b"abc 1 t \nhello"]
-        id = await backend._script(rooms_redis.PUBLISH, keys, *args)
+        id = await backend._script(PUBLISH, keys, *args)
         args[3] = 1
-        assert await backend._script(rooms_redis.PUBLISH, keys, *args) == id
+        assert await backend._script(PUBLISH, keys, *args) == id
         assert [m.data for m in await rooms.history("r")] == ["hello"]
 
     asyncio.run(main())

@@ -265,6 +265,35 @@ async def test_client_leaves_while_the_handler_sends(
     assert caplog.text == ""
 
 
+async def test_client_that_sends_and_does_not_read(app: Flask) -> None:
+    """It is cut off; a library that reads and writes on one thread is not left waiting."""
+    app.config["WEBSOCKET_SEND_TIMEOUT"] = 0.1
+    served, ended = app.asgi_app, threading.Event()
+
+    async def not_read(scope: Any, receive: Any, send: Any) -> None:
+        async def stuck(message: Message) -> None:
+            if message["type"] == "websocket.send":
+                await asyncio.Event().wait()
+            await send(message)
+
+        await served(scope, receive, stuck)
+
+    def handler(library: Library) -> None:
+        frame = library.connection.send(BytesMessage(b"x" * 100_000))
+        try:
+            while library.socket.recv(100):
+                library.socket.sendall(frame)
+        except OSError:
+            ended.set()
+
+    app.asgi_app = not_read  # type: ignore[method-assign]
+    async with client_of(app, handler) as client:
+        for _ in range(50):
+            await client.send(b"x" * 100_000)
+        assert await asyncio.to_thread(ended.wait, 10)
+        assert (await end_of(client))[0] == 1013
+
+
 async def test_server_stops(app: Flask) -> None:
     seen: list[Any] = []
 

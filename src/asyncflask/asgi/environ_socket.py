@@ -19,7 +19,7 @@ from typing import Any, Final
 from starlette.types import Scope
 
 from .threads import on_loop, this_driver
-from .websocket import ABNORMAL, NORMAL, WebSocket, WebSocketDisconnect
+from .websocket import ABNORMAL, GRACE_SECONDS, NORMAL, WebSocket, WebSocketDisconnect
 
 NO_STATUS: Final = 1005
 """The code that stands for a close frame without one (RFC 6455 section 7.1.5)."""
@@ -140,7 +140,9 @@ class EnvironSocket:
         try:
             await self._from_library(_Frames(ours), write)
         except WebSocketDisconnect:
-            await asyncio.wait([from_client])  # which tells the library
+            # Which tells the library, unless that sends while we stopped reading, and reads no
+            # more itself: both would wait for ever.
+            await asyncio.wait([from_client], timeout=GRACE_SECONDS)
         except (EOFError, OSError):
             pass  # the library has closed the socket
         finally:

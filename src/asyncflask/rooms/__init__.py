@@ -27,6 +27,9 @@ from .redis import RedisBackend
 
 _CONNECTION = re.compile("[0-9a-f]{16}:[0-9]+")
 
+MOST_MESSAGES = 2**31
+"""More of a history cannot be asked for: Redis has its limit for numbers."""
+
 F = TypeVar("F", bound=Callable[[Change], Any])
 
 DEFAULTS: dict[str, Any] = {
@@ -71,7 +74,7 @@ class Rooms:
         settings = Settings(
             url=self._url or config["ROOMS_URL"],
             prefix=config["ROOMS_PREFIX"],
-            history=config["ROOMS_HISTORY"],
+            history=int(config["ROOMS_HISTORY"]),
             history_seconds=config["ROOMS_HISTORY_SECONDS"],
             presence_timeout=config["ROOMS_PRESENCE_TIMEOUT"],
             send_timeout=config["ROOMS_SEND_TIMEOUT"],
@@ -109,7 +112,7 @@ class Rooms:
 
         Raises `RuntimeError` outside of a WebSocket's handler, or if it is in that room.
         """
-        coro = self._join(_name(room), member, info, history, _id(after))
+        coro = self._join(_name(room), member, info, _count(history), _id(after))
         return Joining(coro) if on_loop() else wait(coro)
 
     async def _join(
@@ -162,7 +165,8 @@ class Rooms:
         *keep*: have it in the history. *exclude_self*: not to the current WebSocket. *exclude*:
         not to the connections with these ids (`Join.id`, `Member.id`).
 
-        Raises `RoomsError` if the message could not be sent within `ROOMS_SEND_TIMEOUT` seconds.
+        Raises `RoomsError` if the message could not be sent within `ROOMS_SEND_TIMEOUT` seconds,
+        `ValueError` for what JSON cannot carry: an infinite number.
         """
         excluded = {exclude} if isinstance(exclude, str) else set(exclude)
         excluded = {id for id in excluded if _CONNECTION.fullmatch(id)}  # others are nobody's
@@ -180,6 +184,8 @@ class Rooms:
         payload: str | bytes
         if is_json:
             payload = hub.app.json.dumps(data)
+            if "Infinity" in payload or "NaN" in payload:
+                hub.app.json.loads(payload)  # raises for such numbers, which are no JSON
         else:
             payload = data if isinstance(data, str) else bytes(data)
         if isinstance(payload, str) and not payload.isascii():
@@ -190,10 +196,11 @@ class Rooms:
         """The messages to *room* that are kept, oldest first: the last *count*, or all; *after*:
         those since the message with this id. How many are kept, and for how long, is in the
         config: `ROOMS_HISTORY`, `ROOMS_HISTORY_SECONDS`."""
+        count = None if count is None else _count(count)
         return value_or_awaitable(self._history(_name(room), count, _id(after)))
 
     async def _history(self, room: str, count: int | None, after: str | None) -> list[Message]:
-        return await self._hub().backend.history(room, count, after)
+        return [] if count == 0 else await self._hub().backend.history(room, count, after)
 
     def follow(self, room: str, *, after: str | None = None) -> Follow:
         """The messages to *room* from now on, for ``async for`` in asynchronous code. *after*:
@@ -236,7 +243,6 @@ class _AppRooms:
         self._settings = settings
         self._told = told
         self._hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
-        self._serving: set[asyncio.AbstractEventLoop] = set()
 
     def hub(self) -> Hub:
         loop = asyncio.get_running_loop()
@@ -275,6 +281,12 @@ def _name(room: str) -> str:
     raise ValueError(
         f"The name of a room is a str of 1 to {ROOM_NAME_LENGTH} bytes in UTF-8, not {room!r:.80}."
     )
+
+
+def _count(count: int) -> int:
+    if not isinstance(count, int):
+        raise TypeError(f"The number of messages is an int, not {count!r:.80}.")
+    return min(max(int(count), 0), MOST_MESSAGES)  # it may come from a client
 
 
 def _id(after: str | None) -> str | None:

@@ -135,7 +135,7 @@ class Backend(Protocol):
 
 def position(id: str) -> tuple[int, int]:
     """An id, to be compared with others. Raises `ValueError` for what is none."""
-    if (match := _ID.fullmatch(id)) is None:
+    if not isinstance(id, str) or (match := _ID.fullmatch(id)) is None:
         raise ValueError(f"{id!r} is not the id of a message.")
     return int(match[1]), int(match[2])
 

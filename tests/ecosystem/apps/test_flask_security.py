@@ -15,7 +15,7 @@ from flask_security import (
     hash_password,
     roles_required,
 )
-from flask_security.models import fsqla_v3 as fsqla
+from flask_security.models import fsqla_v2 as fsqla
 from flask_security.signals import user_authenticated
 from flask_sqlalchemy import SQLAlchemy
 
