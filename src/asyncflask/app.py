@@ -131,8 +131,10 @@ class Flask(App):
 
     _request_context_class = RequestContext
 
+    _own_steps = dispatch.OWN
+
     _replaced: frozenset[str] = frozenset()
-    """The methods of `_OWN` that were set on the app itself."""
+    """The methods of `_OWN` that were set on the app itself, but for `wsgi_app`."""
 
     def __init__(
         self,
@@ -224,7 +226,11 @@ class Flask(App):
         coro: Coroutine[Any, Any, Any]
         if scope["type"] == "websocket":
             coro = dispatch.serve_websocket(self, driver, scope, receive, send)
-        elif "asyncflask.environ" not in scope and (middleware := self._wsgi_middleware()):
+        elif (
+            ("wsgi_app" in self.__dict__ or type(self).wsgi_app is not _OWN["wsgi_app"])
+            and "asyncflask.environ" not in scope
+            and (middleware := self._wsgi_middleware()) is not None
+        ):
             receive, send = driver.outside(receive), driver.outside(send)
             body = Body(scope, receive)
             environ = wsgi.environ_from_scope(scope, body)
@@ -256,8 +262,6 @@ class Flask(App):
     def _wsgi_middleware(self) -> Callable[..., Any] | None:
         """What is to be called in place of `wsgi_app`, but for the `ProxyFix` outside of it, which
         `asgi_app` has applied."""
-        if not self._is_replaced("wsgi_app"):
-            return None
         within = proxy.within(self.wsgi_app)
         return None if within == MethodType(_OWN["wsgi_app"], self) else within
 
@@ -507,7 +511,7 @@ class Flask(App):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in _OWN:
+        if name in _OWN and name != "wsgi_app":  # which half of all apps have wrapped
             self._replaced = self._replaced | {name}
 
     def __delattr__(self, name: str) -> None:

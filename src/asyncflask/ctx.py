@@ -79,6 +79,8 @@ class App(Protocol):
     def update_template_context(self, context: dict[str, Any]) -> None: ...
     def _steps(self) -> Any: ...
     def _is_replaced(self, name: str) -> bool: ...
+    @property
+    def _own_steps(self) -> Any: ...
 
 
 class _AppCtxGlobals:
@@ -324,8 +326,7 @@ class RequestContext:
             or request_tearing_down.receivers
             or appcontext_tearing_down.receivers
             or appcontext_popped.receivers
-            or app._is_replaced("do_teardown_request")
-            or app._is_replaced("do_teardown_appcontext")
+            or self._steps is not app._own_steps
             or len(self._cv_tokens) != 1
             or _cv_request.get(None) is not self
         ):

@@ -231,7 +231,7 @@ def make_context(app: Any, driver: Driver, scope: Scope, receive: Receive) -> Re
         request._scope, request._body = scope, body
         environ["wsgi.input"] = io.BufferedReader(body, READ_BYTES)
         environ["wsgi.input_terminated"] = True
-    if (problem := malformed(scope)) is not None:
+    if (problem := malformed(scope, request._lines)) is not None:
         request.routing_exception = BadRequest(problem)
     request.json_module = app.json
     ctx: RequestContext = app._request_context_class(app, None, request)

@@ -11,7 +11,7 @@ import io
 import re
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
@@ -379,17 +379,18 @@ async def _send_async_chunks(send: Send, body: Body, content: AsyncIterable[byte
             since = loop.time()
 
 
-def malformed(scope: Scope) -> str | None:
+def malformed(scope: Scope, lines: Mapping[bytes, bytes] | None = None) -> str | None:
     """What is wrong with a request's target or `Host` (RFC 9112 section 3.2), if anything.
-    Servers let some of it through."""
+    Servers let some of it through. *lines*: the headers by name, if none is repeated."""
     if not scope["path"].startswith("/"):
         return "The request target does not begin with '/'."
-    host = None
-    for name, value in scope["headers"]:
-        if name == b"host":
-            if host is not None:
-                return "The request has more than one Host header."
-            host = value
+    if lines is not None:
+        host = lines.get(b"host")
+    else:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) > 1:
+            return "The request has more than one Host header."
+        host = hosts[0] if hosts else None
     if host is None:
         return None if scope.get("http_version") == "1.0" else "The request has no Host header."
     # Only what can be a name is remembered: RFC 1035 section 2.3.4, and a port.
