@@ -1174,6 +1174,16 @@ class TestWebSocket:
             assert await self.closed(session) == 1012
 
 
+def test_response_class_with_its_own_encoding(app: Flask) -> None:
+    class OwnResponse(Response):
+        def iter_encoded(self) -> Iterator[bytes]:
+            return (chunk.upper() for chunk in super().iter_encoded())
+
+    app.response_class = OwnResponse
+    app.add_url_rule("/", "view", lambda: "text")
+    assert asyncio.run(exchange(app, http_scope())).body == b"TEXT"
+
+
 def test_request_class_with_its_own_init(app: Flask) -> None:
     """moto's: a request class that wants its environ."""
 

@@ -755,7 +755,11 @@ def whole_content(ctx: RequestContext, response: Any) -> bytes | None:
         return None
     if ctx.request.method == "HEAD" or status < 200 or status in (204, 304):
         return b""
-    if len(content) == 1 and isinstance(content[0], bytes):
+    if (
+        len(content) == 1
+        and isinstance(content[0], bytes)
+        and type(response).iter_encoded is BaseResponse.iter_encoded
+    ):
         return content[0]
     return b"".join(response.iter_encoded())
 

@@ -113,7 +113,7 @@ VALUES: dict[str, list[tuple[str, ...]]] = {
         ("a b",),
         ("a/b",),
     ],
-    "x-forwarded-port": [(), ("8443",), ("1, 443",), ("80",), ("x",), ("²",), ("",)],
+    "x-forwarded-port": [(), ("8443",), ("1, 443",), ("80",), ("x",), ("²",), ("",), ("9" * 5000,)],
     "x-forwarded-prefix": [  # the last one: UTF-8
         (),
         ("/shop",),

@@ -464,6 +464,40 @@ class TestClose:
         await client.run(handler)
         assert client.sent[1:] == [{"type": "websocket.close", "code": 4000, "reason": "enough"}]
 
+    @pytest.mark.parametrize("code", [0, 5, 999, 1004, 1005, 1006, 1015, 2000, 5000, 70_000])
+    async def test_code_that_cannot_be_sent(self, code: int) -> None:
+        client = Client()
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            with pytest.raises(ValueError, match=f"{code} is no close code"):
+                await websocket.close(code)
+            assert not websocket.closed
+
+        await client.run(handler)
+
+    @pytest.mark.parametrize(
+        ("reason", "sent"),
+        [
+            ("x" * 123, "x" * 123),
+            ("x" * 124, "x" * 123),
+            ("☃" * 41, "☃" * 41),
+            ("☃" * 42, "☃" * 41),
+            ("x" + "☃" * 41, "x" + "☃" * 40),
+            ("a\ud800b", "a?b"),
+        ],
+    )
+    async def test_reason_that_is_too_long(self, reason: str, sent: str) -> None:
+        client = Client()
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            await websocket.close(4000, reason)
+            assert websocket.close_reason == sent
+
+        await client.run(handler)
+        assert client.sent[1:] == [{"type": "websocket.close", "code": 4000, "reason": sent}]
+
     async def test_before_the_handshake(self) -> None:
         client = Client()
         await client.run(lambda websocket: websocket.close())

@@ -67,6 +67,9 @@ BAD_HOSTS = [
     [b"Host: http://a"],
     [b"Host: a%00b"],
     [b"Host: <script>"],
+    [b"Host: a..b"],
+    [b"Host: .a"],
+    [b"Host: " + b"a" * 64 + b".example"],
 ]
 
 

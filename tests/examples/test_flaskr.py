@@ -97,12 +97,12 @@ def test_many_write_at_once(ada: httpx.Client) -> None:
 
 
 def test_its_own_tests() -> None:
-    # As a user would: without the options that this very run was given.
+    # As a user would: without the options that this very run was given, and without plugins.
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
         cwd=FLASKR,
-        env=env,
+        env={**env, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

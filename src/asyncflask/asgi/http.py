@@ -400,4 +400,9 @@ def malformed(scope: Scope, lines: Mapping[bytes, bytes] | None = None) -> str |
 
 @lru_cache(maxsize=256)
 def _names_a_host(value: bytes) -> bool:
-    return bool(get_host("", value.decode("latin-1")))
+    host = get_host("", value.decode("latin-1"))
+    try:
+        host.encode("idna")  # as Werkzeug's URL map does, but only when a URL is built
+    except UnicodeError:
+        return False
+    return bool(host)

@@ -36,6 +36,12 @@ SERVICE_RESTART: Final = 1012
 TRY_AGAIN_LATER: Final = 1013
 """Close codes: RFC 6455 section 7.4.1, and the IANA registry for 1012 and 1013."""
 
+_NOT_SENT: Final = 1004, 1005, 1006
+"""Codes between these that are for one side only, or for nothing."""
+
+REASON_BYTES: Final = 123
+"""How long the reason of a close is at most (RFC 6455 section 5.5)."""
+
 SWITCHING_PROTOCOLS: Final = 101
 """The status of a handshake's answer (RFC 6455 section 4.2.2)."""
 
@@ -183,7 +189,8 @@ class WebSocket:
 
     def close(self, code: int = NORMAL, reason: str | None = None) -> Any:
         """End the connection; nothing happens if it has ended. Before `accept` this refuses the
-        handshake, with status 403."""
+        handshake, with status 403. Of *reason* the first 123 bytes are sent. Raises `ValueError`
+        for a *code* that cannot be sent (RFC 6455 section 7.4)."""
         return value_or_awaitable(self._close(code, reason))
 
     def deliver(self, message: Message) -> Awaitable[None] | None:
@@ -319,6 +326,12 @@ class WebSocket:
 
     def start_closing(self, code: int, reason: str | None = None) -> None:
         """`close` that does not wait, for the loop."""
+        if not ((1000 <= code <= 1014 and code not in _NOT_SENT) or 3000 <= code <= 4999):
+            raise ValueError(
+                f"{code!r} is no close code to send: write 1000, or one of your own, 4000 to 4999."
+            )
+        if reason is not None:
+            reason = reason.encode("utf-8", "replace")[:REASON_BYTES].decode("utf-8", "ignore")
         if not self.closed:
             self._start_closing(code, reason, self._options.send_timeout)
 

@@ -196,7 +196,7 @@ def update_environ(environ: Environ, scope: Scope, body: Body) -> None:
 def port_number(port: Any) -> int | None:
     """`SERVER_PORT`, which is a text, and Hypercorn's a number; `None` for what is no port."""
     text = str(port)
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isdecimal() and len(text) <= 5 else None
 
 
 def _bytes(value: str) -> bytes:
