@@ -13,7 +13,7 @@ from socketio_apps.npm import install_client
 from support.servers import Server
 
 APPS = Path(__file__).parent / "socketio_apps"
-SECONDS = 40
+SECONDS = 80
 TRANSPORTS = ["polling", "websocket", "polling,websocket"]
 SCENARIOS = [
     "events",

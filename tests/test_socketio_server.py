@@ -70,6 +70,9 @@ MALFORMED = [
     "42[1]",
     "42[[]]",
     '42["sync"',
+    '42["connect",{}]',
+    '42["disconnect","made up"]',
+    '42["*","made up"]',
     "43",
     "431",
     "45",
@@ -111,6 +114,26 @@ def test_malformed_packets_by_long_polling(server: Server, http: httpx.Client) -
         assert client.post(data).status_code in (200, 400), data
     assert "sent what is no packet" in server.output
     assert Polling(http).post('42["sync"]').status_code == 200
+
+
+def test_requests_after_a_malformed_packet(server: Server, http: httpx.Client) -> None:
+    client = Polling(http)
+    client.post("42")
+    assert client.post('42["sync"]').status_code == 400
+    assert client.poll().status_code == 400
+    other = Polling(http)
+    other.post("42")
+    assert other.poll().status_code == 400
+    assert "Traceback" not in server.output
+
+
+def test_too_much_by_long_polling(server: Server, http: httpx.Client) -> None:
+    client = Polling(http)
+    assert client.post("4" * 1_000_001).status_code == 413
+    in_parts = http.post(client.url, content=(b"4" * 100_000 for _ in range(50)))
+    assert in_parts.status_code in (200, 400)
+    assert Polling(http).post('42["sync"]').status_code == 200
+    assert "Traceback" not in server.output
 
 
 @pytest.mark.parametrize(

@@ -242,11 +242,12 @@ def test_path(server: Server, path: bytes) -> None:
     ids=lambda line: repr(line[:50]),
 )
 def test_header(server: Server, view: str, line: bytes) -> None:
-    with Connection(server) as connection:
-        connection.send(head(b"Host: a", line, target=view.encode()))
-        if line.startswith((b"Content-Length", b"Transfer-Encoding")):
-            connection.send(b"0\r\n\r\n" * 2)  # whatever of a body it may wait for
-        assert connection.reply().status < 500
+    data = head(b"Host: a", line, target=view.encode())
+    if line.startswith((b"Content-Length", b"Transfer-Encoding")):
+        # Whatever of a body it may wait for. At once: the server resets the connection when it
+        # has closed it and more comes, and then its answer may be lost.
+        data += b"0\r\n\r\n" * 2
+    assert exchange(server, data).status < 500
 
 
 def test_credentials() -> None:

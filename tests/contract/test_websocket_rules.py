@@ -392,7 +392,11 @@ def test_subprotocols_of_a_route(site: Site, offered: list[str], agreed: str | N
 
 
 @pytest.mark.parametrize("path", ["/small", "/small/sync"])
-@pytest.mark.parametrize("message", ["x" * 11, "☃" * 4, b"x" * 11, "x" * 1_000_000])
+@pytest.mark.parametrize(
+    "message",
+    ["x" * 11, "☃" * 4, b"x" * 11, "x" * 1_000_000],
+    ids=["text", "characters of more bytes", "binary", "huge"],
+)
 def test_message_that_is_too_big(site: Site, path: str, message: str | bytes) -> None:
     name = f"small{next(_numbers)}"
     with connect(f"{site.url}{path}?id={name}") as connection:

@@ -6,7 +6,7 @@ const { once } = require("node:events");
 const { io } = require("socket.io-client");
 
 const [, , scenario, url, transports] = process.argv;
-const SECONDS = 20;
+const SECONDS = 40;
 const open = [];
 
 function client(path = "/", options = {}) {
@@ -180,7 +180,7 @@ const scenarios = {
 
   // The test restarts the server when it reads "ready".
   async reconnects() {
-    const socket = await connected("/", { reconnectionDelay: 100, reconnectionDelayMax: 500 });
+    const socket = await connected("/", { reconnectionDelay: 100, reconnectionDelayMax: 500, timeout: 3000 });
     const before = socket.id;
     const reasons = [];
     socket.on("disconnect", (reason) => reasons.push(reason));

@@ -28,9 +28,16 @@ ConnectionRefusedError = socketio.exceptions.ConnectionRefusedError
 AsyncNamespace = socketio.AsyncNamespace
 AsyncPubSubManager = socketio.async_pubsub_manager.AsyncPubSubManager
 
+_OWN_EVENTS = ("connect", "disconnect", "*")
+"""What clients may not send: the handlers by these names are called for something else."""
+
 calling_test: ContextVar[Worker | None] = ContextVar("asyncflask.socketio_test", default=None)
 """The thread of a test that waits for the server: there its plain handlers run, and there their
 errors are raised."""
+
+
+class SessionClosed(KeyError):
+    """A request of a client that has been disconnected."""
 
 
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
@@ -47,6 +54,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self.tasks.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    def _get_socket(self, sid: str) -> Any:
+        try:
+            return super()._get_socket(sid)
+        except KeyError as error:
+            raise SessionClosed(sid) from error
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
@@ -147,6 +160,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
     async def _handle_event(self, eio_sid: str, namespace: str, id: Any, data: Any) -> None:
         if not isinstance(data, list) or not data or not isinstance(data[0], str):
             raise ValueError("an event without a name")
+        if data[0] in _OWN_EVENTS:
+            raise ValueError(f"an event named {data[0]!r}")
         await super()._handle_event(eio_sid, namespace, id, data)
 
     async def _handle_event_internal(self, *args: Any) -> None:

@@ -15,10 +15,10 @@ from starlette.types import Message, Receive, Scope, Send
 from werkzeug.exceptions import BadRequest
 
 from ..asgi.conversation import Conversation
-from ..asgi.http import malformed
+from ..asgi.http import announced, malformed
 from ..asgi.websocket import origin_allowed
 from .events import make_request
-from .server import Server
+from .server import Server, SessionClosed
 
 PROTOCOL_ERROR: Final = 1002
 """A close code (RFC 6455 section 7.4.1)."""
@@ -61,9 +61,17 @@ class Transport:
                 pass
 
         inbox = [first]
+        room = self.server.eio.max_http_buffer_size
+        if scope["type"] == "http" and announced(scope)[0] > room:
+            await PlainTextResponse("The message is too large.", 413)(scope, receive, send)
+            return
 
         async def receive_for_server() -> Message:
+            nonlocal room
             message = inbox.pop() if inbox else await receive()
+            room -= len(message.get("body", b""))
+            if room < 0:  # Engine.IO would keep all of it
+                return {"type": "http.request", "body": b""}
             text = message.get("text")
             if text is not None and _PACKET.match(text) is None:
                 # Engine.IO would forget the client in the middle of an exception.
@@ -73,7 +81,14 @@ class Transport:
                 return {"type": "websocket.disconnect", "code": PROTOCOL_ERROR}
             return message
 
-        serving = asyncio.create_task(self.server.handle_request(scope, receive_for_server, send))
+        async def serve() -> None:
+            try:
+                await self.server.handle_request(scope, receive_for_server, send)
+            except SessionClosed:
+                if scope["type"] == "http":
+                    await PlainTextResponse("The session is closed.", 400)(scope, receive, send)
+
+        serving = asyncio.create_task(serve())
         async with Conversation(self.app._conversations, left):
             try:
                 # Left behind, if it does not let itself be cancelled: a client that reads nothing
