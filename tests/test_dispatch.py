@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import werkzeug
@@ -455,7 +455,7 @@ class TestReplaced:
             seen.append((error, sys.exc_info()[1]))
             return "handled"
 
-        app.handle_user_exception = handle  # type: ignore[method-assign]
+        app.handle_user_exception = handle  # type: ignore[method-assign,assignment]
         assert app.test_client().get("/").text == "handled"
         assert seen[0][0] is seen[0][1]
 
@@ -1234,7 +1234,7 @@ def test_end_of_another_websocket_is_an_error() -> None:
 class TestAsyncViewInAPlainDecorator:
     """As extensions decorate views: `ensure_sync` in a plain function."""
 
-    BODIES = {
+    BODIES: ClassVar[dict[str, dict[str, Any]]] = {
         "json": {"json": {"name": "ann"}},
         "form": {"data": {"name": "ann"}},
         "file": {"data": {"name": "ann"}, "files": {"file": b"x" * 3_000_000}},
