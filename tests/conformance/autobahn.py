@@ -147,7 +147,7 @@ def page(results: AllResults) -> str:
         fill(
             "How many cases ended how, and how many failed that did not with the bare callable."
             " Of the cases about load (9) and compression (12, 13), which take hours, a selection"
-            " was run, and not everywhere.",
+            " was run.",
             WIDTH,
         ),
         "",
