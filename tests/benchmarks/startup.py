@@ -89,5 +89,5 @@ def first_answer_seconds(peer: Peer) -> float:
                 raise SystemExit(f"{peer.name} does not start: {' '.join(command)}")
             time.sleep(POLL_SECONDS)
     finally:
-        process.terminate()
+        process.kill()  # one that has answered is done; told to stop this early, some never do
         process.wait()
