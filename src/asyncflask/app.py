@@ -11,7 +11,7 @@ import inspect
 import os
 import sys
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import Context
 from datetime import timedelta
@@ -24,7 +24,7 @@ from urllib.parse import quote
 import click
 from starlette.middleware import Middleware
 from starlette.routing import Match, Mount, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from werkzeug.datastructures import ImmutableDict
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 from werkzeug.routing import BuildError, MapAdapter, RequestRedirect
@@ -136,6 +136,9 @@ class Flask(App):
     _replaced: frozenset[str] = frozenset()
     """The methods of `_OWN` that were set on the app itself, but for `wsgi_app`."""
 
+    _wsgi_wrapped = False
+    """Whether `wsgi_app` was set on the app itself, as half of all apps do."""
+
     def __init__(
         self,
         import_name: str,
@@ -203,31 +206,30 @@ class Flask(App):
             f" start_response) for WSGI; not with {len(args)} arguments."
         )
 
-    async def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """The ASGI application (ASGI specification 3.0). To wrap it:
         ``app.asgi_app = Middleware(app.asgi_app)``, or `add_middleware`."""
         kind = scope["type"]
         if kind == "lifespan":
-            await Router(lifespan=self._serving).lifespan(scope, receive, send)
-            return
-        if kind not in ("http", "websocket"):
+            return Router(lifespan=self._serving).lifespan(scope, receive, send)
+        if kind != "http" and kind != "websocket":
             raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
-        if "wsgi_app" in self.__dict__ and "asyncflask.environ" not in scope:
+        if self._wsgi_wrapped and "asyncflask.environ" not in scope:
             scope = proxy.fixed_scope(scope, self.wsgi_app)
         if self._mounts and (mount := self._mounted_at(scope)) is not None:
-            await mount.handle(scope, receive, send)
-            return
-        await self._respond(scope, receive, send)
+            return mount.handle(scope, receive, send)
+        return self._respond(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request or WebSocket of this app, in a context of its own."""
         loop = asyncio.get_running_loop()
         driver = Driver(loop, self.config["WORKER_THREADS"], scope.get("asyncflask.worker"))
+        whole: tuple[Message, bytes] | None
         coro: Coroutine[Any, Any, Any]
         if scope["type"] == "websocket":
             coro = dispatch.serve_websocket(self, driver, scope, receive, send)
         elif (
-            ("wsgi_app" in self.__dict__ or type(self).wsgi_app is not _OWN["wsgi_app"])
+            (self._wsgi_wrapped or type(self).wsgi_app is not _OWN["wsgi_app"])
             and "asyncflask.environ" not in scope
             and (middleware := self._wsgi_middleware()) is not None
         ):
@@ -238,16 +240,22 @@ class Flask(App):
         else:
             coro = dispatch.serve_http(self, driver, scope, receive, send)
         try:
-            messages = await driver.run(coro)
+            try:
+                # What `run` would do first: a request that waits for nothing is over by it.
+                yielded = driver.context.run(coro.send, None)
+            except StopIteration as stop:
+                whole = stop.value
+            else:
+                whole = await driver.run(coro, yielded)
         except Abandoned:
             path = scope["path"]
             self.logger.warning("Plain code of %s still blocked: it was left to itself.", path)
             return
         finally:
             driver.release()
-        if messages is not None:
-            for message in messages:
-                await send(message)
+        if whole is not None:
+            await send(whole[0])
+            await send({"type": "http.response.body", "body": whole[1]})
 
     def wsgi_app(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -511,11 +519,15 @@ class Flask(App):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in _OWN and name != "wsgi_app":  # which half of all apps have wrapped
+        if name == "wsgi_app":
+            self._wsgi_wrapped = True
+        elif name in _OWN:
             self._replaced = self._replaced | {name}
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
+        if name == "wsgi_app":
+            self._wsgi_wrapped = False
         self._replaced = self._replaced - {name}
 
     def _is_replaced(self, name: str) -> bool:
@@ -536,7 +548,8 @@ class Flask(App):
     def full_dispatch_request(self) -> Response:
         """Run hooks, view and error handlers, and give the response."""
         ctx = current_request_ctx()
-        return drive(dispatch.full_dispatch_request(self, ctx, call_here))  # type: ignore[no-any-return]
+        rv = drive(dispatch.full_dispatch_request(self, ctx, call_here))
+        return dispatch.make_response(self, ctx, rv)  # type: ignore[no-any-return]
 
     def preprocess_request(self) -> Any:
         """Run the `before_request` functions; gives the value of the first that has one."""
@@ -662,8 +675,11 @@ class Flask(App):
             subdomain=subdomain,
         )
 
-    def _find_rule(self, request: Request, websocket: bool) -> tuple[Rule, dict[str, Any]] | None:
-        """What `Map.find` gives for *request*, where the host has no part in the matching."""
+    def _find_rule(
+        self, request: Request, websocket: bool, own: bool
+    ) -> tuple[Rule, dict[str, Any]] | None:
+        """What `Map.find` gives for *request*, where the host has no part in the matching.
+        *own*: whether no step was replaced."""
         url_map = self.url_map
         if (
             not isinstance(url_map, Map)
@@ -672,7 +688,7 @@ class Flask(App):
             or request._scope is None
             or request.trusted_hosts is not None
             or self.config["TRUSTED_HOSTS"] is not None
-            or self._is_replaced("create_url_adapter")
+            or not (own or not self._is_replaced("create_url_adapter"))
         ):
             return None
         return url_map.find(request.path, request.method, websocket)
@@ -794,7 +810,7 @@ class Flask(App):
 _load_dotenv = load_dotenv
 
 # The methods that are looked at before they are called: one that was replaced is user code.
-_steps_of = attrgetter(*dispatch.Steps._fields, "make_response")
+_steps_of = attrgetter(*dispatch.Steps._fields, "make_response", "create_url_adapter")
 _OWN_STEPS = _steps_of(Flask)
 _OWN = {
     name: Flask.__dict__[name]

@@ -72,7 +72,7 @@ class App(Protocol):
     def make_response(self, rv: Any) -> Any: ...
     def redirect(self, location: str, code: int = 302) -> Any: ...
     def url_for(self, endpoint: str, **values: Any) -> str: ...
-    def _find_rule(self, request: Any, websocket: bool) -> Any: ...
+    def _find_rule(self, request: Any, websocket: bool, own: bool) -> Any: ...
     def get_send_file_max_age(self, filename: str | None) -> int | None: ...
     def iter_blueprints(self) -> Any: ...
     def create_global_jinja_loader(self) -> Any: ...
@@ -138,12 +138,13 @@ class AppContext:
     def __init__(self, app: Any) -> None:
         self.app = app
         self.g: Any = app.app_ctx_globals_class()
+        self._url_adapter: Any = _sentinel
         self._cv_tokens: list[Token[AppContext]] = []
 
     @property
     def url_adapter(self) -> Any:
         """What builds URLs outside of a request; `None` without `SERVER_NAME`."""
-        if "_url_adapter" not in self.__dict__:
+        if self._url_adapter is _sentinel:
             self._url_adapter = self.app.create_url_adapter(None)
         return self._url_adapter
 
@@ -218,19 +219,26 @@ class RequestContext:
     driver: Driver | None = None
     """What runs it; `None` for a context that was pushed by hand."""
 
-    websocket: Any = None
+    websocket: Any
     """The connection, if this is a WebSocket."""
 
     flashes: list[tuple[str, str]] | None = None
     """The messages of `get_flashed_messages`, once it was called."""
 
-    _holds = 0
     _deferred: tuple[AppContext | None, BaseException | None] | None = None
     _error: BaseException | None = None
 
+    # What each request reads has no default in the class, and `__dict__` is left alone: either
+    # keeps Python 3.11 from reading attributes in its fast way. In `AppContext` too.
+
     def __init__(self, app: Any, environ: Any, request: Any = None, session: Any = None) -> None:
         self.app = app
-        self._steps = app._steps()
+        self._steps = steps = app._steps()
+        self._own = steps is app._own_steps
+        """Whether no step of the pipeline was replaced."""
+        self.websocket = None
+        self._url_adapter: Any = _sentinel
+        self._holds = 0
         if request is None:
             request = app.request_class(environ)
             request.json_module = app.json
@@ -244,7 +252,7 @@ class RequestContext:
 
     def _bind(self) -> Any:
         """Make the URL adapter, or note why there can be none."""
-        self._url_adapter: Any = None
+        self._url_adapter = None
         try:
             self._url_adapter = self.app.create_url_adapter(self.request)
         except HTTPException as exc:
@@ -254,7 +262,7 @@ class RequestContext:
     @property
     def url_adapter(self) -> Any:
         """What matches and builds URLs for this request; `None` if its host is refused."""
-        return self._url_adapter if "_url_adapter" in self.__dict__ else self._bind()
+        return self._bind() if self._url_adapter is _sentinel else self._url_adapter
 
     @url_adapter.setter
     def url_adapter(self, value: Any) -> None:
@@ -271,7 +279,9 @@ class RequestContext:
         """Find the rule of the request's URL, or note the `HTTPException` that says why not."""
         request, websocket = self.request, self.websocket is not None
         found = (
-            None if "_url_adapter" in self.__dict__ else self.app._find_rule(request, websocket)
+            self.app._find_rule(request, websocket, self._own)
+            if self._url_adapter is _sentinel
+            else None
         )
         if found is None:
             adapter = self.url_adapter
@@ -319,27 +329,25 @@ class RequestContext:
 
     def _leave(self) -> bool:
         """`_pop` when it has nothing to call; otherwise false, and nothing is done."""
-        app = self.app
+        app, tokens = self.app, self._cv_tokens
         if (
             app.teardown_request_funcs
             or app.teardown_appcontext_funcs
             or request_tearing_down.receivers
             or appcontext_tearing_down.receivers
             or appcontext_popped.receivers
-            or self._steps is not app._own_steps
-            or len(self._cv_tokens) != 1
+            or not self._own
+            or len(tokens) != 1
             or _cv_request.get(None) is not self
         ):
             return False
-        token, app_ctx = self._cv_tokens[0]
+        token, app_ctx = tokens[0]
         if app_ctx is None or _cv_app.get(None) is not app_ctx or len(app_ctx._cv_tokens) != 1:
             return False
         self.request.close()
         _cv_request.reset(token)
         _cv_app.reset(app_ctx._cv_tokens.pop())
-        self._cv_tokens.clear()
-        if "environ" in self.request.__dict__:
-            self.request.environ["werkzeug.request"] = None  # a cycle
+        tokens.clear()
         return True
 
     async def _push(self, call: Call, app_ctx: AppContext | None = None) -> None:
@@ -379,8 +387,6 @@ class RequestContext:
             current = _cv_request.get()
             token, app_ctx = self._cv_tokens.pop()
             _cv_request.reset(token)
-            if last and not held and "environ" in self.request.__dict__:
-                self.request.environ["werkzeug.request"] = None  # a cycle
             if app_ctx is not None:
                 if held:
                     _cv_app.reset(app_ctx._cv_tokens.pop())

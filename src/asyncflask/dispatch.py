@@ -62,22 +62,23 @@ from .signals import (
     request_started,
     request_tearing_down,
 )
-from .wrappers import AsyncBody, Request, from_starlette
+from .wrappers import AsyncBody, Request, Response, from_starlette, plain_lines
 
-Step = Callable[..., Coroutine[Any, Any, Any]]
+Step = Callable[..., Awaitable[Any]]
 
 # -- the two flows ----------------------------------------------------------------------------
 
 
 async def serve_http(
     app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send
-) -> tuple[Message, Message] | None:
-    """Answer one request. A response that is there as a whole is given back, all else done: it
-    is for the caller to send, in the context of the server."""
+) -> tuple[Message, bytes] | None:
+    """Answer one request. A response that is there as a whole is given back, its start and its
+    content, all else done: it is for the caller to send, in the context of the server."""
     ctx = make_context(app, driver, scope, receive)
     request, call = ctx.request, driver.call
     environ = scope.get("asyncflask.environ")
     error: BaseException | None = None
+    whole: bytes | None = None
     try:
         try:
             if environ is not None:
@@ -88,8 +89,17 @@ async def serve_http(
                 ctx._enter(app.app_context())
             if request._has_body and not request._body.complete:
                 driver.prepare = partial(receive_body, ctx, request._body)
-            response = await ctx._steps.full_dispatch_request(app, ctx, call)
-            start = response_start(response, request)
+            if ctx._own:
+                response = await full_dispatch_request(app, ctx, call)
+            else:
+                response = await ctx._steps.full_dispatch_request(app, ctx, call)
+            if type(response) is str:
+                response = response.encode()
+            if type(response) is bytes:
+                start = plain_start(response)
+                whole = b"" if request.method == "HEAD" else response
+            else:
+                start = response_start(response, request)
         except Exception as exc:
             error = exc
             response, start = await respond_to_error(app, ctx, call, exc)
@@ -102,8 +112,12 @@ async def serve_http(
                     await keep_for_test_client(ctx, environ, request._body)
                 if ctx._cv_tokens and not ctx._leave():
                     await finish(app, ctx, driver, error)
-        if (whole := whole_content(ctx, response)) is not None:
-            return start, {"type": "http.response.body", "body": whole}
+        if whole is None or ctx._holds or ctx._background:
+            if whole is not None:
+                response = make_response(app, ctx, response)
+            whole = whole_content(ctx, response)
+        if whole is not None:
+            return start, whole
         send = driver.outside(send)
         try:
             await send_content(app, ctx, driver, request._body, send, response, start)
@@ -116,7 +130,7 @@ async def serve_http(
     finally:
         if ctx._cv_tokens:  # a stream held the context
             await finish(app, ctx, driver, sys.exception())
-        if "_body" in request.__dict__:
+        if request._used and request._body is not None:
             request._body.end()
     return None
 
@@ -275,18 +289,18 @@ def no_more_body(ctx: RequestContext) -> None:
 
 async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     """Hooks, view, error handlers: gives the response; for a WebSocket that was accepted
-    `None`."""
+    `None`. What a view gave as text is given as it is if nobody is to see a response of it."""
     if not app._got_first_request:
         app._got_first_request = True
-    websocket, steps = ctx.websocket, ctx._steps
+    websocket, steps, own = ctx.websocket, ctx._steps, ctx._own
     rv: Any = None
     try:
         if request_started.receivers:
             await emit(request_started, app, call)
-        if app.before_request_funcs or app.url_value_preprocessors or steps is not OWN:
+        if app.before_request_funcs or app.url_value_preprocessors or not own:
             rv = await steps.preprocess_request(app, ctx, call)
         if rv is None:
-            step = steps.dispatch_request(app, ctx, call)
+            step = (dispatch_request if own else steps.dispatch_request)(app, ctx, call)
             rv = await (step if websocket is None else converse(ctx, call, step))
     except Exception as exc:
         if websocket is not None:
@@ -298,6 +312,16 @@ async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> An
     if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
         return None
     no_more_body(ctx)
+    if (
+        (type(rv) is str or type(rv) is bytes)
+        and own
+        and not app.after_request_funcs
+        and not ctx._after_request_functions
+        and not request_finished.receivers
+        and app.response_class is Response
+        and not has_session(app, ctx)
+    ):
+        return rv
     return await steps.finalize_request(app, ctx, call, rv)
 
 
@@ -319,27 +343,33 @@ async def preprocess_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     return None
 
 
-async def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
+def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Awaitable[Any]:
     """Call the view of the matched rule. Raises the routing exception if there is none."""
     request = ctx.request
     if request.routing_exception is not None:
         app.raise_routing_exception(request)
     rule: Any = request.url_rule
     if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
-        return app.make_default_options_response()
+        return call_here(app.make_default_options_response)
     view = app.view_functions[rule.endpoint]
     cancel = getattr(rule, "cancel_on_disconnect", None)
     if cancel is None:
         cancel = app.config["CANCEL_ON_DISCONNECT"]
-    if not cancel or ctx.websocket is not None or ctx.driver is None:
-        return await call(view, **request.view_args)
+    if cancel and ctx.websocket is None and ctx.driver is not None:
+        return _call_until_disconnect(ctx.driver, request, view)
+    if not request.view_args:
+        return call(view)
+    return call(view, **request.view_args)
+
+
+async def _call_until_disconnect(driver: Driver, request: Request, view: Any) -> Any:
     # Not among the app's conversations: a request that is being answered outlives a shutdown.
-    await ctx.driver.ready_for_async()
+    await driver.ready_for_async()
     async with Conversation(Conversations(), request._body.gone):
         try:
-            return await call(view, **request.view_args)
+            return await driver.call(view, **(request.view_args or {}))
         finally:
-            await ctx.driver.to_loop()
+            await driver.to_loop()
     raise ClientDisconnected()
 
 
@@ -636,6 +666,9 @@ def has_session(app: Any, ctx: RequestContext) -> bool:
     sent it: its lifetime may have to be renewed."""
     if ctx._opened_session is not None:
         return True
+    lines = ctx.request._lines
+    if lines is not None and b"cookie" not in lines:
+        return False
     cookies = ctx.request._header(b"cookie")
     return (
         cookies is not None
@@ -704,6 +737,15 @@ async def save_late_session(app: Any, ctx: RequestContext) -> None:
 # -- the answer -------------------------------------------------------------------------------
 
 
+def plain_start(content: bytes) -> Message:
+    """The message that begins a response of which only the content was given."""
+    return {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": plain_lines(Response.default_mimetype, len(content)),
+    }
+
+
 def response_start(response: Any, request: Request) -> Message:
     """The message that begins *response*, checked: a bad header raises `ValueError` here, where
     it can still become a 500."""
@@ -714,7 +756,8 @@ def response_start(response: Any, request: Request) -> Message:
         and status != 204
         and type(response).get_wsgi_headers is BaseResponse.get_wsgi_headers
     ):
-        return checked_start_message(status, response._first_lines(), response.status)
+        lines = plain_lines(*response._plain)
+        return checked_start_message(status, lines, response.status)
     return start_message(status, header_lines(response, request), response.status)
 
 

@@ -64,6 +64,8 @@ class _Compiled(NamedTuple):
 
     fixed: dict[str, list[Rule]]
     """The rules without placeholders, by their URL: what is fixed comes before placeholders."""
+    plain: dict[str, dict[str, Rule]]
+    """By URL and method those of them about which there is nothing more to say."""
     transitions: dict[int, list[_Transition]]
     """The transitions of each state that has some, by its `id`."""
 
@@ -83,7 +85,10 @@ class Map(MapBase):
         compiled = self._compiled
         if compiled is None:
             self.update()
-            compiled = self._compiled = _compile(self._matcher._root, self.default_subdomain or "")
+            compiled = self._compiled = _compile(self)
+        at_path = compiled.plain.get(path)
+        if at_path is not None and not websocket and method in at_path:
+            return at_path[method], {}
         texts: tuple[str, ...] = ()
         for rule in compiled.fixed.get(path, ()):
             if _answers(rule, method, websocket):
@@ -181,10 +186,12 @@ def _answers(rule: Rule, method: str, websocket: bool) -> bool:
     return rule.websocket == websocket and (rule.methods is None or method in rule.methods)
 
 
-def _compile(root: State, domain: str) -> _Compiled:
+def _compile(url_map: Map) -> _Compiled:
     fixed: dict[str, list[Rule]] = {}
+    plain: dict[str, dict[str, Rule]] = {}
     transitions: dict[int, list[_Transition]] = {}
-    states: list[tuple[State, tuple[str, ...] | None]] = [(root, ())]
+    domain = url_map.default_subdomain or ""
+    states: list[tuple[State, tuple[str, ...] | None]] = [(url_map._matcher._root, ())]
     while states:
         state, parts = states.pop()
         if state.dynamic:
@@ -195,5 +202,25 @@ def _compile(root: State, domain: str) -> _Compiled:
             continue
         states.extend((after, (*parts, part)) for part, after in state.static.items())
         if state.rules and parts[0] == domain:
-            fixed["/".join(parts[1:])] = state.rules
-    return _Compiled(fixed, transitions)
+            path = "/".join(parts[1:])
+            fixed[path] = state.rules
+            plain[path] = _plain(url_map, state.rules)
+    return _Compiled(fixed, plain, transitions)
+
+
+def _plain(url_map: Map, rules: list[Rule]) -> dict[str, Rule]:
+    by_method: dict[str, Rule | None] = {}
+    for rule in rules:
+        if rule.websocket:
+            continue
+        if rule.methods is None:
+            break
+        more_to_say = (
+            rule.alias
+            or rule.redirect_to is not None
+            or rule.defaults
+            or url_map._rules_by_endpoint[rule.endpoint][0] is not rule
+        )
+        for method in rule.methods:
+            by_method.setdefault(method, None if more_to_say else rule)
+    return {method: rule for method, rule in by_method.items() if rule is not None}

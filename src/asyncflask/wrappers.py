@@ -80,7 +80,9 @@ class _Lazy:
     def __get__(self, instance: Any, owner: type[Any]) -> Any:
         if instance is None:
             return self
-        value = instance.__dict__[self.name] = self.func(instance)
+        value = self.func(instance)
+        # Not by `__dict__`, which once asked for makes all attributes slower in Python 3.11.
+        setattr(instance, self.name, value)
         return value
 
 
@@ -90,25 +92,32 @@ class Request(RequestBase):
     A WebSocket has one too: that of its handshake.
     """
 
+    # What each request has, and is looked at several times: faster than in its `__dict__`.
+    __slots__ = {
+        "_driver": "What runs the request.",
+        "_lines": "The header lines of the scope by name, if no name is repeated.",
+        "_receive": "The server's.",
+        "_scope": "The ASGI scope.",
+        "_used": "Whether there may be something to close at the end.",
+        "json_module": "What reads JSON: the app's provider.",
+        "routing_exception": "Why no rule matched; raised when the request is dispatched.",
+        "url_rule": "The matched rule.",
+        "view_args": "What the rule's placeholders matched.",
+    }
+
     form_data_parser_class = FormDataParser
-    json_module: Any = json
-
-    url_rule: Rule | None = None
-    """The matched rule."""
-
-    view_args: dict[str, Any] | None = None
-    """What the rule's placeholders matched."""
-
-    routing_exception: HTTPException | None = None
-    """Why no rule matched; raised when the request is dispatched."""
+    json_module: Any
+    url_rule: Rule | None
+    view_args: dict[str, Any] | None
+    routing_exception: HTTPException | None
 
     shallow = False
 
-    _scope: Scope | None = None
-    _receive: Receive | None = None
-    _driver: Driver | None = None
-    _lines: dict[bytes, bytes] | None = None
-    """The header lines of the scope by name, if no name is repeated."""
+    _driver: Driver | None
+    _lines: dict[bytes, bytes] | None
+    _receive: Receive | None
+    _scope: Scope | None
+    _used: bool
     _max_content_length: int | None = None
     _max_form_memory_size: int | None = None
     _max_form_parts: int | None = None
@@ -122,19 +131,31 @@ class Request(RequestBase):
             self = cls(environ_from_scope(scope, body))
             self._scope, self._body = scope, body
             return self
-        self = cls.__new__(cls)
-        path = route_path(scope)
+        path: str = scope["path"]
+        if scope.get("root_path"):
+            path = route_path(scope)
+        if path[:1] != "/" or path[1:2] == "/":
+            path = "/" + path.lstrip("/")
         headers = scope["headers"]
         lines = dict(headers)
-        self.__dict__ = {
-            "_scope": scope,
-            "_receive": receive,
-            "_driver": driver,
-            "_lines": lines if len(lines) == len(headers) else None,
-            "method": scope.get("method", "GET").upper(),
-            "path": path if path[:1] == "/" != path[1:2] else "/" + path.lstrip("/"),
-        }
+        self = cls.__new__(cls)
+        self._scope = scope
+        self._receive = receive
+        self._driver = driver
+        self._lines = lines if len(lines) == len(headers) else None
+        self._used = False
+        self.json_module = json
+        self.routing_exception = self.url_rule = self.view_args = None
+        self.method = scope.get("method", "GET").upper()
+        self.path = path
         return self
+
+    def __init__(self, environ: Any, populate_request: bool = True, shallow: bool = False) -> None:
+        self._scope = self._receive = self._driver = self._lines = None
+        self._used = True
+        self.json_module = json
+        self.routing_exception = self.url_rule = self.view_args = None
+        super().__init__(environ, populate_request, shallow)
 
     # As Werkzeug's initializer sets them.
 
@@ -168,6 +189,7 @@ class Request(RequestBase):
     @_Lazy
     def _body(self) -> Any:
         receive, driver = self._receive, self._driver
+        self._used = True
         if receive is None:
             return None
         return Body(self.scope, receive if driver is None else driver.outside(receive))
@@ -351,8 +373,12 @@ class Request(RequestBase):
 
     def close(self) -> None:
         """Close the files of the form, if it was read."""
+        if not self._used:
+            return
         if "files" in self.__dict__:
             super().close()
+        if "environ" in self.__dict__:
+            self.environ["werkzeug.request"] = None  # a cycle
 
     def _load_form_data(self) -> None:
         super()._load_form_data()
@@ -479,17 +505,11 @@ class Response(ResponseBase):
     _plain: tuple[str | None, int] | None = None
     """Mimetype and length of content that was given whole, for the headers."""
 
-    def _first_lines(self) -> list[tuple[bytes, bytes]]:
-        """The header lines that come of `_plain`, as ASGI wants them."""
-        assert self._plain is not None
-        mimetype, length = self._plain
-        line = b"content-length", b"%d" % length
-        return [line] if mimetype is None else [_content_type_line(mimetype), line]
-
     @_Lazy
     def headers(self) -> Any:
         """The header lines (Werkzeug: `Headers`)."""
-        return Headers(_title_case(self._first_lines()))
+        assert self._plain is not None
+        return Headers(_title_case(plain_lines(*self._plain)))
 
     @property
     def max_cookie_size(self) -> int:  # type: ignore[override]
@@ -498,6 +518,12 @@ class Response(ResponseBase):
         return cast(
             int, ResponseBase.max_cookie_size if ctx is None else ctx.app.config["MAX_COOKIE_SIZE"]
         )
+
+
+def plain_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
+    """The header lines of content that was given whole, as ASGI wants them."""
+    line = b"content-length", b"%d" % length
+    return [line] if mimetype is None else [_content_type_line(mimetype), line]
 
 
 @lru_cache(maxsize=256)

@@ -27,7 +27,7 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Call = Callable[..., Coroutine[Any, Any, Any]]
+Call = Callable[..., Awaitable[Any]]
 Segment = tuple[Any, StopIteration | None, BaseException | None]
 
 IDLE_SECONDS: Final = 10.0
@@ -211,36 +211,42 @@ _TO_THREAD: Final = "to thread"
 _TO_LOOP: Final = "to loop"
 
 
+_NOT_STARTED: Final[Any] = object()
+
+
 @coroutine
 def _stepped(
     context: Context,
     coro: Coroutine[Any, Any, T],
     segment: Callable[[Coroutine[Any, Any, T]], Generator[Any, Any, Segment]] | None = None,
+    yielded: Any = _NOT_STARTED,
 ) -> Generator[Any, Any, T]:
     """Run *coro* in *context*, in the current task. *segment* runs the part of it between two
-    changes of sides on a thread."""
+    changes of sides on a thread. *yielded*: what *coro* gave, if it was started before."""
     step: Callable[[Any], Any] = coro.send
     value: Any = None
     try:
-        while True:
+        if yielded is _NOT_STARTED:
             yielded = context.run(step, value)
+        while True:
             if yielded is _TO_THREAD and segment is not None:
                 yielded, ended, cancelled = yield from segment(coro)
                 if cancelled is not None:
                     if ended is not None:
                         raise cancelled
-                    step, value = coro.throw, cancelled
+                    yielded = context.run(coro.throw, cancelled)
                     continue
                 if ended is not None:
                     return ended.value  # type: ignore[no-any-return]
             if yielded is _TO_LOOP:
-                step, value = coro.send, None
+                yielded = context.run(coro.send, None)
                 continue
             try:
                 value = yield yielded
                 step = coro.send
             except BaseException as error:
                 step, value = coro.throw, error
+            yielded = context.run(step, value)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
 
@@ -413,12 +419,24 @@ class Driver:
         if not self.in_thread:
             await _ask(_TO_THREAD)
 
-    async def call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call user code of either colour, on its side, and give its value. The coroutine that
-        calls this may be on the other side afterwards."""
-        if is_async(func):
-            await self.ready_for_async()
-            return await func(*args, **kwargs)
+    def call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        """Call user code of either colour, on its side; awaited it gives the value. The
+        coroutine that awaits this may be on the other side afterwards."""
+        if not is_async(func):
+            return self._call_plain(func, args, kwargs)
+        if self.in_thread or self.prepare is not None:
+            return self._call_async(func, args, kwargs)
+        return func(*args, **kwargs)  # type: ignore[no-any-return]
+
+    async def _call_async(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        await self.ready_for_async()
+        return await func(*args, **kwargs)
+
+    async def _call_plain(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         if not self.in_thread:
             await _ask(_TO_THREAD)
         value = func(*args, **kwargs)
@@ -435,9 +453,12 @@ class Driver:
             prepare, self.prepare = self.prepare, None
             await prepare()
 
-    def run(self, coro: Coroutine[Any, Any, T]) -> Awaitable[T]:
-        """Drive *coro* to its end: `await driver.run(...)`, from a task on the loop."""
-        return _stepped(self.context, coro, self._segment)
+    def run(
+        self, coro: Coroutine[Any, Any, T], yielded: Any = _NOT_STARTED
+    ) -> Awaitable[T]:
+        """Drive *coro* to its end: `await driver.run(...)`, from a task on the loop. *yielded*:
+        what it gave when it was sent `None` in `context`, if it was."""
+        return _stepped(self.context, coro, self._segment, yielded)
 
     def _segment(self, coro: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Segment]:
         """Have the thread resume *coro* until it asks for the loop. Gives what it yielded, its
