@@ -17,7 +17,7 @@ asgi.conversation asgi.outbox
 asgi.http
 asgi.websocket asgi.wsgi asgi.lifespan asgi.events
 asgi.environ_socket asgi.proxy asgi.client
-_version typing config routing
+_version typing config lazy routing
 signals alias
 ctx
 rooms.base rooms.scripts
@@ -122,7 +122,7 @@ def test_every_file_has_its_layer() -> None:
 
 
 def test_this_test_sees_imports() -> None:
-    assert imports("ctx") == {"asgi.threads", "signals"}
+    assert imports("ctx") == {"asgi.threads", "asgi.wsgi", "lazy", "signals"}
     assert "json._" in imports("wrappers")  # from . import json
     assert {"ctx", "sansio.blueprints", "typing"} <= imports("sansio.app")
     assert "globals" in imports("_")

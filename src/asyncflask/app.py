@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from contextvars import Context
 from datetime import timedelta
 from functools import partial
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from types import MethodType
 from typing import IO, Any, NoReturn
 from urllib.parse import quote
@@ -133,12 +133,6 @@ class Flask(App):
 
     _own_steps = dispatch.OWN
 
-    _replaced: frozenset[str] = frozenset()
-    """The methods of `_OWN` that were set on the app itself, but for `wsgi_app`."""
-
-    _wsgi_wrapped = False
-    """Whether `wsgi_app` was set on the app itself, as half of all apps do."""
-
     def __init__(
         self,
         import_name: str,
@@ -176,6 +170,10 @@ class Flask(App):
         self.cli = AppGroup(name=self.name)
         """The app's commands."""
         self.lifespan = lifespan
+        self._wsgi_wrapped = False
+        """Whether `wsgi_app` was set on the app itself, as half of all apps do."""
+        self._replaced: frozenset[str] = frozenset()
+        """The methods of `_OWN` that were set on the app itself, but for `wsgi_app`."""
         self.background_tasks: set[asyncio.Task[None]] = set()
         """The tasks of `add_background_task` that have not ended."""
         self._conversations = Conversations()
@@ -229,7 +227,7 @@ class Flask(App):
         if scope["type"] == "websocket":
             coro = dispatch.serve_websocket(self, driver, scope, receive, send)
         elif (
-            (self._wsgi_wrapped or type(self).wsgi_app is not _OWN["wsgi_app"])
+            (self._wsgi_wrapped or type(self).wsgi_app is not _own_wsgi_app)
             and "asyncflask.environ" not in scope
             and (middleware := self._wsgi_middleware()) is not None
         ):
@@ -536,8 +534,12 @@ class Flask(App):
 
     def _steps(self) -> dispatch.Steps:
         """The steps of the pipeline, with what calls the methods that took the place of some."""
-        if not self._replaced and _steps_of(type(self)) == _OWN_STEPS:
-            return dispatch.OWN
+        if not self._replaced:
+            own = (
+                _steps_in(_flasks_own) if type(self) is Flask else _steps_of(type(self))
+            ) == _OWN_STEPS
+            if own:
+                return dispatch.OWN
         return dispatch.Steps._make(
             partial(_call_replaced, getattr(self, name)) if self._is_replaced(name) else step
             for name, step in dispatch.OWN._asdict().items()
@@ -549,7 +551,7 @@ class Flask(App):
         """Run hooks, view and error handlers, and give the response."""
         ctx = current_request_ctx()
         rv = drive(dispatch.full_dispatch_request(self, ctx, call_here))
-        return dispatch.make_response(self, ctx, rv)  # type: ignore[no-any-return]
+        return dispatch.make_response(self, ctx, rv) if isinstance(rv, (str, bytes)) else rv  # type: ignore[no-any-return]
 
     def preprocess_request(self) -> Any:
         """Run the `before_request` functions; gives the value of the first that has one."""
@@ -676,22 +678,21 @@ class Flask(App):
         )
 
     def _find_rule(
-        self, request: Request, websocket: bool, own: bool
+        self, path: str, method: str, websocket: bool, own: bool
     ) -> tuple[Rule, dict[str, Any]] | None:
-        """What `Map.find` gives for *request*, where the host has no part in the matching.
-        *own*: whether no step was replaced."""
+        """What `Map.find` gives for a request, where the host has no part in the matching. *own*:
+        whether no step was replaced."""
         url_map = self.url_map
         if (
             not isinstance(url_map, Map)
             or url_map.host_matching
             or self.subdomain_matching
-            or request._scope is None
-            or request.trusted_hosts is not None
+            or self.request_class.trusted_hosts is not None
             or self.config["TRUSTED_HOSTS"] is not None
             or not (own or not self._is_replaced("create_url_adapter"))
         ):
             return None
-        return url_map.find(request.path, request.method, websocket)
+        return url_map.find(path, method, websocket)
 
     # -- URLs ---------------------------------------------------------------------------------
 
@@ -810,12 +811,14 @@ class Flask(App):
 _load_dotenv = load_dotenv
 
 # The methods that are looked at before they are called: one that was replaced is user code.
-_steps_of = attrgetter(*dispatch.Steps._fields, "make_response", "create_url_adapter")
+_NAMES = (*dispatch.Steps._fields, "make_response", "create_url_adapter")
+_steps_of = attrgetter(*_NAMES)
+_steps_in = itemgetter(*_NAMES)
+_flasks_own = Flask.__dict__
 _OWN_STEPS = _steps_of(Flask)
-_OWN = {
-    name: Flask.__dict__[name]
-    for name in (*dispatch.Steps._fields, "make_response", "wsgi_app", "create_url_adapter")
-}
+_OWN = {name: Flask.__dict__[name] for name in (*_NAMES, "wsgi_app")}
+
+_own_wsgi_app = _OWN["wsgi_app"]
 
 # Servers look at this to tell ASGI from WSGI: calling an app gives a coroutine.
 if sys.version_info >= (3, 12):

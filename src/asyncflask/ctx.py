@@ -14,9 +14,12 @@ from functools import wraps
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
+from starlette.types import Receive, Scope
 from werkzeug.exceptions import HTTPException
 
 from .asgi.threads import Call, Driver, call_here, drive, is_async, run_in_worker
+from .asgi.wsgi import route_path
+from .lazy import Lazy
 from .signals import (
     appcontext_popped,
     appcontext_pushed,
@@ -72,7 +75,7 @@ class App(Protocol):
     def make_response(self, rv: Any) -> Any: ...
     def redirect(self, location: str, code: int = 302) -> Any: ...
     def url_for(self, endpoint: str, **values: Any) -> str: ...
-    def _find_rule(self, request: Any, websocket: bool, own: bool) -> Any: ...
+    def _find_rule(self, path: str, method: str, websocket: bool, own: bool) -> Any: ...
     def get_send_file_max_age(self, filename: str | None) -> int | None: ...
     def iter_blueprints(self) -> Any: ...
     def create_global_jinja_loader(self) -> Any: ...
@@ -137,9 +140,13 @@ class AppContext:
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self.g: Any = app.app_ctx_globals_class()
         self._url_adapter: Any = _sentinel
         self._cv_tokens: list[Token[AppContext]] = []
+
+    @Lazy
+    def g(self) -> Any:
+        """The namespace, of `Flask.app_ctx_globals_class`."""
+        return self.app.app_ctx_globals_class()
 
     @property
     def url_adapter(self) -> Any:
@@ -239,16 +246,41 @@ class RequestContext:
         self.websocket = None
         self._url_adapter: Any = _sentinel
         self._holds = 0
-        if request is None:
-            request = app.request_class(environ)
-            request.json_module = app.json
-        self.request = request
+        self._found: tuple[Any, dict[str, Any]] | None = None
+        """The rule that was matched and the values of its placeholders, until `request` is made,
+        which has them then."""
+        self._made = True
+        if request is not None:
+            self.request = request
+        elif environ is not None:
+            self.request = app.request_class(environ)
+            self.request.json_module = app.json
+        else:
+            self._made = False
         self._opened_session = session
         self._after_request_functions: list[Callable[[Any], Any]] = []
         self._background: list[Callable[[], None]] = []
         self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
         if environ is not None:
             self._bind()
+
+    _scope: Scope
+    _receive: Receive
+    _lines: dict[bytes, bytes] | None = None
+    """The header lines by name, if no name is repeated."""
+
+    @Lazy
+    def request(self) -> Any:
+        """The request."""
+        request = self.app.request_class.from_scope(
+            self._scope, self._receive, self.driver, self._lines
+        )
+        request.json_module = self.app.json
+        if self._found is not None:
+            request.url_rule, request.view_args = self._found
+            self._found = None
+        self._made = True
+        return request
 
     def _bind(self) -> Any:
         """Make the URL adapter, or note why there can be none."""
@@ -278,11 +310,9 @@ class RequestContext:
     def match_request(self) -> None:
         """Find the rule of the request's URL, or note the `HTTPException` that says why not."""
         request, websocket = self.request, self.websocket is not None
-        found = (
-            self.app._find_rule(request, websocket, self._own)
-            if self._url_adapter is _sentinel
-            else None
-        )
+        found = None
+        if self._url_adapter is _sentinel and request._scope is not None:
+            found = self.app._find_rule(request.path, request.method, websocket, self._own)
         if found is None:
             adapter = self.url_adapter
             if adapter is None:
@@ -324,6 +354,12 @@ class RequestContext:
         """`_push` when it has nothing to call."""
         app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
         self._cv_tokens.append((_cv_request.set(self), app_ctx))
+        if not self._made:
+            scope = self._scope
+            path = route_path(scope) if scope.get("root_path") else scope["path"]
+            self._found = self.app._find_rule(path, scope["method"], False, self._own)
+            if self._found is not None:
+                return
         if self.request.routing_exception is None:
             self.match_request()
 
@@ -344,7 +380,8 @@ class RequestContext:
         token, app_ctx = tokens[0]
         if app_ctx is None or _cv_app.get(None) is not app_ctx or len(app_ctx._cv_tokens) != 1:
             return False
-        self.request.close()
+        if self._made:
+            self.request.close()
         _cv_request.reset(token)
         _cv_app.reset(app_ctx._cv_tokens.pop())
         tokens.clear()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -34,9 +34,11 @@ from .asgi.conversation import Conversation, Conversations
 from .asgi.environ_socket import EnvironSocket, handshake_environ
 from .asgi.events import send_events
 from .asgi.http import (
+    MAX_HOST,
     Body,
     checked_start_message,
     malformed,
+    names_a_host,
     send_response,
     start_message,
 )
@@ -75,7 +77,7 @@ async def serve_http(
     """Answer one request. A response that is there as a whole is given back, its start and its
     content, all else done: it is for the caller to send, in the context of the server."""
     ctx = make_context(app, driver, scope, receive)
-    request, call = ctx.request, driver.call
+    call, lines = driver.call, ctx._lines
     environ = scope.get("asyncflask.environ")
     error: BaseException | None = None
     whole: bytes | None = None
@@ -87,8 +89,13 @@ async def serve_http(
                 await ctx._push(call, app.app_context())
             else:
                 ctx._enter(app.app_context())
-            if request._has_body and not request._body.complete:
-                driver.prepare = partial(receive_body, ctx, request._body)
+            if (
+                scope["method"] != "GET"
+                or lines is None
+                or b"content-length" in lines
+                or b"transfer-encoding" in lines
+            ):
+                expect_body(ctx, driver)
             if ctx._own:
                 response = await full_dispatch_request(app, ctx, call)
             else:
@@ -97,9 +104,9 @@ async def serve_http(
                 response = response.encode()
             if type(response) is bytes:
                 start = plain_start(response)
-                whole = b"" if request.method == "HEAD" else response
+                whole = b"" if scope["method"] == "HEAD" else response
             else:
-                start = response_start(response, request)
+                start = response_start(response, ctx.request)
         except Exception as exc:
             error = exc
             response, start = await respond_to_error(app, ctx, call, exc)
@@ -109,7 +116,7 @@ async def serve_http(
         finally:
             if not ctx._holds:
                 if environ is not None:
-                    await keep_for_test_client(ctx, environ, request._body)
+                    await keep_for_test_client(ctx, environ, ctx.request._body)
                 if ctx._cv_tokens and not ctx._leave():
                     await finish(app, ctx, driver, error)
         if whole is None or ctx._holds or ctx._background:
@@ -119,6 +126,7 @@ async def serve_http(
         if whole is not None:
             return start, whole
         send = driver.outside(send)
+        request = ctx.request
         try:
             await send_content(app, ctx, driver, request._body, send, response, start)
         finally:
@@ -130,8 +138,8 @@ async def serve_http(
     finally:
         if ctx._cv_tokens:  # a stream held the context
             await finish(app, ctx, driver, sys.exception())
-        if request._used and request._body is not None:
-            request._body.end()
+        if ctx._made and ctx.request._used and ctx.request._body is not None:
+            ctx.request._body.end()
     return None
 
 
@@ -234,23 +242,44 @@ async def deny(
 
 def make_context(app: Any, driver: Driver, scope: Scope, receive: Receive) -> RequestContext:
     """The context of what arrived; not pushed yet."""
-    environ = scope.get("asyncflask.environ")
-    request: Request
-    if environ is None:
-        request = app.request_class.from_scope(scope, receive, driver)
-    else:
-        body = Body(scope, driver.outside(receive))
-        update_environ(environ, scope, body)
-        request = app.request_class(environ)
-        request._scope, request._body = scope, body
-        environ["wsgi.input"] = io.BufferedReader(body, READ_BYTES)
-        environ["wsgi.input_terminated"] = True
-    if (problem := malformed(scope, request._lines)) is not None:
-        request.routing_exception = BadRequest(problem)
+    if "asyncflask.environ" in scope:
+        return _context_of_environ(app, driver, scope, receive)
+    ctx: RequestContext = app._request_context_class(app, None)
+    headers = scope["headers"]
+    by_name = dict(headers)
+    lines = by_name if len(by_name) == len(headers) else None
+    ctx._scope = scope
+    ctx._receive = receive
+    ctx._lines = lines
+    ctx.driver = driver
+    host = None if lines is None else lines.get(b"host")
+    if host is None or len(host) > MAX_HOST or not names_a_host(host):
+        _note_problem(ctx, scope)
+    if not app.request_class._lazy:
+        ctx.request  # noqa: B018
+    return ctx
+
+
+def _context_of_environ(
+    app: Any, driver: Driver, scope: Scope, receive: Receive
+) -> RequestContext:
+    environ = scope["asyncflask.environ"]
+    body = Body(scope, driver.outside(receive))
+    update_environ(environ, scope, body)
+    request = app.request_class(environ)
+    request._scope, request._body = scope, body
+    environ["wsgi.input"] = io.BufferedReader(body, READ_BYTES)
+    environ["wsgi.input_terminated"] = True
     request.json_module = app.json
     ctx: RequestContext = app._request_context_class(app, None, request)
     ctx.driver = driver
+    _note_problem(ctx, scope)
     return ctx
+
+
+def _note_problem(ctx: RequestContext, scope: Scope) -> None:
+    if (problem := malformed(scope)) is not None:
+        ctx.request.routing_exception = BadRequest(problem)
 
 
 async def keep_for_test_client(ctx: RequestContext, environ: Any, body: Body) -> None:
@@ -262,6 +291,13 @@ async def keep_for_test_client(ctx: RequestContext, environ: Any, body: Body) ->
         await body.keep(ctx.driver)
         keep(_cv_app.get())
         keep(ctx)
+
+
+def expect_body(ctx: RequestContext, driver: Driver) -> None:
+    """Have the body received, if there is one, before the first asynchronous function."""
+    request = ctx.request
+    if request._has_body and not request._body.complete:
+        driver.prepare = partial(receive_body, ctx, request._body)
 
 
 async def receive_body(ctx: RequestContext, body: Body) -> None:
@@ -315,6 +351,7 @@ async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> An
     if (
         (type(rv) is str or type(rv) is bytes)
         and own
+        and websocket is None
         and not app.after_request_funcs
         and not ctx._after_request_functions
         and not request_finished.receivers
@@ -345,29 +382,35 @@ async def preprocess_request(app: Any, ctx: RequestContext, call: Call) -> Any:
 
 def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Awaitable[Any]:
     """Call the view of the matched rule. Raises the routing exception if there is none."""
-    request = ctx.request
-    if request.routing_exception is not None:
-        app.raise_routing_exception(request)
-    rule: Any = request.url_rule
-    if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
+    found = ctx._found
+    if found is None:
+        request = ctx.request
+        if request.routing_exception is not None:
+            app.raise_routing_exception(request)
+        found = request.url_rule, request.view_args or {}
+        method = request.method
+    else:
+        method = ctx._scope["method"]
+    rule, values = found
+    if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
         return call_here(app.make_default_options_response)
     view = app.view_functions[rule.endpoint]
     cancel = getattr(rule, "cancel_on_disconnect", None)
     if cancel is None:
         cancel = app.config["CANCEL_ON_DISCONNECT"]
     if cancel and ctx.websocket is None and ctx.driver is not None:
-        return _call_until_disconnect(ctx.driver, request, view)
-    if not request.view_args:
-        return call(view)
-    return call(view, **request.view_args)
+        return _call_until_disconnect(ctx, ctx.driver, view, values)
+    return call(view, **values) if values else call(view)
 
 
-async def _call_until_disconnect(driver: Driver, request: Request, view: Any) -> Any:
+async def _call_until_disconnect(
+    ctx: RequestContext, driver: Driver, view: Any, values: dict[str, Any]
+) -> Any:
     # Not among the app's conversations: a request that is being answered outlives a shutdown.
     await driver.ready_for_async()
-    async with Conversation(Conversations(), request._body.gone):
+    async with Conversation(Conversations(), ctx.request._body.gone):
         try:
-            return await driver.call(view, **(request.view_args or {}))
+            return await driver.call(view, **values)
         finally:
             await driver.to_loop()
     raise ClientDisconnected()
@@ -551,8 +594,10 @@ async def run_all(
     """Call all of *functions* with *error*, and send *signal*. What they raise is collected and
     raised at the end, one alone as it is."""
     errors: list[BaseException] = []
-    sends = [partial(emit, signal, app, call, exc=error)] if signal.receivers else []
-    for run in chain((partial(call, func, error) for func in functions), sends):
+    runs: list[Callable[[], Awaitable[Any]]] = [partial(call, f, error) for f in functions]
+    if signal.receivers:
+        runs.append(partial(emit, signal, app, call, exc=error))
+    for run in runs:
         try:
             await run()
         except BaseException as exc:  # a cancellation too: the others still have to run
@@ -666,7 +711,7 @@ def has_session(app: Any, ctx: RequestContext) -> bool:
     sent it: its lifetime may have to be renewed."""
     if ctx._opened_session is not None:
         return True
-    lines = ctx.request._lines
+    lines = ctx._lines
     if lines is not None and b"cookie" not in lines:
         return False
     cookies = ctx.request._header(b"cookie")

@@ -89,6 +89,10 @@ class Map(MapBase):
         at_path = compiled.plain.get(path)
         if at_path is not None and not websocket and method in at_path:
             return at_path[method], {}
+        if path[:1] != "/":
+            return None
+        if path[1:2] == "/":
+            path = "/" + path.lstrip("/")
         texts: tuple[str, ...] = ()
         for rule in compiled.fixed.get(path, ()):
             if _answers(rule, method, websocket):

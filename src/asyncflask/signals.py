@@ -5,7 +5,7 @@ The senders are elsewhere; extensions take ``Namespace`` from here for signals o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from blinker import NamedSignal
@@ -45,7 +45,7 @@ def send(signal: NamedSignal, sender: Any, **kwargs: Any) -> None:
 
 
 async def emit(
-    signal: NamedSignal, sender: Any, call: Callable[..., Coroutine[Any, Any, Any]], **kwargs: Any
+    signal: NamedSignal, sender: Any, call: Callable[..., Awaitable[Any]], **kwargs: Any
 ) -> None:
     """Send *signal* from the pipeline: receivers of either colour, each by *call*."""
     if not signal.is_muted:

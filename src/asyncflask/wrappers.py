@@ -31,6 +31,7 @@ from .asgi.threads import Driver, wait
 from .asgi.wsgi import READ_BYTES, environ_from_scope, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
+from .lazy import Lazy
 
 
 class FormDataParser(FormDataParserBase):
@@ -66,24 +67,6 @@ def _split_blueprint_path(name: str) -> list[str]:
     """The name of a nested blueprint and of those round it, innermost first."""
     parent = name.rpartition(".")[0]
     return [name, *(_split_blueprint_path(parent) if parent else ())]
-
-
-class _Lazy:
-    """An attribute that is computed when it is first read, unless it was set before. As
-    `functools.cached_property`, without the lock that this one has in Python 3.11."""
-
-    def __init__(self, func: Callable[[Any], Any]) -> None:
-        self.func = func
-        self.name = func.__name__
-        self.__doc__ = func.__doc__
-
-    def __get__(self, instance: Any, owner: type[Any]) -> Any:
-        if instance is None:
-            return self
-        value = self.func(instance)
-        # Not by `__dict__`, which once asked for makes all attributes slower in Python 3.11.
-        setattr(instance, self.name, value)
-        return value
 
 
 class Request(RequestBase):
@@ -122,31 +105,43 @@ class Request(RequestBase):
     _max_form_memory_size: int | None = None
     _max_form_parts: int | None = None
 
+    _lazy = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._lazy = cls.__init__ is Request.__init__
+
     @classmethod
-    def from_scope(cls, scope: Scope, receive: Receive, driver: Driver | None = None) -> Request:
+    def from_scope(
+        cls,
+        scope: Scope,
+        receive: Receive,
+        driver: Driver | None = None,
+        lines: dict[bytes, bytes] | None = None,
+    ) -> Request:
         """Make the request of an ASGI scope. What it consists of is only computed when it is
         read, unless a subclass has an `__init__` of its own, which wants a whole environ."""
-        if cls.__init__ is not Request.__init__:
+        if not cls._lazy:
             body = Body(scope, receive if driver is None else driver.outside(receive))
             self = cls(environ_from_scope(scope, body))
             self._scope, self._body = scope, body
             return self
-        path: str = scope["path"]
-        if scope.get("root_path"):
-            path = route_path(scope)
-        if path[:1] != "/" or path[1:2] == "/":
-            path = "/" + path.lstrip("/")
-        headers = scope["headers"]
-        lines = dict(headers)
+        path = route_path(scope)
         self = cls.__new__(cls)
         self._scope = scope
         self._receive = receive
         self._driver = driver
-        self._lines = lines if len(lines) == len(headers) else None
+        self._lines = lines
         self._used = False
         self.json_module = json
         self.routing_exception = self.url_rule = self.view_args = None
         self.method = scope.get("method", "GET").upper()
+        if path[:1] != "/":
+            if not scope["path"].startswith("/"):
+                self.routing_exception = BadRequest("The request target does not begin with '/'.")
+            path = "/" + path
+        elif path[1:2] == "/":
+            path = "/" + path.lstrip("/")
         self.path = path
         return self
 
@@ -159,34 +154,34 @@ class Request(RequestBase):
 
     # As Werkzeug's initializer sets them.
 
-    @_Lazy
+    @Lazy
     def scheme(self) -> Any:
         """The scheme of the URL that the client asked for."""
         return self.scope.get("scheme", "http")
 
-    @_Lazy
+    @Lazy
     def server(self) -> Any:
         """Address and port of the server, or the path of its socket and `None`."""
         server = self.scope.get("server")
         return tuple(server) if server else None
 
-    @_Lazy
+    @Lazy
     def root_path(self) -> Any:
         """What the app is mounted under, without a slash at its end."""
         return self.scope.get("root_path", "").rstrip("/")
 
-    @_Lazy
+    @Lazy
     def query_string(self) -> Any:
         """What comes after the "?" of the URL, undecoded."""
         return self.scope.get("query_string", b"")
 
-    @_Lazy
+    @Lazy
     def remote_addr(self) -> Any:
         """The client's address."""
         client = self.scope.get("client")
         return client[0] if client else None
 
-    @_Lazy
+    @Lazy
     def _body(self) -> Any:
         receive, driver = self._receive, self._driver
         self._used = True
@@ -202,7 +197,7 @@ class Request(RequestBase):
             return self._body is not None
         return b"content-length" in lines or b"transfer-encoding" in lines
 
-    @_Lazy
+    @Lazy
     def environ(self) -> Any:
         """The WSGI environ of the request; changes to it are seen by all who read it here."""
         assert self._scope is not None
@@ -212,12 +207,12 @@ class Request(RequestBase):
         environ["werkzeug.request"] = self
         return environ
 
-    @_Lazy
+    @Lazy
     def _file(self) -> Any:
         """The body for plain reads, without an environ."""
         return io.BufferedReader(self._body, READ_BYTES)
 
-    @_Lazy
+    @Lazy
     def headers(self) -> Headers:
         """The header lines of the request. Repeated ones are joined, as WSGI servers do (RFC 9110
         section 5.3)."""
@@ -237,7 +232,7 @@ class Request(RequestBase):
         values = [str(value, "latin-1") for key, value in self._scope["headers"] if key == name]
         return ("; " if name == b"cookie" else ",").join(values) if values else None
 
-    @_Lazy
+    @Lazy
     def host(self) -> str:
         """The host that the request names, with the port unless it is the scheme's own. Empty if
         there is none. Raises `SecurityError` (400) if it is not in `TRUSTED_HOSTS`."""
@@ -245,14 +240,14 @@ class Request(RequestBase):
 
     # Werkzeug's, but by `_header`.
 
-    @_Lazy
+    @Lazy
     def content_length(self) -> Any:
         """The length of the body that the client announces; `None` if it does not."""
         return get_content_length(
             self._header(b"content-length"), self._header(b"transfer-encoding")
         )
 
-    @_Lazy
+    @Lazy
     def cookies(self) -> Any:
         """The cookies that the client sent (RFC 6265 section 5.4)."""
         return parse_cookie(self._header(b"cookie"), cls=self.dict_storage_class)
@@ -278,7 +273,7 @@ class Request(RequestBase):
         """Whether the client has left. Known once the body has been received."""
         return self._body is not None and await self._body.is_disconnected()
 
-    @_Lazy
+    @Lazy
     def stream(self) -> Any:
         """The body as a file. With `stream=True` on the route it is also an asynchronous
         iterable of `bytes`, received while it is iterated."""
@@ -295,7 +290,7 @@ class Request(RequestBase):
         # Not told of the limit, which is the body's: it would cut a chunked body off in silence.
         return get_input_stream(self.environ)
 
-    @_Lazy
+    @Lazy
     def authorization(self) -> Authorization | None:
         """The credentials that the client sent; `None` if there are none, or none to read."""
         try:
@@ -505,7 +500,7 @@ class Response(ResponseBase):
     _plain: tuple[str | None, int] | None = None
     """Mimetype and length of content that was given whole, for the headers."""
 
-    @_Lazy
+    @Lazy
     def headers(self) -> Any:
         """The header lines (Werkzeug: `Headers`)."""
         assert self._plain is not None

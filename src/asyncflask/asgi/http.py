@@ -393,13 +393,17 @@ def malformed(scope: Scope, lines: Mapping[bytes, bytes] | None = None) -> str |
         host = hosts[0] if hosts else None
     if host is None:
         return None if scope.get("http_version") == "1.0" else "The request has no Host header."
-    # Only what can be a name is remembered: RFC 1035 section 2.3.4, and a port.
-    names_a_host = _names_a_host if len(host) < 262 else _names_a_host.__wrapped__
-    return None if names_a_host(host) else "The request's Host header is malformed."
+    checked = names_a_host if len(host) <= MAX_HOST else names_a_host.__wrapped__
+    return None if checked(host) else "The request's Host header is malformed."
+
+
+MAX_HOST: Final = 261
+"""A longer one cannot be a name and a port (RFC 1035 section 2.3.4), and is not remembered."""
 
 
 @lru_cache(maxsize=256)
-def _names_a_host(value: bytes) -> bool:
+def names_a_host(value: bytes) -> bool:
+    """Whether the value of a `Host` header can be one."""
     host = get_host("", value.decode("latin-1"))
     try:
         host.encode("idna")  # as Werkzeug's URL map does, but only when a URL is built

@@ -30,6 +30,8 @@ T = TypeVar("T")
 Call = Callable[..., Awaitable[Any]]
 Segment = tuple[Any, StopIteration | None, BaseException | None]
 
+_COROUTINE: Final = inspect.CO_COROUTINE
+
 IDLE_SECONDS: Final = 10.0
 """How long a worker thread without work is kept for the next request."""
 
@@ -41,7 +43,7 @@ def is_async(func: Callable[..., Any]) -> bool:
     """Whether calling *func* gives a coroutine: `async def`, also behind `partial`,
     as a bound method, or as the `__call__` of an object."""
     if type(func) is FunctionType:  # most are, and asking `inspect` costs ten times as much
-        if func.__code__.co_flags & inspect.CO_COROUTINE:
+        if func.__code__.co_flags & _COROUTINE:
             return True
         if not func.__dict__:  # nor is it marked as one
             return False
@@ -400,8 +402,6 @@ class Driver:
         """Awaited once, before the first coroutine function is called."""
         self._pending = 0
         self._released = False
-        if _served is None or _served() is not loop:
-            _remember(loop)
 
     def outside(self, func: Callable[..., Awaitable[T]]) -> Call:
         """The server's coroutine function *func*, to run in the context that the server called
@@ -422,8 +422,10 @@ class Driver:
     def call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         """Call user code of either colour, on its side; awaited it gives the value. The
         coroutine that awaits this may be on the other side afterwards."""
-        if not is_async(func):
-            return self._call_plain(func, args, kwargs)
+        # `is_async`, of which the first line is all that most functions need.
+        if type(func) is not FunctionType or not func.__code__.co_flags & _COROUTINE:
+            if not is_async(func):
+                return self._call_plain(func, args, kwargs)
         if self.in_thread or self.prepare is not None:
             return self._call_async(func, args, kwargs)
         return func(*args, **kwargs)  # type: ignore[no-any-return]
@@ -453,11 +455,10 @@ class Driver:
             prepare, self.prepare = self.prepare, None
             await prepare()
 
-    def run(
-        self, coro: Coroutine[Any, Any, T], yielded: Any = _NOT_STARTED
-    ) -> Awaitable[T]:
+    def run(self, coro: Coroutine[Any, Any, T], yielded: Any = _NOT_STARTED) -> Awaitable[T]:
         """Drive *coro* to its end: `await driver.run(...)`, from a task on the loop. *yielded*:
         what it gave when it was sent `None` in `context`, if it was."""
+        _remember(self.loop)
         return _stepped(self.context, coro, self._segment, yielded)
 
     def _segment(self, coro: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Segment]:
@@ -497,6 +498,7 @@ class Driver:
             error = None
 
     def _post(self, job: Callable[[], None]) -> None:
+        _remember(self.loop)
         if self.limit is None:
             self._start(job)
             return
@@ -671,8 +673,9 @@ async def call_here(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> A
     return wait(value)
 
 
-def drive(coro: Coroutine[Any, Any, T]) -> T:
+def drive(awaitable: Awaitable[T]) -> T:
     """Run a coroutine that reaches user code by `call_here` alone, and so never suspends."""
+    coro: Any = awaitable
     try:
         coro.send(None)
     except StopIteration as stop:

@@ -1,0 +1,24 @@
+"""`Lazy`: an attribute that is computed when it is first read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Lazy:
+    """An attribute that is computed when it is first read, unless it was set before. As
+    `functools.cached_property`, without the lock that this one has in Python 3.11."""
+
+    def __init__(self, func: Callable[[Any], Any]) -> None:
+        self.func = func
+        self.name = func.__name__
+        self.__doc__ = func.__doc__
+
+    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+        if instance is None:
+            return self
+        value = self.func(instance)
+        # Not by `__dict__`, which once asked for makes all attributes slower in Python 3.11.
+        setattr(instance, self.name, value)
+        return value
