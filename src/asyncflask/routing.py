@@ -1,27 +1,32 @@
 """The URL map: Werkzeug's, with a short way to a match.
 
-`Map.find` walks the states that Werkzeug's matcher has built, and answers only when a rule
-matches without further ado. All else there is to say about a URL (redirects, "405 Method Not
+`Map.find` walks a copy of the states that Werkzeug's matcher has built, and answers only when a
+rule matches without further ado. All else there is to say about a URL (redirects, "405 Method Not
 Allowed", "404 Not Found") is left to Werkzeug's own matching.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from werkzeug.routing import BaseConverter, Rule, ValidationError
 from werkzeug.routing import Map as MapBase
-from werkzeug.routing import Rule, ValidationError
 from werkzeug.routing.matcher import State
 from werkzeug.routing.rules import RulePart
+
+Found = tuple[Rule, dict[str, Any]]
+Converters = tuple[tuple[str, Callable[[str], Any] | None], ...]
+"""By the names of a rule's placeholders; `None` where the text is the value."""
 
 
 class _Transition:
     """The way over a part of a URL that has placeholders."""
 
-    __slots__ = ("_all_groups", "_final", "_groups", "_match", "_suffixed", "state")
+    __slots__ = ("_all_groups", "_final", "_groups", "_suffixed", "match", "node", "plain")
 
-    def __init__(self, part: RulePart, state: State) -> None:
+    def __init__(self, part: RulePart, node: _Node) -> None:
         pattern = re.compile(part.content)
         # Converters may have groups of their own; Werkzeug names and numbers those it made.
         groups = {
@@ -31,17 +36,19 @@ class _Transition:
         }
         self._groups = tuple(groups[number] for number in sorted(groups))
         self._all_groups = self._groups == tuple(range(1, pattern.groups + 1))
-        self._match = pattern.match
         self._final = part.final  # takes all that is left of the URL
         self._suffixed = part.suffixed  # may end in a slash, its last group
-        self.state = state
+        self.match = pattern.match
+        self.plain = self._all_groups and not part.final and not part.suffixed
+        """Whether the groups of a match with one part are the placeholders, and no more."""
+        self.node = node
 
     def take(
         self, parts: list[str], following: int
     ) -> tuple[list[str], int, tuple[str, ...]] | None:
         """Match the part before *following*. Gives the parts to go on with, the position among
         them, and the texts of the placeholders."""
-        match = self._match(
+        match = self.match(
             "/".join(parts[following - 1 :]) if self._final else parts[following - 1]
         )
         if match is None:
@@ -55,6 +62,49 @@ class _Transition:
 _GROUP = "__werkzeug_"
 
 
+class _Node:
+    """A state of the matcher, as it was when the map was compiled: another thread may add a rule
+    while this one looks."""
+
+    __slots__ = ("plain", "rules", "static", "ways")
+
+    def __init__(self, url_map: Map, state: State) -> None:
+        self.rules = list(state.rules)
+        self.static = {part: _Node(url_map, after) for part, after in state.static.items()}
+        self.ways = [_Transition(part, _Node(url_map, after)) for part, after in state.dynamic]
+        self.plain = _plain(url_map, self.rules)
+
+
+def _plain(url_map: Map, rules: list[Rule]) -> dict[str, tuple[Rule, Converters]]:
+    """By method the rules about which there is nothing more to say, with what converts the texts
+    of their placeholders."""
+    by_method: dict[str, Rule | None] = {}
+    for rule in rules:
+        if rule.methods is None:
+            break
+        more_to_say = (
+            rule.alias
+            or rule.redirect_to is not None
+            or rule.defaults
+            or url_map._rules_by_endpoint[rule.endpoint][0] is not rule
+        )
+        if not rule.websocket:
+            for method in rule.methods:
+                by_method.setdefault(method, None if more_to_say else rule)
+    return {
+        method: (rule, _converters(rule))
+        for method, rule in by_method.items()
+        if rule is not None
+    }
+
+
+def _converters(rule: Rule) -> Converters:
+    return tuple(
+        (name, None if type(c).to_python is BaseConverter.to_python else c.to_python)
+        for name, c in rule._converters.items()
+    )
+
+
 class _Undecided(Exception):
     """There is more to say of this URL."""
 
@@ -62,12 +112,11 @@ class _Undecided(Exception):
 class _Compiled(NamedTuple):
     """What `Map.find` looks at, made of the matcher's states."""
 
-    fixed: dict[str, list[Rule]]
-    """The rules without placeholders, by their URL: what is fixed comes before placeholders."""
-    plain: dict[str, dict[str, Rule]]
-    """By URL and method those of them about which there is nothing more to say."""
-    transitions: dict[int, list[_Transition]]
-    """The transitions of each state that has some, by its `id`."""
+    root: _Node
+    fixed: dict[str, _Node]
+    """Where the URLs without placeholders end: what is fixed comes before placeholders."""
+    top: _Node | None
+    """Where the paths of the default subdomain begin, unless a placeholder may stand for it."""
 
 
 class Map(MapBase):
@@ -79,54 +128,74 @@ class Map(MapBase):
         super().add(rulefactory)
         self._compiled = None
 
-    def find(self, path: str, method: str, websocket: bool) -> tuple[Rule, dict[str, Any]] | None:
+    def find(self, path: str, method: str, websocket: bool) -> Found | None:
         """The rule for *path*, of the default subdomain, and the values of its placeholders, as
         `MapAdapter.match` gives them; `None` if there is more to say."""
         compiled = self._compiled
         if compiled is None:
             self.update()
             compiled = self._compiled = _compile(self)
-        at_path = compiled.plain.get(path)
-        if at_path is not None and not websocket and method in at_path:
-            return at_path[method], {}
-        if path[:1] != "/":
-            return None
-        if path[1:2] == "/":
-            path = "/" + path.lstrip("/")
+        at_path = compiled.fixed.get(path)
+        if at_path is not None and not websocket and method in at_path.plain:
+            return at_path.plain[method][0], {}
+        parts = path.split("/")
         texts: tuple[str, ...] = ()
-        for rule in compiled.fixed.get(path, ()):
-            if _answers(rule, method, websocket):
-                break
+        if parts[0] or (parts[1] == "" and len(parts) > 2):
+            return None  # not the path of a request, which begins with one slash
+        if compiled.top is None:
+            node, position = compiled.root, 0
+            parts.insert(0, self.default_subdomain or "")
         else:
-            parts = [self.default_subdomain or "", *path.split("/")]
-            try:
-                found = _find(
-                    compiled.transitions, self._matcher._root, parts, 0, (), method, websocket
-                )
-            except _Undecided:
-                return None
-            if found is None:
-                return None
-            rule, texts = found
+            # As `_find`, as long as there is but one way on.
+            node, position = compiled.top, 1
+            for part in parts[1:]:
+                fixed, ways = node.static.get(part), node.ways
+                if not ways:
+                    if fixed is None:
+                        break
+                    node = fixed
+                else:
+                    if fixed is not None or part == "" or len(ways) > 1 or not ways[0].plain:
+                        break
+                    match = ways[0].match(part)
+                    if match is None:
+                        return None
+                    texts += match.groups()
+                    node = ways[0].node
+                position += 1
+            else:
+                if not websocket and method in node.plain:
+                    rule, converters = node.plain[method]
+                    return _found(rule, converters, texts)
+        try:
+            found = _find(node, parts, position, texts, method, websocket)
+        except _Undecided:
+            return None
+        if found is None:
+            return None
+        rule, texts = found
         if rule.alias or rule.redirect_to is not None:
             return None
         if self.redirect_defaults and self._rules_by_endpoint[rule.endpoint][0] is not rule:
             return None  # one before it may be what to redirect to
-        values: dict[str, Any] = {}
-        if texts:
-            for (name, converter), text in zip(rule._converters.items(), texts, strict=False):
-                try:
-                    values[name] = converter.to_python(text)
-                except ValidationError:
-                    return None
-        if rule.defaults:
-            values.update(rule.defaults)
-        return rule, values
+        return _found(rule, _converters(rule), texts)
+
+
+def _found(rule: Rule, converters: Converters, texts: tuple[str, ...]) -> Found | None:
+    values: dict[str, Any] = {}
+    if texts:
+        try:
+            for (name, convert), text in zip(converters, texts, strict=False):
+                values[name] = text if convert is None else convert(text)
+        except ValidationError:
+            return None
+    if rule.defaults:
+        values.update(rule.defaults)
+    return rule, values
 
 
 def _find(
-    transitions: dict[int, list[_Transition]],
-    state: State,
+    node: _Node,
     parts: list[str],
     position: int,
     texts: tuple[str, ...],
@@ -135,52 +204,31 @@ def _find(
 ) -> tuple[Rule, tuple[str, ...]] | None:
     """Match the parts from *position* on, first by what is fixed, then by placeholders in the
     order of their weight."""
-    while position < len(parts):
-        part = parts[position]
-        fixed = state.static.get(part)
-        ways = transitions[id(state)] if state.dynamic else ()
-        slash = part == "" and position + 1 == len(parts)
-        if slash or len(ways) + (fixed is not None) > 1:
-            break
-        # There is but one way on, or none.
-        position += 1
-        if fixed is not None:
-            state = fixed
-            continue
-        for way in ways:
-            taken = way.take(parts, position)
-            if taken is None:
-                return None
-            state = way.state
-            parts, position = taken[0], taken[1]
-            texts += taken[2]
-            break
-        else:
-            return None
-    else:
-        for rule in state.rules:
+    if position == len(parts):
+        for rule in node.rules:
             if _answers(rule, method, websocket):
                 return rule, texts
-        if "" in state.static:
-            for rule in state.static[""].rules:
+        if "" in node.static:
+            for rule in node.static[""].rules:
                 if _answers(rule, method, websocket):
                     if rule.strict_slashes:
                         raise _Undecided
                     return rule, texts
         return None
-    if fixed is not None:
-        found = _find(transitions, fixed, parts, position + 1, texts, method, websocket)
+    part = parts[position]
+    if part in node.static:
+        found = _find(node.static[part], parts, position + 1, texts, method, websocket)
         if found is not None:
             return found
-    for way in ways:
+    for way in node.ways:
         taken = way.take(parts, position + 1)
         if taken is not None:
             rest, start, given = taken
-            found = _find(transitions, way.state, rest, start, texts + given, method, websocket)
+            found = _find(way.node, rest, start, texts + given, method, websocket)
             if found is not None:
                 return found
-    if slash:
-        for rule in state.rules:
+    if part == "" and position + 1 == len(parts):
+        for rule in node.rules:
             if not rule.strict_slashes and _answers(rule, method, websocket):
                 return rule, texts
     return None
@@ -191,40 +239,15 @@ def _answers(rule: Rule, method: str, websocket: bool) -> bool:
 
 
 def _compile(url_map: Map) -> _Compiled:
-    fixed: dict[str, list[Rule]] = {}
-    plain: dict[str, dict[str, Rule]] = {}
-    transitions: dict[int, list[_Transition]] = {}
-    domain = url_map.default_subdomain or ""
-    states: list[tuple[State, tuple[str, ...] | None]] = [(url_map._matcher._root, ())]
-    while states:
-        state, parts = states.pop()
-        if state.dynamic:
-            transitions[id(state)] = [_Transition(part, after) for part, after in state.dynamic]
-            states.extend((after, None) for _, after in state.dynamic)
-        if parts is None:  # behind a placeholder
-            states.extend((after, None) for after in state.static.values())
-            continue
-        states.extend((after, (*parts, part)) for part, after in state.static.items())
-        if state.rules and parts[0] == domain:
-            path = "/".join(parts[1:])
-            fixed[path] = state.rules
-            plain[path] = _plain(url_map, state.rules)
-    return _Compiled(fixed, plain, transitions)
-
-
-def _plain(url_map: Map, rules: list[Rule]) -> dict[str, Rule]:
-    by_method: dict[str, Rule | None] = {}
-    for rule in rules:
-        if rule.websocket:
-            continue
-        if rule.methods is None:
-            break
-        more_to_say = (
-            rule.alias
-            or rule.redirect_to is not None
-            or rule.defaults
-            or url_map._rules_by_endpoint[rule.endpoint][0] is not rule
-        )
-        for method in rule.methods:
-            by_method.setdefault(method, None if more_to_say else rule)
-    return {method: rule for method, rule in by_method.items() if rule is not None}
+    root = _Node(url_map, url_map._matcher._root)
+    domain = root.static.get(url_map.default_subdomain or "")
+    fixed: dict[str, _Node] = {}
+    nodes: list[tuple[tuple[str, ...], _Node]] = [] if domain is None else [((), domain)]
+    while nodes:
+        parts, node = nodes.pop()
+        if node.rules:
+            fixed["/".join(parts)] = node
+        nodes.extend(((*parts, part), after) for part, after in node.static.items())
+    if domain is None or root.ways or domain.ways:
+        return _Compiled(root, fixed, None)
+    return _Compiled(root, fixed, domain.static.get(""))
