@@ -662,8 +662,9 @@ class Flask(App):
             subdomain=subdomain,
         )
 
-    def _find_rule(self, request: Request, websocket: bool) -> tuple[Rule, dict[str, Any]] | None:
-        """What `Map.find` gives for *request*, where the host has no part in the matching."""
+    def _map_of_paths(self, request: Request) -> Map | None:
+        """The URL map, where the host has no part in matching and building, nor anything else
+        that an adapter of *request* would add to it."""
         url_map = self.url_map
         if (
             not isinstance(url_map, Map)
@@ -675,7 +676,27 @@ class Flask(App):
             or self._is_replaced("create_url_adapter")
         ):
             return None
-        return url_map.find(request.path, request.method, websocket)
+        return url_map
+
+    def _find_rule(self, request: Request, websocket: bool) -> tuple[Rule, dict[str, Any]] | None:
+        """What `Map.find` gives for *request*."""
+        url_map = self._map_of_paths(request)
+        return None if url_map is None else url_map.find(request.path, request.method, websocket)
+
+    def _build_path(
+        self, ctx: RequestContext, endpoint: str, values: dict[str, Any], method: str | None
+    ) -> str | None:
+        """What `Map.build_path` gives for *ctx*, unless it has an adapter to ask already, which
+        may be another one than this app would make."""
+        request = ctx.request
+        if (
+            ctx.app is not self
+            or "_url_adapter" in ctx.__dict__
+            or (url_map := self._map_of_paths(request)) is None
+        ):
+            return None
+        path = url_map.build_path(endpoint, values, method or request.method)
+        return None if path is None else f"{request.root_path}/{path}"
 
     # -- URLs ---------------------------------------------------------------------------------
 
@@ -694,9 +715,9 @@ class Flask(App):
         string. ``".name"`` is in the current blueprint. *_external*: with scheme and host, as is
         the default outside of a request, where `SERVER_NAME` has to be set. Raises
         `werkzeug.routing.BuildError` if nothing fits (Flask: `Flask.url_for`)."""
+        adapter: Any
         ctx = _cv_request.get(None)
         if ctx is not None:
-            adapter = ctx.url_adapter
             if endpoint.startswith("."):
                 blueprint = ctx.request.blueprint
                 endpoint = endpoint[1:] if blueprint is None else f"{blueprint}{endpoint}"
@@ -719,13 +740,21 @@ class Flask(App):
         if _scheme is not None and not _external:
             raise ValueError("With '_scheme', '_external' must be True.")
         self.inject_url_defaults(endpoint, values)
-        try:
-            url: str = adapter.build(
-                endpoint, values, method=_method, url_scheme=_scheme, force_external=_external
-            )
-        except BuildError as error:
-            values.update(_anchor=_anchor, _method=_method, _scheme=_scheme, _external=_external)
-            return self.handle_url_build_error(error, endpoint, values)
+        url: str | None = None
+        if ctx is not None and not _external:
+            url = self._build_path(ctx, endpoint, values, _method)
+        if url is None:
+            if ctx is not None:
+                adapter = ctx.url_adapter
+            try:
+                url = adapter.build(
+                    endpoint, values, method=_method, url_scheme=_scheme, force_external=_external
+                )
+            except BuildError as error:
+                values.update(
+                    _anchor=_anchor, _method=_method, _scheme=_scheme, _external=_external
+                )
+                return self.handle_url_build_error(error, endpoint, values)
         if _anchor is not None:
             anchor = quote(_anchor, safe="%!#$&'()*+,/:;=?@")
             url = f"{url}#{anchor}"

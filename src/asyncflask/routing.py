@@ -1,8 +1,9 @@
-"""The URL map: Werkzeug's, with a short way to a match.
+"""The URL map: Werkzeug's, with a short way to a match, and one to a URL.
 
 `Map.find` walks the states that Werkzeug's matcher has built, and answers only when a rule
 matches without further ado. All else there is to say about a URL (redirects, "405 Method Not
-Allowed", "404 Not Found") is left to Werkzeug's own matching.
+Allowed", "404 Not Found") is left to Werkzeug's own matching. `Map.build_path` likewise: URLs with
+a host, and errors, are left to Werkzeug's adapter.
 """
 
 from __future__ import annotations
@@ -113,6 +114,22 @@ class Map(MapBase):
         if rule.defaults:
             values.update(rule.defaults)
         return rule, values
+
+    def build_path(self, endpoint: str, values: dict[str, Any], method: str) -> str | None:
+        """The path to *endpoint*, of the default subdomain, as `MapAdapter.build` gives it, but
+        without a slash before it; `None` if there is more to say."""
+        self.update()
+        for value in values.values():
+            if value is None:  # as if it were not there
+                values = {name: value for name, value in values.items() if value is not None}
+                break
+        for rule in self._rules_by_endpoint.get(endpoint, ()):
+            if rule.suitable_for(values, method) and (built := rule.build(values)) is not None:
+                domain, path = built
+                if rule.websocket or domain != (self.default_subdomain or ""):
+                    return None
+                return path.lstrip("/")
+        return None
 
 
 def _find(

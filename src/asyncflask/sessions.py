@@ -232,7 +232,7 @@ class _SigningSerializer(URLSafeTimedSerializer):
         """The signer, made anew only for another salt."""
         return self._signer if salt is None else super().make_signer(salt)
 
-    def loads(
+    def loads(  # type: ignore[override]  # as that of the base class
         self,
         s: str | bytes,
         max_age: int | None = None,
@@ -290,7 +290,7 @@ def _cookie(request: Request, name: str) -> str | None:
         return cookie
 
     pairs: Any = list  # instead of a class of dict
-    cookies = parse_cookie(request._header(b"cookie"), cls=pairs)
+    cookies: Any = parse_cookie(request._header(b"cookie"), cls=pairs)
     cookie = next((value for key, value in cookies if key == name), None)
     return cookie
 
