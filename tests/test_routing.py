@@ -10,6 +10,7 @@ import pytest
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import (
     BaseConverter,
+    BuildError,
     EndpointPrefix,
     Rule,
     Subdomain,
@@ -19,7 +20,8 @@ from werkzeug.routing import (
 from werkzeug.routing import Map as WerkzeugMap
 from werkzeug.routing.exceptions import RequestRedirect
 
-from asyncflask import Flask
+from asyncflask import Flask, url_for
+from asyncflask.ctx import _cv_request, _unbound
 from asyncflask.routing import Map
 
 
@@ -237,3 +239,100 @@ def test_app_with_a_map_of_werkzeugs() -> None:
     app.add_url_rule("/<int:a>", "view", lambda a: str(a))
     assert app.test_client().get("/7").text == "7"
     assert app.test_client().get("/x").status_code == 404
+
+
+BUILT = [
+    ("/", {}),
+    ("/", {"q": "a b", "more": ["x", "y"], "none": None}),
+    ("/<name>", {"name": "x/y ü"}),
+    ("/<name>", {}),
+    ("/<name>", {"name": None}),
+    ("/<int:a>", {"a": 7}),
+    ("/<int:a>", {"a": "x"}),
+    ("/files/<path:name>", {"name": "/a/b.txt"}),
+    ("/<any(x, y):a>", {"a": "z"}),
+]
+
+
+@pytest.mark.parametrize(("rule", "values"), BUILT)
+@pytest.mark.parametrize("root_path", ["", "/mounted"])
+def test_build_path(rule: str, values: dict[str, Any], root_path: str) -> None:
+    url_map = map_of(*{rule for rule, _ in BUILT})
+    adapter = url_map.bind("localhost", script_name=root_path)
+    try:
+        expected = adapter.build(rule, values)
+    except (BuildError, ValueError) as error:
+        if isinstance(error, BuildError):
+            assert url_map.build_path(rule, values, "GET") is None
+        else:
+            with pytest.raises(type(error)):
+                url_map.build_path(rule, values, "GET")
+        return
+    path = url_map.build_path(rule, values, "GET")
+    assert f"{root_path}/{path}" == expected
+
+
+def test_build_path_is_left_to_werkzeug() -> None:
+    url_map = Map(
+        [
+            Rule("/socket", endpoint="socket", websocket=True),
+            Subdomain("api", [Rule("/api", endpoint="api")]),
+            Rule("/post", endpoint="post", methods=["POST"]),
+        ]
+    )
+    for endpoint in ("socket", "api", "post", "missing"):
+        assert url_map.build_path(endpoint, {}, "GET") is None
+    assert url_map.build_path("post", {}, "POST") == "post"
+
+
+def test_build_path_takes_the_rule_that_fits() -> None:
+    url_map = Map(
+        [
+            Rule("/all/", endpoint="list", defaults={"page": 1}),
+            Rule("/all/<int:page>", endpoint="list"),
+            Rule("/items", endpoint="item", methods=["GET"]),
+            Rule("/items/new", endpoint="item", methods=["POST"]),
+        ]
+    )
+    adapter = url_map.bind("localhost")
+    for endpoint, values, method in (
+        ("list", {}, "GET"),
+        ("list", {"page": 1}, "GET"),
+        ("list", {"page": 2}, "GET"),
+        ("item", {}, "GET"),
+        ("item", {}, "POST"),
+    ):
+        path = url_map.build_path(endpoint, values, method)
+        assert f"/{path}" == adapter.build(endpoint, values, method)
+
+
+def test_url_for_binds_no_adapter() -> None:
+    app = Flask("routing_test")
+    bound: list[bool] = []
+
+    @app.get("/items/<int:id>")
+    async def item(id: int) -> str:
+        url = url_for("item", id=id + 1)
+        bound.append(_cv_request.get()._url_adapter is not _unbound)
+        return url
+
+    @app.get("/own/<int:id>")
+    async def own(id: int) -> str:
+        _cv_request.get().url_adapter = app.url_map.bind("localhost", script_name="/elsewhere")
+        return url_for("item", id=id)
+
+    client = app.test_client()
+    assert client.get("/items/1").text == "/items/2"
+    assert bound == [False]
+    assert client.get("/own/1").text == "/elsewhere/items/1"
+
+
+def test_url_for_of_another_app() -> None:
+    app, other = Flask("routing_test"), Flask("other")
+    other.add_url_rule("/elsewhere", "index", lambda: "")
+
+    @app.get("/here")
+    async def index() -> str:
+        return other.url_for("index")
+
+    assert app.test_client().get("/here").text == "/here"

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import json as stdlib_json
+import os
+import random
+import string
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from itsdangerous import TimestampSigner
+from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
 from markupsafe import Markup
 
 from asyncflask import Flask, Request, Response, session
 from asyncflask.ctx import App
 from asyncflask.sessions import (
+    _COMPRESSED_FROM,
     NullSession,
     SecureCookieSession,
     SecureCookieSessionInterface,
     SessionInterface,
     SessionMixin,
+    _compress,
+    _cookie,
+    _set_cookie,
+    _vary_by_cookie,
 )
 
 # Made by Flask 3.1.3 with the secret key "test key", at the time below.
@@ -227,7 +238,65 @@ class TestCookie:
             client.get("/set")
 
 
+# Of each kind: too short to be compressed, not shorter if compressed, shorter; much shorter.
+SIZES: list[dict[str, Any]] = [
+    {"a": 1},
+    {"": "::::::::"},
+    {"visits": 3},
+    {"user_id": 12345678},
+    {"csrf_token": "d8e8fca2dc0f896fd7cb4cb0031ba249", "_user_id": "7"},
+    {"_fresh": True, "_id": hashlib.sha512(b"x").hexdigest(), "_user_id": "1"},
+    {"_flashes": [("message", "Saved."), ("error", "Not saved: \N{SNOWMAN}")]},
+    {"cart": [{"id": number, "count": 1} for number in range(30)]},
+    {"text": "x" * 5000},
+]
+
+
 class TestSigningSerializer:
+    @pytest.mark.parametrize("value", SIZES)
+    def test_as_the_library(
+        self, app: Flask, value: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        app.config["SECRET_KEY_FALLBACKS"] = ["old key"]
+        monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda self: SIGNED_AT)
+        interface = SecureCookieSessionInterface()
+        ours = interface.get_signing_serializer(app)
+        theirs = URLSafeTimedSerializer(
+            ["old key", "test key"],
+            salt=interface.salt,
+            serializer=interface.serializer,
+            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha1},
+        )
+        assert ours is not None
+        cookie = theirs.dumps(value)
+        assert ours.dumps(value) == cookie
+        assert ours.loads(cookie) == theirs.loads(cookie)
+        assert ours.loads(cookie, return_timestamp=True) == theirs.loads(
+            cookie, return_timestamp=True
+        )
+
+        for wrong in (cookie[:-1], cookie[1:], cookie.replace(".", ""), "", "."):
+            with pytest.raises(BadSignature) as raised:
+                theirs.loads(wrong)
+            with pytest.raises(type(raised.value)):
+                ours.loads(wrong)
+
+    def test_compresses_as_the_library(self) -> None:
+        chance = random.Random(1)
+        for alphabet in ("ab", "0123456789abcdef", string.printable):
+            for size in (*range(16, 300), 511, 512, 513, 1023, 1024, 2048, 4095, 4096, 4097):
+                data = "".join(chance.choices(alphabet, k=size)).encode()
+                assert _compress(data) == zlib.compress(data)
+
+    def test_short_text_is_never_shorter_compressed(self) -> None:
+        for size in range(10):
+            for key in ("a" * size, "::::::::::"[:size], '\\"\\"\\"\\"\\"'[: size // 2 * 2]):
+                values: tuple[Any, ...] = ("", 1, 11111, key, [[[]]], {})
+                for value in values:
+                    data = stdlib_json.dumps({key: value}, separators=(",", ":")).encode()
+                    if len(data) < _COMPRESSED_FROM:
+                        assert len(zlib.compress(data)) >= len(data) - 1
+
     def test_is_made_once(self, app: Flask) -> None:
         interface = SecureCookieSessionInterface()
         first = interface.get_signing_serializer(app)
@@ -273,6 +342,74 @@ class TestSigningSerializer:
 
         with app.test_request_context():
             assert app.session_interface.is_null_session(session)
+
+
+class TestSetCookie:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"domain": "example.org", "path": "/a b", "secure": True, "samesite": "Lax"},
+            {"secure": 1, "httponly": False, "partitioned": True, "samesite": "None"},
+            {"path": None, "expires": datetime(2030, 1, 1, 12, 0, 0, 999_999, UTC)},
+            {"expires": 0},
+        ],
+    )
+    @pytest.mark.parametrize("name", ["session", "sessi\xf6n", "_VALUE_"])
+    def test_as_the_library(self, name: str, options: dict[str, Any]) -> None:
+        expires = options.get("expires")
+        names = ("domain", "path", "secure", "httponly", "samesite", "partitioned")
+        given = {"domain": None, "path": "/", "secure": False, "httponly": True}
+        given |= {"samesite": None, "partitioned": False, **options}
+        attributes: dict[str, Any] = {key: given[key] for key in names}
+        ours, theirs = Response(), Response()
+        _set_cookie(ours, name, "a.b-c_d", expires, attributes)
+        theirs.set_cookie(name, "a.b-c_d", expires=expires, **attributes)
+        assert ours.headers == theirs.headers
+
+    def test_warns_of_one_that_is_too_large(self, app: Flask) -> None:
+        app.add_url_rule("/large", "large", lambda: session.update(a=os.urandom(4000)) or "")
+
+        with pytest.warns(UserWarning, match="cookie is too large"):
+            assert "Set-Cookie" in app.test_client().get("/large").headers
+
+    def test_by_the_method_of_another_class(self, app: Flask) -> None:
+        class Partitioned(Response):
+            def set_cookie(self, *args: Any, **kwargs: Any) -> None:
+                super().set_cookie(*args, **{**kwargs, "partitioned": True})
+
+        app.response_class = Partitioned
+        assert "Partitioned" in app.test_client().get("/set").headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize(
+    "vary", [[], ["Cookie"], ["Accept"], ["*"], ["accept, cookie"], ["A", "B"]]
+)
+def test_vary_as_the_library(vary: list[str]) -> None:
+    ours, theirs = (Response(headers=[("vary", value) for value in vary]) for _ in range(2))
+    _vary_by_cookie(ours)
+    theirs.vary.add("Cookie")
+    assert [*ours.headers] == [*theirs.headers] or vary == []
+    assert ours.headers == theirs.headers
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "session=a",
+        "a=1; session=b; session=c",
+        "session",
+        "session=",
+        'session="x\\073"',
+        "a=1",
+        None,
+    ],
+)
+def test_cookie_as_the_library(app: Flask, header: str | None) -> None:
+    with app.test_request_context(headers={} if header is None else {"Cookie": header}) as ctx:
+        value = _cookie(ctx.request, "session")
+        assert value == ctx.request.cookies.get("session")
+        assert value == _cookie(ctx.request, "session")
 
 
 class MemorySession(dict[str, Any], SessionMixin):

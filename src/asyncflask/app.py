@@ -50,7 +50,14 @@ from .asgi.threads import (
     on_loop,
 )
 from .cli import AppGroup, load_dotenv, show_server_banner
-from .ctx import AppContext, RequestContext, _cv_app, _cv_request, current_request_ctx
+from .ctx import (
+    AppContext,
+    RequestContext,
+    _cv_app,
+    _cv_request,
+    _unbound,
+    current_request_ctx,
+)
 from .debughelpers import FormDataRoutingRedirect
 from .globals import g, request, session
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send_from_directory
@@ -677,11 +684,9 @@ class Flask(App):
             subdomain=subdomain,
         )
 
-    def _find_rule(
-        self, path: str, method: str, websocket: bool, own: bool
-    ) -> tuple[Rule, dict[str, Any]] | None:
-        """What `Map.find` gives for a request, where the host has no part in the matching. *own*:
-        whether no step was replaced."""
+    def _map_of_paths(self, own: bool) -> Map | None:
+        """The URL map, where the host has no part in matching and building, nor anything else
+        that an adapter would add to it. *own*: whether no step was replaced."""
         url_map = self.url_map
         if (
             not isinstance(url_map, Map)
@@ -692,7 +697,31 @@ class Flask(App):
             or not (own or not self._is_replaced("create_url_adapter"))
         ):
             return None
-        return url_map.find(path, method, websocket)
+        return url_map
+
+    def _find_rule(
+        self, path: str, method: str, websocket: bool, own: bool
+    ) -> tuple[Rule, dict[str, Any]] | None:
+        """What `Map.find` gives."""
+        url_map = self._map_of_paths(own)
+        return None if url_map is None else url_map.find(path, method, websocket)
+
+    def _build_path(
+        self, ctx: RequestContext, endpoint: str, values: dict[str, Any], method: str | None
+    ) -> str | None:
+        """What `Map.build_path` gives for *ctx*, unless it has an adapter to ask already, which
+        may be another one than this app would make."""
+        request = ctx.request
+        if (
+            ctx.app is not self
+            or ctx._url_adapter is not _unbound
+            or request._scope is None
+            or request.trusted_hosts is not None
+            or (url_map := self._map_of_paths(ctx._own)) is None
+        ):
+            return None
+        path = url_map.build_path(endpoint, values, method or request.method)
+        return None if path is None else f"{request.root_path}/{path}"
 
     # -- URLs ---------------------------------------------------------------------------------
 
@@ -711,9 +740,9 @@ class Flask(App):
         string. ``".name"`` is in the current blueprint. *_external*: with scheme and host, as is
         the default outside of a request, where `SERVER_NAME` has to be set. Raises
         `werkzeug.routing.BuildError` if nothing fits (Flask: `Flask.url_for`)."""
+        adapter: Any
         ctx = _cv_request.get(None)
         if ctx is not None:
-            adapter = ctx.url_adapter
             if endpoint.startswith("."):
                 blueprint = ctx.request.blueprint
                 endpoint = endpoint[1:] if blueprint is None else f"{blueprint}{endpoint}"
@@ -736,13 +765,21 @@ class Flask(App):
         if _scheme is not None and not _external:
             raise ValueError("With '_scheme', '_external' must be True.")
         self.inject_url_defaults(endpoint, values)
-        try:
-            url: str = adapter.build(
-                endpoint, values, method=_method, url_scheme=_scheme, force_external=_external
-            )
-        except BuildError as error:
-            values.update(_anchor=_anchor, _method=_method, _scheme=_scheme, _external=_external)
-            return self.handle_url_build_error(error, endpoint, values)
+        url: str | None = None
+        if ctx is not None and not _external:
+            url = self._build_path(ctx, endpoint, values, _method)
+        if url is None:
+            if ctx is not None:
+                adapter = ctx.url_adapter
+            try:
+                url = adapter.build(
+                    endpoint, values, method=_method, url_scheme=_scheme, force_external=_external
+                )
+            except BuildError as error:
+                values.update(
+                    _anchor=_anchor, _method=_method, _scheme=_scheme, _external=_external
+                )
+                return self.handle_url_build_error(error, endpoint, values)
         if _anchor is not None:
             anchor = quote(_anchor, safe="%!#$&'()*+,/:;=?@")
             url = f"{url}#{anchor}"

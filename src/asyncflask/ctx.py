@@ -31,6 +31,7 @@ from .signals import (
 F = TypeVar("F", bound=Callable[..., Any])
 
 _sentinel: Any = object()
+_unbound: Any = object()
 
 
 class App(Protocol):
@@ -140,7 +141,7 @@ class AppContext:
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self._url_adapter: Any = _sentinel
+        self._url_adapter: Any = _unbound
         self._cv_tokens: list[Token[AppContext]] = []
 
     @Lazy
@@ -151,7 +152,7 @@ class AppContext:
     @property
     def url_adapter(self) -> Any:
         """What builds URLs outside of a request; `None` without `SERVER_NAME`."""
-        if self._url_adapter is _sentinel:
+        if self._url_adapter is _unbound:
             self._url_adapter = self.app.create_url_adapter(None)
         return self._url_adapter
 
@@ -244,7 +245,7 @@ class RequestContext:
         self._own = steps is app._own_steps
         """Whether no step of the pipeline was replaced."""
         self.websocket = None
-        self._url_adapter: Any = _sentinel
+        self._url_adapter: Any = _unbound
         self._holds = 0
         self._found: tuple[Any, dict[str, Any]] | None = None
         """The rule that was matched and the values of its placeholders, until `request` is made,
@@ -294,7 +295,7 @@ class RequestContext:
     @property
     def url_adapter(self) -> Any:
         """What matches and builds URLs for this request; `None` if its host is refused."""
-        return self._bind() if self._url_adapter is _sentinel else self._url_adapter
+        return self._bind() if self._url_adapter is _unbound else self._url_adapter
 
     @url_adapter.setter
     def url_adapter(self, value: Any) -> None:
@@ -311,7 +312,7 @@ class RequestContext:
         """Find the rule of the request's URL, or note the `HTTPException` that says why not."""
         request, websocket = self.request, self.websocket is not None
         found = None
-        if self._url_adapter is _sentinel and request._scope is not None:
+        if self._url_adapter is _unbound and request._scope is not None:
             found = self.app._find_rule(request.path, request.method, websocket, self._own)
         if found is None:
             adapter = self.url_adapter

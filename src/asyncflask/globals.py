@@ -32,8 +32,29 @@ def _websocket() -> WebSocket:
     return cast(WebSocket, ctx.websocket)
 
 
+class _Proxy(LocalProxy[Any]):
+    """As its base, where the most frequent operations have to make a function first."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._get_current_object(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._get_current_object(), name, value)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._get_current_object()[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._get_current_object()[key] = value
+
+    def __contains__(self, item: Any) -> bool:
+        return item in self._get_current_object()
+
+
 def _proxy(local: Any, name: str | None = None, message: str | None = None) -> Any:
-    return LocalProxy(local, name, unbound_message=message)
+    return _Proxy(local, name, unbound_message=message)
 
 
 app_ctx: AppContext = _proxy(_cv_app, message=NO_APP)

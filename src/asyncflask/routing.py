@@ -1,8 +1,9 @@
-"""The URL map: Werkzeug's, with a short way to a match.
+"""The URL map: Werkzeug's, with a short way to a match, and one to a URL.
 
 `Map.find` walks a copy of the states that Werkzeug's matcher has built, and answers only when a
 rule matches without further ado. All else there is to say about a URL (redirects, "405 Method Not
-Allowed", "404 Not Found") is left to Werkzeug's own matching.
+Allowed", "404 Not Found") is left to Werkzeug's own matching. `Map.build_path` likewise: URLs with
+a host, and errors, are left to Werkzeug's adapter.
 """
 
 from __future__ import annotations
@@ -92,9 +93,7 @@ def _plain(url_map: Map, rules: list[Rule]) -> dict[str, tuple[Rule, Converters]
             for method in rule.methods:
                 by_method.setdefault(method, None if more_to_say else rule)
     return {
-        method: (rule, _converters(rule))
-        for method, rule in by_method.items()
-        if rule is not None
+        method: (rule, _converters(rule)) for method, rule in by_method.items() if rule is not None
     }
 
 
@@ -179,6 +178,22 @@ class Map(MapBase):
         if self.redirect_defaults and self._rules_by_endpoint[rule.endpoint][0] is not rule:
             return None  # one before it may be what to redirect to
         return _found(rule, _converters(rule), texts)
+
+    def build_path(self, endpoint: str, values: dict[str, Any], method: str) -> str | None:
+        """The path to *endpoint*, of the default subdomain, as `MapAdapter.build` gives it, but
+        without a slash before it; `None` if there is more to say."""
+        self.update()
+        for value in values.values():
+            if value is None:  # as if it were not there
+                values = {name: value for name, value in values.items() if value is not None}
+                break
+        for rule in self._rules_by_endpoint.get(endpoint, ()):
+            if rule.suitable_for(values, method) and (built := rule.build(values)) is not None:
+                domain, path = built
+                if rule.websocket or domain != (self.default_subdomain or ""):
+                    return None
+                return path.lstrip("/")
+        return None
 
 
 def _found(rule: Rule, converters: Converters, texts: tuple[str, ...]) -> Found | None:

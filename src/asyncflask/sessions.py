@@ -7,12 +7,26 @@ saved is the pipeline's business.
 from __future__ import annotations
 
 import hashlib
+import hmac
+import zlib
 from collections.abc import Awaitable, Mapping, MutableMapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NoReturn
 
-from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
-from werkzeug.datastructures import CallbackDict
+from itsdangerous import (
+    BadSignature,
+    HMACAlgorithm,
+    Signer,
+    TimestampSigner,
+    URLSafeTimedSerializer,
+    base64_encode,
+)
+from itsdangerous.url_safe import URLSafeSerializerMixin
+from werkzeug.datastructures import CallbackDict, Headers
+from werkzeug.http import dump_cookie
+from werkzeug.sansio.http import parse_cookie
+from werkzeug.wrappers import Response as BaseResponse
 
 from .json.tag import TaggedJSONSerializer
 from .wrappers import Request, Response
@@ -182,6 +196,170 @@ def _lazy_sha1(string: bytes = b"") -> Any:
     return hashlib.sha1(string)
 
 
+class _KeyedHMAC(HMACAlgorithm):
+    """HMAC (RFC 2104) that works in its keys once, not for each signature."""
+
+    def __init__(self, digest_method: Any, keys: list[bytes]) -> None:
+        super().__init__(digest_method)
+        self._keyed = {key: hmac.new(key, digestmod=self.digest_method) for key in keys}
+
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        mac = self._keyed[key].copy()
+        mac.update(value)
+        return mac.digest()
+
+
+class _SigningSerializer(URLSafeTimedSerializer):
+    """itsdangerous' serializer, which keeps its signer, and compresses with less effort.
+
+    :param keys: derived already: the signer would do it for each signature.
+    """
+
+    def __init__(self, keys: list[bytes], salt: str, serializer: Any, digest_method: Any) -> None:
+        super().__init__(
+            keys,
+            salt=salt,
+            serializer=serializer,
+            signer_kwargs={
+                "key_derivation": "none",
+                "digest_method": digest_method,
+                "algorithm": _KeyedHMAC(digest_method, keys),
+            },
+        )
+        self._signer = TimestampSigner(keys, salt=salt, **self.signer_kwargs)
+
+    def make_signer(self, salt: str | bytes | None = None) -> Signer:
+        """The signer, made anew only for another salt."""
+        return self._signer if salt is None else super().make_signer(salt)
+
+    def loads(  # type: ignore[override]  # as that of the base class
+        self,
+        s: str | bytes,
+        max_age: int | None = None,
+        return_timestamp: bool = False,
+        salt: str | bytes | None = None,
+    ) -> Any:
+        """As in the base class, which looks for further signers."""
+        if salt is None and not return_timestamp:
+            return self.load_payload(self._signer.unsign(s, max_age=max_age))
+
+        return super().loads(s, max_age, return_timestamp, salt)
+
+    def dump_payload(self, obj: Any) -> bytes:
+        """As in the base class, byte for byte."""
+        data = super(URLSafeSerializerMixin, self).dump_payload(obj)
+
+        if len(data) >= _COMPRESSED_FROM and len(compressed := _compress(data)) < len(data) - 1:
+            return b"." + base64_encode(compressed)
+
+        return base64_encode(data)
+
+
+# What is shorter stays so: the frame of a zlib stream (RFC 1950) takes 6 bytes, and in deflate's
+# own code (RFC 1951 section 3.2.6) the five characters of the smallest object take 8 bits each.
+_COMPRESSED_FROM = 16
+
+# More than a cookie holds. Up to here the memory that zlib needs is fitted to the data: its usual
+# quarter of a megabyte takes longer to get than the data to compress.
+_FITTED_UP_TO = 4096
+
+
+def _compress(data: bytes) -> bytes:
+    """What `zlib.compress` gives."""
+    size = len(data)
+
+    if size > _FITTED_UP_TO:
+        return zlib.compress(data)
+
+    # All of the data in reach of a match (zlib keeps 262 bytes of its window for itself), and
+    # in one block.
+    window_bits = max(9, (size + 262).bit_length())
+    memory_level = max(1, (size + 1).bit_length() - 6)
+    compressor = zlib.compressobj(wbits=window_bits, memLevel=memory_level)
+    compressed = compressor.compress(data) + compressor.flush()
+    # The first two bytes tell the size of the window: the usual one (RFC 1950 section 2.2).
+    return b"\x78\x9c" + compressed[2:]
+
+
+def _cookie(request: Request, name: str) -> str | None:
+    """`request.cookies.get`, without a dict of all cookies that may be of no further use."""
+    cookie: str | None
+
+    if "cookies" in request.__dict__ or type(request).cookies is not Request.cookies:
+        cookie = request.cookies.get(name)
+        return cookie
+
+    pairs: Any = list  # instead of a class of dict
+    cookies: Any = parse_cookie(request._header(b"cookie"), cls=pairs)
+    cookie = next((value for key, value in cookies if key == name), None)
+    return cookie
+
+
+# Typed: ``Secure`` comes of `True`, ``Secure=1`` of 1.
+@lru_cache(maxsize=8, typed=True)
+def _around_value(
+    name: str,
+    expires: Any,
+    domain: str | None,
+    path: str | None,
+    secure: bool,
+    httponly: bool,
+    samesite: str | None,
+    partitioned: bool,
+) -> tuple[str, str]:
+    """What comes before and after the value in a ``Set-Cookie``: all of it from the config."""
+    cookie = dump_cookie(
+        name,
+        "_VALUE_",
+        expires=expires,
+        domain=domain,
+        path=path,
+        secure=secure,
+        httponly=httponly,
+        samesite=samesite,
+        partitioned=partitioned,
+        max_size=0,
+    )
+    before, _, after = cookie.rpartition("_VALUE_")
+    return before, after
+
+
+def _set_cookie(
+    response: BaseResponse, name: str, value: str, expires: Any, attributes: dict[str, Any]
+) -> None:
+    """`response.set_cookie` for a value that needs no quotes. That method puts the attributes
+    together anew for each value."""
+    if type(response).set_cookie is BaseResponse.set_cookie:
+        # Microseconds are no part of an HTTP date.
+        until = expires.replace(microsecond=0) if isinstance(expires, datetime) else expires
+        before, after = _around_value(name, until, *attributes.values())
+        cookie = f"{before}{value}{after}"
+
+        if len(cookie) <= response.max_cookie_size:
+            response.headers.add("Set-Cookie", cookie)
+            return
+
+    response.set_cookie(name, value, expires=expires, **attributes)
+
+
+def _vary_by_cookie(response: BaseResponse) -> None:
+    """``response.vary.add("Cookie")``, without a set of one where there is no other."""
+    headers = response.headers
+
+    if isinstance(headers, Headers):  # a view may have put a dict there
+        for name, value in headers:
+            if name.lower() == "vary":
+                if value == "Cookie":
+                    return
+
+                break
+        else:
+            headers.add("Vary", "Cookie")
+            return
+
+    response.vary.add("Cookie")
+
+
 # One for the key in use, one for a second app that shares the interface; old keys do not stay.
 _SIGNING_SERIALIZERS_KEPT = 2
 
@@ -210,11 +388,13 @@ class SecureCookieSessionInterface(SessionInterface):
     def get_signing_serializer(self, app: Any) -> URLSafeTimedSerializer | None:
         """What signs with ``app.secret_key``, and also reads what was signed with one of
         ``SECRET_KEY_FALLBACKS``; ``None`` without a secret key."""
-        if not app.secret_key:
+        secret_key = app.secret_key
+
+        if not secret_key:
             return None
 
         # itsdangerous signs with the last.
-        keys = (*(app.config["SECRET_KEY_FALLBACKS"] or ()), app.secret_key)
+        keys = (*(app.config["SECRET_KEY_FALLBACKS"] or ()), secret_key)
         made_of = (keys, self.salt, self.serializer, self.key_derivation, self.digest_method)
 
         for known, signing_serializer in self._signing_serializers:
@@ -231,11 +411,8 @@ class SecureCookieSessionInterface(SessionInterface):
             ).derive_key()
             for key in keys
         ]
-        signing_serializer = URLSafeTimedSerializer(
-            derived,
-            salt=self.salt,
-            serializer=self.serializer,
-            signer_kwargs={"key_derivation": "none", "digest_method": self.digest_method},
+        signing_serializer = _SigningSerializer(
+            derived, self.salt, self.serializer, self.digest_method
         )
         kept = self._signing_serializers[: _SIGNING_SERIALIZERS_KEPT - 1]
         self._signing_serializers = ((made_of, signing_serializer), *kept)
@@ -249,7 +426,7 @@ class SecureCookieSessionInterface(SessionInterface):
         if signing_serializer is None:
             return None
 
-        value = request.cookies.get(self.get_cookie_name(app))
+        value = _cookie(request, self.get_cookie_name(app))
 
         if not value:
             return self.session_class()
@@ -266,7 +443,7 @@ class SecureCookieSessionInterface(SessionInterface):
         tell caches (``Vary``) if the session was so much as looked at."""
         # RFC 9110 section 12.5.5: the response depends on what was looked at.
         if session.accessed:
-            response.vary.add("Cookie")
+            _vary_by_cookie(response)
 
         if not session and not session.modified:
             return
@@ -283,7 +460,7 @@ class SecureCookieSessionInterface(SessionInterface):
 
         if not session:
             response.delete_cookie(name, **attributes)
-            response.vary.add("Cookie")
+            _vary_by_cookie(response)
             return
 
         if not self.should_set_cookie(app, session):
@@ -291,10 +468,12 @@ class SecureCookieSessionInterface(SessionInterface):
 
         signing_serializer = self.get_signing_serializer(app)
         assert signing_serializer is not None, "a session was opened, so there is a secret key"
-        response.set_cookie(
-            name,
-            signing_serializer.dumps(dict(session)),
-            expires=self.get_expiration_time(app, session),
-            **attributes,
-        )
-        response.vary.add("Cookie")
+        value = signing_serializer.dumps(dict(session))
+        expires = self.get_expiration_time(app, session)
+
+        if type(signing_serializer) is _SigningSerializer:
+            _set_cookie(response, name, value, expires, attributes)
+        else:
+            response.set_cookie(name, value, expires=expires, **attributes)
+
+        _vary_by_cookie(response)

@@ -57,9 +57,31 @@ def _read_up_to(stream: Any, size: int) -> bytes:
     return b"".join(parts)
 
 
+@lru_cache(maxsize=256)
+def _title(name: bytes) -> str:
+    return name.decode("latin-1").title()
+
+
+_REMEMBERED_BYTES = 40
+"""A longer name of a header is not remembered: clients choose them."""
+
+
 def _title_case(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     """ASGI's header lines with their names written as WSGI servers do."""
-    return [(k.decode("latin-1").title(), v.decode("latin-1")) for k, v in headers]
+    return [
+        (
+            (_title if len(name) <= _REMEMBERED_BYTES else _title.__wrapped__)(name),
+            value.decode("latin-1"),
+        )
+        for name, value in headers
+    ]
+
+
+def _headers(lines: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Header lines that have been checked, which Werkzeug's `Headers` would do again."""
+    headers = Headers()
+    headers._list = _title_case(lines)
+    return headers
 
 
 @cache
@@ -219,7 +241,7 @@ class Request(RequestBase):
         lines = self.scope["headers"]
         if len({name for name, _ in lines}) < len(lines):
             return EnvironHeaders(self.environ)
-        return Headers(_title_case(lines))
+        return _headers(lines)
 
     def _header(self, name: bytes) -> str | None:
         """One header, looked up without reading all of them if they have not been."""
@@ -504,7 +526,7 @@ class Response(ResponseBase):
     def headers(self) -> Any:
         """The header lines (Werkzeug: `Headers`)."""
         assert self._plain is not None
-        return Headers(_title_case(plain_lines(*self._plain)))
+        return _headers(plain_lines(*self._plain))
 
     @property
     def max_cookie_size(self) -> int:  # type: ignore[override]

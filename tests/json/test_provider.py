@@ -8,6 +8,7 @@ import io
 import json as stdlib_json
 import uuid
 from datetime import date, datetime, timedelta, timezone
+from enum import IntEnum
 from typing import Any
 
 import pytest
@@ -30,6 +31,21 @@ class Point:
 class Html:
     def __html__(self) -> str:
         return "<p>"
+
+
+CIRCULAR: list[Any] = []
+CIRCULAR.append({"a": CIRCULAR})
+DEEP: list[Any] = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+
+
+def outcome(func: Any, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+    """What the function gives, or the error it raises."""
+    try:
+        return ("value", func(*args, **kwargs))
+    except Exception as error:
+        return ("error", type(error), str(error))
 
 
 class TestDumps:
@@ -66,8 +82,116 @@ class TestDumps:
     def test_default_works_on_the_class(self) -> None:
         assert DefaultJSONProvider.default(decimal.Decimal(1)) == "1"
 
+    @pytest.mark.parametrize(
+        "value",
+        [
+            {"b": [1, 2.5, -0.0, 1e100, True, None], "a": {"y": '\N{SNOWMAN}"\\\n', "x": ()}},
+            {1: 2, 3: 4},
+            {True: 1, "a": 2},
+            {None: 1},
+            {(): 1},
+            {"nested": Point(1, decimal.Decimal("1.10"))},  # type: ignore[arg-type]
+            [float("nan"), float("inf"), -float("inf")],
+            "\ud800",
+            2**70,
+            IntEnum("E", "a b").b,  # type: ignore[attr-defined]
+            [[]] * 3,
+            [{}, [], ""],
+            CIRCULAR,
+            DEEP,
+            object(),
+            date,
+        ],
+    )
+    @pytest.mark.parametrize("ensure_ascii", [True, False])
+    @pytest.mark.parametrize("sort_keys", [True, False])
+    @pytest.mark.parametrize(
+        "kwargs", [{}, {"separators": (",", ":")}, {"separators": [",", ":"]}]
+    )
+    def test_as_the_library(
+        self, app: Flask, value: object, ensure_ascii: bool, sort_keys: bool, kwargs: Any
+    ) -> None:
+        provider = DefaultJSONProvider(app)
+        provider.ensure_ascii, provider.sort_keys = ensure_ascii, sort_keys
+        expected = outcome(
+            stdlib_json.dumps,
+            value,
+            default=provider.default,
+            ensure_ascii=ensure_ascii,
+            sort_keys=sort_keys,
+            **kwargs,
+        )
+        assert outcome(provider.dumps, value, **kwargs) == expected
+
+    @pytest.mark.parametrize(
+        "kwargs",
+        [
+            {"separators": None},
+            {"separators": (",",)},
+            {"default": None},
+            {"indent": 1},
+            {"allow_nan": False},
+            {"skipkeys": True},
+            {"sort_keys": False, "separators": (",", ":")},
+        ],
+    )
+    def test_arguments_as_for_the_library(self, app: Flask, kwargs: Any) -> None:
+        value: dict[Any, Any] = {"b": float("nan"), "a": ["x"]}
+        if "skipkeys" in kwargs:
+            value[()] = 1
+        given: dict[str, Any] = {
+            "default": DefaultJSONProvider.default,
+            "ensure_ascii": True,
+            "sort_keys": True,
+        } | kwargs
+        expected = outcome(stdlib_json.dumps, value, **given)
+        assert outcome(app.json.dumps, value, **kwargs) == expected
+
+    def test_without_the_encoder_in_c(self, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("asyncflask.json.provider._make_encoder", None)
+        assert app.json.dumps({"b": Html(), "a": 1}) == '{"a": 1, "b": "<p>"}'
+
+    def test_default_may_be_none(self, app: Flask) -> None:
+        class Provider(DefaultJSONProvider):
+            default = None  # type: ignore[assignment]
+
+        with pytest.raises(TypeError, match="object is not JSON serializable"):
+            Provider(app).dumps(object())
+
 
 class TestLoads:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"a": [1, 2.5, "\\u2603"], "a": 2}',
+            "[]",
+            " {} ",
+            "[1]\r\n\t ",
+            "[1]\f",
+            "[1] x",
+            "[1",
+            '{"a" 1}',
+            "",
+            "1",
+            "x",
+            "\ufeff[1]",
+            "[\ud800]",
+            '["\ud800"]',
+        ],
+    )
+    def test_as_the_library(self, app: Flask, text: str) -> None:
+        encodings = ("utf-8", "utf-16", "utf-16-le", "utf-32-be")
+        for given in (text, *(text.encode(name, "surrogatepass") for name in encodings)):
+            expected = outcome(stdlib_json.loads, given)
+            assert outcome(app.json.loads, given) == expected
+            assert outcome(app.json.loads, given, parse_constant=float) == expected
+            if isinstance(given, bytes):
+                assert outcome(app.json.loads, bytearray(given)) == expected
+
+    @pytest.mark.parametrize("text", [b"[\xff]", b'["\xff"]', b"{", b"[", b"\x00", 1, None])
+    def test_errors_as_the_library(self, app: Flask, text: Any) -> None:
+        assert outcome(app.json.loads, text) == outcome(stdlib_json.loads, text)
+
     @pytest.mark.parametrize("text", ['{"a": [1, null]}', b'{"a": [1, null]}'])
     def test_text_and_bytes(self, app: Flask, text: str | bytes) -> None:
         assert app.json.loads(text) == {"a": [1, None]}

@@ -423,9 +423,10 @@ class Driver:
         """Call user code of either colour, on its side; awaited it gives the value. The
         coroutine that awaits this may be on the other side afterwards."""
         # `is_async`, of which the first line is all that most functions need.
-        if type(func) is not FunctionType or not func.__code__.co_flags & _COROUTINE:
-            if not is_async(func):
-                return self._call_plain(func, args, kwargs)
+        if (
+            type(func) is not FunctionType or not func.__code__.co_flags & _COROUTINE
+        ) and not is_async(func):
+            return self._call_plain(func, args, kwargs)
         if self.in_thread or self.prepare is not None:
             return self._call_async(func, args, kwargs)
         return func(*args, **kwargs)  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import decimal
 import json
+import json.encoder
 import uuid
 import weakref
 from collections.abc import Callable
@@ -103,6 +104,50 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
+# What `JSONEncoder.encode` calls in the end; not every Python has it.
+_make_encoder: Any = getattr(json.encoder, "c_make_encoder", None)
+
+
+def _encode(
+    obj: Any,
+    default: Callable[[Any], Any],
+    ensure_ascii: bool,
+    sort_keys: bool,
+    separators: tuple[str, str],
+) -> str:
+    """What `json.dumps` gives with these arguments, without the `JSONEncoder` that it would make
+    for each value."""
+    string: Any = (
+        json.encoder.encode_basestring_ascii if ensure_ascii else json.encoder.encode_basestring
+    )
+    between, after_key = separators
+    encode = _make_encoder({}, default, string, None, after_key, between, sort_keys, False, True)
+    return "".join(encode(obj, 0))
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
+_LENIENT = json.JSONDecoder(parse_constant=float)
+_BLANK = " \t\n\r"
+
+
+def _decode(s: str | bytes, decoder: json.JSONDecoder) -> Any:
+    """What `json.loads` gives by a decoder that is kept: it would make one anew."""
+    # An object or array, in UTF-8 if in bytes; `json.loads` looks for more encodings.
+    if type(s) is str and s[:1] in ("{", "["):
+        text = s
+    elif type(s) is bytes and s[:1] in (b"{", b"[") and s[1:2] != b"\0":
+        text = s.decode("utf-8", "surrogatepass")
+    else:
+        return json.loads(s, cls=lambda: decoder)  # type: ignore[arg-type]
+
+    value, end = decoder.raw_decode(text)
+
+    if end == len(text) or not text[end:].strip(_BLANK):
+        return value
+
+    return decoder.decode(text)  # says what is wrong
+
+
 class DefaultJSONProvider(JSONProvider):
     """JSON by :mod:`json`, with some more types on the way out.
 
@@ -135,7 +180,17 @@ class DefaultJSONProvider(JSONProvider):
             come from the attributes of these names.
         :raises TypeError: a value has no JSON form.
         """
-        kwargs.setdefault("default", self.default)
+        default, separators = self.default, kwargs.get("separators") if kwargs else (", ", ": ")
+
+        if (
+            len(kwargs) <= 1
+            and type(separators) is tuple
+            and default is not None  # it may be so in a subclass
+            and _make_encoder is not None
+        ):
+            return _encode(obj, default, self.ensure_ascii, self.sort_keys, separators)
+
+        kwargs.setdefault("default", default)
         kwargs.setdefault("ensure_ascii", self.ensure_ascii)
         kwargs.setdefault("sort_keys", self.sort_keys)
         return json.dumps(obj, **kwargs)
@@ -149,10 +204,16 @@ class DefaultJSONProvider(JSONProvider):
         :param kwargs: for :func:`json.loads`; ``parse_constant=float`` admits the three.
         :raises ValueError: the text is not JSON.
         """
-        if "cls" not in kwargs:  # a decoder of the caller's own need not know the argument
-            kwargs.setdefault("parse_constant", _refuse_constant)
-
         try:
+            if not kwargs:
+                return _decode(s, _STRICT)
+
+            if kwargs == {"parse_constant": float}:
+                return _decode(s, _LENIENT)
+
+            if "cls" not in kwargs:  # a decoder of the caller's own need not know the argument
+                kwargs.setdefault("parse_constant", _refuse_constant)
+
             return json.loads(s, **kwargs)
         except RecursionError as e:
             raise ValueError("JSON is nested too deeply") from e

@@ -26,6 +26,7 @@ A further type takes a subclass of :class:`JSONTag`, registered with the seriali
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -199,6 +200,21 @@ class TagDateTime(JSONTag):
         return parse_date(value)
 
 
+_OWN_TAGS = (
+    TagDict,
+    PassDict,
+    TagTuple,
+    PassList,
+    TagBytes,
+    TagMarkup,
+    TagUUID,
+    TagDateTime,
+)
+
+# None of these tags takes a value that is of just such a type.
+_UNTAGGED = frozenset({str, int, float, bool, type(None)})
+
+
 class TaggedJSONSerializer:
     """Writes and reads tagged JSON, in the shape that itsdangerous wants of a serializer.
 
@@ -206,19 +222,10 @@ class TaggedJSONSerializer:
     dicts that look like a tag.
     """
 
-    __slots__ = ("order", "tags")
+    __slots__ = ("_own_order", "order", "tags")
 
     #: Registered by each new serializer, in this order.
-    default_tags: ClassVar[list[type[JSONTag]]] = [
-        TagDict,
-        PassDict,
-        TagTuple,
-        PassList,
-        TagBytes,
-        TagMarkup,
-        TagUUID,
-        TagDateTime,
-    ]
+    default_tags: ClassVar[list[type[JSONTag]]] = [*_OWN_TAGS]
 
     def __init__(self) -> None:
         self.tags: dict[str, JSONTag] = {}
@@ -226,6 +233,9 @@ class TaggedJSONSerializer:
 
         for tag_class in self.default_tags:
             self.register(tag_class)
+
+        # Equal to `order` unless there are tags that may take any value.
+        self._own_order = [tag for tag in self.order if type(tag) in _OWN_TAGS]
 
     def register(
         self, tag_class: type[JSONTag], force: bool = False, index: int | None = None
@@ -255,6 +265,9 @@ class TaggedJSONSerializer:
 
     def tag(self, value: Any) -> Any:
         """``value`` in a form that JSON can hold."""
+        if type(value) in _UNTAGGED and self.order == self._own_order:
+            return value
+
         for tag in self.order:
             if tag.check(value):
                 return tag.tag(value)
@@ -273,7 +286,11 @@ class TaggedJSONSerializer:
     def _untag_scan(self, value: Any) -> Any:
         # From the inside out: a tag is given items that are Python values already.
         if isinstance(value, dict):
-            return self.untag({key: self._untag_scan(item) for key, item in value.items()})
+            for key, item in value.items():
+                if isinstance(item, (dict, list)):
+                    value[key] = self._untag_scan(item)
+
+            return self.untag(value)
 
         if isinstance(value, list):
             return [self._untag_scan(item) for item in value]
@@ -282,22 +299,24 @@ class TaggedJSONSerializer:
 
     def dumps(self, value: Any) -> str:
         """Tagged JSON text of a value, without spaces."""
-        return dumps(self.tag(value), separators=(",", ":"))
+        ctx = _cv_app.get(None)
+        write: Callable[..., str] = dumps if ctx is None else ctx.app.json.dumps
+        return write(self.tag(value), separators=(",", ":"))
 
     def loads(self, value: str) -> Any:
         """The value of tagged JSON text.
 
         :raises ValueError: the text is not JSON.
         """
-        return self._untag_scan(loads(value, **_lenient()))
+        ctx = _cv_app.get(None)
 
+        # `dumps` writes NaN and Infinity, as Flask's does, so they have to be read again. This
+        # is not input from outside: it was signed. Another provider may not know the argument.
+        if (
+            ctx is not None
+            and isinstance(provider := ctx.app.json, DefaultJSONProvider)
+            and type(provider).loads is DefaultJSONProvider.loads
+        ):
+            return self._untag_scan(provider.loads(value, parse_constant=float))
 
-def _lenient() -> dict[str, Any]:
-    # `dumps` writes NaN and Infinity, as Flask's does, so they have to be read again. This is
-    # not input from outside: it was signed. Another provider may not know the argument.
-    ctx = _cv_app.get(None)
-
-    if ctx is None or getattr(type(ctx.app.json), "loads", None) is not DefaultJSONProvider.loads:
-        return {}
-
-    return {"parse_constant": float}
+        return self._untag_scan(loads(value))

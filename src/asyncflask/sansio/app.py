@@ -481,6 +481,9 @@ class App(Scaffold):
     def inject_url_defaults(self, endpoint: str, values: dict[str, t.Any]) -> None:
         """Let the `url_defaults` functions, of the app and of the endpoint's blueprints, add to
         the *values* that a URL is built from."""
+        if not self.url_default_functions:
+            return
+
         names: t.Iterable[str | None] = (None,)
         if "." in endpoint:  # Not `request.blueprints`: there may be no request.
             blueprint = endpoint.rpartition(".")[0]
