@@ -558,7 +558,7 @@ class Flask(App):
         """Run hooks, view and error handlers, and give the response."""
         ctx = current_request_ctx()
         rv = drive(dispatch.full_dispatch_request(self, ctx, call_here))
-        return dispatch.make_response(self, ctx, rv) if isinstance(rv, (str, bytes)) else rv  # type: ignore[no-any-return]
+        return self.response_class(rv[1], mimetype=rv[0]) if type(rv) is tuple else rv
 
     def preprocess_request(self) -> Any:
         """Run the `before_request` functions; gives the value of the first that has one."""

@@ -55,6 +55,7 @@ from .asgi.wsgi import READ_BYTES, update_environ
 from .ctx import AppContext, RequestContext, _cv_app, current_request_ctx
 from .debughelpers import add_advice
 from .events import AsyncEvents, PlainEvents
+from .json.provider import DefaultJSONProvider
 from .signals import (
     appcontext_pushed,
     appcontext_tearing_down,
@@ -80,6 +81,7 @@ async def serve_http(
     call, lines = driver.call, ctx._lines
     environ = scope.get("asyncflask.environ")
     error: BaseException | None = None
+    start: Message
     whole: bytes | None = None
     try:
         try:
@@ -100,11 +102,14 @@ async def serve_http(
                 response = await full_dispatch_request(app, ctx, call)
             else:
                 response = await ctx._steps.full_dispatch_request(app, ctx, call)
-            if type(response) is str:
-                response = response.encode()
-            if type(response) is bytes:
-                start = plain_start(response)
-                whole = b"" if scope["method"] == "HEAD" else response
+            if type(response) is tuple:
+                mimetype, content = response
+                start = {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": plain_lines(mimetype, len(content)),
+                }
+                whole = b"" if scope["method"] == "HEAD" else content
             else:
                 start = response_start(response, ctx.request)
         except Exception as exc:
@@ -121,7 +126,7 @@ async def serve_http(
                     await finish(app, ctx, driver, error)
         if whole is None or ctx._holds or ctx._background:
             if whole is not None:
-                response = make_response(app, ctx, response)
+                response = Response(content, mimetype=mimetype)
             whole = whole_content(ctx, response)
         if whole is not None:
             return start, whole
@@ -325,7 +330,8 @@ def no_more_body(ctx: RequestContext) -> None:
 
 async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     """Hooks, view, error handlers: gives the response; for a WebSocket that was accepted
-    `None`. What a view gave as text is given as it is if nobody is to see a response of it."""
+    `None`. If nobody is to see a response, and it would have no headers but its own, then its
+    mimetype and content in its place."""
     if not app._got_first_request:
         app._got_first_request = True
     websocket, steps, own = ctx.websocket, ctx._steps, ctx._own
@@ -349,16 +355,21 @@ async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> An
         return None
     no_more_body(ctx)
     if (
-        (type(rv) is str or type(rv) is bytes)
-        and own
-        and websocket is None
+        own
         and not app.after_request_funcs
         and not ctx._after_request_functions
         and not request_finished.receivers
+        and websocket is None
         and app.response_class is Response
         and not has_session(app, ctx)
     ):
-        return rv
+        kind = type(rv)
+        if kind is str:
+            return Response.default_mimetype, rv.encode()
+        if (kind is dict or kind is list) and (
+            getattr(app.json.response, "__func__", None) is DefaultJSONProvider.response
+        ):
+            return app.json.mimetype, app.json._text(rv).encode()
     return await steps.finalize_request(app, ctx, call, rv)
 
 
@@ -780,15 +791,6 @@ async def save_late_session(app: Any, ctx: RequestContext) -> None:
 
 
 # -- the answer -------------------------------------------------------------------------------
-
-
-def plain_start(content: bytes) -> Message:
-    """The message that begins a response of which only the content was given."""
-    return {
-        "type": "http.response.start",
-        "status": 200,
-        "headers": plain_lines(Response.default_mimetype, len(content)),
-    }
 
 
 def response_start(response: Any, request: Request) -> Message:

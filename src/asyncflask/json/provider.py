@@ -225,7 +225,10 @@ class DefaultJSONProvider(JSONProvider):
 
         :raises TypeError: both positional and keyword arguments.
         """
-        obj = self._prepare_response_obj(args, kwargs)
+        text = self._text(self._prepare_response_obj(args, kwargs))
+        return _make_response(self._app, text, self.mimetype)
+
+    def _text(self, obj: Any) -> str:
         compact = not self._app.debug if self.compact is None else self.compact
         layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
-        return _make_response(self._app, f"{self.dumps(obj, **layout)}\n", self.mimetype)
+        return f"{self.dumps(obj, **layout)}\n"
