@@ -199,16 +199,18 @@ class Flask(App):
 
     # -- ASGI and WSGI ------------------------------------------------------------------------
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(
+        self, first: Any = None, second: Any = None, third: Any = None, *more: Any
+    ) -> Any:
         """ASGI with *scope*, *receive* and *send*; WSGI with *environ* and *start_response*.
         Goes to `asgi_app` and `wsgi_app`, which middleware may replace."""
-        if len(args) == 3:
-            return self.asgi_app(*args)
-        if len(args) == 2:
-            return self.wsgi_app(*args)
+        if third is not None and not more:
+            return self.asgi_app(first, second, third)
+        if second is not None and not more:
+            return self.wsgi_app(first, second)
         raise TypeError(
             "An app is called by servers: with (scope, receive, send) for ASGI, with (environ,"
-            f" start_response) for WSGI; not with {len(args)} arguments."
+            " start_response) for WSGI; not with more or fewer arguments."
         )
 
     def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -229,12 +231,13 @@ class Flask(App):
         """Answer a request or WebSocket of this app, in a context of its own."""
         loop = asyncio.get_running_loop()
         driver = Driver(loop, self.config["WORKER_THREADS"], scope.get("asyncflask.worker"))
+        steps = self._steps()
         whole: tuple[Message, bytes] | None
         coro: Coroutine[Any, Any, Any]
         if scope["type"] == "websocket":
             coro = dispatch.serve_websocket(self, driver, scope, receive, send)
         elif (
-            (self._wsgi_wrapped or type(self).wsgi_app is not _own_wsgi_app)
+            (self._wsgi_wrapped or steps is not dispatch.OWN)
             and "asyncflask.environ" not in scope
             and (middleware := self._wsgi_middleware()) is not None
         ):
@@ -243,7 +246,7 @@ class Flask(App):
             environ = wsgi.environ_from_scope(scope, body)
             coro = wsgi.serve(driver, middleware, environ, send, body, self._conversations)
         else:
-            coro = dispatch.serve_http(self, driver, scope, receive, send)
+            coro = dispatch.serve_http(self, driver, steps, scope, receive, send)
         try:
             try:
                 # What `run` would do first: a request that waits for nothing is over by it.
@@ -699,13 +702,6 @@ class Flask(App):
             return None
         return url_map
 
-    def _find_rule(
-        self, path: str, method: str, websocket: bool, own: bool
-    ) -> tuple[Rule, dict[str, Any]] | None:
-        """What `Map.find` gives."""
-        url_map = self._map_of_paths(own)
-        return None if url_map is None else url_map.find(path, method, websocket)
-
     def _build_path(
         self, ctx: RequestContext, endpoint: str, values: dict[str, Any], method: str | None
     ) -> str | None:
@@ -848,14 +844,12 @@ class Flask(App):
 _load_dotenv = load_dotenv
 
 # The methods that are looked at before they are called: one that was replaced is user code.
-_NAMES = (*dispatch.Steps._fields, "make_response", "create_url_adapter")
+_NAMES = (*dispatch.Steps._fields, "make_response", "create_url_adapter", "wsgi_app")
 _steps_of = attrgetter(*_NAMES)
 _steps_in = itemgetter(*_NAMES)
 _flasks_own = Flask.__dict__
 _OWN_STEPS = _steps_of(Flask)
-_OWN = {name: Flask.__dict__[name] for name in (*_NAMES, "wsgi_app")}
-
-_own_wsgi_app = _OWN["wsgi_app"]
+_OWN = {name: Flask.__dict__[name] for name in _NAMES}
 
 # Servers look at this to tell ASGI from WSGI: calling an app gives a coroutine.
 if sys.version_info >= (3, 12):

@@ -8,6 +8,7 @@ and reads the variables only where user code calls in without one. The proxies a
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar, Token
 from functools import wraps
@@ -32,6 +33,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _sentinel: Any = object()
 _unbound: Any = object()
+
+_making = threading.Lock()
 
 
 class App(Protocol):
@@ -76,7 +79,7 @@ class App(Protocol):
     def make_response(self, rv: Any) -> Any: ...
     def redirect(self, location: str, code: int = 302) -> Any: ...
     def url_for(self, endpoint: str, **values: Any) -> str: ...
-    def _find_rule(self, path: str, method: str, websocket: bool, own: bool) -> Any: ...
+    def _map_of_paths(self, own: bool) -> Any: ...
     def get_send_file_max_age(self, filename: str | None) -> int | None: ...
     def iter_blueprints(self) -> Any: ...
     def create_global_jinja_loader(self) -> Any: ...
@@ -141,13 +144,9 @@ class AppContext:
 
     def __init__(self, app: Any) -> None:
         self.app = app
+        self.g: Any = app.app_ctx_globals_class()
         self._url_adapter: Any = _unbound
         self._cv_tokens: list[Token[AppContext]] = []
-
-    @Lazy
-    def g(self) -> Any:
-        """The namespace, of `Flask.app_ctx_globals_class`."""
-        return self.app.app_ctx_globals_class()
 
     @property
     def url_adapter(self) -> Any:
@@ -239,10 +238,17 @@ class RequestContext:
     # What each request reads has no default in the class, and `__dict__` is left alone: either
     # keeps Python 3.11 from reading attributes in its fast way. In `AppContext` too.
 
-    def __init__(self, app: Any, environ: Any, request: Any = None, session: Any = None) -> None:
+    def __init__(
+        self,
+        app: Any,
+        environ: Any,
+        request: Any = None,
+        session: Any = None,
+        steps: Any = None,
+    ) -> None:
         self.app = app
-        self._steps = steps = app._steps()
-        self._own = steps is app._own_steps
+        self._steps = app._steps() if steps is None else steps
+        self._own = self._steps is app._own_steps
         """Whether no step of the pipeline was replaced."""
         self.websocket = None
         self._url_adapter: Any = _unbound
@@ -273,15 +279,19 @@ class RequestContext:
     @Lazy
     def request(self) -> Any:
         """The request."""
-        request = self.app.request_class.from_scope(
-            self._scope, self._receive, self.driver, self._lines
-        )
-        request.json_module = self.app.json
-        if self._found is not None:
-            request.url_rule, request.view_args = self._found
-            self._found = None
-        self._made = True
-        return request
+        with _making:  # two threads of the user's may ask at once
+            if self._made:
+                return self.request
+            request = self.app.request_class.from_scope(
+                self._scope, self._receive, self.driver, self._lines
+            )
+            request.json_module = self.app.json
+            if self._found is not None:
+                request.url_rule, request.view_args = self._found
+                self._found = None
+            self.request = request
+            self._made = True
+            return request
 
     def _bind(self) -> Any:
         """Make the URL adapter, or note why there can be none."""
@@ -313,7 +323,9 @@ class RequestContext:
         request, websocket = self.request, self.websocket is not None
         found = None
         if self._url_adapter is _unbound and request._scope is not None:
-            found = self.app._find_rule(request.path, request.method, websocket, self._own)
+            url_map = self.app._map_of_paths(self._own)
+            if url_map is not None:
+                found = url_map.find(request.path, request.method, websocket)
         if found is None:
             adapter = self.url_adapter
             if adapter is None:
@@ -356,11 +368,13 @@ class RequestContext:
         app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
         self._cv_tokens.append((_cv_request.set(self), app_ctx))
         if not self._made:
-            scope = self._scope
-            path = route_path(scope) if scope.get("root_path") else scope["path"]
-            self._found = self.app._find_rule(path, scope["method"], False, self._own)
-            if self._found is not None:
-                return
+            url_map = self.app._map_of_paths(self._own)
+            if url_map is not None:
+                scope = self._scope
+                path = route_path(scope) if scope.get("root_path") else scope["path"]
+                self._found = found = url_map.find(path, scope["method"], False)
+                if found is not None:
+                    return
         if self.request.routing_exception is None:
             self.match_request()
 

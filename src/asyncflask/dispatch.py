@@ -56,6 +56,7 @@ from .ctx import AppContext, RequestContext, _cv_app, current_request_ctx
 from .debughelpers import add_advice
 from .events import AsyncEvents, PlainEvents
 from .json.provider import DefaultJSONProvider
+from .sessions import SecureCookieSessionInterface
 from .signals import (
     appcontext_pushed,
     appcontext_tearing_down,
@@ -73,11 +74,11 @@ Step = Callable[..., Awaitable[Any]]
 
 
 async def serve_http(
-    app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send
+    app: Any, driver: Driver, steps: Steps, scope: Scope, receive: Receive, send: Send
 ) -> tuple[Message, bytes] | None:
     """Answer one request. A response that is there as a whole is given back, its start and its
     content, all else done: it is for the caller to send, in the context of the server."""
-    ctx = make_context(app, driver, scope, receive)
+    ctx = make_context(app, driver, scope, receive, steps)
     call, lines = driver.call, ctx._lines
     environ = scope.get("asyncflask.environ")
     error: BaseException | None = None
@@ -87,7 +88,9 @@ async def serve_http(
         try:
             if environ is not None:
                 await ctx._push(call)
-            elif appcontext_pushed.receivers or not app._opens_session_lazily():
+            elif appcontext_pushed.receivers or (
+                type(app.session_interface) is not SecureCookieSessionInterface
+            ):
                 await ctx._push(call, app.app_context())
             else:
                 ctx._enter(app.app_context())
@@ -245,11 +248,13 @@ async def deny(
 # -- arrival ----------------------------------------------------------------------------------
 
 
-def make_context(app: Any, driver: Driver, scope: Scope, receive: Receive) -> RequestContext:
+def make_context(
+    app: Any, driver: Driver, scope: Scope, receive: Receive, steps: Steps | None = None
+) -> RequestContext:
     """The context of what arrived; not pushed yet."""
     if "asyncflask.environ" in scope:
         return _context_of_environ(app, driver, scope, receive)
-    ctx: RequestContext = app._request_context_class(app, None)
+    ctx: RequestContext = app._request_context_class(app, None, None, None, steps)
     headers = scope["headers"]
     by_name = dict(headers)
     lines = by_name if len(by_name) == len(headers) else None
@@ -353,7 +358,8 @@ async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> An
         rv = await steps.handle_user_exception(app, ctx, call, exc)
     if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
         return None
-    no_more_body(ctx)
+    if ctx._made:
+        no_more_body(ctx)
     if (
         own
         and not app.after_request_funcs
