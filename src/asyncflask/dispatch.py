@@ -477,7 +477,7 @@ async def update_template_context(
 ) -> None:
     """Add to *context* what the context processors give; what is there already wins."""
     names: Iterable[str | None] = (None,)
-    if ctx is not None:
+    if ctx is not None and len(app.template_context_processors) > 1:  # not only the app's
         names = chain(names, reversed(ctx.request.blueprints))
     given = context.copy()
     for name in names:
