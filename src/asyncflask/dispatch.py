@@ -633,7 +633,7 @@ def _wrong_type(rv: Any) -> str:
 
 def has_session(app: Any, ctx: RequestContext) -> bool:
     """Whether there is a session to save. One that nobody touched counts only if the client has
-    sent it: its lifetime may have to be renewed."""
+    sent it and its lifetime may have to be renewed."""
     if ctx._opened_session is not None:
         return True
     cookies = ctx.request._header(b"cookie")
@@ -641,6 +641,7 @@ def has_session(app: Any, ctx: RequestContext) -> bool:
         cookies is not None
         and app._opens_session_lazily()
         and app.session_interface.get_cookie_name(app) in cookies
+        and app.session_interface._may_renew(app, ctx.request)
     )
 
 
