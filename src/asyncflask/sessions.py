@@ -293,8 +293,12 @@ def _cookie(request: Request, name: str) -> str | None:
 
     pairs: Any = list  # instead of a class of dict
     cookies: Any = parse_cookie(request._header(b"cookie"), cls=pairs)
-    cookie = next((value for key, value in cookies if key == name), None)
-    return cookie
+
+    for key, cookie in cookies:
+        if key == name:
+            return cookie
+
+    return None
 
 
 # Typed: ``Secure`` comes of `True`, ``Secure=1`` of 1.
