@@ -26,7 +26,7 @@ rooms.memory rooms.redis
 rooms._
 debughelpers logging
 json.provider
-json._
+json._ json.orjson
 json.tag
 wrappers
 events sessions

@@ -222,6 +222,70 @@ class TestCookie:
         response = client.get("/get")
         assert ("Expires=" in response.headers.get("Set-Cookie", "")) is is_set
 
+    @pytest.mark.parametrize("value", [{"text": "x" * 500}, {"text": "\N{SNOWMAN}"}])
+    def test_untouched_permanent_is_refreshed(self, app: Flask, value: dict[str, Any]) -> None:
+        client = app.test_client()
+
+        with client.session_transaction() as opened:
+            opened.permanent = True
+            opened.update(value)
+
+        assert "Expires=" in client.get("/untouched").headers["Set-Cookie"]
+
+    @pytest.mark.parametrize(
+        ("permanent", "config", "opens"),
+        [
+            (False, {}, False),
+            (True, {}, True),
+            (True, {"SESSION_REFRESH_EACH_REQUEST": False}, False),
+        ],
+    )
+    def test_untouched_is_not_verified_in_vain(
+        self,
+        app: Flask,
+        permanent: bool,
+        config: Any,
+        opens: bool,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        client = app.test_client()
+        client.get("/set")
+
+        if permanent:
+            with client.session_transaction() as changed:
+                changed.permanent = True
+
+        app.config.update(config)
+        opened: list[Request] = []
+        open_session = SecureCookieSessionInterface.open_session
+
+        def spy(self: Any, app: Any, request: Request) -> Any:
+            opened.append(request)
+            return open_session(self, app, request)
+
+        monkeypatch.setattr(SecureCookieSessionInterface, "open_session", spy)
+        response = client.get("/untouched")
+        assert bool(opened) is opens
+        assert ("Set-Cookie" in response.headers) is opens
+        assert client.get("/get").text == "1"
+
+    def test_untouched_of_a_class_that_is_always_permanent(
+        self, app: Flask, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Permanent(SecureCookieSession):
+            permanent = True
+
+        client = app.test_client()
+        client.get("/set")
+        monkeypatch.setattr(SecureCookieSessionInterface, "session_class", Permanent)
+        assert "Expires=" in client.get("/untouched").headers["Set-Cookie"]
+
+    @pytest.mark.parametrize("cookie", ["", "x", "!", ".", ".x", "A", "\xe9", SMALL_COOKIE[:-1]])
+    def test_untouched_and_malformed(self, app: Flask, cookie: str) -> None:
+        client = app.test_client()
+        client.set_cookie("session", cookie)
+        assert "Set-Cookie" not in client.get("/untouched").headers
+
     def test_vary(self, app: Flask) -> None:
         client = app.test_client()
         assert "Vary" not in client.get("/untouched").headers

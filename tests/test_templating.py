@@ -280,3 +280,45 @@ class TestLoader:
         app = Flask("templating_test", static_folder=None)
         app.config.update(TEMPLATES_AUTO_RELOAD=value, DEBUG=debug)
         assert app.jinja_env.auto_reload is reload
+
+
+class TestGlobals:
+    @pytest.mark.parametrize("shared", [True, False])
+    @pytest.mark.parametrize("own", [None, {"a": "own", "only": 1}])
+    @pytest.mark.parametrize("locals", [None, {"a": "local", "l": 1}])
+    def test_as_jinja(self, app: Flask, shared: bool, own: Any, locals: Any) -> None:
+        app.jinja_env.globals.update(a="of the environment", b=1)
+        template = app.jinja_env.get_template("hello.html", globals=own)
+        ours = template.new_context({"b": 2, "v": 3}, shared, locals)
+        theirs = jinja2.Template.new_context(template, {"b": 2, "v": 3}, shared, locals)
+        assert ours.get_all() == theirs.get_all()
+        assert list(ours.get_all()) == list(theirs.get_all())
+        assert ours.globals_keys == theirs.globals_keys
+
+    def test_changed_after_a_template_was_loaded(self, app: Flask) -> None:
+        app.jinja_env.globals["name"] = "A"
+        with app.app_context():
+            assert render_template("hello.html") == "Hello, A!"
+            app.jinja_env.globals["name"] = "B"
+            assert render_template("hello.html") == "Hello, B!"
+            template = app.jinja_env.get_template("hello.html", globals={"name": "C"})
+            assert render_template(template) == render_template("hello.html") == "Hello, C!"
+            assert render_template("hello.html", name="D") == "Hello, D!"
+
+    @pytest.mark.parametrize("context", ["with context", "without context"])
+    def test_imported_and_included(self, app: Flask, context: str) -> None:
+        files = {
+            "macros.html": "{% macro who() %}{{ name }}{{ given }}{% endmacro %}",
+            "part.html": "{{ name }}{{ given }}",
+        }
+        app.jinja_options = {"loader": jinja2.DictLoader(files)}
+        app.jinja_env.globals["name"] = "global "
+        plain = jinja2.Environment(loader=jinja2.DictLoader(files), autoescape=True)
+        plain.globals["name"] = "global "
+        source = (
+            f"{{% from 'macros.html' import who {context} %}}{{{{ who() }}}}"
+            f"{{% include 'part.html' {context} %}}"
+        )
+        expected = plain.from_string(source).render(given="x")
+        with app.app_context():
+            assert render_template_string(source, given="x") == expected

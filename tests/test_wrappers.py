@@ -345,3 +345,22 @@ def test_wait_of_the_last_item_is_no_error() -> None:
 
     assert list(AsyncBody(empty())) == []
     assert wait(asyncio.sleep(0, "still works")) == "still works"
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        (("X-Number",), {}),
+        (("x-number",), {"type": int}),
+        (("X-Name",), {"type": int}),
+        (("X-Name", 7), {"type": int}),
+        (("X-Missing",), {}),
+        (("X-Missing", "default"), {}),
+        (("X-Missing",), {"default": 1, "type": int}),
+    ],
+)
+def test_get_of_headers_as_the_library(args: Any, kwargs: Any) -> None:
+    headers = request_of(headers=[("x-number", "1"), ("x-name", "value")]).headers
+    expected = werkzeug.datastructures.Headers(headers.to_wsgi_list())
+    assert type(headers) is not type(expected)
+    assert headers.get(*args, **kwargs) == expected.get(*args, **kwargs)

@@ -567,7 +567,7 @@ async def update_template_context(
 ) -> None:
     """Add to *context* what the context processors give; what is there already wins."""
     names: Iterable[str | None] = (None,)
-    if ctx is not None:
+    if ctx is not None and len(app.template_context_processors) > 1:  # not only the app's
         names = chain(names, reversed(ctx.request.blueprints))
     given = context.copy()
     for name in names:
@@ -725,7 +725,7 @@ def _wrong_type(rv: Any) -> str:
 
 def has_session(app: Any, ctx: RequestContext) -> bool:
     """Whether there is a session to save. One that nobody touched counts only if the client has
-    sent it: its lifetime may have to be renewed."""
+    sent it and its lifetime may have to be renewed."""
     if ctx._opened_session is not None:
         return True
     lines = ctx._lines
@@ -736,6 +736,7 @@ def has_session(app: Any, ctx: RequestContext) -> bool:
         cookies is not None
         and app._opens_session_lazily()
         and app.session_interface.get_cookie_name(app) in cookies
+        and app.session_interface._may_renew(app, ctx.request)
     )
 
 

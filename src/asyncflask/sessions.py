@@ -15,11 +15,13 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from itsdangerous import (
+    BadData,
     BadSignature,
     HMACAlgorithm,
     Signer,
     TimestampSigner,
     URLSafeTimedSerializer,
+    base64_decode,
     base64_encode,
 )
 from itsdangerous.url_safe import URLSafeSerializerMixin
@@ -291,8 +293,12 @@ def _cookie(request: Request, name: str) -> str | None:
 
     pairs: Any = list  # instead of a class of dict
     cookies: Any = parse_cookie(request._header(b"cookie"), cls=pairs)
-    cookie = next((value for key, value in cookies if key == name), None)
-    return cookie
+
+    for key, cookie in cookies:
+        if key == name:
+            return cookie
+
+    return None
 
 
 # Typed: ``Secure`` comes of `True`, ``Secure=1`` of 1.
@@ -437,6 +443,29 @@ class SecureCookieSessionInterface(SessionInterface):
             return self.session_class(signing_serializer.loads(value, max_age=max_age))
         except BadSignature:
             return self.session_class()
+
+    def _may_renew(self, app: Any, request: Request) -> bool:
+        """Whether a session that the request did not touch may have to be saved for its lifetime:
+        if it is permanent. By a look at what is in the cookie, whose signature is not verified
+        for that; true if that cannot be seen."""
+        if not app.config["SESSION_REFRESH_EACH_REQUEST"]:
+            return False
+
+        if (
+            type(self.serializer) is not TaggedJSONSerializer
+            or self.session_class is not SecureCookieSession
+        ):
+            return True
+
+        payload, _, _ = (_cookie(request, self.get_cookie_name(app)) or "").partition(".")
+
+        if not payload:  # compressed: not to be unpacked unverified
+            return True
+
+        try:
+            return b"_permanent" in base64_decode(payload)
+        except BadData:
+            return False  # no cookie of ours
 
     def save_session(self, app: Any, session: SessionMixin, response: Response) -> None:
         """Set the cookie if :meth:`should_set_cookie`; delete it if the session was emptied;

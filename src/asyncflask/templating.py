@@ -7,7 +7,8 @@ functions, or whose context processors are asynchronous.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import ChainMap
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import cached_property
 from types import CoroutineType
 from typing import Any, Union
@@ -15,6 +16,7 @@ from typing import Any, Union
 from jinja2 import BaseLoader, Template, TemplateNotFound
 from jinja2 import Environment as BaseEnvironment
 from jinja2.runtime import Context as BaseContext
+from jinja2.runtime import new_context
 
 from .asgi.threads import is_async, on_loop, wait
 from .ctx import App, _cv_app, _cv_request, current_app_ctx, run_sync
@@ -39,12 +41,15 @@ def _default_template_ctx_processor() -> dict[str, Any]:
     return values
 
 
+_call_of_jinja = BaseContext.call
+
+
 class Context(BaseContext):
     """What a template sees: its calls of coroutine functions give values in plain code too."""
 
     def call(self, obj: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        value = super().call(obj, *args, **kwargs)
-        if isinstance(value, CoroutineType) and not self.environment.is_async:
+        value = _call_of_jinja(self, obj, *args, **kwargs)
+        if type(value) is CoroutineType and not self.environment.is_async:
             if on_loop():
                 value.close()
                 name = getattr(obj, "__name__", repr(obj))
@@ -57,10 +62,30 @@ class Context(BaseContext):
         return value
 
 
+class _Template(Template):
+    """Jinja's template, which reads all globals for each rendering."""
+
+    def new_context(
+        self,
+        vars: dict[str, Any] | None = None,
+        shared: bool = False,
+        locals: Mapping[str, Any] | None = None,
+    ) -> BaseContext:
+        names = self.globals
+        if isinstance(names, ChainMap):
+            # As one dict: the chain would be asked for each name by itself, and that twice.
+            chained = names
+            names = {}
+            for mapping in reversed(chained.maps):
+                names.update(mapping)
+        return new_context(self.environment, self.name, self.blocks, vars, shared, names, locals)
+
+
 class Environment(BaseEnvironment):
     """Jinja's environment, which loads templates from the app and its blueprints."""
 
     context_class = Context
+    template_class = _Template
 
     def __init__(self, app: Any, **options: Any) -> None:
         if "loader" not in options:

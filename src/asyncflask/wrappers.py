@@ -77,9 +77,22 @@ def _title_case(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]
     ]
 
 
-def _headers(lines: Iterable[tuple[bytes, bytes]]) -> Headers:
+class _RequestHeaders(Headers):
+    """As its base, where asking for what is not there takes an exception."""
+
+    def get(self, key: str, default: Any = None, type: Any = None) -> Any:  # type: ignore[override]
+        lower = key.lower()
+        for name, value in self._list:
+            if name.lower() == lower:
+                return value if type is None else super().get(key, default, type)
+        return default
+
+
+def _headers(
+    lines: Iterable[tuple[bytes, bytes]], headers_class: type[Headers] = Headers
+) -> Headers:
     """Header lines that have been checked, which Werkzeug's `Headers` would do again."""
-    headers = Headers()
+    headers = headers_class()
     headers._list = _title_case(lines)
     return headers
 
@@ -239,9 +252,9 @@ class Request(RequestBase):
         """The header lines of the request. Repeated ones are joined, as WSGI servers do (RFC 9110
         section 5.3)."""
         lines = self.scope["headers"]
-        if len({name for name, _ in lines}) < len(lines):
+        if self._lines is None and len({name for name, _ in lines}) < len(lines):
             return EnvironHeaders(self.environ)
-        return _headers(lines)
+        return _headers(lines, _RequestHeaders)
 
     def _header(self, name: bytes) -> str | None:
         """One header, looked up without reading all of them if they have not been."""

@@ -77,7 +77,7 @@ class JSONProvider:
         )
 
 
-def _make_response(app: App, text: str, mimetype: str) -> Response:
+def _make_response(app: App, text: str | bytes, mimetype: str) -> Response:
     response: Response = app.response_class(text, mimetype=mimetype)
     return response
 
