@@ -42,7 +42,7 @@ from .asgi.http import (
     send_response,
     start_message,
 )
-from .asgi.threads import Call, Driver, call_here
+from .asgi.threads import Call, Driver, call_here, is_async
 from .asgi.websocket import (
     INTERNAL_ERROR,
     NORMAL,
@@ -412,6 +412,10 @@ def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Awaitable[Any
     if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
         return call_here(app.make_default_options_response)
     view = app.view_functions[rule.endpoint]
+    if ctx.websocket is not None and call is not call_here and is_async(view):
+        # In a task of its own each message wakes the handler alone, not all that called it.
+        await ctx.driver.ready_for_async()
+        return await ctx.driver.task(view(**request.view_args))
     cancel = getattr(rule, "cancel_on_disconnect", None)
     if cancel is None:
         cancel = app.config["CANCEL_ON_DISCONNECT"]

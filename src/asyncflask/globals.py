@@ -29,7 +29,24 @@ def _websocket() -> WebSocket:
     ctx = _cv_request.get(None)
     if ctx is None or ctx.websocket is None:
         raise RuntimeError(NO_WEBSOCKET)
-    return cast(WebSocket, ctx.websocket)
+    websocket: WebSocket = ctx.websocket
+    return websocket
+
+
+class _WebSocketProxy(LocalProxy[WebSocket]):
+    """Without Werkzeug's way to an attribute, which for these takes longer than the message."""
+
+    def receive(self, timeout: float | None = None) -> Any:
+        ctx = _cv_request.get(None)
+        if ctx is None or ctx.websocket is None:
+            raise RuntimeError(NO_WEBSOCKET)
+        return ctx.websocket.receive(timeout)
+
+    def send(self, data: str | bytes) -> Any:
+        ctx = _cv_request.get(None)
+        if ctx is None or ctx.websocket is None:
+            raise RuntimeError(NO_WEBSOCKET)
+        return ctx.websocket.send(data)
 
 
 class _Proxy(LocalProxy[Any]):
@@ -75,5 +92,5 @@ request: Request = _proxy(_cv_request, "request", NO_REQUEST)
 session: SessionMixin = _proxy(_cv_request, "session", NO_REQUEST)
 """The session of the client."""
 
-websocket: WebSocket = _proxy(_websocket)
+websocket: WebSocket = cast(WebSocket, _WebSocketProxy(_websocket))
 """The WebSocket being handled."""

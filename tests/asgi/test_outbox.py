@@ -47,6 +47,10 @@ class Server:
     def deliver(self, *data: str) -> list[asyncio.Future[None] | None]:
         return [self.outbox.deliver(text(part)) for part in data]
 
+    async def put(self, data: str) -> None:
+        if (sent := self.outbox.put(text(data))) is not None:
+            await sent
+
     async def settled(self) -> None:
         while self.outbox._task is not None:
             await asyncio.sleep(0)
@@ -56,7 +60,7 @@ async def test_client_that_reads_costs_no_task() -> None:
     server = Server()
     before = asyncio.all_tasks()
     assert server.deliver("a", "b") == [None, None]
-    await server.outbox.put(text("c"))
+    await server.put("c")
     assert server.sent == ["a", "b", "c"]
     assert server.tasks == [asyncio.current_task()] * 3
     assert asyncio.all_tasks() == before
@@ -75,7 +79,7 @@ async def test_middleware_gets_a_task_of_its_own() -> None:
     server = Server(direct=False)
     assert server.deliver("a", "b") == [None, None]
     assert server.sent == []
-    await server.outbox.put(text("c"))
+    await server.put("c")
     assert server.sent == ["a", "b", "c"]
     assert asyncio.current_task() not in server.tasks
 
@@ -85,10 +89,10 @@ async def test_order(direct: bool) -> None:
     server = Server(direct=direct)
     server.reads.clear()
     server.deliver("a", "b")
-    own = asyncio.create_task(server.outbox.put(text("c")))
+    own = asyncio.create_task(server.put("c"))
     await asyncio.sleep(0)
     server.deliver("d")
-    other = asyncio.create_task(server.outbox.put(text("e")))
+    other = asyncio.create_task(server.put("e"))
     await asyncio.sleep(0)
     assert server.sent == []
     server.reads.set()
@@ -103,7 +107,7 @@ async def test_order(direct: bool) -> None:
 async def test_begun_by_the_handler_ended_by_a_task() -> None:
     server = Server()
     server.reads.clear()
-    own = asyncio.create_task(server.outbox.put(text("a")))
+    own = asyncio.create_task(server.put("a"))
     await asyncio.sleep(0)
     server.reads.set()
     await asyncio.wait_for(own, 10)
@@ -173,7 +177,7 @@ async def test_drop_oldest() -> None:
     server = Server(limits=(None, 2, 1000, "drop_oldest"))
     server.reads.clear()
     server.deliver("a", "b")
-    own = asyncio.create_task(server.outbox.put(text("own")))
+    own = asyncio.create_task(server.put("own"))
     await asyncio.sleep(0)
     server.deliver("c", "d", "e")
     server.reads.set()
@@ -211,7 +215,7 @@ async def test_wait() -> None:
 async def test_own_messages_are_not_counted(policy: Policy) -> None:
     server = Server(limits=(None, 2, 4, policy))
     server.reads.clear()
-    own = [asyncio.create_task(server.outbox.put(text(f"own {n}"))) for n in range(9)]
+    own = [asyncio.create_task(server.put(f"own {n}")) for n in range(9)]
     await asyncio.sleep(0)
     assert server.deliver("a", "b") == [None, None]
     assert server.stalls == []
@@ -226,10 +230,10 @@ async def test_client_that_does_not_read() -> None:
     server.reads.clear()
     server.deliver("a")
     with pytest.raises(ConnectionError):
-        await asyncio.wait_for(server.outbox.put(text("own")), 10)
+        await asyncio.wait_for(server.put("own"), 10)
     assert server.stalls == ["This client has not read for 0.01 s."]
     with pytest.raises(ConnectionError):
-        await server.outbox.put(text("late"))
+        await server.put("late")
     assert server.deliver("late") == [None]
     assert server.sent == []
 
@@ -252,9 +256,9 @@ async def test_error_of_an_own_message() -> None:
     server = Server()
     server.error = OSError("gone")
     with pytest.raises(OSError, match="gone"):
-        await server.outbox.put(text("a"))
+        await server.put("a")
     server.reads.clear()
-    own = asyncio.create_task(server.outbox.put(text("b")))
+    own = asyncio.create_task(server.put("b"))
     await asyncio.sleep(0)
     server.reads.set()
     with pytest.raises(OSError, match="gone"):
@@ -269,7 +273,7 @@ async def test_own_message_that_is_not_wanted_any_more() -> None:
     server = Server()
     server.reads.clear()
     server.deliver("a")
-    own = asyncio.create_task(server.outbox.put(text("b")))
+    own = asyncio.create_task(server.put("b"))
     await asyncio.sleep(0)
     own.cancel()
     server.deliver("c")
@@ -294,7 +298,7 @@ async def test_last() -> None:
 async def test_cancelled() -> None:
     server = Server(limits=(None, 1, 99, "wait"))
     server.reads.clear()
-    own = asyncio.create_task(server.outbox.put(text("a")))
+    own = asyncio.create_task(server.put("a"))
     await asyncio.sleep(0)
     (_, room) = server.deliver("b", "c")
     server.outbox.cancel()

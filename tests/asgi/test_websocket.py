@@ -356,6 +356,7 @@ class TestMessages:
 
     async def test_client_has_to_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "QUEUED_MESSAGES", 2)
+        monkeypatch.setattr(module, "AWAY_SECONDS", 0)
         client = Client()
         client.say(*map(str, range(6)))
 
@@ -561,11 +562,11 @@ class TestGone:
         await client.websocket.accept()
         client.say("one", "two")
         client.leave()
-        client.websocket._receiving = 1
+        client.websocket._waiting = 1
         watch = asyncio.create_task(client.websocket.gone())
         await asyncio.sleep(0.05)
         assert not watch.done()
-        client.websocket._receiving = 0
+        client.websocket._waiting = 0
         await asyncio.wait_for(watch, 10)
 
     async def test_closed_by_the_handler(self) -> None:

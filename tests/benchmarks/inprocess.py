@@ -3,7 +3,8 @@
 What the tools that count or profile run, each time in a process of its own. It takes asyncflask
 from wherever the import path leads, and knows nothing of its inside.
 
-- ``PEER WORKLOAD count N`` answers N requests after the warm-up. Before and after these it prints
+- ``PEER WORKLOAD count N`` answers N requests after the warm-up; or as many messages of one
+  WebSocket. Before and after these it prints
   a line and waits for one, so that a counter can be switched on and off.
 - ``PEER WORKLOAD time N`` prints the microseconds of processor time that a request takes, the
   least of several times N requests.
@@ -18,6 +19,7 @@ import importlib
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,8 @@ from typing import Any
 from workloads import BY_KEY, Request, Workload
 
 WARM_UP = 40
-"""Requests that are answered first: caches filled, bytecode specialized."""
+"""Requests, or messages, that are answered first: caches filled, bytecode specialized."""
+MESSAGE = "a message of forty characters, as it is."
 REPEATS = 7
 
 Scope = dict[str, Any]
@@ -112,22 +115,57 @@ async def answer(app: App, requests: list[tuple[Scope, Request]], count: int) ->
         await app(own, receiver(request), discard)
 
 
+class Connection:
+    """A WebSocket of a server: *count* messages, each when the one before has come back."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._queue.put_nowait({"type": "websocket.connect"})
+
+    async def receive(self) -> dict[str, Any]:
+        return await self._queue.get()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.accept" or message.get("text") == MESSAGE:
+            # As what has been read from a socket: in a step of the loop of its own.
+            asyncio.get_running_loop().call_soon(self._say)
+
+    def _say(self) -> None:
+        self._left -= 1
+        if self._left >= 0:
+            message = {"type": "websocket.receive", "text": MESSAGE}
+        else:
+            message = {"type": "websocket.disconnect", "code": 1000}
+        self._queue.put_nowait(message)
+
+
+async def converse(app: App, workload: Workload, count: int) -> None:
+    connection = Connection(count)
+    scope = {**scope_of(workload.requests[0]), "type": "websocket", "scheme": "ws"}
+    del scope["method"]
+    await app({**scope, "subprotocols": []}, connection.receive, connection.send)
+
+
 async def run(app: App, workload: Workload, mode: str, count: int) -> None:
-    requests = await prepared(app, workload)
-    await answer(app, requests, WARM_UP)
+    if workload.kind == "websocket":
+        answer_all = partial(converse, app, workload)
+    else:
+        answer_all = partial(answer, app, await prepared(app, workload))
+    await answer_all(WARM_UP)
     gc.collect()
     gc.freeze()  # What was imported is not looked through again by chance.
     if mode == "count":
         print("warm", flush=True)
         sys.stdin.readline()
-        await answer(app, requests, count)
+        await answer_all(count)
         print("done", flush=True)
         sys.stdin.readline()
     else:
         times = []
         for _ in range(REPEATS):
             began = time.process_time()
-            await answer(app, requests, count)
+            await answer_all(count)
             times.append((time.process_time() - began) / count)
         print(f"{min(times) * 1e6:.3f}")
 

@@ -27,8 +27,8 @@ from workloads import BY_KEY
 
 HERE = Path(__file__).parent
 DEFAULT = ("text-async", "text-sync", "params", "json", "stack-async", "stack-sync")
-COUNTED = 200
-"""Requests under callgrind, which makes each take fifty times as long."""
+COUNTED = {"wrk": 200, "websocket": 2000}
+"""Requests or messages under callgrind, which makes each take fifty times as long."""
 TIMED = 400
 
 
@@ -67,8 +67,8 @@ def parse_options() -> argparse.Namespace:
         nargs="+",
         default=DEFAULT,
         metavar="WORKLOAD",
-        choices=[key for key, load in BY_KEY.items() if load.kind == "wrk"],
-        help=f"by default {' '.join(DEFAULT)}; also the others of run.py that are driven by wrk",
+        choices=[key for key, load in BY_KEY.items() if load.kind in COUNTED],
+        help=f"by default {' '.join(DEFAULT)}; also others of run.py, but those that wait",
     )
     parser.add_argument(
         "--peers", nargs="+", default=[], help="further columns: bare starlette quart ..."
@@ -112,10 +112,11 @@ def time_of(peer: str, tree: Path | None, workload: str) -> float:
 
 
 def instructions_of(peer: str, tree: Path | None, workload: str) -> float:
+    counted = COUNTED[BY_KEY[workload].kind]
     with tempfile.TemporaryFile("w+") as log:
         prefix = ["valgrind", "--tool=callgrind", "--instr-atstart=no"]
         prefix += ["--callgrind-out-file=/dev/null"]
-        process = start(peer, tree, workload, "count", str(COUNTED), prefix=prefix, stderr=log)
+        process = start(peer, tree, workload, "count", str(counted), prefix=prefix, stderr=log)
         assert process.stdin is not None and process.stdout is not None
         for line, switch in (("warm", "on"), ("done", "off")):
             if process.stdout.readline().strip() == line:
@@ -129,7 +130,7 @@ def instructions_of(peer: str, tree: Path | None, workload: str) -> float:
     found = re.search(r"Collected\s*:\s*(\d+)", output)
     if process.returncode or found is None:
         raise SystemExit(f"{workload} of {peer} cannot be counted:\n{output}")
-    return int(found[1]) / COUNTED
+    return int(found[1]) / counted
 
 
 def start(

@@ -13,6 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
+from functools import partial
 from types import coroutine
 from typing import Any, Final, Literal
 
@@ -36,8 +37,8 @@ QUEUED_BYTES: Final = 1_048_576
 class Outbox:
     """The messages for one client, in order. None is sent before `open` is called.
 
-    *send*: the server's. It runs in the context as it is now, not in that of whoever happens to
-    have a message. *direct*: it may begin outside of a task. It may not if it is a middleware's,
+    *send*: the server's. It runs in the context as it is now or in the handler's, not in that of
+    whoever happens to deliver a message. *direct*: it may begin outside of a task. It may not if it is a middleware's,
     which could ask for the current task. *stalled*: called with the reason when the client has
     not taken a message in for *timeout* seconds, or more than *messages* or *size* wait and the
     *policy* is ``"close"``. *failed*: called with what *send* raises for a delivered message.
@@ -76,21 +77,33 @@ class Outbox:
         self._busy = False
         self._go_on()
 
-    async def put(self, message: Message) -> None:
-        """Send *message* in its turn, and return when the server has taken it. Raises what the
-        server does, and `ConnectionError` if the connection ends before that."""
+    def put(self, message: Message) -> Sent:
+        """Send *message* in its turn. Gives what to await until the server has taken it, if it has
+        not yet. That raises what the server does, and `ConnectionError` if the connection ends
+        before; so does this itself."""
         if self._ended:
             raise ConnectionError
-        sent: Sent = None
+        sent: Sent
         if self._busy or not self._direct:
             sent = asyncio.get_running_loop().create_future()
             self._queue.append((message, None, sent))
             self._go_on()
-        elif (rest := self._begin(message)) is not None:
-            sent = asyncio.get_running_loop().create_future()
-            self._start(rest, sent)
-        if sent is not None:
-            await sent
+            return sent
+        coro = self._send(message)
+        self._busy = True  # if something in there delivers a message too
+        try:
+            waits_for = coro.send(None)
+        except StopIteration:
+            self._busy = False
+            if self._queue:
+                self._go_on()
+            return None
+        except BaseException:
+            self._busy = False
+            raise
+        sent = asyncio.get_running_loop().create_future()
+        self._start(_resumed(coro, waits_for), sent)
+        return sent
 
     def deliver(self, message: Message) -> asyncio.Future[None] | None:
         """Send *message* in its turn, without waiting; nothing happens if the connection has
@@ -100,7 +113,8 @@ class Outbox:
             return None
         if not self._busy and self._direct:
             try:
-                rest = self._begin(message)
+                coro = self._send(message)
+                rest = self._begin(coro, partial(self._context.run, coro.send))
             except Exception as error:
                 self._failed(error)
                 return None
@@ -184,12 +198,13 @@ class Outbox:
 
     # -- sending
 
-    def _begin(self, message: Message) -> Awaitable[None] | None:
-        """Run the server's `send` as far as it goes. Gives the rest, if it waits."""
-        coro = self._send(message)
+    def _begin(
+        self, coro: Coroutine[Any, Any, None], step: Callable[[None], Any]
+    ) -> Awaitable[None] | None:
+        """Run *coro*, the server's `send`, as far as it goes. Gives the rest, if it waits."""
         self._busy = True  # if something in there delivers a message too
         try:
-            waits_for = self._context.run(coro.send, None)
+            waits_for = step(None)
         except StopIteration:
             self._busy = False
             if self._queue:

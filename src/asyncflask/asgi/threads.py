@@ -16,6 +16,7 @@ import inspect
 import os
 import threading
 import weakref
+from asyncio import _get_running_loop
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import suppress
@@ -462,6 +463,11 @@ class Driver:
         _remember(self.loop)
         return _stepped(self.context, coro, self._segment, yielded)
 
+    def task(self, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task for the user's *coro*, in the request's own context; to be awaited at once."""
+        # Not by the loop's factory, which may start it at once: in a context that is in use.
+        return asyncio.Task(coro, loop=self.loop, context=self.context)
+
     def _segment(self, coro: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Segment]:
         """Have the thread resume *coro* until it asks for the loop. Gives what it yielded, its
         end if it came to that, and the cancellation of the task if there was one meanwhile."""
@@ -653,7 +659,7 @@ class _Carried(Exception):
 def value_or_awaitable(coro: Coroutine[Any, Any, T]) -> Any:
     """One method for both colours: on the loop the coroutine itself, to be awaited; in plain
     code its value."""
-    return coro if on_loop() else wait(coro)
+    return coro if _get_running_loop() is not None else wait(coro)
 
 
 def _ready_for_async() -> None:

@@ -1,9 +1,11 @@
 """The WebSocket connection, for asynchronous and for plain handlers.
 
-The protocol's states are Starlette's `WebSocket`; here is what it leaves to its users: a reader
-that notices a client which leaves, accepting on first use, limits, an end for a client that does
-not read, and the denial of a handshake with a whole response (ASGI extension
-`websocket.http.response`).
+The protocol's states are Starlette's `WebSocket`; here is what it leaves to its users: noticing
+a client that leaves, accepting on first use, limits, an end for a client that does not read, and
+the denial of a handshake with a whole response (ASGI extension `websocket.http.response`).
+
+Whoever needs a message calls the server's `receive` itself, so that one costs no task switch. Only
+while the handler asks for none does another task receive (`gone`): for it the messages wait.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import select
+from asyncio import _get_running_loop
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +28,7 @@ from starlette.websockets import WebSocketState
 from .http import Headers, encode_headers
 from .outbox import POLICIES, QUEUED_BYTES, SEND_TIMEOUT, Outbox, Policy
 from .outbox import QUEUED_MESSAGES as SEND_QUEUE
-from .threads import Call, Driver, in_this_context, value_or_awaitable
+from .threads import Call, Driver, in_this_context, value_or_awaitable, wait
 
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
@@ -46,7 +49,12 @@ SWITCHING_PROTOCOLS: Final = 101
 """The status of a handshake's answer (RFC 6455 section 4.2.2)."""
 
 QUEUED_MESSAGES: Final = 64
-"""How many received messages wait for the handler before the client has to."""
+"""How many received messages wait for the handler before the client has to; and after how many the
+loop is given to others, if all of them are there at once."""
+
+AWAY_SECONDS: Final = 0.05
+"""After how long without being asked for a message they are received ahead. The timer of a busy
+connection is set once in this time, not for each message."""
 
 GRACE_SECONDS: Final = 1.0
 """How long a handler whose client has left may go on without asking for a message."""
@@ -109,23 +117,31 @@ class WebSocket:
         # A method of the server's own connection, unless there is middleware which has its own.
         self._server: Any = send.__self__ if inspect.ismethod(send) else None
         self._send_now: Call = in_this_context(send)
-        self._outbox = Outbox(
-            send,
-            direct=self._server is not None and inspect.iscoroutinefunction(send),
-            stalled=self._stalled,
-            failed=self._failed,
-        )
-        self._socket = StarletteWebSocket(scope, in_this_context(receive), self._in_turn)
+        direct = _is_of_server(send)
+        self._outbox = Outbox(send, direct=direct, stalled=self._stalled, failed=self._failed)
+        # A server's is a queue, from which one may take in any task, and which loses nothing when
+        # that is cancelled. A middleware's is always called in the same task and context.
+        self._shared = direct and _is_of_server(receive)
+        """Whether the handler itself may receive."""
+        self._receive_now: Receive = receive if self._shared else in_this_context(receive)
+        self._socket = StarletteWebSocket(scope, self._receive_now, self._in_turn)
         self._options = _DEFAULT_OPTIONS
+        self._max_size = _DEFAULT_OPTIONS.max_message_size
         self._closing: asyncio.Task[None] | None = None
-        self._driver = driver
+        self._loop = driver.loop
         self._accept_headers = accept_headers
         self._inbox: deque[str | bytes] = deque()
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._started = asyncio.Event()
-        self._receiving = 0
+        self._away = asyncio.Event()
+        self._reader: asyncio.Task[Any] | None = None
+        """Who is in the server's `receive`."""
+        self._waiting = 0
+        """How many wait for what the reader gets."""
         self._taken = 0
+        self._taken_before = 0
+        self._look_later: asyncio.TimerHandle | None = None
         self.scope = scope
         self.close_code: int | None = None
         """The close code once the connection is closed, by either side (RFC 6455 7.4)."""
@@ -140,6 +156,7 @@ class WebSocket:
     def configure(self, options: WebSocketOptions) -> None:
         """Before the handler runs: what its route says."""
         self._options = options
+        self._max_size = options.max_message_size
         self._outbox.limit(
             options.send_timeout,
             options.send_queue,
@@ -172,7 +189,8 @@ class WebSocket:
     def receive(self, timeout: float | None = None) -> Any:
         """The next message, `str` or `bytes`. *timeout*: seconds after which `TimeoutError` is
         raised; by default there is no limit."""
-        return value_or_awaitable(self._receive(timeout))
+        coro = self._receive(timeout)
+        return coro if _get_running_loop() is not None else wait(coro)
 
     def receive_json(self, timeout: float | None = None) -> Any:
         """The next message, parsed as JSON. Raises `ValueError` for one that is no JSON."""
@@ -181,7 +199,8 @@ class WebSocket:
     def send(self, data: str | bytes) -> Any:
         """Send a text message or a binary one, and wait until the server has taken it: as long
         as the client reads, at most the send timeout."""
-        return value_or_awaitable(self._send(data))
+        coro = self._send(data)
+        return coro if _get_running_loop() is not None else wait(coro)
 
     def send_json(self, *args: Any, **kwargs: Any) -> Any:
         """Send a text message of JSON; the arguments are those of `jsonify`."""
@@ -265,24 +284,97 @@ class WebSocket:
             raise self._disconnect() from None
         self._outbox.open()
         self._started.set()
+        self._watch()
 
-    async def _receive(self, timeout: float | None) -> str | bytes:
+    async def _receive(self, timeout: float | None = None) -> str | bytes:
+        if timeout is not None:
+            async with asyncio.timeout(timeout):
+                return await self._receive()
         if not self.accepted:
             await self._accept()
-        if not self._inbox and not self.closed:
-            self._receiving += 1
-            try:
-                async with asyncio.timeout(timeout):
-                    while not self._inbox and not self.closed:
-                        self._changed.clear()
-                        await self._changed.wait()
-            finally:
-                self._receiving -= 1
+        if not self._taken % QUEUED_MESSAGES:
+            await asyncio.sleep(0)  # they may all be there
+        while not self._inbox and self.close_code is None:
+            if self._reader is None and self._shared:
+                self._reader = asyncio.current_task(self._loop)
+                try:
+                    message = await self._receive_now()
+                except asyncio.CancelledError:
+                    self._stop_reading()
+                    continue
+                finally:
+                    self._reader = None
+                    if self._waiting:
+                        self._changed.set()
+                    if self._look_later is None:
+                        self._watch()
+                data = message.get("text")
+                if data is None or self._max_size is not None:
+                    data = self._checked(message)
+                if data is not None:
+                    self._taken += 1
+                    return data
+            else:
+                self._waiting += 1
+                try:
+                    self._changed.clear()
+                    await self._changed.wait()
+                finally:
+                    self._waiting -= 1
         if self._inbox:
             self._taken += 1
             self._room.set()
             return self._inbox.popleft()
         raise self._disconnect()
+
+    def _stop_reading(self) -> None:
+        """Whoever receives has been cancelled: return if it was by `_wake`."""
+        # As with asyncio.timeout(), somebody else may have done so too.
+        task = asyncio.current_task(self._loop)
+        if self._reader is not None or task is None or task.uncancel():
+            raise  # noqa: PLE0704
+
+    def _checked(self, message: Message) -> str | bytes | None:
+        """What *message* has for the handler; `None` if it, or its size, ends the connection."""
+        if message["type"] == "websocket.disconnect":
+            self._socket.client_state = WebSocketState.DISCONNECTED
+            self._gone(message.get("code", ABNORMAL), message.get("reason"))
+            return None
+        data: str | bytes | None = message.get("text")
+        if data is None:
+            data = message["bytes"]
+        limit = self._max_size
+        if limit is not None and _bytes_of(data, limit) > limit:
+            self.start_closing(TOO_BIG, f"Messages may have {limit} bytes here.")
+            return None
+        return data
+
+    def _watch(self) -> None:
+        """Look in a while whether the handler asks for messages."""
+        if self._shared and self.close_code is None:
+            self._taken_before = self._taken
+            self._look_later = self._loop.call_later(AWAY_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._look_later = None
+        if self._reader is None:
+            if self._taken == self._taken_before:
+                self._away.set()
+            else:
+                self._watch()
+
+    def _wake(self) -> None:
+        """The connection has ended: tell whoever waits for a message."""
+        self._changed.set()
+        self._room.set()
+        self._started.set()
+        self._away.set()
+        if self._look_later is not None:
+            self._look_later.cancel()
+            self._look_later = None
+        if self._shared and self._reader is not None:
+            reader, self._reader = self._reader, None
+            reader.cancel()
 
     async def _receive_json(self, timeout: float | None) -> Any:
         try:
@@ -293,20 +385,21 @@ class WebSocket:
     async def _send(self, data: str | bytes) -> None:
         if not self.accepted:
             await self._accept()
-        message: Message = {"type": "websocket.send"}
+        message: Message
         if isinstance(data, str):
-            message["text"] = data
+            message = {"type": "websocket.send", "text": data}
         elif isinstance(data, bytes | bytearray | memoryview):
-            message["bytes"] = bytes(data)
+            message = {"type": "websocket.send", "bytes": bytes(data)}
         else:
             raise TypeError(
                 f"A WebSocket message is str or bytes, not {type(data).__name__}; for JSON write"
                 " 'websocket.send_json(...)'."
             )
-        if self.closed:
+        if self.close_code is not None:
             raise self._disconnect()
         try:
-            await self._outbox.put(message)
+            if (sent := self._outbox.put(message)) is not None:
+                await sent
         except OSError:
             self._gone(ABNORMAL, None)
             raise self._disconnect() from None
@@ -337,9 +430,7 @@ class WebSocket:
 
     def _start_closing(self, code: int, reason: str | None, timeout: float | None) -> None:
         self._ended(code, reason)
-        self._changed.set()
-        self._room.set()
-        self._started.set()
+        self._wake()
         # A task: whoever closes may be cancelled, and the client is to be told nevertheless.
         self._closing = asyncio.ensure_future(self._tell(code, reason, timeout))
 
@@ -367,7 +458,7 @@ class WebSocket:
         if self.close_code is None:
             self._ended(code, reason)
             self._outbox.cancel()
-        self._changed.set()
+            self._wake()
 
     # -- a client that does not read
 
@@ -392,7 +483,7 @@ class WebSocket:
                 "message": "A message was not delivered to a WebSocket.",
                 "exception": error,
             }
-            self._driver.loop.call_exception_handler(context)
+            self._loop.call_exception_handler(context)
 
     def abort(self) -> None:
         """Unless the client has everything: break off the connection, if that is in reach. ASGI
@@ -410,7 +501,7 @@ class WebSocket:
             self.abort()
             unsent = 0
         if unsent:
-            self._driver.loop.call_later(timeout or SEND_TIMEOUT, self.linger, done, unsent)
+            self._loop.call_later(timeout or SEND_TIMEOUT, self.linger, done, unsent)
         else:
             done()
 
@@ -432,29 +523,38 @@ class WebSocket:
         return WebSocketDisconnect(self.close_code or ABNORMAL, self.close_reason)
 
     async def gone(self) -> None:
-        """Read what the client sends; return when it has left and the handler does not see to
-        that itself: it waits for something other than a message."""
+        """Receive what the handler does not; return when the client has left and the handler does
+        not see to that itself: it waits for something other than a message."""
         await self._started.wait()
         while not self.closed:
+            if self._shared:
+                await self._away.wait()
+                self._away.clear()
+            await self._receive_ahead()
+        if self._closing is not None:
+            await asyncio.wait([self._closing])
+        await self._grace()
+
+    async def _receive_ahead(self) -> None:
+        while not self.closed and self._reader is None:
             if len(self._inbox) >= QUEUED_MESSAGES:
                 await self._wait_for_room()
                 continue
+            self._reader = asyncio.current_task(self._loop)
             try:
-                message = await self._socket.receive()
-            except RuntimeError:  # closed by the handler meanwhile
-                break
-            if message["type"] == "websocket.disconnect":
-                self._gone(message.get("code", ABNORMAL), message.get("reason"))
-                break
-            text = message.get("text")
-            data = text if text is not None else message["bytes"]
-            limit = self._options.max_message_size
-            if limit is not None and _bytes_of(data, limit) > limit:
-                await self._close(TOO_BIG, f"Messages may have {limit} bytes here.")
-                break
-            self._inbox.append(data)
-            self._changed.set()
-        await self._grace()
+                message = await self._receive_now()
+            except asyncio.CancelledError:
+                self._stop_reading()
+                return
+            finally:
+                self._reader = None
+            if (data := self._checked(message)) is not None:
+                self._inbox.append(data)
+                if self._waiting:
+                    self._changed.set()
+                    if self._shared:  # the handler is back, and receives for itself
+                        self._watch()
+                        return
 
     async def _wait_for_room(self) -> None:
         """The disconnect is behind what the client has sent, and that is not read now. So look
@@ -469,7 +569,9 @@ class WebSocket:
 
     def _has_hung_up(self) -> bool:
         """Whether the other end has closed the connection, though not all is read that it sent.
-        Linux says that; elsewhere it is not known."""
+        If the server does not know that either, Linux does; elsewhere it is not known."""
+        if getattr(self._transport, "is_closing", bool)():
+            return True
         sock = self._transport and self._transport.get_extra_info("socket")
         if not sock or not hasattr(select, "POLLRDHUP"):
             return False
@@ -480,7 +582,7 @@ class WebSocket:
     async def _grace(self) -> None:
         """A handler that is at work on a message may finish it, and take those that are left."""
         taken = -1
-        while taken != self._taken or self._receiving:
+        while taken != self._taken or self._waiting:
             taken = self._taken
             await asyncio.sleep(GRACE_SECONDS)
 
@@ -499,6 +601,12 @@ class WebSocket:
             await self._socket.send({"type": "websocket.http.response.body", "body": content})
         except OSError:
             pass  # it left at this very moment
+
+
+def _is_of_server(func: Any) -> bool:
+    """Whether *func* is a coroutine method of the server's connection; a function, a callable
+    object or what gives something else to await may be a middleware's."""
+    return inspect.ismethod(func) and inspect.iscoroutinefunction(func)
 
 
 def origin_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:
