@@ -2,17 +2,20 @@
 
 Each time in a new process, in turn, and the median of that. To import is processor time, which
 other processes do not lengthen; the first answer is the time from the server's start until the
-least of apps has answered.
+least of apps has answered. All modules are compiled by then, those of a working directory too, as
+they are where an app is installed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 
@@ -42,12 +45,14 @@ START_SECONDS = 60.0
 def measure(peers: list[Peer], repeats: int) -> dict[str, dict[str, float]]:
     imports: dict[str, list[float]] = {peer.key: [] for peer in peers}
     answers: dict[str, list[float]] = {peer.key: [] for peer in peers}
-    for number in range(repeats + 1):
-        for peer in peers:
-            taken = import_seconds(peer), first_answer_seconds(peer)
-            if number:  # The first one only makes the system have all files at hand.
-                imports[peer.key].append(taken[0])
-                answers[peer.key].append(taken[1])
+    with tempfile.TemporaryDirectory() as compiled:
+        env = {**os.environ, "PYTHONPYCACHEPREFIX": compiled, "PYTHONDONTWRITEBYTECODE": ""}
+        for number in range(repeats + 1):
+            for peer in peers:
+                taken = import_seconds(peer, env), first_answer_seconds(peer, env)
+                if number:  # The first one only compiles, and has the system read all files.
+                    imports[peer.key].append(taken[0])
+                    answers[peer.key].append(taken[1])
     return {
         peer.key: {
             "import": statistics.median(imports[peer.key]),
@@ -57,22 +62,21 @@ def measure(peers: list[Peer], repeats: int) -> dict[str, dict[str, float]]:
     }
 
 
-def import_seconds(peer: Peer) -> float:
+def import_seconds(peer: Peer, env: dict[str, str]) -> float:
     code = f"import time; t = time.process_time(); {IMPORTS[peer.key]}; "
     code += "print(time.process_time() - t)"
-    return float(
-        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
-    )
+    command = [sys.executable, "-c", code]
+    return float(subprocess.run(command, env=env, capture_output=True, check=True).stdout)
 
 
-def first_answer_seconds(peer: Peer) -> float:
+def first_answer_seconds(peer: Peer, env: dict[str, str]) -> float:
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
     command = [part.replace("{port}", str(port)) for part in peer.command(HELLO)]
     began = time.perf_counter()
     process = subprocess.Popen(
-        command, cwd=APPS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=APPS, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         while True:
