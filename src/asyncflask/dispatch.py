@@ -412,16 +412,23 @@ def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Awaitable[Any
     if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
         return call_here(app.make_default_options_response)
     view = app.view_functions[rule.endpoint]
-    if ctx.websocket is not None and call is not call_here and is_async(view):
-        # In a task of its own each message wakes the handler alone, not all that called it.
-        await ctx.driver.ready_for_async()
-        return await ctx.driver.task(view(**request.view_args))
+    driver = ctx.driver
+    if ctx.websocket is not None:
+        if driver is not None and call is not call_here and is_async(view):
+            return _call_in_task(driver, view, values)
+        return call(view, **values)
     cancel = getattr(rule, "cancel_on_disconnect", None)
     if cancel is None:
         cancel = app.config["CANCEL_ON_DISCONNECT"]
-    if cancel and ctx.websocket is None and ctx.driver is not None:
-        return _call_until_disconnect(ctx, ctx.driver, view, values)
+    if cancel and driver is not None:
+        return _call_until_disconnect(ctx, driver, view, values)
     return call(view, **values) if values else call(view)
+
+
+async def _call_in_task(driver: Driver, view: Any, values: dict[str, Any]) -> Any:
+    # Each message wakes the handler of a WebSocket alone, not all that called it.
+    await driver.ready_for_async()
+    return await driver.task(view(**values))
 
 
 async def _call_until_disconnect(

@@ -332,7 +332,7 @@ class WebSocket:
         # As with asyncio.timeout(), somebody else may have done so too.
         task = asyncio.current_task(self._loop)
         if self._reader is not None or task is None or task.uncancel():
-            raise  # noqa: PLE0704
+            raise
 
     def _checked(self, message: Message) -> str | bytes | None:
         """What *message* has for the handler; `None` if it, or its size, ends the connection."""
