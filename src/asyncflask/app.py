@@ -199,18 +199,16 @@ class Flask(App):
 
     # -- ASGI and WSGI ------------------------------------------------------------------------
 
-    def __call__(
-        self, first: Any = None, second: Any = None, third: Any = None, *more: Any
-    ) -> Any:
+    def __call__(self, *args: Any) -> Any:
         """ASGI with *scope*, *receive* and *send*; WSGI with *environ* and *start_response*.
         Goes to `asgi_app` and `wsgi_app`, which middleware may replace."""
-        if third is not None and not more:
-            return self.asgi_app(first, second, third)
-        if second is not None and not more:
-            return self.wsgi_app(first, second)
+        if len(args) == 3:
+            return self.asgi_app(*args)
+        if len(args) == 2:
+            return self.wsgi_app(*args)
         raise TypeError(
             "An app is called by servers: with (scope, receive, send) for ASGI, with (environ,"
-            " start_response) for WSGI; not with more or fewer arguments."
+            f" start_response) for WSGI; not with {len(args)} arguments."
         )
 
     def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:

@@ -238,18 +238,8 @@ class RequestContext:
     # What each request reads has no default in the class, and `__dict__` is left alone: either
     # keeps Python 3.11 from reading attributes in its fast way. In `AppContext` too.
 
-    def __init__(
-        self,
-        app: Any,
-        environ: Any,
-        request: Any = None,
-        session: Any = None,
-        steps: Any = None,
-    ) -> None:
+    def __init__(self, app: Any, environ: Any, request: Any = None, session: Any = None) -> None:
         self.app = app
-        self._steps = app._steps() if steps is None else steps
-        self._own = self._steps is app._own_steps
-        """Whether no step of the pipeline was replaced."""
         self.websocket = None
         self._url_adapter: Any = _unbound
         self._holds = 0
@@ -270,6 +260,15 @@ class RequestContext:
         self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
         if environ is not None:
             self._bind()
+
+    @Lazy
+    def _steps(self) -> Any:
+        return self.app._steps()
+
+    @Lazy
+    def _own(self) -> bool:
+        """Whether no step of the pipeline was replaced."""
+        return self._steps is self.app._own_steps
 
     _scope: Scope
     _receive: Receive

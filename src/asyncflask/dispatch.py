@@ -78,7 +78,8 @@ async def serve_http(
 ) -> tuple[Message, bytes] | None:
     """Answer one request. A response that is there as a whole is given back, its start and its
     content, all else done: it is for the caller to send, in the context of the server."""
-    ctx = make_context(app, driver, scope, receive, steps)
+    ctx = make_context(app, driver, scope, receive)
+    ctx._steps, ctx._own = steps, steps is OWN
     call, lines = driver.call, ctx._lines
     environ = scope.get("asyncflask.environ")
     error: BaseException | None = None
@@ -101,10 +102,10 @@ async def serve_http(
                 or b"transfer-encoding" in lines
             ):
                 expect_body(ctx, driver)
-            if ctx._own:
+            if steps is OWN:
                 response = await full_dispatch_request(app, ctx, call)
             else:
-                response = await ctx._steps.full_dispatch_request(app, ctx, call)
+                response = await steps.full_dispatch_request(app, ctx, call)
             if type(response) is tuple:
                 mimetype, content = response
                 start = {
@@ -248,13 +249,11 @@ async def deny(
 # -- arrival ----------------------------------------------------------------------------------
 
 
-def make_context(
-    app: Any, driver: Driver, scope: Scope, receive: Receive, steps: Steps | None = None
-) -> RequestContext:
+def make_context(app: Any, driver: Driver, scope: Scope, receive: Receive) -> RequestContext:
     """The context of what arrived; not pushed yet."""
     if "asyncflask.environ" in scope:
         return _context_of_environ(app, driver, scope, receive)
-    ctx: RequestContext = app._request_context_class(app, None, None, None, steps)
+    ctx: RequestContext = app._request_context_class(app, None)
     headers = scope["headers"]
     by_name = dict(headers)
     lines = by_name if len(by_name) == len(headers) else None
@@ -816,35 +815,25 @@ def response_start(response: Any, request: Request) -> Message:
     it can still become a 500."""
     status = response.status_code
     if (
-        "headers" not in response.__dict__
-        and 200 <= status < 300
-        and status != 204
+        status >= 200
+        and status not in _WITHOUT_BODY
         and type(response).get_wsgi_headers is BaseResponse.get_wsgi_headers
     ):
-        lines = plain_lines(*response._plain)
-        return checked_start_message(status, lines, response.status)
-    return start_message(status, header_lines(response, request), response.status)
-
-
-_REWRITTEN = frozenset({"location", "content-location"})
-
-
-def header_lines(response: Any, request: Request) -> Iterable[tuple[str, str]]:
-    """What *response* gives by `get_wsgi_headers`, without its copy of all headers where it
-    would change nothing in them."""
-    status = response.status_code
-    if (
-        type(response).get_wsgi_headers is BaseResponse.get_wsgi_headers
-        and status >= 200
-        and status not in (204, 304)
-    ):
+        if "headers" not in response.__dict__:
+            lines = plain_lines(*response._plain)
+            return checked_start_message(status, lines, response.status)
+        # Without a copy of all headers, where that would change nothing in them.
         headers = response.headers
-        if isinstance(headers, Headers):  # a view may have put a dict there
-            names = {name.lower() for name, _ in headers}
-            if "content-length" in names and names.isdisjoint(_REWRITTEN):
-                return headers
+        if isinstance(headers, Headers) and "location" not in headers:
+            message = start_message(status, headers, response.status)
+            names = dict(message["headers"])
+            if b"content-length" in names and b"content-location" not in names:
+                return message
     environ = request.environ if response.autocorrect_location_header else {}
-    return response.get_wsgi_headers(environ)  # type: ignore[no-any-return]
+    return start_message(status, response.get_wsgi_headers(environ), response.status)
+
+
+_WITHOUT_BODY = frozenset({204, 304})
 
 
 def whole_content(ctx: RequestContext, response: Any) -> bytes | None:
@@ -852,7 +841,7 @@ def whole_content(ctx: RequestContext, response: Any) -> bytes | None:
     content = response.response
     status = response.status_code
     if (
-        not isinstance(content, list | tuple)
+        not isinstance(content, (list, tuple))
         or ctx._holds
         or ctx._background
         or response._on_close

@@ -137,10 +137,10 @@ class Map(MapBase):
         at_path = compiled.fixed.get(path)
         if at_path is not None and not websocket and method in at_path.plain:
             return at_path.plain[method][0], {}
+        if path[:1] != "/" or path[1:2] == "/":
+            return None  # not the path of a request, which begins with one slash
         parts = path.split("/")
         texts: tuple[str, ...] = ()
-        if parts[0] or (parts[1] == "" and len(parts) > 2):
-            return None  # not the path of a request, which begins with one slash
         if compiled.top is None:
             node, position = compiled.root, 0
             parts.insert(0, self.default_subdomain or "")

@@ -509,7 +509,7 @@ class Response(ResponseBase):
         direct_passthrough: bool = False,
     ) -> None:
         if (
-            isinstance(response, str | bytes)
+            isinstance(response, (str, bytes))
             and headers is None
             and content_type is None
             and not direct_passthrough
@@ -539,7 +539,12 @@ class Response(ResponseBase):
     def headers(self) -> Any:
         """The header lines (Werkzeug: `Headers`)."""
         assert self._plain is not None
-        return _headers(plain_lines(*self._plain))
+        mimetype, length = self._plain
+        headers = Headers()
+        if mimetype is not None:
+            headers._list.append(("Content-Type", get_content_type(mimetype, "utf-8")))
+        headers._list.append(("Content-Length", str(length)))
+        return headers
 
     @property
     def max_cookie_size(self) -> int:  # type: ignore[override]
@@ -553,7 +558,10 @@ class Response(ResponseBase):
 def plain_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
     """The header lines of content that was given whole, as ASGI wants them."""
     line = b"content-length", b"%d" % length
-    return [line] if mimetype is None else [_content_type_line(mimetype), line]
+    if mimetype is None:
+        return [line]
+    short = len(mimetype) <= _REMEMBERED_BYTES
+    return [(_content_type_line if short else _content_type_line.__wrapped__)(mimetype), line]
 
 
 @lru_cache(maxsize=256)

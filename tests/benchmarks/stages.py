@@ -78,7 +78,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("asyncflask/dispatch.py", "make_context", "context: request, push"),
     ("asyncflask/dispatch.py", "make_response finalize_request respond", "make the response"),
     ("asyncflask/dispatch.py", "has_session save_session", "session"),
-    ("asyncflask/dispatch.py", "response_start header_lines", "check and encode headers"),
+    ("asyncflask/dispatch.py", "response_start", "check and encode headers"),
     ("asyncflask/dispatch.py", "preprocess_request process_response", "hooks"),
     ("asyncflask/dispatch.py", "finish run_all close", "teardown"),
     ("asyncflask/dispatch.py", "", "pipeline"),

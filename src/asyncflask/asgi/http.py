@@ -256,11 +256,22 @@ def announced(scope: Scope) -> tuple[int, bool]:
     return 0, chunked
 
 
-@lru_cache(maxsize=1024)
-def _header_name(name: str) -> bytes:
+_REMEMBERED: Final = 100
+"""Names and values of headers that are longer, in characters, are encoded anew each time."""
+
+
+def _encode(name: str, value: str) -> tuple[bytes, bytes]:
     if not _NAME.match(name):
         raise ValueError(f"The response has a header named {name!r}, which is no token.")
-    return name.lower().encode("ascii")
+    # Printable is a stricter and faster answer; the rule is for what it leaves out.
+    if not value.isprintable() and _NOT_IN_VALUE.search(value):
+        raise ValueError(
+            f"The response header {name!r} has a control character in its value {value!r}."
+        )
+    return name.lower().encode("ascii"), value.strip(" \t").encode("latin-1")
+
+
+_encode_once = lru_cache(maxsize=1024)(_encode)
 
 
 def encode_headers(status: int, headers: Iterable[tuple[str, str]]) -> Headers:
@@ -273,23 +284,18 @@ def encode_headers(status: int, headers: Iterable[tuple[str, str]]) -> Headers:
     encoded = []
     length: bytes | None = None
     for name, value in headers:
-        key = _header_name(name)
-        # Printable is a stricter and faster answer; the rule is for what it leaves out.
-        if not value.isprintable() and _NOT_IN_VALUE.search(value):
-            raise ValueError(
-                f"The response header {name!r} has a control character in its value {value!r}."
-            )
-        line = value.strip(" \t").encode("latin-1")
-        if key == b"content-length":
-            if not line.isdigit() or (length is not None and length != line):
+        short = len(name) + len(value) <= _REMEMBERED
+        line = _encode_once(name, value) if short else _encode(name, value)
+        if line[0] == b"content-length":
+            if not line[1].isdigit() or (length is not None and length != line[1]):
                 raise ValueError(
                     f"The response has the Content-Length {value!r}; it takes one number (RFC"
                     " 9110 section 8.6). Left out, it is set or not needed."
                 )
-            length = line
+            length = line[1]
         # The server's own affair: "should be ignored" (ASGI specification, HTTP: Response Start).
-        if key != b"transfer-encoding":
-            encoded.append((key, line))
+        if line[0] != b"transfer-encoding":
+            encoded.append(line)
     return encoded
 
 
