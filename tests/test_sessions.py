@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
+from itsdangerous import BadData, BadSignature, Signer, TimestampSigner, URLSafeTimedSerializer
 from markupsafe import Markup
 
 from asyncflask import Flask, Request, Response, session
@@ -316,6 +316,25 @@ SIZES: list[dict[str, Any]] = [
 ]
 
 
+def of_the_library(*keys: str) -> URLSafeTimedSerializer:
+    """As Flask makes it."""
+    return URLSafeTimedSerializer(
+        keys,
+        salt=SecureCookieSessionInterface.salt,
+        serializer=SecureCookieSessionInterface.serializer,
+        signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha1},
+    )
+
+
+def result_of(
+    serializer: URLSafeTimedSerializer, cookie: str | bytes, max_age: int | None
+) -> tuple[Any, ...]:
+    try:
+        return ("value", serializer.loads(cookie, max_age=max_age))
+    except BadData as error:
+        return (type(error), str(error))
+
+
 class TestSigningSerializer:
     @pytest.mark.parametrize("value", SIZES)
     def test_as_the_library(
@@ -325,12 +344,7 @@ class TestSigningSerializer:
         monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda self: SIGNED_AT)
         interface = SecureCookieSessionInterface()
         ours = interface.get_signing_serializer(app)
-        theirs = URLSafeTimedSerializer(
-            ["old key", "test key"],
-            salt=interface.salt,
-            serializer=interface.serializer,
-            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha1},
-        )
+        theirs = of_the_library("old key", "test key")
         assert ours is not None
         cookie = theirs.dumps(value)
         assert ours.dumps(value) == cookie
@@ -344,6 +358,44 @@ class TestSigningSerializer:
                 theirs.loads(wrong)
             with pytest.raises(type(raised.value)):
                 ours.loads(wrong)
+
+    @pytest.mark.parametrize("keys", [["test key"], ["old key"], ["old key", "test key"], ["x"]])
+    @pytest.mark.parametrize("age", [0, 10, 11, -1])
+    @pytest.mark.parametrize("max_age", [10, None])
+    def test_accepts_as_the_library(
+        self,
+        app: Flask,
+        keys: list[str],
+        age: int,
+        max_age: int | None,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        app.config["SECRET_KEY_FALLBACKS"] = ["old key"]
+        ours = SecureCookieSessionInterface().get_signing_serializer(app)
+        theirs = of_the_library("old key", "test key")
+        made_by = of_the_library(*keys)
+        assert ours is not None
+        monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda self: SIGNED_AT - age)
+        stamped = made_by.dumps({"a": 1})
+        signer = made_by.make_signer()
+        payload = stamped.partition(".")[0]
+        monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda self: SIGNED_AT)
+
+        cookies: list[str | bytes] = [
+            stamped,
+            stamped.encode(),
+            f"{stamped}=",  # base64 with what it need not have
+            f"{stamped[:-1]}{chr(ord(stamped[-1]) + 1)}",
+            *(
+                Signer.sign(signer, text)
+                for text in (payload, f"{payload}.", f"{payload}.!", f"{payload}.x", "", ".")
+            ),
+            Signer.sign(signer, f"{payload}.{'A' * 20}"),
+            "\xe9",
+        ]
+        for cookie in cookies:
+            expected = result_of(theirs, cookie, max_age)
+            assert result_of(ours, cookie, max_age) == expected
 
     def test_compresses_as_the_library(self) -> None:
         chance = random.Random(1)
