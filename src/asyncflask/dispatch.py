@@ -330,8 +330,9 @@ async def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     view = app.view_functions[rule.endpoint]
     if ctx.websocket is not None and call is not call_here and is_async(view):
         # In a task of its own each message wakes the handler alone, not all that called it.
-        await ctx.driver.ready_for_async()
-        return await ctx.driver.task(view(**request.view_args))
+        driver: Driver = ctx.websocket.driver
+        await driver.ready_for_async()
+        return await driver.task(view(**request.view_args))
     cancel = getattr(rule, "cancel_on_disconnect", None)
     if cancel is None:
         cancel = app.config["CANCEL_ON_DISCONNECT"]
@@ -801,6 +802,8 @@ async def send_content(
             options = content.options
             await send_events(driver, send, body, app._conversations, start, content, options)
         else:
+            if isinstance(content, AsyncBody):
+                content = content.chunks()
             await send_response(driver, send, body, app._conversations, start, content)
         return
     now = {(k.title().encode("latin-1"), v.encode("latin-1")) for k, v in response.headers}

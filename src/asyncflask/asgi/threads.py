@@ -212,57 +212,79 @@ _TO_THREAD: Final = "to thread"
 _TO_LOOP: Final = "to loop"
 
 
+_NOT_STARTED: Final[Any] = object()
+
+
 @coroutine
 def _stepped(
     context: Context,
     coro: Coroutine[Any, Any, T],
     segment: Callable[[Coroutine[Any, Any, T]], Generator[Any, Any, Segment]] | None = None,
+    yielded: Any = _NOT_STARTED,
 ) -> Generator[Any, Any, T]:
     """Run *coro* in *context*, in the current task. *segment* runs the part of it between two
-    changes of sides on a thread."""
+    changes of sides on a thread. *yielded*: what *coro* gave, if it was started before."""
     step: Callable[[Any], Any] = coro.send
     value: Any = None
     try:
-        while True:
+        if yielded is _NOT_STARTED:
             yielded = context.run(step, value)
+        while True:
             if yielded is _TO_THREAD and segment is not None:
                 yielded, ended, cancelled = yield from segment(coro)
                 if cancelled is not None:
                     if ended is not None:
                         raise cancelled
-                    step, value = coro.throw, cancelled
+                    yielded = context.run(coro.throw, cancelled)
                     continue
                 if ended is not None:
                     return ended.value  # type: ignore[no-any-return]
             if yielded is _TO_LOOP:
-                step, value = coro.send, None
+                yielded = context.run(coro.send, None)
                 continue
             try:
                 value = yield yielded
                 step = coro.send
             except BaseException as error:
                 step, value = coro.throw, error
+            yielded = context.run(step, value)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
 
 
-def in_this_context(func: Callable[..., Awaitable[T]], context: Context | None = None) -> Call:
-    """The server's coroutine function *func*, always to run in *context*, by default one as it
-    is now. What a server sets up in `receive` and `send` keeps the current context: a reader's
-    callback, the task of a pipelined request (python/cpython#140947)."""
-    if context is None:
-        context = copy_context()
+class InContext(Generic[T]):
+    """The server's coroutine function *func*, always to run in *context*. What a server sets up
+    in `receive` and `send` keeps the current context: a reader's callback, the task of a
+    pipelined request (python/cpython#140947)."""
 
-    async def called(awaitable: Awaitable[T]) -> T:
-        return await awaitable
+    __slots__ = "_context", "_func"
 
-    async def run(*args: Any) -> T:
-        awaitable: Any = context.run(func, *args)
-        is_coroutine = isinstance(awaitable, CoroutineType)
-        result: T = await _stepped(context, awaitable if is_coroutine else called(awaitable))
-        return result
+    def __init__(self, func: Callable[..., Awaitable[T]], context: Context) -> None:
+        self._func = func
+        self._context = context
 
-    return run
+    async def __call__(self, *args: Any) -> T:
+        iterator: Any = self._context.run(self._func, *args).__await__()
+        try:
+            yielded = self._context.run(iterator.send, None)
+        except StopIteration as stop:  # most often: it need not wait
+            return stop.value  # type: ignore[no-any-return]
+        return await _stepped(self._context, iterator, None, yielded)
+
+    def begin(self, *args: Any) -> Awaitable[T] | None:
+        """The same for a function that gives nothing: call it, and let it run as far as it goes.
+        Gives the rest, to be awaited at once, if it has to wait."""
+        iterator: Any = self._context.run(self._func, *args).__await__()
+        yielded = self._context.run(next, iterator, _ended)
+        return None if yielded is _ended else _stepped(self._context, iterator, None, yielded)
+
+
+_ended: Final[Any] = object()
+
+
+def in_this_context(func: Callable[..., Awaitable[T]]) -> InContext[T]:
+    """*func*, always to run in the context as it is now."""
+    return InContext(func, copy_context())
 
 
 class _Landing:
@@ -398,10 +420,10 @@ class Driver:
         if _served is None or _served() is not loop:
             _remember(loop)
 
-    def outside(self, func: Callable[..., Awaitable[T]]) -> Call:
+    def outside(self, func: Callable[..., Awaitable[T]]) -> InContext[T]:
         """The server's coroutine function *func*, to run in the context that the server called
         in."""
-        return in_this_context(func, self._outer.copy())
+        return InContext(func, self._outer.copy())
 
     async def to_loop(self) -> None:
         """Carry on on the event loop."""
