@@ -815,7 +815,7 @@ def response_start(response: Any, request: Request) -> Message:
     it can still become a 500."""
     status = response.status_code
     if (
-        status >= 200
+        200 <= status < 600
         and status not in _WITHOUT_BODY
         and type(response).get_wsgi_headers is BaseResponse.get_wsgi_headers
     ):
@@ -894,6 +894,8 @@ async def send_content(
             options = content.options
             await send_events(driver, send, body, app._conversations, start, content, options)
         else:
+            if isinstance(content, AsyncBody):
+                content = content.chunks()
             await send_response(driver, send, body, app._conversations, start, content)
         return
     now = {(k.title().encode("latin-1"), v.encode("latin-1")) for k, v in response.headers}

@@ -38,15 +38,15 @@ class _WebSocketProxy(LocalProxy[WebSocket]):
 
     def receive(self, timeout: float | None = None) -> Any:
         ctx = _cv_request.get(None)
-        if ctx is None or ctx.websocket is None:
+        if ctx is None or (connection := ctx.websocket) is None:
             raise RuntimeError(NO_WEBSOCKET)
-        return ctx.websocket.receive(timeout)
+        return connection.receive(timeout)
 
     def send(self, data: str | bytes) -> Any:
         ctx = _cv_request.get(None)
-        if ctx is None or ctx.websocket is None:
+        if ctx is None or (connection := ctx.websocket) is None:
             raise RuntimeError(NO_WEBSOCKET)
-        return ctx.websocket.send(data)
+        return connection.send(data)
 
 
 class _Proxy(LocalProxy[Any]):

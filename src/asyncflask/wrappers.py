@@ -461,6 +461,11 @@ class AsyncBody:
         chunk = await self._iterator.__anext__()
         return chunk.encode() if isinstance(chunk, str) else bytes(chunk)
 
+    def chunks(self) -> AsyncIterable[Any]:
+        """What gives the same without a step more for each: `str` too, for `send_response`."""
+        self.__aiter__()
+        return self._iterator if isinstance(self._iterator, AsyncIterable) else self
+
     async def aclose(self) -> None:
         """Close the iterable, if it can be."""
         source = self._source if self._iterator is None else self._iterator

@@ -4,8 +4,8 @@ What the tools that count or profile run, each time in a process of its own. It 
 from wherever the import path leads, and knows nothing of its inside.
 
 - ``PEER WORKLOAD count N`` answers N requests after the warm-up; or as many messages of one
-  WebSocket. Before and after these it prints
-  a line and waits for one, so that a counter can be switched on and off.
+  WebSocket. Before and after these it prints a line and waits for one, so that a counter can be
+  switched on and off.
 - ``PEER WORKLOAD time N`` prints the microseconds of processor time that a request takes, the
   least of several times N requests.
 - ``PEER WORKLOAD where`` prints the file that the framework comes from.
@@ -134,10 +134,9 @@ class Connection:
     def _say(self) -> None:
         self._left -= 1
         if self._left >= 0:
-            message = {"type": "websocket.receive", "text": MESSAGE}
+            self._queue.put_nowait({"type": "websocket.receive", "text": MESSAGE})
         else:
-            message = {"type": "websocket.disconnect", "code": 1000}
-        self._queue.put_nowait(message)
+            self._queue.put_nowait({"type": "websocket.disconnect", "code": 1000})
 
 
 async def converse(app: App, workload: Workload, count: int) -> None:

@@ -89,7 +89,8 @@ class Served:
 
     def __init__(self, peer: Peer, workload: Workload, files: Path, core: int | None) -> None:
         self.peer = peer
-        env = {"BENCH_FILES": str(files), "PYTHONUNBUFFERED": "", "PYTHONPATH": str(APPS)}
+        path = os.pathsep.join([str(APPS), *filter(None, [os.environ.get("PYTHONPATH")])])
+        env = {"BENCH_FILES": str(files), "PYTHONUNBUFFERED": "", "PYTHONPATH": path}
         self._process = Process(peer.command(workload), cwd=APPS, env=env)
         self._core = core
 

@@ -11,9 +11,17 @@ import io
 import re
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+)
 from contextlib import suppress
 from functools import lru_cache
+from time import monotonic
 from typing import Any, Final
 
 from starlette.types import Message, Receive, Scope, Send
@@ -21,7 +29,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntity
 from werkzeug.sansio.utils import get_host
 
 from .conversation import Conversation, Conversations
-from .threads import Driver, on_loop, wait
+from .threads import Driver, InContext, on_loop, wait
 
 SPOOL_BYTES: Final = 500_000
 """A body that is received ahead for asynchronous code is kept in memory up to this size, and in
@@ -346,7 +354,8 @@ async def send_response(
         return
     async with Conversation(conversations, body.gone) as conversation:
         if isinstance(content, AsyncIterable):
-            await _send_async_chunks(send, body, content)
+            begin = send.begin if isinstance(send, InContext) else send
+            await _send_async_chunks(begin, body, content)
         else:
             try:
                 await _send_chunks(driver, send, body, content)
@@ -370,19 +379,27 @@ async def _send_chunks(driver: Driver, send: Send, body: Body, content: Iterable
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
-async def _send_async_chunks(send: Send, body: Body, content: AsyncIterable[bytes]) -> None:
-    loop = asyncio.get_running_loop()
-    since = loop.time()
+async def _send_async_chunks(
+    send: Callable[[Message], Awaitable[None] | None],
+    body: Body,
+    content: AsyncIterable[bytes | str],
+) -> None:
+    """*send*: gives what to await, if it has to wait."""
+    until = monotonic() + HELD_LOOP_SECONDS
     async for chunk in content:
         if body.left:
             return
         if chunk:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if type(chunk) is not bytes:
+                chunk = chunk.encode() if isinstance(chunk, str) else bytes(chunk)
+            rest = send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if rest is not None:
+                await rest
         # `send` need not suspend: without this a stream that never waits itself would keep the
         # loop, and its client's leaving would never be seen.
-        if loop.time() - since > HELD_LOOP_SECONDS:
+        if monotonic() > until:
             await asyncio.sleep(0)
-            since = loop.time()
+            until = monotonic() + HELD_LOOP_SECONDS
 
 
 def malformed(scope: Scope, lines: Mapping[bytes, bytes] | None = None) -> str | None:

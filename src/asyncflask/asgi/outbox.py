@@ -13,7 +13,6 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
-from functools import partial
 from types import coroutine
 from typing import Any, Final, Literal
 
@@ -32,6 +31,9 @@ QUEUED_MESSAGES: Final = 1_000
 
 QUEUED_BYTES: Final = 1_048_576
 """And how much they may be together; a longer message waits alone."""
+
+
+_end: Any = object()
 
 
 class Outbox:
@@ -77,13 +79,13 @@ class Outbox:
         self._busy = False
         self._go_on()
 
-    def put(self, message: Message) -> Sent:
+    def put(self, message: Message, own: bool = True) -> Sent:
         """Send *message* in its turn. Gives what to await until the server has taken it, if it has
         not yet. That raises what the server does, and `ConnectionError` if the connection ends
-        before; so does this itself."""
+        before; so does this itself. Unless it is the handler's *own*, nobody will await it."""
         if self._ended:
             raise ConnectionError
-        sent: Sent
+        sent: Sent = None
         if self._busy or not self._direct:
             sent = asyncio.get_running_loop().create_future()
             self._queue.append((message, None, sent))
@@ -92,18 +94,19 @@ class Outbox:
         coro = self._send(message)
         self._busy = True  # if something in there delivers a message too
         try:
-            waits_for = coro.send(None)
-        except StopIteration:
-            self._busy = False
-            if self._queue:
-                self._go_on()
-            return None
+            waits_for = next(coro.__await__(), _end)  # which costs less than `StopIteration`
         except BaseException:
             self._busy = False
             raise
-        sent = asyncio.get_running_loop().create_future()
-        self._start(_resumed(coro, waits_for), sent)
-        return sent
+        if waits_for is not _end:
+            if own:
+                sent = asyncio.get_running_loop().create_future()
+            self._start(_resumed(coro, waits_for), sent)
+            return sent
+        self._busy = False
+        if self._queue:
+            self._go_on()
+        return None
 
     def deliver(self, message: Message) -> asyncio.Future[None] | None:
         """Send *message* in its turn, without waiting; nothing happens if the connection has
@@ -113,13 +116,9 @@ class Outbox:
             return None
         if not self._busy and self._direct:
             try:
-                coro = self._send(message)
-                rest = self._begin(coro, partial(self._context.run, coro.send))
+                self._context.run(self.put, message, False)
             except Exception as error:
                 self._failed(error)
-                return None
-            if rest is not None:
-                self._start(rest, None)
             return None
         size = _size(message)
         if not self._outside and self._fits(size):
@@ -197,23 +196,6 @@ class Outbox:
                 return
 
     # -- sending
-
-    def _begin(
-        self, coro: Coroutine[Any, Any, None], step: Callable[[None], Any]
-    ) -> Awaitable[None] | None:
-        """Run *coro*, the server's `send`, as far as it goes. Gives the rest, if it waits."""
-        self._busy = True  # if something in there delivers a message too
-        try:
-            waits_for = step(None)
-        except StopIteration:
-            self._busy = False
-            if self._queue:
-                self._go_on()
-            return None
-        except BaseException:
-            self._busy = False
-            raise
-        return _resumed(coro, waits_for)
 
     def _go_on(self) -> None:
         if self._queue and not self._busy:

@@ -254,23 +254,39 @@ def _stepped(
         return stop.value  # type: ignore[no-any-return]
 
 
-def in_this_context(func: Callable[..., Awaitable[T]], context: Context | None = None) -> Call:
-    """The server's coroutine function *func*, always to run in *context*, by default one as it
-    is now. What a server sets up in `receive` and `send` keeps the current context: a reader's
-    callback, the task of a pipelined request (python/cpython#140947)."""
-    if context is None:
-        context = copy_context()
+class InContext(Generic[T]):
+    """The server's coroutine function *func*, always to run in *context*. What a server sets up
+    in `receive` and `send` keeps the current context: a reader's callback, the task of a
+    pipelined request (python/cpython#140947)."""
 
-    async def called(awaitable: Awaitable[T]) -> T:
-        return await awaitable
+    __slots__ = "_context", "_func"
 
-    async def run(*args: Any) -> T:
-        awaitable: Any = context.run(func, *args)
-        is_coroutine = isinstance(awaitable, CoroutineType)
-        result: T = await _stepped(context, awaitable if is_coroutine else called(awaitable))
-        return result
+    def __init__(self, func: Callable[..., Awaitable[T]], context: Context) -> None:
+        self._func = func
+        self._context = context
 
-    return run
+    async def __call__(self, *args: Any) -> T:
+        iterator: Any = self._context.run(self._func, *args).__await__()
+        try:
+            yielded = self._context.run(iterator.send, None)
+        except StopIteration as stop:  # most often: it need not wait
+            return stop.value  # type: ignore[no-any-return]
+        return await _stepped(self._context, iterator, None, yielded)
+
+    def begin(self, *args: Any) -> Awaitable[T] | None:
+        """The same for a function that gives nothing: call it, and let it run as far as it goes.
+        Gives the rest, to be awaited at once, if it has to wait."""
+        iterator: Any = self._context.run(self._func, *args).__await__()
+        yielded = self._context.run(next, iterator, _ended)
+        return None if yielded is _ended else _stepped(self._context, iterator, None, yielded)
+
+
+_ended: Final[Any] = object()
+
+
+def in_this_context(func: Callable[..., Awaitable[T]]) -> InContext[T]:
+    """*func*, always to run in the context as it is now."""
+    return InContext(func, copy_context())
 
 
 class _Landing:
@@ -404,10 +420,10 @@ class Driver:
         self._pending = 0
         self._released = False
 
-    def outside(self, func: Callable[..., Awaitable[T]]) -> Call:
+    def outside(self, func: Callable[..., Awaitable[T]]) -> InContext[T]:
         """The server's coroutine function *func*, to run in the context that the server called
         in."""
-        return in_this_context(func, self._outer.copy())
+        return InContext(func, self._outer.copy())
 
     async def to_loop(self) -> None:
         """Carry on on the event loop."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import select
-from asyncio import _get_running_loop
+from asyncio import _get_running_loop, current_task
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -128,6 +128,7 @@ class WebSocket:
         self._options = _DEFAULT_OPTIONS
         self._max_size = _DEFAULT_OPTIONS.max_message_size
         self._closing: asyncio.Task[None] | None = None
+        self.driver = driver
         self._loop = driver.loop
         self._accept_headers = accept_headers
         self._inbox: deque[str | bytes] = deque()
@@ -296,11 +297,12 @@ class WebSocket:
             await asyncio.sleep(0)  # they may all be there
         while not self._inbox and self.close_code is None:
             if self._reader is None and self._shared:
-                self._reader = asyncio.current_task(self._loop)
+                self._reader = current_task(self._loop)
                 try:
                     message = await self._receive_now()
                 except asyncio.CancelledError:
-                    self._stop_reading()
+                    if not self._was_woken():
+                        raise
                     continue
                 finally:
                     self._reader = None
@@ -327,12 +329,10 @@ class WebSocket:
             return self._inbox.popleft()
         raise self._disconnect()
 
-    def _stop_reading(self) -> None:
-        """Whoever receives has been cancelled: return if it was by `_wake`."""
-        # As with asyncio.timeout(), somebody else may have done so too.
-        task = asyncio.current_task(self._loop)
-        if self._reader is not None or task is None or task.uncancel():
-            raise
+    def _was_woken(self) -> bool:
+        """Whether it was `_wake` alone that cancelled who receives."""
+        task = current_task(self._loop)
+        return self._reader is None and task is not None and not task.uncancel()
 
     def _checked(self, message: Message) -> str | bytes | None:
         """What *message* has for the handler; `None` if it, or its size, ends the connection."""
@@ -540,11 +540,12 @@ class WebSocket:
             if len(self._inbox) >= QUEUED_MESSAGES:
                 await self._wait_for_room()
                 continue
-            self._reader = asyncio.current_task(self._loop)
+            self._reader = current_task(self._loop)
             try:
                 message = await self._receive_now()
             except asyncio.CancelledError:
-                self._stop_reading()
+                if not self._was_woken():
+                    raise
                 return
             finally:
                 self._reader = None
