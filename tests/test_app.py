@@ -35,7 +35,6 @@ from asyncflask import (
     url_for,
     websocket,
 )
-from asyncflask import app as app_module
 from asyncflask.asgi.client import WebSocketDenied, WebSocketSession
 from asyncflask.asgi.lifespan import LifespanFailed, lifespan
 from asyncflask.async_testing import AsyncClient
@@ -699,7 +698,7 @@ class TestRun:
         def serve(app: Flask, host: str, port: int, **options: Any) -> None:
             calls.append((host, port, options))
 
-        monkeypatch.setattr(app_module, "serve", serve)
+        monkeypatch.setattr("asyncflask.serving.serve", serve)
         return calls
 
     @pytest.mark.parametrize(
@@ -748,7 +747,7 @@ class TestRun:
     def test_dotenv(self, app: Flask, served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("FLASK_SKIP_DOTENV")
         monkeypatch.setattr(
-            app_module, "_load_dotenv", lambda: monkeypatch.setenv("FLASK_DEBUG", "1")
+            "asyncflask.cli.load_dotenv", lambda: monkeypatch.setenv("FLASK_DEBUG", "1")
         )
         app.run()
         assert app.debug
