@@ -74,8 +74,9 @@ class Map(MapBase):
     _compiled: _Compiled | None = None
 
     def add(self, rulefactory: Any) -> None:
-        super().add(rulefactory)
-        self._compiled = None
+        with self._remap_lock:
+            super().add(rulefactory)
+            self._compiled = None
 
     def find(self, path: str, method: str, websocket: bool) -> tuple[Rule, dict[str, Any]] | None:
         """The rule for *path*, of the default subdomain, and the values of its placeholders, as
@@ -83,7 +84,11 @@ class Map(MapBase):
         compiled = self._compiled
         if compiled is None:
             self.update()
-            compiled = self._compiled = _compile(self._matcher._root, self.default_subdomain or "")
+            with self._remap_lock:
+                if self._remap:
+                    return None  # a rule was added at this very moment
+                root = self._matcher._root
+                compiled = self._compiled = _compile(root, self.default_subdomain or "")
         texts: tuple[str, ...] = ()
         for rule in compiled.fixed.get(path, ()):
             if _answers(rule, method, websocket):
@@ -129,7 +134,9 @@ def _find(
     while position < len(parts):
         part = parts[position]
         fixed = state.static.get(part)
-        ways = transitions[id(state)] if state.dynamic else ()
+        # None for what was added since: a request that comes at this moment comes before it, and
+        # if it finds nothing, Werkzeug looks again.
+        ways = transitions.get(id(state), ())
         slash = part == "" and position + 1 == len(parts)
         if slash or len(ways) + (fixed is not None) > 1:
             break
