@@ -184,7 +184,15 @@ def may_open(app: Any, ctx: RequestContext) -> bool:
     allowed = getattr(ctx.request.url_rule, "allowed_origins", None)
     if allowed is None:
         allowed = app.config["WEBSOCKET_ALLOWED_ORIGINS"]
-    return origin_allowed(ctx.request.scope, allowed)
+    if origin_allowed(ctx.request.scope, allowed):
+        return True
+    origin = ctx.request.headers.get("Origin")
+    app.logger.debug(
+        "A WebSocket was refused to a page of %r, which is neither the app's own Origin nor in"
+        " WEBSOCKET_ALLOWED_ORIGINS or the route's 'allowed_origins'.",
+        origin,
+    )
+    return False
 
 
 def websocket_options(app: Any, ctx: RequestContext) -> WebSocketOptions:
