@@ -1078,7 +1078,7 @@ class TestWebSocket:
     async def test_refused_origin_is_logged(
         self, app: Flask, caplog: pytest.LogCaptureFixture
     ) -> None:
-        app.add_url_rule("/", "handler", lambda: None, websocket=True)
+        app.add_url_rule("/", "handler", lambda: "", websocket=True)
         for level, count in (("INFO", 0), ("DEBUG", 1)):
             caplog.set_level(level, app.logger.name)
             with pytest.raises(WebSocketDenied):
