@@ -35,7 +35,6 @@ from asyncflask import (
     url_for,
     websocket,
 )
-from asyncflask import app as app_module
 from asyncflask.asgi.client import WebSocketDenied, WebSocketSession
 from asyncflask.asgi.lifespan import LifespanFailed, lifespan
 from asyncflask.async_testing import AsyncClient
@@ -252,15 +251,15 @@ class TestUrlFor:
     @pytest.mark.parametrize(
         ("values", "url"),
         [
-            ({}, "https://example.org/root/"),
-            ({"_external": False}, "/root/"),
-            ({"_scheme": "http"}, "http://example.org/root/"),
+            ({}, "https://example.org/mounted/"),
+            ({"_external": False}, "/mounted/"),
+            ({"_scheme": "http"}, "http://example.org/mounted/"),
         ],
     )
     @pytest.mark.parametrize("in_context", [False, True])
     def test_outside(self, app: Flask, values: Any, url: str, in_context: bool) -> None:
         app.config.update(
-            SERVER_NAME="example.org", APPLICATION_ROOT="/root", PREFERRED_URL_SCHEME="https"
+            SERVER_NAME="example.org", APPLICATION_ROOT="/mounted", PREFERRED_URL_SCHEME="https"
         )
         with app.app_context() if in_context else contextlib.nullcontext():
             assert app.url_for("index", **values) == url
@@ -303,8 +302,8 @@ class TestUrlFor:
 
     async def test_root_path(self, app: Flask) -> None:
         app.add_url_rule("/url", "url", lambda: url_for("index", _external=True))
-        peer = await exchange(app, http_scope("/root/url", root_path="/root"))
-        assert peer.body == b"http://localhost/root/"
+        peer = await exchange(app, http_scope("/mounted/url", root_path="/mounted"))
+        assert peer.body == b"http://localhost/mounted/"
 
 
 # -- wrapping and mounting --------------------------------------------------------------------
@@ -699,7 +698,7 @@ class TestRun:
         def serve(app: Flask, host: str, port: int, **options: Any) -> None:
             calls.append((host, port, options))
 
-        monkeypatch.setattr(app_module, "serve", serve)
+        monkeypatch.setattr("asyncflask.serving.serve", serve)
         return calls
 
     @pytest.mark.parametrize(
@@ -748,7 +747,7 @@ class TestRun:
     def test_dotenv(self, app: Flask, served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("FLASK_SKIP_DOTENV")
         monkeypatch.setattr(
-            app_module, "_load_dotenv", lambda: monkeypatch.setenv("FLASK_DEBUG", "1")
+            "asyncflask.cli.load_dotenv", lambda: monkeypatch.setenv("FLASK_DEBUG", "1")
         )
         app.run()
         assert app.debug

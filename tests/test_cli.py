@@ -436,7 +436,9 @@ def test_without_dotenv(
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-    monkeypatch.setattr(cli_module, "serve", lambda *args, **kwargs: calls.append((args, kwargs)))
+    monkeypatch.setattr(
+        "asyncflask.serving.serve", lambda *args, **kwargs: calls.append((args, kwargs))
+    )
     return calls
 
 

@@ -1075,6 +1075,19 @@ class TestWebSocket:
                     pytest.fail("must not be run")
             assert caught.value.status_code == 403
 
+    async def test_refused_origin_is_logged(
+        self, app: Flask, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app.add_url_rule("/", "handler", lambda: "", websocket=True)
+        for level, count in (("INFO", 0), ("DEBUG", 1)):
+            caplog.set_level(level, app.logger.name)
+            with pytest.raises(WebSocketDenied):
+                async with WebSocketSession(app, "/", headers={"Origin": "http://evil.example\t"}):
+                    pytest.fail("must not be run")
+            assert len(caplog.messages) == count
+        assert "'http://evil.example\\t'" in caplog.messages[0]
+        assert "WEBSOCKET_ALLOWED_ORIGINS" in caplog.messages[0]
+
     async def test_origins_of_the_config(self, app: Flask) -> None:
         app.config["WEBSOCKET_ALLOWED_ORIGINS"] = ["http://friend.example"]
 

@@ -18,6 +18,7 @@ asgi.http
 asgi.websocket asgi.wsgi asgi.lifespan asgi.events
 asgi.environ_socket asgi.proxy asgi.client
 _version typing config lazy routing
+_distribution
 signals alias
 ctx
 rooms.base rooms.scripts
@@ -37,6 +38,7 @@ sansio._ sansio.scaffold
 sansio.blueprints
 sansio.app
 dispatch
+commands
 serving
 cli
 testing async_testing
@@ -58,10 +60,35 @@ GLOBALS_IMPORTED_BY = {
 }
 
 # By file and function, with the reason why the import cannot be at the top.
-IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {}
+IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
+    ("alias", "find_distributions"): "called by 'importlib.metadata', which takes long to import",
+    ("app", "run"): "a server of one's own imports neither the command line nor uvicorn's",
+    ("app", "test_client"): "tests only",
+    ("app", "test_cli_runner"): "tests only",
+    ("app", "test_request_context"): "tests only",
+    ("sansio.app", "__get__"): "Jinja is loaded when there are templates",
+    ("sansio.app", "create_global_jinja_loader"): "likewise",
+    ("sansio.app", "_for_templates"): "likewise",
+    ("sansio.scaffold", "jinja_loader"): "likewise",
+    ("app", "add_middleware"): "Starlette is loaded when something of it is used",
+    ("app", "mount"): "likewise",
+    ("asgi.websocket", "load"): "likewise",
+    ("wrappers", "state"): "likewise",
+    ("cli", "_parse_uvicorn_options"): "extensions import 'cli' for 'with_appcontext'",
+    ("cli", "parse_args"): "likewise",
+    ("cli", "run_command"): "likewise",
+    ("cli", "as_flask"): "likewise",
+}
 
 TYPE_CHECKING_IMPORTS = {
     ("json._", "wrappers"): "what 'jsonify' gives, and requests read their JSON by this module",
+    ("_", "asgi.websocket"): "loaded when the name is first used",
+    ("_", "events"): "likewise",
+    ("_", "templating"): "likewise",
+    ("app", "templating"): "Jinja is loaded when there are templates",
+    ("sansio.app", "templating"): "likewise",
+    ("app", "testing"): "the test clients are imported by who makes one",
+    ("cli", "serving"): "imported by the command that serves",
     ("globals", "app"): "'current_app: Flask', and the app gives the proxies to its templates",
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import subprocess
+import sys
 import types
 from typing import Any
 
@@ -284,15 +286,51 @@ def signature(func: Any, without: str | None = None) -> str:
 
 
 def test_names_of_the_package() -> None:
+    expected = sorted((FLASK_NAMES + OUR_NAMES).split())
+    assert asyncflask.__all__ == expected
+    assert set(expected) <= set(dir(asyncflask))
     public = {
         name
         for name, value in vars(asyncflask).items()
         if not name.startswith("_")
         # Not the submodules, which are attributes once they have been imported, and not those.
         and not (isinstance(value, types.ModuleType) and name != "json")
-        and name not in ("annotations", "Any", "FLASK_VERSION")
+        and name not in ("annotations", "Any", "FLASK_VERSION", "TYPE_CHECKING", "import_module")
     }
-    assert sorted(public) == sorted((FLASK_NAMES + OUR_NAMES).split())
+    assert public <= set(expected)
+    starred: dict[str, Any] = {}
+    exec("from asyncflask import *", starred)
+    del starred["__builtins__"]
+    assert sorted(starred) == expected
+
+
+HEAVY = ("jinja2", "starlette.websockets", "starlette.routing", "anyio", "uvicorn", "watchfiles")
+
+
+def test_import_takes_no_more_than_an_app_needs() -> None:
+    # What is loaded later comes with its first use, from the package and as an attribute of it.
+    code = f"""
+import sys
+import asyncflask
+app = asyncflask.Flask("app")
+bp = asyncflask.Blueprint("bp", "app")
+app.register_blueprint(bp)
+app.add_url_rule("/", view_func=lambda: "data", endpoint="index")
+print([name for name in {HEAVY} if name in sys.modules])
+print(asyncflask.render_template is asyncflask.templating.render_template)
+print(asyncflask.cli.AppGroup is type(app.cli))
+print(app.jinja_environment is type(app).jinja_environment is asyncflask.templating.Environment)
+print("starlette.websockets" in sys.modules)
+app.add_url_rule("/socket", view_func=lambda: None, endpoint="socket", websocket=True)
+print("starlette.websockets" in sys.modules)
+from starlette.websockets import WebSocketDisconnect
+print(asyncflask.WebSocketDisconnect is WebSocketDisconnect)
+print(asyncflask.testing.FlaskClient is type(app.test_client()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["[]", "True", "True", "True", "False", "True", "True", "True"]
 
 
 def test_version_is_the_one_of_flasks_api() -> None:
@@ -318,7 +356,8 @@ def test_names_of_submodules(module: str) -> None:
 )
 def test_signatures(owner: Any, line: str) -> None:
     name = line.partition("(")[0]
-    func = inspect.getattr_static(owner, name)
+    is_module = isinstance(owner, types.ModuleType)  # some of its names are loaded when asked for
+    func = getattr(owner, name) if is_module else inspect.getattr_static(owner, name)
     if isinstance(func, classmethod | staticmethod):
         func = func.__func__
     assert name + signature(func, ADDED_PARAMETERS.get((owner, name))) == line

@@ -229,6 +229,36 @@ def test_any_map(seed: int) -> None:
     assert found or seed  # seed 0 finds some: the comparison is not empty
 
 
+def test_rule_added_while_a_url_is_matched() -> None:
+    """By another thread: neither an error nor, in the end, a 404."""
+    url_map = Map([Rule("/a/b", endpoint="old"), Rule("/a/<x>/c", endpoint="c")])
+    assert url_map.find("/a/b", "GET", False)
+    before = url_map._compiled
+    url_map.add(Rule("/a/b/<int:id>", endpoint="new"))
+    url_map._compiled = before  # as the other request has it
+    assert url_map.find("/a/b", "GET", False)
+    assert url_map.find("/a/b/7", "GET", False) is None  # for Werkzeug to say
+    assert url_map.bind("localhost").match("/a/b/7") == ("new", {"id": 7})
+    url_map._compiled = None
+    found = url_map.find("/a/b/7", "GET", False)
+    assert found is not None and found[0].endpoint == "new"
+
+
+def test_rule_added_between_update_and_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    url_map = Map([Rule("/<path:rest>", endpoint="rest")])
+    update = Map.update
+
+    def update_then_add(self: Map) -> None:
+        update(self)
+        monkeypatch.undo()
+        self.add(Rule("/<int:id>", endpoint="id"))
+
+    monkeypatch.setattr(Map, "update", update_then_add)
+    assert url_map.find("/7", "GET", False) is None  # not what an unsorted table would say
+    found = url_map.find("/7", "GET", False)
+    assert found is not None and found[0].endpoint == "id"
+
+
 def test_app_with_a_map_of_werkzeugs() -> None:
     """`url_map_class` may be any."""
 

@@ -39,7 +39,7 @@ class TestEnvironBuilder:
             ({}, ("/a?q=1",), {}, "http://localhost/a?q=1"),
             ({"SERVER_NAME": "example.org"}, ("/",), {}, "http://example.org/"),
             ({"SERVER_NAME": "example.org:8000"}, ("/",), {}, "http://example.org:8000/"),
-            ({"APPLICATION_ROOT": "/root"}, ("/a",), {}, "http://localhost/root/a"),
+            ({"APPLICATION_ROOT": "/mounted"}, ("/a",), {}, "http://localhost/mounted/a"),
             ({"PREFERRED_URL_SCHEME": "https"}, ("/",), {}, "https://localhost/"),
             ({}, ("/",), {"subdomain": "api"}, "http://api.localhost/"),
             ({}, ("/",), {"url_scheme": "https"}, "https://localhost/"),

@@ -2,66 +2,154 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from . import json as json
+from . import json
 from ._version import FLASK_VERSION
-from .alias import install_as_flask as install_as_flask
-from .app import Flask as Flask
-from .asgi.websocket import WebSocketDisconnect as WebSocketDisconnect
-from .blueprints import Blueprint as Blueprint
-from .config import Config as Config
-from .ctx import after_this_request as after_this_request
-from .ctx import copy_current_request_context as copy_current_request_context
-from .ctx import copy_current_websocket_context as copy_current_websocket_context
-from .ctx import has_app_context as has_app_context
-from .ctx import has_request_context as has_request_context
-from .ctx import has_websocket_context as has_websocket_context
-from .ctx import run_sync as run_sync
-from .events import EventStream as EventStream
-from .events import ServerSentEvent as ServerSentEvent
-from .globals import current_app as current_app
-from .globals import g as g
-from .globals import request as request
-from .globals import session as session
-from .globals import websocket as websocket
-from .helpers import abort as abort
-from .helpers import flash as flash
-from .helpers import get_flashed_messages as get_flashed_messages
-from .helpers import get_template_attribute as get_template_attribute
-from .helpers import make_response as make_response
-from .helpers import redirect as redirect
-from .helpers import send_file as send_file
-from .helpers import send_from_directory as send_from_directory
-from .helpers import stream_with_context as stream_with_context
-from .helpers import url_for as url_for
-from .json import jsonify as jsonify
-from .signals import appcontext_popped as appcontext_popped
-from .signals import appcontext_pushed as appcontext_pushed
-from .signals import appcontext_tearing_down as appcontext_tearing_down
-from .signals import before_render_template as before_render_template
-from .signals import got_request_exception as got_request_exception
-from .signals import message_flashed as message_flashed
-from .signals import request_finished as request_finished
-from .signals import request_started as request_started
-from .signals import request_tearing_down as request_tearing_down
-from .signals import template_rendered as template_rendered
-from .templating import render_template as render_template
-from .templating import render_template_async as render_template_async
-from .templating import render_template_string as render_template_string
-from .templating import render_template_string_async as render_template_string_async
-from .templating import stream_template as stream_template
-from .templating import stream_template_async as stream_template_async
-from .templating import stream_template_string as stream_template_string
-from .templating import stream_template_string_async as stream_template_string_async
-from .wrappers import Request as Request
-from .wrappers import Response as Response
+from .alias import install_as_flask
+from .app import Flask
+from .blueprints import Blueprint
+from .config import Config
+from .ctx import (
+    after_this_request,
+    copy_current_request_context,
+    copy_current_websocket_context,
+    has_app_context,
+    has_request_context,
+    has_websocket_context,
+    run_sync,
+)
+from .globals import current_app, g, request, session, websocket
+from .helpers import (
+    abort,
+    flash,
+    get_flashed_messages,
+    get_template_attribute,
+    make_response,
+    redirect,
+    send_file,
+    send_from_directory,
+    stream_with_context,
+    url_for,
+)
+from .json import jsonify
+from .signals import (
+    appcontext_popped,
+    appcontext_pushed,
+    appcontext_tearing_down,
+    before_render_template,
+    got_request_exception,
+    message_flashed,
+    request_finished,
+    request_started,
+    request_tearing_down,
+    template_rendered,
+)
+from .wrappers import Request, Response
+
+if TYPE_CHECKING:
+    from .asgi.websocket import WebSocketDisconnect
+    from .events import EventStream, ServerSentEvent
+    from .templating import (
+        render_template,
+        render_template_async,
+        render_template_string,
+        render_template_string_async,
+        stream_template,
+        stream_template_async,
+        stream_template_string,
+        stream_template_string_async,
+    )
+
+__all__ = [
+    "Blueprint",
+    "Config",
+    "EventStream",
+    "Flask",
+    "Request",
+    "Response",
+    "ServerSentEvent",
+    "WebSocketDisconnect",
+    "abort",
+    "after_this_request",
+    "appcontext_popped",
+    "appcontext_pushed",
+    "appcontext_tearing_down",
+    "before_render_template",
+    "copy_current_request_context",
+    "copy_current_websocket_context",
+    "current_app",
+    "flash",
+    "g",
+    "get_flashed_messages",
+    "get_template_attribute",
+    "got_request_exception",
+    "has_app_context",
+    "has_request_context",
+    "has_websocket_context",
+    "install_as_flask",
+    "json",
+    "jsonify",
+    "make_response",
+    "message_flashed",
+    "redirect",
+    "render_template",
+    "render_template_async",
+    "render_template_string",
+    "render_template_string_async",
+    "request",
+    "request_finished",
+    "request_started",
+    "request_tearing_down",
+    "run_sync",
+    "send_file",
+    "send_from_directory",
+    "session",
+    "stream_template",
+    "stream_template_async",
+    "stream_template_string",
+    "stream_template_string_async",
+    "stream_with_context",
+    "template_rendered",
+    "url_for",
+    "websocket",
+]
 
 _flask_version = FLASK_VERSION
+
+# Not every app has templates, WebSockets or event streams, and what these need, above all Jinja
+# and Starlette, would be half of the import. So these names are loaded when they are first used.
+_LOADED_LATER = {
+    "WebSocketDisconnect": ".asgi.websocket",
+    "EventStream": ".events",
+    "ServerSentEvent": ".events",
+    "render_template": ".templating",
+    "render_template_async": ".templating",
+    "render_template_string": ".templating",
+    "render_template_string_async": ".templating",
+    "stream_template": ".templating",
+    "stream_template_async": ".templating",
+    "stream_template_string": ".templating",
+    "stream_template_string_async": ".templating",
+}
+_MODULES_LOADED_LATER = ("cli", "templating", "testing")
+"""Attributes after an import of the package alone, as with Flask."""
 
 
 def __getattr__(name: str) -> Any:
     # What extensions compare: the version of the Flask API.
     if name == "__version__":
         return _flask_version
+    if name in _MODULES_LOADED_LATER:
+        return import_module(f".{name}", __name__)
+    if name in _LOADED_LATER:
+        value = getattr(import_module(_LOADED_LATER[name], __name__), name)
+        setattr(sys.modules[__name__], name, value)
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*vars(sys.modules[__name__]), *__all__, *_MODULES_LOADED_LATER})

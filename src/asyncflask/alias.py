@@ -10,33 +10,20 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.machinery
-import importlib.metadata
 import importlib.util
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from types import FunctionType, ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from werkzeug.local import LocalProxy
 
-from ._version import FLASK_VERSION
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, DistributionFinder
 
 _HERE: Final = __name__.partition(".")[0]
 _OURS: Final = {"flask": _HERE, "flask_socketio": f"{_HERE}.socketio"}
-
-
-class _Flask(importlib.metadata.Distribution):
-    """What `importlib.metadata.version("flask")` finds: extensions compare it."""
-
-    def read_text(self, filename: str) -> str | None:
-        if filename != "METADATA":
-            return None
-        return f"Metadata-Version: 2.1\nName: Flask\nVersion: {FLASK_VERSION}\n"
-
-    def locate_file(self, path: str | os.PathLike[str]) -> Any:
-        raise FileNotFoundError(f"Flask is not installed: {_HERE} stands for it.")
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -62,11 +49,12 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         assert alias is not None
         module.__spec__ = alias.loader_state
 
-    def find_distributions(
-        self, context: importlib.metadata.DistributionFinder.Context
-    ) -> Iterator[importlib.metadata.Distribution]:
+    def find_distributions(self, context: DistributionFinder.Context) -> Iterator[Distribution]:
+        # What it is for calls this; nobody else has to import `importlib.metadata`.
+        from ._distribution import FlaskDistribution
+
         if context.name is None or context.name.lower() == "flask":
-            yield _Flask()
+            yield FlaskDistribution()
 
 
 def _ours(name: str) -> str:

@@ -18,12 +18,10 @@ from datetime import timedelta
 from functools import partial
 from operator import attrgetter, itemgetter
 from types import MethodType
-from typing import IO, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
 import click
-from starlette.middleware import Middleware
-from starlette.routing import Match, Mount, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from werkzeug.datastructures import ImmutableDict
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound
@@ -37,7 +35,7 @@ from .alias import in_flasks_command
 from .asgi import proxy, wsgi
 from .asgi.conversation import Conversations
 from .asgi.http import Body
-from .asgi.lifespan import lifespan, on_stop_signal
+from .asgi.lifespan import lifespan, on_stop_signal, serve_lifespan
 from .asgi.threads import (
     Abandoned,
     Call,
@@ -49,7 +47,7 @@ from .asgi.threads import (
     is_async,
     on_loop,
 )
-from .cli import AppGroup, load_dotenv, show_server_banner
+from .commands import AppGroup
 from .ctx import (
     AppContext,
     RequestContext,
@@ -64,11 +62,15 @@ from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send
 from .routing import Map
 from .sansio.app import App
 from .sansio.scaffold import _sentinel
-from .serving import from_run_simple, serve
 from .sessions import SecureCookieSessionInterface, SessionInterface
-from .templating import Environment
-from .testing import EnvironBuilder, FlaskClient, FlaskCliRunner
 from .wrappers import Request, Response
+
+if TYPE_CHECKING:
+    from starlette.middleware import Middleware
+    from starlette.routing import Mount
+
+    from .templating import Environment
+    from .testing import FlaskClient, FlaskCliRunner
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
@@ -216,7 +218,7 @@ class Flask(App):
         ``app.asgi_app = Middleware(app.asgi_app)``, or `add_middleware`."""
         kind = scope["type"]
         if kind == "lifespan":
-            return Router(lifespan=self._serving).lifespan(scope, receive, send)
+            return serve_lifespan(self._serving(), scope, receive, send)
         if kind != "http" and kind != "websocket":
             raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
         if self._wsgi_wrapped and "asyncflask.environ" not in scope:
@@ -284,6 +286,8 @@ class Flask(App):
     ) -> None:
         """Wrap the app in an ASGI middleware, outside of those before it (Starlette:
         `Starlette.add_middleware`)."""
+        from starlette.middleware import Middleware  # which not every app has
+
         if isinstance(middleware_class, Middleware):
             args, kwargs = (*middleware_class.args, *args), {**middleware_class.kwargs, **kwargs}
             middleware_class = middleware_class.cls
@@ -294,12 +298,14 @@ class Flask(App):
         """Have the ASGI *app* answer all below *path*; its lifespan is run with this app's. It
         is asked before the routes, but at ``"/"`` after them. Hooks and error handlers of this
         app are not run for it."""
+        from starlette.routing import Mount  # which takes as long to import as this whole file
+
         self._mounts.append(Mount(path, app, name=name))
 
     def _mounted_at(self, scope: Scope) -> Mount | None:
         for mount in self._mounts:
-            match, child = mount.matches(scope)
-            if match is Match.FULL and (mount.path or not self._has_route(scope)):
+            _, child = mount.matches(scope)  # nothing for a path that is not below
+            if child and (mount.path or not self._has_route(scope)):
                 scope.update(child, app_root_path=child["root_path"])
                 scope.pop("router", None)  # its URLs are its own, below where it is mounted
                 return mount
@@ -320,7 +326,7 @@ class Flask(App):
     # -- starting and stopping ----------------------------------------------------------------
 
     @asynccontextmanager
-    async def _serving(self, _: Any) -> AsyncIterator[dict[str, Any]]:
+    async def _serving(self) -> AsyncIterator[dict[str, Any]]:
         """The app's lifespan: mounted apps, `lifespan`, `while_serving`, `before_serving`; and
         back in the opposite order, after the streams and WebSockets have been ended."""
         loop = asyncio.get_running_loop()
@@ -449,6 +455,9 @@ class Flask(App):
         """Serve the app with uvicorn, for development: on *host* (default ``127.0.0.1``) and
         *port* (default 5000), or those of `SERVER_NAME`. *debug* sets debug mode, in which the
         server starts anew when a file changes. *options*: see `serving.serve`."""
+        # Not at the top: a server that imports the app needs none of it.
+        from . import cli, serving
+
         if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
             if not is_running_from_reloader():
                 click.secho(
@@ -458,7 +467,7 @@ class Flask(App):
                 )
             return
         if get_load_dotenv(load_dotenv):
-            _load_dotenv()
+            cli.load_dotenv()
             if "FLASK_DEBUG" in os.environ:
                 self.debug = get_debug_flag()
         if debug is not None:
@@ -466,12 +475,12 @@ class Flask(App):
         name, _, name_port = (self.config.get("SERVER_NAME") or "").partition(":")
         if port is None:
             port = int(name_port) if name_port else 5000
-        options = from_run_simple(options)
+        options = serving.from_run_simple(options)
         options.setdefault("reload", self.debug)
         options.setdefault("debugger", self.debug)
-        show_server_banner(self.debug, self.name)
+        cli.show_server_banner(self.debug, self.name)
         try:
-            serve(self, host or name or "127.0.0.1", int(port), **options)
+            serving.serve(self, host or name or "127.0.0.1", int(port), **options)
         finally:
             # Set up further after the server has ended, as in an interactive session.
             self._got_first_request = False
@@ -489,6 +498,8 @@ class Flask(App):
     def test_request_context(self, *args: Any, **kwargs: Any) -> RequestContext:
         """The context of a made-up request, for tests and the shell. The arguments are those of
         `werkzeug.test.EnvironBuilder`, with defaults from the config."""
+        from .testing import EnvironBuilder  # which only tests need
+
         builder = EnvironBuilder(self, *args, **kwargs)
         try:
             return self.request_context(builder.get_environ())
@@ -497,6 +508,8 @@ class Flask(App):
 
     def test_client(self, use_cookies: bool = True, **kwargs: Any) -> FlaskClient:
         """A client for tests, of `test_client_class` (Flask: Testing Flask Applications)."""
+        from .testing import FlaskClient  # which only tests need
+
         client_class = self.test_client_class or FlaskClient
         client: FlaskClient = client_class(
             self, self.response_class, use_cookies=use_cookies, **kwargs
@@ -505,6 +518,8 @@ class Flask(App):
 
     def test_cli_runner(self, **kwargs: Any) -> FlaskCliRunner:
         """A runner of the app's commands for tests, of `test_cli_runner_class`."""
+        from .testing import FlaskCliRunner  # which only tests need
+
         runner_class = self.test_cli_runner_class or FlaskCliRunner
         runner: FlaskCliRunner = runner_class(self, **kwargs)
         return runner
@@ -838,8 +853,6 @@ class Flask(App):
             names.update(processor())
         return names
 
-
-_load_dotenv = load_dotenv
 
 # The methods that are looked at before they are called: one that was replaced is user code.
 _NAMES = (*dispatch.Steps._fields, "make_response", "create_url_adapter", "wsgi_app")

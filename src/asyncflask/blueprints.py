@@ -6,7 +6,7 @@ import os
 import typing as t
 from datetime import timedelta
 
-from .cli import AppGroup
+from .commands import AppGroup
 from .ctx import current_app_ctx
 from .helpers import send_from_directory
 from .sansio.blueprints import Blueprint as SansioBlueprint

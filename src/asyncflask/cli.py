@@ -1,32 +1,28 @@
-"""The command line: finding an app, its commands, and the commands that come with it.
+"""The command line: the program `asyncflask`, and the commands that come with it.
 
-The program is `asyncflask`; the environment variables are Flask's (`FLASK_APP`, `FLASK_DEBUG`,
-`FLASK_RUN_PORT`, ...). How an app is served is in `serving.py`.
+The environment variables are Flask's (`FLASK_APP`, `FLASK_DEBUG`, `FLASK_RUN_PORT`, ...). How an
+app is found is in `commands.py`, how it is served in `serving.py`. That, and uvicorn, are only
+imported where they are used: extensions import this file for `with_appcontext` alone.
 """
 
 from __future__ import annotations
 
 import ast
 import code
-import functools
 import importlib.metadata
 import inspect
 import os
 import platform
-import re
 import sys
 import traceback
 import typing as t
-from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
+from collections.abc import Callable
 from operator import itemgetter
 from ssl import SSLContext
-from types import CodeType, ModuleType
+from types import CodeType
 
 import click
-import uvicorn
 from click.core import ParameterSource
-from starlette.routing import Mount
 from werkzeug.routing import Rule
 from werkzeug.serving import is_running_from_reloader
 from werkzeug.utils import import_string
@@ -34,348 +30,26 @@ from werkzeug.utils import import_string
 from ._version import FLASK_VERSION, __version__
 from .alias import install_as_flask, users_of_flask
 from .asgi.threads import wait
+from .commands import AppGroup as AppGroup
+from .commands import NoAppException as NoAppException
+from .commands import ScriptInfo as ScriptInfo
+from .commands import find_app_by_string as find_app_by_string
+from .commands import find_best_app as find_best_app
+from .commands import locate_app as locate_app
+from .commands import pass_script_info as pass_script_info
+from .commands import prepare_import as prepare_import
+from .commands import with_appcontext as with_appcontext
 from .ctx import _cv_app, current_app_ctx
-from .helpers import get_debug_flag, get_load_dotenv
+from .helpers import get_debug_flag
 from .sansio.app import App
-from .serving import CannotServe, SSLSetting, load_or_exit, serve
 
-F = t.TypeVar("F", bound=Callable[..., t.Any])
+if t.TYPE_CHECKING:
+    from starlette.routing import Mount
 
-APP_NAMES: t.Final = ("app", "application")
-FACTORY_NAMES: t.Final = ("create_app", "make_app")
-FILE_NAMES: t.Final = ("wsgi.py", "app.py")
-"""Where an app is looked for, if it is not named."""
+    from .serving import SSLSetting
 
 PLUGINS: t.Final = "flask.commands"
 """The group of entry points that are commands, as for Flask's own program."""
-
-
-class NoAppException(click.UsageError):
-    """There is no app, or it cannot be loaded."""
-
-
-# -- finding the app ------------------------------------------------------------------------
-
-
-def find_best_app(module: ModuleType) -> App:
-    """The app of *module*: `app` or `application`; else the only one; else what `create_app` or
-    `make_app` returns without arguments.
-
-    :raises NoAppException: if that finds none, or more than one.
-    """
-    for name in APP_NAMES:
-        app = getattr(module, name, None)
-        if isinstance(app, App):
-            return app
-        _refuse_flasks(app, f"{module.__name__}:{name}")
-
-    apps = [value for value in vars(module).values() if isinstance(value, App)]
-    if len(apps) == 1:
-        return apps[0]
-    if apps:
-        raise NoAppException(
-            f"There are {len(apps)} Flask applications in the module '{module.__name__}'. Say"
-            f" which one: '{module.__name__}:name'."
-        )
-
-    for name in FACTORY_NAMES:
-        factory = getattr(module, name, None)
-        if not inspect.isfunction(factory):
-            continue
-        try:
-            app = factory()
-        except TypeError as e:
-            if not _called_with_wrong_args(factory):
-                raise
-            raise NoAppException(
-                f"The factory '{name}' in the module '{module.__name__}' cannot be called"
-                f" without arguments. Pass them: '{module.__name__}:{name}(args)'."
-            ) from e
-        if isinstance(app, App):
-            return app
-        _refuse_flasks(app, f"{module.__name__}:{name}")
-
-    for name, value in vars(module).items():
-        _refuse_flasks(value, f"{module.__name__}:{name}")
-    raise NoAppException(
-        f"There is no Flask application or factory in the module '{module.__name__}' under one"
-        f" of the usual names. Say where it is: '{module.__name__}:name'."
-    )
-
-
-def _refuse_flasks(value: t.Any, where: str) -> None:
-    for cls in type(value).__mro__:
-        if (cls.__module__, cls.__name__) == ("flask.app", "Flask"):
-            raise NoAppException(
-                f"{where!r} is an application of the real Flask. Write 'asyncflask --as-flask'"
-                " to have it made of asyncflask, or 'from asyncflask import Flask' in the module."
-            )
-
-
-def _called_with_wrong_args(f: Callable[..., t.Any]) -> bool:
-    """Whether the `TypeError` now handled came from the call of *f*, not from inside of it."""
-    tb = sys.exc_info()[2]
-    try:
-        while tb is not None:
-            if tb.tb_frame.f_code is f.__code__:
-                return False
-            tb = tb.tb_next
-        return True
-    finally:
-        del tb  # It refers to this frame, and this frame to it.
-
-
-def find_app_by_string(module: ModuleType, app_name: str) -> App:
-    """The app that *app_name* gives in *module*: a name, of an app or of a factory, or the call
-    of a factory with literal arguments.
-
-    :raises NoAppException: if it is neither, or gives no app.
-    """
-    name, args, kwargs = _parse_app_name(app_name)
-    try:
-        found = getattr(module, name)
-    except AttributeError as e:
-        raise NoAppException(f"There is no {name!r} in the module {module.__name__!r}.") from e
-
-    if inspect.isfunction(found):
-        try:
-            found = found(*args, **kwargs)
-        except TypeError as e:
-            if not _called_with_wrong_args(found):
-                raise
-            raise NoAppException(
-                f"The factory in the module {module.__name__!r} cannot be called as"
-                f" {app_name!r}: its arguments are {inspect.signature(found)}."
-            ) from e
-
-    if isinstance(found, App):
-        return found
-    _refuse_flasks(found, f"{module.__name__}:{app_name}")
-    raise NoAppException(
-        f"'{module.__name__}:{app_name}' is not a Flask application but of the type"
-        f" '{type(found).__name__}'."
-    )
-
-
-def _parse_app_name(app_name: str) -> tuple[str, list[t.Any], dict[str, t.Any]]:
-    try:
-        expr = ast.parse(app_name.strip(), mode="eval").body
-    except SyntaxError:
-        expr = None
-
-    match expr:
-        case ast.Name(id=name):
-            return name, [], {}
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
-            try:
-                return (
-                    name,
-                    [ast.literal_eval(arg) for arg in args],
-                    {kw.arg: ast.literal_eval(kw.value) for kw in keywords if kw.arg is not None},
-                )
-            except ValueError:
-                raise NoAppException(
-                    f"The arguments in {app_name!r} must be literals: strings, numbers, lists."
-                ) from None
-        case _:
-            raise NoAppException(
-                f"{app_name!r} is neither a name nor the call of one, as 'create_app(\"x\")'."
-            )
-
-
-def prepare_import(path: str) -> str:
-    """The module name of a file or folder, whose place is put in front of `sys.path`."""
-    path = os.path.realpath(path)
-    stem, extension = os.path.splitext(path)
-    if extension == ".py":
-        path = stem
-    if os.path.basename(path) == "__init__":
-        path = os.path.dirname(path)
-
-    names: list[str] = []
-    while not names or os.path.exists(os.path.join(path, "__init__.py")):
-        path, name = os.path.split(path)
-        names.insert(0, name)
-
-    if sys.path[0] != path:
-        sys.path.insert(0, path)
-    return ".".join(names)
-
-
-@t.overload
-def locate_app(
-    module_name: str, app_name: str | None, raise_if_not_found: t.Literal[True] = True
-) -> App: ...
-
-
-@t.overload
-def locate_app(
-    module_name: str, app_name: str | None, raise_if_not_found: bool = ...
-) -> App | None: ...
-
-
-def locate_app(
-    module_name: str, app_name: str | None, raise_if_not_found: bool = True
-) -> App | None:
-    """Import a module and find the app in it, by name or by `find_best_app`.
-
-    :param raise_if_not_found: `False`: for a missing module give `None`.
-    :raises NoAppException: if the module is missing, its import fails by an `ImportError`, or
-        there is no app in it.
-    """
-    try:
-        __import__(module_name)
-    except ImportError as e:
-        # Beyond this frame, it was raised by something that the module imports.
-        if e.__traceback__ is not None and e.__traceback__.tb_next is not None:
-            raise NoAppException(
-                f"The import of {module_name!r} failed:\n\n{traceback.format_exc()}"
-            ) from None
-        if raise_if_not_found:
-            raise NoAppException(f"There is no module {module_name!r} to import.") from None
-        return None
-
-    module = sys.modules[module_name]
-    return find_best_app(module) if app_name is None else find_app_by_string(module, app_name)
-
-
-class ScriptInfo:
-    """Finds the app for the commands, once; the `obj` of Click's context.
-
-    :param app_import_path: where the app is: `module:name`, a file, a file and a name.
-    :param create_app: called without arguments in place of that.
-    :param set_debug_flag: set the app's `debug` from `FLASK_DEBUG`.
-    :param load_dotenv_defaults: load `.env` and `.flaskenv`, unless `FLASK_SKIP_DOTENV` is set.
-    """
-
-    def __init__(
-        self,
-        app_import_path: str | None = None,
-        create_app: Callable[..., App] | None = None,
-        set_debug_flag: bool = True,
-        load_dotenv_defaults: bool = True,
-    ) -> None:
-        self.app_import_path = app_import_path
-        self.create_app = create_app
-        self.data: dict[t.Any, t.Any] = {}
-        """For whoever wants to keep something with it."""
-        self.set_debug_flag = set_debug_flag
-        self.load_dotenv_defaults = get_load_dotenv(load_dotenv_defaults)
-        """For those who load the files; this class does not."""
-        self._loaded_app: App | None = None
-
-    def load_app(self) -> App:
-        """The app, which is imported or created by the first call.
-
-        :raises NoAppException: if it cannot be found.
-        """
-        if self._loaded_app is None:
-            app = self._find_app()
-            if app is None:
-                raise NoAppException(
-                    "There is no Flask application to work with. Name one with the option"
-                    " '--app' or in the environment variable 'FLASK_APP', or put it in a file"
-                    " 'wsgi.py' or 'app.py' in the current directory."
-                )
-            if self.set_debug_flag:
-                app.debug = get_debug_flag()
-            self._loaded_app = app
-        return self._loaded_app
-
-    def __getstate__(self) -> dict[str, t.Any]:
-        # A worker process, which is sent this, finds the app itself.
-        return {**vars(self), "_loaded_app": None}
-
-    def _find_app(self) -> App | None:
-        if self.create_app is not None:
-            return self.create_app()
-        if self.app_import_path:
-            # Not the colon of a Windows drive.
-            path, *names = re.split(r":(?![\\/])", self.app_import_path, maxsplit=1)
-            return locate_app(prepare_import(path), names[0] if names else None)
-        for path in FILE_NAMES:
-            app = locate_app(prepare_import(path), None, raise_if_not_found=False)
-            if app is not None:
-                return app
-        return None
-
-
-pass_script_info = click.make_pass_decorator(ScriptInfo, ensure=True)
-
-
-# -- commands in an app context -------------------------------------------------------------
-
-
-def _value(result: t.Any) -> t.Any:
-    """What a command returned; of an `async def` command, what it returns in the end."""
-    if not inspect.iscoroutine(result):
-        return result
-    return wait(_in_click_context(result, click.get_current_context(silent=True)))
-
-
-async def _in_click_context(
-    coro: Coroutine[t.Any, t.Any, t.Any], ctx: click.Context | None
-) -> t.Any:
-    # Click keeps its current context by thread, and the event loop has a thread of its own.
-    with ctx.scope(cleanup=False) if ctx is not None else nullcontext():
-        return await coro
-
-
-def with_appcontext(f: F) -> F:
-    """Have *f*, plain or async, called in a context of the script's app, unless it is in one
-    already. Commands of `app.cli` and `blueprint.cli` always are."""
-
-    @click.pass_context
-    def in_context(ctx: click.Context, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        if _cv_app.get(None) is None:
-            ctx.with_resource(ctx.ensure_object(ScriptInfo).load_app().app_context())
-        return _value(ctx.invoke(f, *args, **kwargs))
-
-    return t.cast(F, functools.update_wrapper(in_context, f))
-
-
-def _without_appcontext(f: Callable[..., t.Any]) -> Callable[..., t.Any]:
-    @functools.wraps(f)
-    def called(*args: t.Any, **kwargs: t.Any) -> t.Any:
-        return _value(f(*args, **kwargs))
-
-    return called
-
-
-class AppGroup(click.Group):
-    """A Click group whose commands run in an app context, and may be `async def`."""
-
-    @t.overload
-    def command(self, f: Callable[..., t.Any], /) -> click.Command: ...
-
-    @t.overload
-    def command(
-        self, *args: t.Any, **kwargs: t.Any
-    ) -> Callable[[Callable[..., t.Any]], click.Command]: ...
-
-    def command(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        """As Click's, with `with_appcontext` applied unless `with_appcontext=False`."""
-        wrap = with_appcontext if kwargs.pop("with_appcontext", True) else _without_appcontext
-        if len(args) == 1 and callable(args[0]):
-            return super().command(wrap(args[0]))
-        decorate = super().command(*args, **kwargs)
-        return lambda f: decorate(wrap(f))
-
-    @t.overload
-    def group(self, f: Callable[..., t.Any], /) -> click.Group: ...
-
-    @t.overload
-    def group(
-        self, *args: t.Any, **kwargs: t.Any
-    ) -> Callable[[Callable[..., t.Any]], click.Group]: ...
-
-    def group(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        """As Click's, but the group is an `AppGroup` too."""
-        kwargs.setdefault("cls", AppGroup)
-        if len(args) == 1 and callable(args[0]):
-            return super().group(**kwargs)(_without_appcontext(args[0]))
-        decorate = super().group(*args, **kwargs)
-        return lambda f: decorate(_without_appcontext(f))
 
 
 # -- the options of the program -------------------------------------------------------------
@@ -737,6 +411,8 @@ def _parse_uvicorn_options(
     ctx: click.Context, param: click.Parameter, args: tuple[str, ...]
 ) -> dict[str, t.Any]:
     """Options for `uvicorn.Config`, by uvicorn's own description of them."""
+    import uvicorn
+
     params = [param for param in uvicorn.main.params if param.name not in _NOT_AFTER_DASHES]
     command = click.Command(
         "uvicorn", params=params, help="Options of uvicorn that 'run' hands on."
@@ -770,6 +446,8 @@ class _RunCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as e:
+            import uvicorn
+
             if any(e.option_name in param.opts for param in uvicorn.main.params):
                 raise click.UsageError(
                     f"'{e.option_name}' is an option of uvicorn. Write it after '--'.", e.ctx
@@ -857,6 +535,8 @@ def run_command(
     Uvicorn's own options come after '--', as in 'asyncflask run -- --ws wsproto'. The list of
     them: 'asyncflask run -- --help'.
     """
+    from .serving import CannotServe, serve
+
     app: t.Any = info.load_app()
     debug = get_debug_flag()
     show_server_banner(debug, info.app_import_path)
@@ -1049,6 +729,8 @@ def as_flask() -> App:
 
     :raises SystemExit: if it cannot be loaded, after saying why.
     """
+    from .serving import load_or_exit
+
     install_as_flask()
     info = ScriptInfo(os.environ.get("FLASK_APP"), set_debug_flag=False)
     return load_or_exit(info.load_app)

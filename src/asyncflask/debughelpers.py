@@ -7,14 +7,16 @@ attributes, so that this file can stay below both.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from jinja2.loaders import BaseLoader
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Request
 
 from .ctx import App, _cv_request
+
+if TYPE_CHECKING:
+    from jinja2.loaders import BaseLoader
 
 
 class _RoutedRequest(Protocol):

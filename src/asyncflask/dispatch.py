@@ -15,9 +15,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
-from starlette.responses import Response as StarletteResponse
 from starlette.types import Message, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import (
     BadRequest,
@@ -66,7 +64,14 @@ from .signals import (
     request_started,
     request_tearing_down,
 )
-from .wrappers import AsyncBody, Request, Response, from_starlette, plain_lines
+from .wrappers import (
+    AsyncBody,
+    Request,
+    Response,
+    from_starlette,
+    is_starlettes,
+    plain_lines,
+)
 
 Step = Callable[..., Awaitable[Any]]
 
@@ -217,7 +222,15 @@ def may_open(app: Any, ctx: RequestContext) -> bool:
     allowed = getattr(ctx.request.url_rule, "allowed_origins", None)
     if allowed is None:
         allowed = app.config["WEBSOCKET_ALLOWED_ORIGINS"]
-    return origin_allowed(ctx.request.scope, allowed)
+    if origin_allowed(ctx.request.scope, allowed):
+        return True
+    origin = ctx.request.headers.get("Origin")
+    app.logger.debug(
+        "A WebSocket was refused to a page of %r, which is neither the app's own Origin nor in"
+        " WEBSOCKET_ALLOWED_ORIGINS or the route's 'allowed_origins'.",
+        origin,
+    )
+    return False
 
 
 def websocket_options(app: Any, ctx: RequestContext) -> WebSocketOptions:
@@ -350,8 +363,8 @@ async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> An
             rv = await (step if websocket is None else converse(ctx, call, step))
     except Exception as exc:
         if websocket is not None:
-            if isinstance(exc, WebSocketDisconnect) and websocket.closed:
-                return None  # its own end; that of another connection is an error here
+            if websocket.is_own_end(exc):
+                return None
             ctx._error = exc
         no_more_body(ctx)
         rv = await steps.handle_user_exception(app, ctx, call, exc)
@@ -494,7 +507,7 @@ async def finalize_request(
     """Make the response of what a view or a handler gave, and run the hooks on it."""
     if ctx._steps is not OWN and app._is_replaced("make_response"):
         response = await call(app.make_response, rv)
-    elif callable(rv) and not isinstance(rv, _RESPONSES):
+    elif callable(rv) and not isinstance(rv, _RESPONSES) and not is_starlettes(rv):
         response = await call(make_response, app, ctx, rv)  # user code: a WSGI callable
     else:
         response = make_response(app, ctx, rv)
@@ -512,7 +525,7 @@ async def finalize_request(
     return response
 
 
-_RESPONSES = (BaseResponse, StarletteResponse, HTTPException)
+_RESPONSES = (BaseResponse, HTTPException)
 
 
 async def process_response(app: Any, ctx: RequestContext, call: Call, response: Any) -> Any:
@@ -697,7 +710,7 @@ def make_response(app: Any, ctx: RequestContext | None, rv: Any) -> Any:
             status = headers = None
         elif isinstance(rv, dict | list):
             rv = app.json.response(rv)
-        elif isinstance(rv, StarletteResponse):
+        elif is_starlettes(rv):
             rv = from_starlette(response_class, rv)
         elif isinstance(rv, BaseResponse) or callable(rv):
             environ = (ctx or current_request_ctx()).request.environ

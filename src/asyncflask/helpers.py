@@ -53,6 +53,20 @@ def get_load_dotenv(default: bool = True) -> bool:
     return value.lower() in {"0", "false", "no"} if value else default
 
 
+def _default_template_ctx_processor() -> dict[str, Any]:
+    """`request` and `g`, as far as there are any: what every app and blueprint begins with. Not
+    in `templating.py`, which is loaded when there are templates."""
+    app_ctx, ctx = _cv_app.get(None), _cv_request.get(None)
+    values: dict[str, Any] = {}
+    if app_ctx is not None:
+        values["g"] = app_ctx.g
+    if ctx is not None:
+        values["request"] = ctx.request
+        # The session is left to Jinja's global of that name: a template that does not use it
+        # must not count as having accessed it.
+    return values
+
+
 class _Active:
     """``with``: make a request's contexts the current ones, if they are not.
 

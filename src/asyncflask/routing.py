@@ -124,8 +124,9 @@ class Map(MapBase):
     _compiled: _Compiled | None = None
 
     def add(self, rulefactory: Any) -> None:
-        super().add(rulefactory)
-        self._compiled = None
+        with self._remap_lock:
+            super().add(rulefactory)
+            self._compiled = None
 
     def find(self, path: str, method: str, websocket: bool) -> Found | None:
         """The rule for *path*, of the default subdomain, and the values of its placeholders, as
@@ -133,7 +134,10 @@ class Map(MapBase):
         compiled = self._compiled
         if compiled is None:
             self.update()
-            compiled = self._compiled = _compile(self)
+            with self._remap_lock:
+                if self._remap:
+                    return None  # a rule was added at this very moment
+                compiled = self._compiled = _compile(self)
         at_path = compiled.fixed.get(path)
         if at_path is not None and not websocket and method in at_path.plain:
             return at_path.plain[method][0], {}

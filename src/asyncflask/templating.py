@@ -19,26 +19,14 @@ from jinja2.runtime import Context as BaseContext
 from jinja2.runtime import new_context
 
 from .asgi.threads import is_async, on_loop, wait
-from .ctx import App, _cv_app, _cv_request, current_app_ctx, run_sync
+from .ctx import App, _cv_request, current_app_ctx, run_sync
 from .debughelpers import explain_template_loading_attempts
+from .helpers import _default_template_ctx_processor as _default_template_ctx_processor
 from .helpers import stream_with_context
 from .signals import before_render_template, emit, send, template_rendered
 
 Source = tuple[str, str | None, Callable[[], bool] | None]
 TemplateName = Union[str, Template, "list[str | Template]"]
-
-
-def _default_template_ctx_processor() -> dict[str, Any]:
-    """`request` and `g`, as far as there are any."""
-    app_ctx, ctx = _cv_app.get(None), _cv_request.get(None)
-    values: dict[str, Any] = {}
-    if app_ctx is not None:
-        values["g"] = app_ctx.g
-    if ctx is not None:
-        values["request"] = ctx.request
-        # The session is left to Jinja's global of that name: a template that does not use it
-        # must not count as having accessed it.
-    return values
 
 
 _call_of_jinja = BaseContext.call

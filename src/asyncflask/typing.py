@@ -7,27 +7,29 @@ Each callable alias allows both colours, ``def`` and ``async def``.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 from wsgiref.types import WSGIApplication
 
-from starlette.responses import Response as StarletteResponse
 from werkzeug.datastructures import Headers
 from werkzeug.sansio.response import Response
 
+if TYPE_CHECKING:
+    from starlette.responses import Response as StarletteResponse
+
 #: What becomes the body of a response, or is a response already.
 #: ``Mapping`` admits a ``TypedDict``; at run time it has to be a ``dict``.
-ResponseValue: TypeAlias = (
-    Response
-    | StarletteResponse
-    | str
-    | bytes
-    | list[Any]
-    | Mapping[str, Any]
-    | Iterator[str]
-    | Iterator[bytes]
-    | AsyncIterable[str]
-    | AsyncIterable[bytes]
-)
+ResponseValue: TypeAlias = Union[
+    Response,
+    "StarletteResponse",
+    str,
+    bytes,
+    list[Any],
+    Mapping[str, Any],
+    Iterator[str],
+    Iterator[bytes],
+    AsyncIterable[str],
+    AsyncIterable[bytes],
+]
 
 HeaderValue: TypeAlias = str | list[str] | tuple[str, ...]
 

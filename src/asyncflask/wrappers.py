@@ -6,12 +6,11 @@ Also the one adapter for Starlette's responses.
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from functools import cache, lru_cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from starlette.datastructures import State
-from starlette.responses import Response as StarletteResponse
 from starlette.types import Receive, Scope
 from werkzeug.datastructures import Authorization, EnvironHeaders, Headers
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
@@ -32,6 +31,10 @@ from .asgi.wsgi import READ_BYTES, environ_from_scope, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
 from .lazy import Lazy
+
+if TYPE_CHECKING:
+    from starlette.datastructures import State
+    from starlette.responses import Response as StarletteResponse
 
 
 class FormDataParser(FormDataParserBase):
@@ -302,6 +305,8 @@ class Request(RequestBase):
     @property
     def state(self) -> State:
         """What the lifespan gave (Starlette: `request.state`)."""
+        from starlette.datastructures import State  # needed by none without a lifespan
+
         return State(self.scope.setdefault("state", {}))
 
     async def is_disconnected(self) -> bool:
@@ -572,6 +577,12 @@ def plain_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
 @lru_cache(maxsize=256)
 def _content_type_line(mimetype: str) -> tuple[bytes, bytes]:
     return encode_headers(200, [("Content-Type", get_content_type(mimetype, "utf-8"))])[0]
+
+
+def is_starlettes(value: Any) -> bool:
+    """Whether *value* is a response of Starlette. Who has one has imported it: we need not."""
+    module = sys.modules.get("starlette.responses")
+    return isinstance(value, getattr(module, "Response", ()))
 
 
 def from_starlette(response_class: Callable[..., Response], source: StarletteResponse) -> Response:

@@ -36,10 +36,10 @@ def environ_of(**scope: Any) -> dict[str, Any]:
     ("path", "root_path", "expected"),
     [
         ("/a", "", "/a"),
-        ("/root/a", "/root", "/a"),
-        ("/root", "/root", ""),
-        ("/rooted", "/root", "/rooted"),
-        ("/a", "/root", "/a"),  # a proxy has stripped it
+        ("/mounted/a", "/mounted", "/a"),
+        ("/mounted", "/mounted", ""),
+        ("/mounted-too", "/mounted", "/mounted-too"),
+        ("/a", "/mounted", "/a"),  # a proxy has stripped it
     ],
 )
 def test_route_path(path: str, root_path: str, expected: str) -> None:
@@ -123,7 +123,7 @@ class TestScope:
     def test_whole(self) -> None:
         environ = EnvironBuilder(
             "/ä b?q=1",
-            "https://example.org:8443/root",
+            "https://example.org:8443/mounted",
             method="put",
             headers=[("X-Name", "välue"), ("Content-Type", "text/plain")],
             data=b"abc",
@@ -144,9 +144,9 @@ class TestScope:
             "http_version": "1.1",
             "method": "PUT",
             "scheme": "https",
-            "path": "/root/ä b",
-            "raw_path": b"/root/%C3%A4%20b",
-            "root_path": "/root",
+            "path": "/mounted/ä b",
+            "raw_path": b"/mounted/%C3%A4%20b",
+            "root_path": "/mounted",
             "query_string": b"q=1",
             "server": ("example.org", 8443),
             "client": ("10.0.0.1", 5),

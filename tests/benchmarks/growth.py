@@ -23,7 +23,7 @@ KINDS = ("static", "parametrised")
 PEERS = ("asyncflask", "starlette")
 SAMPLE = 100
 """Paths that are asked for in turn, for routes from the first to the last."""
-REPEATS = 15
+REPEATS = 40
 REQUESTS = 200
 ROUNDS = 5
 

@@ -225,23 +225,17 @@ WORKLOADS = (
         tuple(name for name in ALL if name != "flask"),
         (Target("starlette", 1.0),),
     ),
-    Workload(
-        "ws-1",
-        "WebSocket echo, 1 connection",
-        get("/ws"),
-        WEBSOCKETS,
-        (Target("bare", 0.95), Target("starlette", 1.0)),
-        kind="websocket",
-        connections=1,
-    ),
-    Workload(
-        "ws-64",
-        "WebSocket echo, 64 connections",
-        get("/ws"),
-        WEBSOCKETS,
-        (Target("bare", 0.95), Target("starlette", 1.0)),
-        kind="websocket",
-        connections=64,
+    *(
+        Workload(
+            f"ws-{connections}",
+            f"WebSocket echo, {connections} connection{'s' if connections > 1 else ''}",
+            get("/ws"),
+            WEBSOCKETS,
+            (Target("bare", 0.95), Target("starlette", 1.0)),
+            kind="websocket",
+            connections=connections,
+        )
+        for connections in (1, 64)
     ),
     Workload(
         "wait-async",

@@ -40,5 +40,4 @@ def _serve(
 
 
 _patch: Final = pytest.MonkeyPatch()  # for good: this process runs nothing else
-_patch.setattr("asyncflask.app.serve", _serve)
-_patch.setattr("asyncflask.cli.serve", _serve)
+_patch.setattr("asyncflask.serving.serve", _serve)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,27 +9,14 @@ from typing import Any, Protocol
 
 import pytest
 
+from support.browser import NewPage, api
+from support.browser import browser as browser
+from support.browser import new_page as new_page
 from support.redis import Redis, needs_redis
 from support.servers import Server
 
-api = pytest.importorskip(
-    "playwright.sync_api", reason="Playwright is missing: pip install playwright"
-)
-CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
-    pytest.skip("Chromium is missing: apt install chromium", allow_module_level=True)
-
 CHAT = Path(__file__).parents[2] / "examples" / "chat"
 PHONE = {"width": 390, "height": 780}
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 class Enter(Protocol):
@@ -41,14 +27,6 @@ class OpenPage(Protocol):
     def __call__(self, server: Server, name: str, /, **options: Any) -> Any: ...
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server("app:app", app_dir=CHAT, env={"ROOMS_URL": "memory://"}) as server:
@@ -57,26 +35,19 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def open_page(browser: Any) -> Iterator[OpenPage]:
+def open_page(new_page: NewPage) -> OpenPage:
     """Somebody who opens the page in a browser of their own and says who they are."""
-    contexts, errors = [], []
 
     def open_page(server: Server, name: str, /, **options: Any) -> Any:
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
+        page = new_page(**options)
         page.set_default_timeout(15_000)
-        page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(server.url)
         page.fill("#name", name)
         page.click("#hello button")
         wait_until_in(page)
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
+    return open_page
 
 
 @pytest.fixture

@@ -3,46 +3,20 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
+from support.browser import NewPage, api
+from support.browser import browser as browser
+from support.browser import new_page as new_page
 from support.servers import Server
-
-api = pytest.importorskip(
-    "playwright.sync_api", reason="Playwright is missing: pip install playwright"
-)
-CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
-    pytest.skip("Chromium is missing: apt install chromium", allow_module_level=True)
 
 DASHBOARD = Path(__file__).parents[2] / "examples" / "dashboard"
 PHONE = {"width": 390, "height": 844}
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 TIMEOUT = 20_000
-
-
-class Open(Protocol):
-    def __call__(self, **options: Any) -> Any: ...
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -53,23 +27,15 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def open_page(browser: Any, server: Server) -> Iterator[Open]:
-    contexts, errors = [], []
-
+def open_page(new_page: NewPage, server: Server) -> NewPage:
     def open_page(**options: Any) -> Any:
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
+        page = new_page(**options)
         page.set_default_timeout(TIMEOUT)
-        page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(server.url)
         live(page)
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
+    return open_page
 
 
 def live(page: Any) -> None:
@@ -94,7 +60,7 @@ def wait_for_points(page: Any, number: int, chart: str = "cpu") -> None:
     raise AssertionError(f"The chart has {points(page, chart)} points, and should have {number}.")
 
 
-def test_charts_move(open_page: Open) -> None:
+def test_charts_move(open_page: NewPage) -> None:
     page = open_page()
     for chart in ("cpu", "requests", "lag", "memory"):
         wait_for_points(page, 3, chart)
@@ -105,7 +71,7 @@ def test_charts_move(open_page: Open) -> None:
     assert page.locator("[data-chart=cpu] g g").get_attribute("transform") != transform
 
 
-def test_requests_show(open_page: Open) -> None:
+def test_requests_show(open_page: NewPage) -> None:
     page = open_page()
     wait_for_points(page, 2, "requests")
     top = page.locator("[data-chart=requests] .label").nth(2)
@@ -114,7 +80,7 @@ def test_requests_show(open_page: Open) -> None:
     api.expect(top).not_to_have_text("10", timeout=TIMEOUT)
 
 
-def test_pointer_shows_what_was(open_page: Open) -> None:
+def test_pointer_shows_what_was(open_page: NewPage) -> None:
     page = open_page()
     wait_for_points(page, 3)
     cursor = page.locator("[data-chart=memory] .cursor")
@@ -125,7 +91,7 @@ def test_pointer_shows_what_was(open_page: Open) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone(open_page: Open, scheme: str) -> None:
+def test_on_a_phone(open_page: NewPage, scheme: str) -> None:
     page = open_page(viewport=PHONE, is_mobile=True, has_touch=True, color_scheme=scheme)
     wait_for_points(page, 2)
     size = page.evaluate(
@@ -137,7 +103,7 @@ def test_on_a_phone(open_page: Open, scheme: str) -> None:
     assert (background == "rgb(242, 245, 244)") is (scheme == "light")
 
 
-def test_goes_on_after_a_restart(open_page: Open, server: Server) -> None:
+def test_goes_on_after_a_restart(open_page: NewPage, server: Server) -> None:
     page = open_page()
     wait_for_points(page, 3)
     before = points(page)

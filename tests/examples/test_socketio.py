@@ -3,7 +3,6 @@ one that the page loads from elsewhere."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,12 @@ import httpx
 import pytest
 
 from socketio_apps.npm import install_client
+from support.browser import NewPage, api
+from support.browser import browser as browser
+from support.browser import new_page as new_page
 from support.servers import Server
 
-api = pytest.importorskip(
-    "playwright.sync_api", reason="Playwright is missing: pip install playwright"
-)
-CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
-    pytest.skip("Chromium is missing: apt install chromium", allow_module_level=True)
-
 EXAMPLE = Path(__file__).parents[2] / "examples" / "socketio"
-ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 MILLISECONDS = 20_000
 
 
@@ -30,14 +24,6 @@ MILLISECONDS = 20_000
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = install_client(tmp_path_factory.mktemp("npm"))
     return folder / "socket.io-client" / "dist" / "socket.io.min.js"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -48,21 +34,14 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def pages(browser: Any, server: Server, script: Path) -> Iterator[list[Any]]:
+def pages(new_page: NewPage, server: Server, script: Path) -> list[Any]:
     """Two people with a browser each."""
-    contexts = [browser.new_context() for _ in range(2)]
-    pages, errors = [], []
-    for context in contexts:
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
+    pages = [new_page(), new_page()]
+    for page in pages:
         page.route("https://cdn.socket.io/**", lambda route: route.fulfill(path=script))
         page.goto(server.url)
         see(page, "#state", "You are Guest")
-        pages.append(page)
-    yield pages
-    for context in contexts:
-        context.close()
-    assert errors == []
+    return pages
 
 
 def see(page: Any, selector: str, text: str) -> None:

@@ -39,9 +39,9 @@ def view() -> str:
 @pytest.mark.parametrize(
     ("folder", "url_path", "expected"),
     [
-        ("assets", None, ("/root/assets", "/assets")),
-        ("assets/", None, ("/root/assets", "/assets")),
-        (Path("deep/assets"), None, ("/root/deep/assets", "/assets")),
+        ("assets", None, ("/mounted/assets", "/assets")),
+        ("assets/", None, ("/mounted/assets", "/assets")),
+        (Path("deep/assets"), None, ("/mounted/deep/assets", "/assets")),
         ("/elsewhere", "/files/", ("/elsewhere", "/files")),
         (None, None, (None, None)),
         (None, "/files", (None, "/files")),
@@ -53,7 +53,7 @@ def test_static_folder(
     url_path: str | None,
     expected: tuple[str | None, str | None],
 ) -> None:
-    scaffold = make(static_folder=None, root_path="/root")
+    scaffold = make(static_folder=None, root_path="/mounted")
     scaffold.static_folder = folder
     scaffold.static_url_path = url_path
     assert (scaffold.static_folder, scaffold.static_url_path) == expected
@@ -62,9 +62,9 @@ def test_static_folder(
 
 @both
 def test_jinja_loader(make: Make) -> None:
-    loader = make(template_folder="pages", root_path="/root").jinja_loader
+    loader = make(template_folder="pages", root_path="/mounted").jinja_loader
     assert isinstance(loader, FileSystemLoader)
-    assert loader.searchpath == ["/root/pages"]
+    assert loader.searchpath == ["/mounted/pages"]
     assert make(template_folder=None).jinja_loader is None
 
 

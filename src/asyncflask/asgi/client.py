@@ -9,8 +9,9 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
 from starlette.types import ASGIApp, Message, Scope
@@ -43,7 +44,23 @@ class WebSocketDenied(Exception):
         self.body = body
 
 
-class WebSocketSession:
+class _BothColours(AbstractAsyncContextManager[Any]):
+    """`with` for plain code, of what has `async with`."""
+
+    def __enter__(self) -> Self:
+        wait(self.__aenter__())
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        wait(self.__aexit__(exc_type, exc_value, tb))
+
+
+class WebSocketSession(_BothColours):
     """A client's end of a WebSocket. `with` in plain code, `async with` in asynchronous code,
     where the methods are awaited.
 
@@ -98,7 +115,7 @@ class WebSocketSession:
             raise WebSocketDisconnect(1006)
         return message
 
-    async def __aenter__(self) -> WebSocketSession:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
         try:
             await self._to_app.put({"type": "websocket.connect"})
@@ -149,18 +166,6 @@ class WebSocketSession:
             message = self._from_app.get_nowait()
             if isinstance(message, BaseException) and exc_value is None:
                 raise message
-
-    def __enter__(self) -> WebSocketSession:
-        wait(self.__aenter__())
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        wait(self.__aexit__(exc_type, exc_value, tb))
 
     async def _receive(self) -> str | bytes:
         message = await self._message()
@@ -218,7 +223,7 @@ class WebSocketSession:
             yield message
 
 
-class EventSource:
+class EventSource(_BothColours):
     """A client's end of an event stream. `with` in plain code, `async with` in asynchronous
     code, where `receive` is awaited.
 
@@ -292,7 +297,7 @@ class EventSource:
             raise RuntimeError("The app has ended in the middle of its response.")
         return message
 
-    async def __aenter__(self) -> EventSource:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
         try:
             start = await self._message()
@@ -342,18 +347,6 @@ class EventSource:
         error = await self._leave()
         if error is not None and exc_value is None:
             raise error
-
-    def __enter__(self) -> EventSource:
-        wait(self.__aenter__())
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        wait(self.__aexit__(exc_type, exc_value, tb))
 
     async def _receive(self) -> ServerSentEvent:
         while not self._events:

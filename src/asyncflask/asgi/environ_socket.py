@@ -18,8 +18,9 @@ from typing import Any, Final
 
 from starlette.types import Scope
 
+from . import websocket
 from .threads import on_loop, this_driver
-from .websocket import ABNORMAL, GRACE_SECONDS, NORMAL, WebSocket, WebSocketDisconnect
+from .websocket import ABNORMAL, GRACE_SECONDS, NORMAL, WebSocket
 
 NO_STATUS: Final = 1005
 """The code that stands for a close frame without one (RFC 6455 section 7.1.5)."""
@@ -139,7 +140,7 @@ class EnvironSocket:
         from_client = asyncio.ensure_future(self._from_client(write, ours))
         try:
             await self._from_library(_Frames(ours), write)
-        except WebSocketDisconnect:
+        except websocket.WebSocketDisconnect:
             # Which tells the library, unless that sends while we stopped reading, and reads no
             # more itself: both would wait for ever.
             await asyncio.wait([from_client], timeout=GRACE_SECONDS)
@@ -158,7 +159,7 @@ class EnvironSocket:
                     await write(TEXT, message.encode())
                 else:
                     await write(BINARY, message)
-        except WebSocketDisconnect as gone:
+        except websocket.WebSocketDisconnect as gone:
             if gone.code == ABNORMAL:
                 ours.shutdown(socket.SHUT_WR)
             elif gone.code == NO_STATUS:

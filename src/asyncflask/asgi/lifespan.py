@@ -1,5 +1,6 @@
 """Start and stop: the lifespan protocol from both ends, and the news that a server stops.
 
+`serve_lifespan` answers a server, for an app that starts and stops by a context manager;
 `lifespan` drives the protocol against an app (a mounted one, or the one under test);
 `on_stop_signal` tells when the server is asked to stop, which ASGI does only after the last
 connection has ended.
@@ -10,16 +11,42 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any
 
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class LifespanFailed(RuntimeError):
     """An app said that its start-up or shutdown has failed."""
+
+
+async def serve_lifespan(
+    serving: AbstractAsyncContextManager[dict[str, Any]],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Enter *serving* when the server starts and leave it when it stops; what it gives is the
+    lifespan state (ASGI specification, Lifespan Protocol). What it raises goes to the server, as
+    a message and as it is."""
+    stage = "startup"
+    await receive()
+    try:
+        async with serving as state:
+            if state and "state" not in scope:
+                raise RuntimeError("This server cannot hand the lifespan's state to requests.")
+            scope.get("state", {}).update(state)
+            await send({"type": "lifespan.startup.complete"})
+            stage = "shutdown"
+            await receive()
+    except BaseException:
+        await send({"type": f"lifespan.{stage}.failed", "message": traceback.format_exc()})
+        raise
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 @asynccontextmanager

@@ -17,18 +17,20 @@ from asyncio import _get_running_loop, current_task
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from starlette.types import Message, Receive, Scope, Send
-from starlette.websockets import WebSocket as StarletteWebSocket
-from starlette.websockets import WebSocketDisconnect as WebSocketDisconnect
-from starlette.websockets import WebSocketState
 
 from .http import Headers, encode_headers
 from .outbox import POLICIES, QUEUED_BYTES, SEND_TIMEOUT, Outbox, Policy
 from .outbox import QUEUED_MESSAGES as SEND_QUEUE
 from .threads import Call, Driver, in_this_context, value_or_awaitable, wait
+
+if TYPE_CHECKING:
+    from starlette.websockets import WebSocket as StarletteWebSocket
+    from starlette.websockets import WebSocketDisconnect as WebSocketDisconnect
+    from starlette.websockets import WebSocketState
 
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
@@ -63,6 +65,25 @@ CLOSE_SECONDS: Final = 5.0
 """How long a client that is cut off may take to learn why."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def load() -> None:
+    """Import Starlette's WebSocket, and have its names here. Done when a route is made for
+    WebSockets: many apps have none, and it takes as long as a tenth of our own import."""
+    from starlette import websockets
+
+    globals().update(
+        StarletteWebSocket=websockets.WebSocket,
+        WebSocketDisconnect=websockets.WebSocketDisconnect,
+        WebSocketState=websockets.WebSocketState,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("StarletteWebSocket", "WebSocketDisconnect", "WebSocketState"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    load()
+    return globals()[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +135,8 @@ class WebSocket:
         driver: Driver,
         accept_headers: Callable[[], Awaitable[Headers]],
     ) -> None:
+        if "WebSocketState" not in globals():
+            load()
         # A method of the server's own connection, unless there is middleware which has its own.
         self._server: Any = send.__self__ if inspect.ismethod(send) else None
         self._send_now: Call = in_this_context(send)
@@ -518,6 +541,10 @@ class WebSocket:
     @property
     def _transport(self) -> Any:
         return getattr(self._server, "transport", None)
+
+    def is_own_end(self, error: BaseException) -> bool:
+        """Whether *error* says that this connection has ended, and not another one."""
+        return self.closed and isinstance(error, WebSocketDisconnect)
 
     def _disconnect(self) -> WebSocketDisconnect:
         return WebSocketDisconnect(self.close_code or ABNORMAL, self.close_reason)

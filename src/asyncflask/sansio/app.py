@@ -17,7 +17,6 @@ from datetime import timedelta
 from functools import wraps
 from itertools import chain
 
-from jinja2 import pass_environment
 from werkzeug.exceptions import Aborter, BadRequest, BadRequestKeyError
 from werkzeug.routing import BuildError, Rule
 from werkzeug.routing import Map as MapBase
@@ -26,6 +25,7 @@ from werkzeug.wrappers import Response
 
 from .. import ctx
 from .. import typing as ft
+from ..asgi import websocket
 from ..asgi.threads import is_async, wait
 from ..asgi.websocket import WebSocketOptions
 from ..config import Config, ConfigAttribute
@@ -34,7 +34,6 @@ from ..helpers import _split_blueprint_path, get_debug_flag
 from ..json.provider import DefaultJSONProvider, JSONProvider
 from ..logging import create_logger
 from ..routing import Map
-from ..templating import DispatchingJinjaLoader, Environment
 from .blueprints import Blueprint, T_template_filter, T_template_global, T_template_test
 from .scaffold import (
     F,
@@ -47,6 +46,9 @@ from .scaffold import (
     find_package,
     setupmethod,
 )
+
+if t.TYPE_CHECKING:
+    from ..templating import DispatchingJinjaLoader, Environment
 
 T_shell_context_processor = t.TypeVar(
     "T_shell_context_processor", bound=ft.ShellContextProcessorCallable
@@ -65,6 +67,15 @@ def _make_timedelta(value: timedelta | int | None) -> t.Any:  # timedelta, and N
     if value is None or isinstance(value, timedelta):
         return value
     return timedelta(seconds=value)
+
+
+class _JinjaEnvironment:
+    """`App.jinja_environment`, for the app and for the class."""
+
+    def __get__(self, app: App | None, cls: type[App]) -> type[Environment]:
+        from ..templating import Environment  # and with it Jinja, once there are templates
+
+        return Environment
 
 
 class App(Scaffold):
@@ -86,7 +97,8 @@ class App(Scaffold):
 
     # What a subclass may replace by its own.
     aborter_class = Aborter
-    jinja_environment = Environment
+    jinja_environment: type[Environment] = _JinjaEnvironment()  # type: ignore[assignment]
+    """Default: `templating.Environment`."""
     app_ctx_globals_class = _AppCtxGlobals
     config_class = Config
     json_provider_class: type[JSONProvider] = DefaultJSONProvider
@@ -205,6 +217,8 @@ class App(Scaffold):
 
     def create_global_jinja_loader(self) -> DispatchingJinjaLoader:
         """The loader of `jinja_env`: the app's templates and those of its blueprints."""
+        from ..templating import DispatchingJinjaLoader  # as above
+
         return DispatchingJinjaLoader(self._whole)
 
     def select_jinja_autoescape(self, filename: str | None) -> bool:
@@ -279,6 +293,7 @@ class App(Scaffold):
         methods = options.pop("methods", None)
         if options.get("websocket"):
             _check_websocket_options(rule, methods, attributes)
+            websocket.load()  # not when the first client waits for it
             WebSocketOptions(**of_websocket)  # checks them
             methods, automatic_options = {"GET"}, False  # RFC 6455, 4.1: the handshake is a GET.
         else:
@@ -383,6 +398,8 @@ class App(Scaffold):
         can await it, for the others it is waited for."""
         if not is_async(f):
             return f
+
+        from jinja2 import pass_environment  # as above
 
         @pass_environment
         @wraps(f)

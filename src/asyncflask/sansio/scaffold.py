@@ -18,15 +18,16 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from click import Group
-from jinja2 import BaseLoader, FileSystemLoader
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.utils import cached_property
 
 from .. import typing as ft
 from ..asgi.threads import is_async
 from ..ctx import _cv_request
-from ..helpers import get_root_path
-from ..templating import _default_template_ctx_processor
+from ..helpers import _default_template_ctx_processor, get_root_path
+
+if t.TYPE_CHECKING:
+    from jinja2 import BaseLoader
 
 _sentinel: t.Any = object()
 """Stands for "not given" where `None` has a meaning of its own."""
@@ -163,6 +164,8 @@ class Scaffold:
         """The loader of this object's own templates: its `template_folder`, or `None`."""
         if self.template_folder is None:
             return None
+        from jinja2 import FileSystemLoader  # which only templates need
+
         return FileSystemLoader(os.path.join(self.root_path, self.template_folder))
 
     # -- routes -----------------------------------------------------------------------------
