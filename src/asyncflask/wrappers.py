@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from functools import cache, lru_cache
+from tempfile import SpooledTemporaryFile
 from typing import Any, cast
 
 from starlette.datastructures import State
@@ -15,7 +16,6 @@ from starlette.responses import Response as StarletteResponse
 from starlette.types import Receive, Scope
 from werkzeug.datastructures import Authorization, EnvironHeaders, Headers
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
-from werkzeug.formparser import FormDataParser as FormDataParserBase
 from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
 from werkzeug.sansio.http import parse_cookie
@@ -26,34 +26,12 @@ from werkzeug.wrappers import Response as ResponseBase
 from werkzeug.wsgi import get_input_stream
 
 from . import json
-from .asgi.http import Body, BodyFile, encode_headers
+from .asgi.http import SPOOL_BYTES, Body, BodyFile, encode_headers
 from .asgi.threads import Driver, wait
 from .asgi.wsgi import environ_from_scope, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
-
-
-class FormDataParser(FormDataParserBase):
-    """Werkzeug's parser, with its limits applied to urlencoded bodies too."""
-
-    def _parse_urlencoded(
-        self, stream: Any, mimetype: str, content_length: int | None, options: dict[str, str]
-    ) -> Any:
-        limit = self.max_form_memory_size
-        data: bytes = stream.read() if limit is None else _read_up_to(stream, limit + 1)
-        if limit is not None and len(data) > limit:
-            raise RequestEntityTooLarge()
-        if self.max_form_parts is not None and data.count(b"&") >= self.max_form_parts:
-            raise RequestEntityTooLarge()
-        return super()._parse_urlencoded(io.BytesIO(data), mimetype, content_length, options)
-
-
-def _read_up_to(stream: Any, size: int) -> bytes:
-    parts = []
-    while size > 0 and (part := stream.read(size)):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+from .formparser import FormDataParser
 
 
 def _title_case(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
@@ -404,6 +382,17 @@ class Request(RequestBase):
     def want_form_data_parsed(self) -> bool:
         """Whether there is a `Content-Type`, and so a form to be looked for."""
         return bool(self._header(b"content-type"))
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> Any:
+        """Where an uploaded file is written to (Werkzeug): memory, or a temporary file if it is
+        larger than a body that is kept in memory."""
+        return SpooledTemporaryFile(max_size=SPOOL_BYTES)
 
     def _load_form_data(self) -> None:
         super()._load_form_data()

@@ -23,9 +23,9 @@ from werkzeug.sansio.utils import get_host
 from .conversation import Conversation, Conversations
 from .threads import Driver, on_loop, wait
 
-SPOOL_BYTES: Final = 500_000
+SPOOL_BYTES: Final = 1_114_112
 """A body that is received ahead for asynchronous code is kept in memory up to this size, and in
-a temporary file beyond it. As large as Werkzeug's limit for an uploaded file."""
+a temporary file beyond it; so is an uploaded file. 1 MiB, and 64 KiB for the form around it."""
 
 WRITE_BYTES: Final = 256_000
 """How much of it is written to the file at a time: each write is a hop to the request's thread."""
@@ -219,8 +219,9 @@ class Body:
     def file(self) -> io.BufferedIOBase:
         """A file to read it by, for plain code. There is one: what it has read is in its
         buffer."""
-        if self.complete and self._error is None and self._file is None:
-            chunks = self._chunks
+        chunks = self._chunks
+        whole_is_cheap = len(chunks) < 2 or self._buffered <= READ_BYTES
+        if whole_is_cheap and self.complete and self._error is None and self._file is None:
             whole = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
             chunks.clear()
             return io.BytesIO(whole)
