@@ -17,7 +17,7 @@ asgi.conversation asgi.outbox
 asgi.http
 asgi.websocket asgi.wsgi asgi.lifespan asgi.events
 asgi.environ_socket asgi.proxy asgi.client
-_version typing config lazy routing
+_version typing config formparser lazy routing
 _distribution
 signals alias
 ctx

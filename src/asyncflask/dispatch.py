@@ -8,7 +8,6 @@ a method that an extension or a subclass replaced is called in the step's place.
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from functools import partial
@@ -49,7 +48,7 @@ from .asgi.websocket import (
     WebSocketOptions,
     origin_allowed,
 )
-from .asgi.wsgi import READ_BYTES, update_environ
+from .asgi.wsgi import update_environ
 from .ctx import AppContext, RequestContext, _cv_app, current_request_ctx
 from .debughelpers import add_advice
 from .events import AsyncEvents, PlainEvents
@@ -290,7 +289,7 @@ def _context_of_environ(
     update_environ(environ, scope, body)
     request = app.request_class(environ)
     request._scope, request._body = scope, body
-    environ["wsgi.input"] = io.BufferedReader(body, READ_BYTES)
+    environ["wsgi.input"] = body.file()
     environ["wsgi.input_terminated"] = True
     request.json_module = app.json
     ctx: RequestContext = app._request_context_class(app, None, request)
@@ -329,10 +328,13 @@ async def receive_body(ctx: RequestContext, body: Body) -> None:
     if driver is None or getattr(request.url_rule, "stream", False):
         return
     body.limit(request.max_content_length)
-    form = request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded")
-    await body.receive_ahead(spool=not form, driver=driver)
-    if form and not body.complete:
+    await body.receive_ahead()
+    if body.complete:
+        request._keep_received(body)
+    elif request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):
         await driver.run_sync(request._load_form_data)
+    else:
+        await body.spool(driver)
 
 
 def no_more_body(ctx: RequestContext) -> None:

@@ -9,12 +9,12 @@ import io
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from functools import cache, lru_cache
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.types import Receive, Scope
 from werkzeug.datastructures import Authorization, EnvironHeaders, Headers
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
-from werkzeug.formparser import FormDataParser as FormDataParserBase
 from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
 from werkzeug.sansio.http import parse_cookie
@@ -25,39 +25,17 @@ from werkzeug.wrappers import Response as ResponseBase
 from werkzeug.wsgi import get_input_stream
 
 from . import json
-from .asgi.http import Body, encode_headers
+from .asgi.http import SPOOL_BYTES, Body, BodyFile, encode_headers
 from .asgi.threads import Driver, wait
-from .asgi.wsgi import READ_BYTES, environ_from_scope, route_path
+from .asgi.wsgi import environ_from_scope, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
+from .formparser import FormDataParser
 from .lazy import Lazy
 
 if TYPE_CHECKING:
     from starlette.datastructures import State
     from starlette.responses import Response as StarletteResponse
-
-
-class FormDataParser(FormDataParserBase):
-    """Werkzeug's parser, with its limits applied to urlencoded bodies too."""
-
-    def _parse_urlencoded(
-        self, stream: Any, mimetype: str, content_length: int | None, options: dict[str, str]
-    ) -> Any:
-        limit = self.max_form_memory_size
-        data: bytes = stream.read() if limit is None else _read_up_to(stream, limit + 1)
-        if limit is not None and len(data) > limit:
-            raise RequestEntityTooLarge()
-        if self.max_form_parts is not None and data.count(b"&") >= self.max_form_parts:
-            raise RequestEntityTooLarge()
-        return super()._parse_urlencoded(io.BytesIO(data), mimetype, content_length, options)
-
-
-def _read_up_to(stream: Any, size: int) -> bytes:
-    parts = []
-    while size > 0 and (part := stream.read(size)):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
 
 
 @lru_cache(maxsize=256)
@@ -144,10 +122,15 @@ class Request(RequestBase):
     _max_form_parts: int | None = None
 
     _lazy = True
+    """Whether no subclass has an initializer of its own, which wants a whole environ."""
+
+    _own_stream = True
+    """Whether no subclass changes what is read."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._lazy = cls.__init__ is Request.__init__
+        cls._own_stream = cls.stream is Request.stream
 
     @classmethod
     def from_scope(
@@ -225,7 +208,9 @@ class Request(RequestBase):
         self._used = True
         if receive is None:
             return None
-        return Body(self.scope, receive if driver is None else driver.outside(receive))
+        return Body(
+            self.scope, receive if driver is None else driver.outside(receive), self._lines
+        )
 
     @property
     def _has_body(self) -> bool:
@@ -248,7 +233,7 @@ class Request(RequestBase):
     @Lazy
     def _file(self) -> Any:
         """The body for plain reads, without an environ."""
-        return io.BufferedReader(self._body, READ_BYTES)
+        return self._body.file()
 
     @Lazy
     def headers(self) -> Headers:
@@ -261,9 +246,10 @@ class Request(RequestBase):
 
     def _header(self, name: bytes) -> str | None:
         """One header, looked up without reading all of them if they have not been."""
-        if self._lines is not None and "headers" not in self.__dict__:
-            value = self._lines.get(name)
-            return None if value is None else str(value, "latin-1")
+        lines = self._lines
+        if lines is not None and "headers" not in self.__dict__:
+            value = lines.get(name)
+            return None if value is None else value.decode("latin-1")
         if self._scope is None or "headers" in self.__dict__:
             header: str | None = self.headers.get(name.decode("latin-1"))
             return header
@@ -281,18 +267,28 @@ class Request(RequestBase):
     @Lazy
     def content_length(self) -> Any:
         """The length of the body that the client announces; `None` if it does not."""
-        return get_content_length(
-            self._header(b"content-length"), self._header(b"transfer-encoding")
-        )
+        value = self._header(b"content-length")
+        encoding = self._header(b"transfer-encoding")
+        if encoding is None and value is not None and value.isdecimal() and len(value) < 16:
+            return int(value)
+        return get_content_length(value, encoding)
 
     @Lazy
     def cookies(self) -> Any:
         """The cookies that the client sent (RFC 6265 section 5.4)."""
         return parse_cookie(self._header(b"cookie"), cls=self.dict_storage_class)
 
+    @Lazy
+    def _parsed_content_type(self) -> Any:
+        return parse_options_header(self._header(b"content-type"))
+
     def _parse_content_type(self) -> None:
-        if "_parsed_content_type" not in self.__dict__:
-            self._parsed_content_type = parse_options_header(self._header(b"content-type"))
+        """Nothing: it is parsed when it is read."""
+
+    @Lazy
+    def mimetype(self) -> Any:
+        """The type of the body without its parameters, in lower case; empty if there is none."""
+        return (self._header(b"content-type") or "").partition(";")[0].strip(" \t").lower()
 
     @property
     def scope(self) -> Scope:
@@ -317,18 +313,27 @@ class Request(RequestBase):
     def stream(self) -> Any:
         """The body as a file. With `stream=True` on the route it is also an asynchronous
         iterable of `bytes`, received while it is iterated."""
-        if self._body is None or self.shallow:
+        body = self._body
+        if body is None or self.shallow:
             return super().stream
         limit = self.max_content_length
-        self._body.limit(limit)
+        body.limit(limit)
         if getattr(self.url_rule, "stream", False):
-            return self._body
-        if limit is not None and (self.content_length or 0) > limit:
+            return BodyFile(body)
+        if limit is not None and body.content_length > limit:
             raise RequestEntityTooLarge()
         if "environ" not in self.__dict__:
             return self._file
         # Not told of the limit, which is the body's: it would cut a chunked body off in silence.
         return get_input_stream(self.environ)
+
+    def _keep_received(self, body: Body) -> None:
+        """Note that *body* is there as a whole, within its limits: it is read without a look at
+        these."""
+        if not self.shallow and "environ" not in self.__dict__:
+            self._file = body.file()
+            if self._own_stream:
+                self.stream = self._file
 
     @Lazy
     def authorization(self) -> Authorization | None:
@@ -338,20 +343,17 @@ class Request(RequestBase):
         except ValueError:  # Werkzeug's parser raises it for some malformed ones
             return None
 
-    def _config(self, value: int | None, key: str, default: int | None) -> int | None:
-        if value is not None:
-            return value
-        ctx = _cv_app.get(None)
-        return default if ctx is None else ctx.app.config[key]
-
     @property
     def max_content_length(self) -> int | None:
         """More bytes of body than this are refused with 413; `None` for no limit. Set on the
         request, or for all by `MAX_CONTENT_LENGTH`. For an asynchronous view it has to be set
         before its first asynchronous hook, since then the body is received."""
-        return self._config(
-            self._max_content_length, "MAX_CONTENT_LENGTH", RequestBase.max_content_length
-        )
+        if self._max_content_length is not None:
+            return self._max_content_length
+        ctx = _cv_app.get(None)
+        if ctx is None:
+            return RequestBase.max_content_length
+        return cast("int | None", ctx.app.config["MAX_CONTENT_LENGTH"])
 
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:
@@ -361,9 +363,12 @@ class Request(RequestBase):
     def max_form_memory_size(self) -> int | None:
         """More bytes than this of a form field, or of an urlencoded form, are refused with 413.
         Set on the request, or for all by `MAX_FORM_MEMORY_SIZE`, 500,000 by default."""
-        return self._config(
-            self._max_form_memory_size, "MAX_FORM_MEMORY_SIZE", RequestBase.max_form_memory_size
-        )
+        if self._max_form_memory_size is not None:
+            return self._max_form_memory_size
+        ctx = _cv_app.get(None)
+        if ctx is None:
+            return RequestBase.max_form_memory_size
+        return cast("int | None", ctx.app.config["MAX_FORM_MEMORY_SIZE"])
 
     @max_form_memory_size.setter
     def max_form_memory_size(self, value: int | None) -> None:
@@ -373,7 +378,12 @@ class Request(RequestBase):
     def max_form_parts(self) -> int | None:
         """More fields of a form than this are refused with 413. Set on the request, or for all
         by `MAX_FORM_PARTS`, 1,000 by default."""
-        return self._config(self._max_form_parts, "MAX_FORM_PARTS", RequestBase.max_form_parts)
+        if self._max_form_parts is not None:
+            return self._max_form_parts
+        ctx = _cv_app.get(None)
+        if ctx is None:
+            return RequestBase.max_form_parts
+        return cast("int | None", ctx.app.config["MAX_FORM_PARTS"])
 
     @max_form_parts.setter
     def max_form_parts(self, value: int | None) -> None:
@@ -414,6 +424,34 @@ class Request(RequestBase):
             super().close()
         if "environ" in self.__dict__:
             self.environ["werkzeug.request"] = None  # a cycle
+
+    @Lazy
+    def form(self) -> Any:
+        """The fields of the form that the client sent (Werkzeug: `ImmutableMultiDict`)."""
+        self._load_form_data()
+        return self.__dict__["form"]
+
+    @Lazy
+    def files(self) -> Any:
+        """The files of the form that the client sent (Werkzeug: `FileStorage`)."""
+        self._load_form_data()
+        return self.__dict__["files"]
+
+    @property
+    def want_form_data_parsed(self) -> bool:
+        """Whether there is a `Content-Type`, and so a form to be looked for."""
+        return bool(self._header(b"content-type"))
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> Any:
+        """Where an uploaded file is written to (Werkzeug): memory, or a temporary file if it is
+        larger than a body that is kept in memory."""
+        return SpooledTemporaryFile(max_size=SPOOL_BYTES)
 
     def _load_form_data(self) -> None:
         super()._load_form_data()

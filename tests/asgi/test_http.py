@@ -14,7 +14,14 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from asyncflask.asgi import http
 from asyncflask.asgi.conversation import Conversations
-from asyncflask.asgi.http import Body, encode_headers, malformed, send_response, start_message
+from asyncflask.asgi.http import (
+    Body,
+    BodyFile,
+    encode_headers,
+    malformed,
+    send_response,
+    start_message,
+)
 from asyncflask.asgi.threads import Driver, run_in_worker
 from support.asgi import Peer, chunks, http_scope
 
@@ -40,7 +47,9 @@ async def driven(main: Callable[[Driver], Any], **kwargs: Any) -> Any:
 
 async def ahead(body: Body, spool: bool = True) -> None:
     async def main(driver: Driver) -> None:
-        await body.receive_ahead(spool, driver)
+        await body.receive_ahead()
+        if spool:
+            await body.spool(driver)
 
     await driven(main)
 
@@ -63,12 +72,11 @@ class TestAnnounced:
         self, method: str, version: str, headers: Any, length: int, complete: bool
     ) -> None:
         scope = http_scope(method=method, headers=headers, http_version=version)
-        with Body(scope, Peer().receive) as body:
-            assert (body.content_length, body.complete) == (length, complete)
+        body = Body(scope, Peer().receive)
+        assert (body.content_length, body.complete) == (length, complete)
 
     def test_websocket(self) -> None:
-        with Body({**http_scope(), "type": "websocket"}, Peer().receive) as body:
-            assert body.complete
+        assert Body({**http_scope(), "type": "websocket"}, Peer().receive).complete
 
 
 class TestPlainRead:
@@ -87,31 +95,31 @@ class TestPlainRead:
         body = body_of(*chunks(b"one\n", b"", b"two\nthree"))
         if early:
             await ahead(body)
-        file: Any = io.BufferedReader(body, buffer_size)
+        file: Any = io.BufferedReader(BodyFile(body), buffer_size)
         assert await run_in_worker(self.READS[how], file) == b"one\ntwo\nthree"
         assert await run_in_worker(file.read) == b""
 
     async def test_no_body_waits_for_nothing(self) -> None:
         peer = Peer()
         body = Body(http_scope(), peer.receive)
-        assert body.read() == b""
-        assert body.readable()
+        assert body.file().read() == b""
+        assert body.file().readable()
         assert peer.received == 0
 
     async def test_on_the_loop_is_an_error_that_teaches(self) -> None:
         body = body_of(*chunks(b"data"))
         with pytest.raises(RuntimeError, match=r"async for chunk in request\.stream"):
-            body.read()
+            body.file().read()
 
     async def test_on_the_loop_when_it_is_there(self) -> None:
         body = body_of(*chunks(b"da", b"ta"))
         await ahead(body)
-        assert body.read() == b"data"
+        assert body.file().read() == b"data"
 
     async def test_client_leaves(self) -> None:
         body = body_of(*chunks(b"part")[:1], DISCONNECT)
         with pytest.raises(ClientDisconnected):
-            await run_in_worker(body.read)
+            await run_in_worker(body.file().read)
         assert body.left
 
 
@@ -178,7 +186,7 @@ class TestLimit:
         body = body_of(*chunks(b"x" * 10), length=10)
         body.limit(limit)
         await ahead(body)
-        assert body.read() == b"x" * 10
+        assert body.file().read() == b"x" * 10
 
     async def test_for_those_who_iterate(self) -> None:
         body = body_of(*chunks(b"x" * 4, b"x" * 4))
@@ -191,7 +199,7 @@ class TestLimit:
         body = body_of(*chunks(b"x" * 11))
         body.limit(10)
         with pytest.raises(RequestEntityTooLarge):
-            await run_in_worker(body.read)
+            await run_in_worker(body.file().read)
 
 
 class TestSpool:
@@ -204,7 +212,7 @@ class TestSpool:
         await ahead(body)
         assert body._file is not None
         assert not body._chunks
-        assert io.BufferedReader(body, 2).read(4) == b"abcd"
+        assert io.BufferedReader(BodyFile(body), 2).read(4) == b"abcd"
         file = body._file
         body.end()
         assert file.closed
@@ -212,7 +220,7 @@ class TestSpool:
     async def test_all_of_it(self) -> None:
         body = body_of(*chunks(b"abc", b"def", b"g"))
         await ahead(body)
-        assert body.readall() == b"abcdefg"
+        assert body.file().read() == b"abcdefg"
         body.end()
 
     async def test_written_off_the_loop(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +243,7 @@ class TestSpool:
         body = Body(scope, peer.receive)
         await ahead(body, spool=False)
         assert (body._file, body.complete, peer.received) == (None, False, 2)
-        assert await run_in_worker(body.read) == b"abcdefghi"
+        assert await run_in_worker(body.file().read) == b"abcdefghi"
 
     async def test_error_after_it(self) -> None:
         body = body_of(*chunks(b"abcdef")[:1], DISCONNECT)
@@ -249,7 +257,7 @@ class TestGone:
         body = body_of(*chunks(b"one", b"two"), DISCONNECT)
         await asyncio.wait_for(body.gone(), 10)
         assert body.left
-        assert body.read() == b"onetwo"
+        assert body.file().read() == b"onetwo"
 
     async def test_does_not_read_ahead_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(http, "READ_AHEAD_BYTES", 5)
@@ -288,7 +296,7 @@ class TestGone:
         peer.leave()
         assert await body.is_disconnected()
         assert await body.is_disconnected()
-        assert body.read() == b"data"
+        assert body.file().read() == b"data"
 
 
 class TestEncodeHeaders:

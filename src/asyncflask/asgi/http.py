@@ -22,7 +22,7 @@ from collections.abc import (
 from contextlib import suppress
 from functools import lru_cache
 from time import monotonic
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from starlette.types import Message, Receive, Scope, Send
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
@@ -31,9 +31,15 @@ from werkzeug.sansio.utils import get_host
 from .conversation import Conversation, Conversations
 from .threads import Driver, InContext, on_loop, wait
 
-SPOOL_BYTES: Final = 500_000
+SPOOL_BYTES: Final = 1_114_112
 """A body that is received ahead for asynchronous code is kept in memory up to this size, and in
-a temporary file beyond it. As large as Werkzeug's limit for an uploaded file."""
+a temporary file beyond it; so is an uploaded file. 1 MiB, and 64 KiB for the form around it."""
+
+WRITE_BYTES: Final = 256_000
+"""How much of it is written to the file at a time: each write is a hop to the request's thread."""
+
+READ_BYTES: Final = 65_536
+"""How much plain code gets of a body at a time."""
 
 READ_AHEAD_BYTES: Final = 256_000
 """How much of an unread body is buffered while waiting for the client of a stream to leave."""
@@ -54,32 +60,54 @@ _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _end: Any = object()
 
 
-class Body(io.RawIOBase):
-    """The body of a request, as it arrives. A file for plain code, which waits for the loop
-    when it reads more than is there; an asynchronous iterable of `bytes` for the rest.
+class Body:
+    """The body of a request, as it arrives: an asynchronous iterable of `bytes`. Plain code reads
+    it by `file`.
 
-    Raises `ClientDisconnected` (400) when the client leaves in the middle of it.
+    *lines*: the headers by name, if none is repeated. Raises `ClientDisconnected` (400) when the
+    client leaves in the middle of it.
     """
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        super().__init__()
+    __slots__ = (
+        "_buffered",
+        "_chunks",
+        "_error",
+        "_file",
+        "_kept",
+        "_limit",
+        "_receive",
+        "_received",
+        "_receiving",
+        "_scope",
+        "complete",
+        "content_length",
+        "left",
+    )
+
+    def __init__(
+        self, scope: Scope, receive: Receive, lines: Mapping[bytes, bytes] | None = None
+    ) -> None:
+        self._scope = scope
         self._receive = receive
         self._chunks: deque[bytes | memoryview] = deque()
         self._buffered = 0
-        self._file: io.BufferedRandom | None = None
+        self._file: IO[bytes] | None = None
         self._error: Exception | None = None
         self._receiving = False
         self._received: asyncio.Event | None = None
-        self.content_length, has_body = announced(scope)
+        self.content_length, has_body = announced(scope, lines)
         self.complete = not has_body
         self._limit: int | None = None
-        http_1 = scope.get("http_version", "1.1") < "2"
-        self.closable = http_1 and "asyncflask.environ" not in scope
-        """Whether the response may say that the connection ends with it (RFC 9112 section 9.6;
-        HTTP/2 knows no such header, and in WSGI it is the server's own affair)."""
         self._kept = False
         self.left = False
         """Whether the client is known to have left."""
+
+    @property
+    def closable(self) -> bool:
+        """Whether the response may say that the connection ends with it (RFC 9112 section 9.6;
+        HTTP/2 knows no such header, and in WSGI it is the server's own affair)."""
+        http_1: bool = self._scope.get("http_version", "1.1") < "2"
+        return http_1 and "asyncflask.environ" not in self._scope
 
     # -- on the loop
 
@@ -106,7 +134,8 @@ class Body(io.RawIOBase):
         if chunk := message.get("body", b""):
             self._buffered += len(chunk)
             self._chunks.append(chunk)
-            self._check()
+            if self._limit is not None:
+                self._check(self._limit)
         if not message.get("more_body", False):
             self.complete = True
 
@@ -119,38 +148,42 @@ class Body(io.RawIOBase):
         """Refuse more than *size* bytes: whoever reads gets `RequestEntityTooLarge` (413), at
         once if more are announced."""
         self._limit = size
-        self._check()
+        if size is not None:
+            self._check(size)
 
-    def _check(self) -> None:
-        if self._limit is not None and max(self.content_length, self._buffered) > self._limit:
+    def _check(self, limit: int) -> None:
+        if max(self.content_length, self._buffered) > limit:
             self._error, self.complete = RequestEntityTooLarge(), True
 
-    async def receive_ahead(self, spool: bool, driver: Driver) -> None:
-        """Receive the body now, so that plain reads do not have to wait.
-
-        *spool*: keep all of it, on disk beyond `SPOOL_BYTES`; otherwise stop at that size.
-        """
-        while not self.complete:
+    async def receive_ahead(self, size: int | None = None) -> None:
+        """Receive the body now, so that plain reads do not have to wait; but stop when more than
+        *size* bytes have come, by default `SPOOL_BYTES`. See `spool`."""
+        if size is None:
+            size = SPOOL_BYTES
+        while not self.complete and self._buffered <= size:
             await self._message()
-            if self._buffered > SPOOL_BYTES:
-                if not spool:
-                    break
-                if self._file is None:
-                    self._file = tempfile.TemporaryFile()
-                await driver.run_sync(self._write_out)
         if self._error is not None:
             raise self._error
+
+    async def spool(self, driver: Driver) -> None:
+        """Receive all of the body, to a temporary file."""
+        while not self.complete:
+            await driver.run_sync(self._write_out)
+            await self.receive_ahead(self._buffered + WRITE_BYTES)
         if self._file is not None:
+            await driver.run_sync(self._write_out)
             await driver.run_sync(self._file.seek, 0)
 
     async def keep(self, driver: Driver) -> None:
         """Receive what is left, to be read after the request has ended."""
         with suppress(HTTPException):
-            await self.receive_ahead(spool=True, driver=driver)
+            await self.receive_ahead()
+            await self.spool(driver)
         self._kept = True
 
     def _write_out(self) -> None:
-        assert self._file is not None
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()
         while self._chunks:
             self._file.write(self._chunks.popleft())
 
@@ -191,49 +224,16 @@ class Body(io.RawIOBase):
 
     # -- plain code
 
-    def readable(self) -> bool:
-        return True
-
-    def _ready(self) -> None:
-        if not self._chunks and not self.complete and self._error is None:
-            if on_loop():
-                raise RuntimeError(
-                    "The body of this request has not been received, and plain reads cannot"
-                    " wait for it on the event loop. With 'stream=True' on the route, write"
-                    " 'async for chunk in request.stream'; an asynchronous hook after the view"
-                    " can only read what was read before it."
-                )
-            wait(self.fill())
-        if self._error is not None:
-            raise self._error
-
-    def readinto(self, buffer: Any) -> int:
-        if self._file is not None:
-            return self._file.readinto(buffer)
-        self._ready()
-        if not self._chunks:
-            return 0
-        chunk = self._chunks.popleft()
-        size = min(len(buffer), len(chunk))
-        buffer[:size] = chunk[:size]
-        if size < len(chunk):
-            self._chunks.appendleft(memoryview(chunk)[size:])
-        return size
-
-    def readall(self) -> bytes:
-        if self._file is not None:
-            return self._file.read()
-        parts: list[bytes | memoryview] = []
-        while True:
-            self._ready()
-            if not self._chunks:
-                return b"".join(parts)
-            while self._chunks:
-                parts.append(self._chunks.popleft())
-
-    def close(self) -> None:
-        """Nothing: a buffer round this file closes it when it is thrown away, as the one in a
-        WSGI environ is while the request goes on. See `end`."""
+    def file(self) -> io.BufferedIOBase:
+        """A file to read it by, for plain code. There is one: what it has read is in its
+        buffer."""
+        chunks = self._chunks
+        whole_is_cheap = len(chunks) < 2 or self._buffered <= READ_BYTES
+        if whole_is_cheap and self.complete and self._error is None and self._file is None:
+            whole = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
+            chunks.clear()
+            return io.BytesIO(whole)
+        return io.BufferedReader(BodyFile(self), READ_BYTES)
 
     def end(self) -> None:
         """Free what this holds: the request is over."""
@@ -242,26 +242,89 @@ class Body(io.RawIOBase):
         if self._file is not None:
             self._file.close()
         self._receive = _closed  # the server's, which may lead back here: a cycle
-        super().close()
+
+
+class BodyFile(io.RawIOBase):
+    """A body as a file for plain code, which waits for the loop when it reads more than is there;
+    for asynchronous code the iterable that the body is."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__()
+        self._body = body
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._body.__aiter__()
+
+    def readable(self) -> bool:
+        return True
+
+    def _ready(self) -> None:
+        body = self._body
+        if not body._chunks and not body.complete and body._error is None:
+            if on_loop():
+                raise RuntimeError(
+                    "The body of this request has not been received, and plain reads cannot"
+                    " wait for it on the event loop. With 'stream=True' on the route, write"
+                    " 'async for chunk in request.stream'; an asynchronous hook after the view"
+                    " can only read what was read before it."
+                )
+            wait(body.fill())
+        if body._error is not None:
+            raise body._error
+
+    def readinto(self, buffer: Any) -> int:
+        body = self._body
+        if body._file is not None:
+            size: int = body._file.readinto(buffer)  # type: ignore[attr-defined]
+            return size
+        self._ready()
+        if not body._chunks:
+            return 0
+        chunk = body._chunks.popleft()
+        size = min(len(buffer), len(chunk))
+        buffer[:size] = chunk[:size]
+        if size < len(chunk):
+            body._chunks.appendleft(memoryview(chunk)[size:])
+        return size
+
+    def readall(self) -> bytes:
+        body = self._body
+        if body._file is not None:
+            return body._file.read()
+        parts: list[bytes | memoryview] = []
+        while True:
+            self._ready()
+            if not body._chunks:
+                return b"".join(parts)
+            while body._chunks:
+                parts.append(body._chunks.popleft())
+
+    def close(self) -> None:
+        """Nothing: a buffer round this file closes it when it is thrown away, as the one in a
+        WSGI environ is while the request goes on. See `Body.end`."""
 
 
 async def _closed() -> Message:
     return {"type": "http.disconnect"}
 
 
-def announced(scope: Scope) -> tuple[int, bool]:
+def announced(scope: Scope, lines: Mapping[bytes, bytes] | None = None) -> tuple[int, bool]:
     """The length that the request announces, 0 if none, and whether it may have a body."""
     if scope["type"] != "http":
         return 0, False
-    chunked = scope.get("http_version", "1.1") >= "2" and scope["method"] not in ("GET", "HEAD")
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            # Servers check it (RFC 9112 section 6.2); what is no number limits nothing.
-            length = int(value) if value.isdigit() else 0
-            return length, length > 0 or not value.isdigit()
-        if name == b"transfer-encoding":
-            chunked = True
-    return 0, chunked
+    if lines is None:
+        lines = dict(reversed(scope["headers"]))  # the first counts of those with one name
+    value = lines.get(b"content-length")
+    if value is not None:
+        if value.isdigit():
+            length = int(value)
+            return length, length > 0
+        # Servers check it (RFC 9112 section 6.2); what is no number limits nothing.
+        return 0, True
+    if b"transfer-encoding" in lines:
+        return 0, True
+    http_1 = scope.get("http_version", "1.1") < "2"
+    return 0, not http_1 and scope["method"] not in ("GET", "HEAD")
 
 
 _REMEMBERED: Final = 100

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
@@ -20,13 +19,10 @@ from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wsgi import get_input_stream
 
 from .conversation import Conversations
-from .http import Body, send_response, start_message
+from .http import READ_BYTES, Body, send_response, start_message
 from .threads import Driver, background_loop, this_driver, this_worker
 
 Environ = MutableMapping[str, Any]
-
-READ_BYTES: Final = 65_536
-"""How much of `wsgi.input` is read at a time."""
 
 FILE_BYTES: Final = 262_144
 """How much of a file is read at a time: each read is a hop to the request's thread."""
@@ -99,7 +95,7 @@ def environ_from_scope(scope: Scope, body: Body) -> dict[str, Any]:
         "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scheme,
-        "wsgi.input": io.BufferedReader(body, READ_BYTES),
+        "wsgi.input": body.file(),
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
