@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from asyncflask.asgi.lifespan import LifespanFailed, lifespan, on_stop_signal
+from asyncflask.asgi.lifespan import LifespanFailed, lifespan, on_stop_signal, serve_lifespan
 
 
 class App:
@@ -142,3 +142,48 @@ class TestOnStopSignal:
                 return threading.current_thread() is threading.main_thread()
 
         assert await asyncio.to_thread(asyncio.run, inside()) is False
+
+
+@pytest.mark.parametrize(
+    ("fails_in", "state", "scope", "types"),
+    [
+        (None, {"a": 1}, {"state": {"b": 2}}, ["startup.complete", "shutdown.complete"]),
+        (None, {}, {}, ["startup.complete", "shutdown.complete"]),
+        (None, {"a": 1}, {}, ["startup.failed"]),  # nowhere to put it
+        ("start", {}, {}, ["startup.failed"]),
+        ("stop", {}, {}, ["startup.complete", "shutdown.failed"]),
+    ],
+)
+async def test_serve(
+    fails_in: str | None, state: dict[str, Any], scope: Scope, types: list[str]
+) -> None:
+    log: list[str] = []
+    sent: list[Message] = []
+
+    @asynccontextmanager
+    async def serving() -> AsyncIterator[dict[str, Any]]:
+        log.append("start")
+        if fails_in == "start":
+            raise LookupError("no database")
+        try:
+            yield state
+        finally:
+            log.append("stop")
+        if fails_in == "stop":
+            raise LookupError("no database")
+
+    async def receive() -> Message:
+        log.append("receive")
+        return {}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    failing = types[-1].endswith("failed")
+    with pytest.raises((LookupError, RuntimeError)) if failing else nullcontext():
+        await serve_lifespan(serving(), scope, receive, send)
+    assert [message["type"] for message in sent] == [f"lifespan.{name}" for name in types]
+    assert ("no database" in sent[-1].get("message", "")) == (fails_in is not None)
+    if types[0] == "startup.complete":
+        assert log == ["receive", "start", "receive", "stop"]
+        assert scope.get("state", {}) == ({"a": 1, "b": 2} if state else {})
