@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from werkzeug.local import LocalProxy
+from werkzeug.local import LocalProxy as LocalProxyBase
 
 from .asgi.websocket import WebSocket
 from .ctx import (
@@ -49,7 +49,7 @@ class _WebSocketProxy(LocalProxy[WebSocket]):
         return connection.send(data)
 
 
-class _Proxy(LocalProxy[Any]):
+class LocalProxy(LocalProxyBase[Any]):
     """As its base, where the most frequent operations have to make a function first."""
 
     __slots__ = ()
@@ -71,7 +71,7 @@ class _Proxy(LocalProxy[Any]):
 
 
 def _proxy(local: Any, name: str | None = None, message: str | None = None) -> Any:
-    return _Proxy(local, name, unbound_message=message)
+    return LocalProxy(local, name, unbound_message=message)
 
 
 app_ctx: AppContext = _proxy(_cv_app, message=NO_APP)
