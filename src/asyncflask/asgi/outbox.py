@@ -40,10 +40,11 @@ class Outbox:
     """The messages for one client, in order. None is sent before `open` is called.
 
     *send*: the server's. It runs in the context as it is now or in the handler's, not in that of
-    whoever happens to deliver a message. *direct*: it may begin outside of a task. It may not if it is a middleware's,
-    which could ask for the current task. *stalled*: called with the reason when the client has
-    not taken a message in for *timeout* seconds, or more than *messages* or *size* wait and the
-    *policy* is ``"close"``. *failed*: called with what *send* raises for a delivered message.
+    whoever happens to deliver a message. *direct*: it may begin outside of a task. It may not if
+    it is a middleware's, which could ask for the current task. *stalled*: called with the reason
+    when the client has not taken a message in for *timeout* seconds, or more than *messages* or
+    *size* wait and the *policy* is ``"close"``. *failed*: called with what *send* raises for a
+    delivered message.
     """
 
     def __init__(

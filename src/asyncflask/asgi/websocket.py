@@ -141,6 +141,7 @@ class WebSocket:
         self._waiting = 0
         """How many wait for what the reader gets."""
         self._taken = 0
+        self._rest_at = QUEUED_MESSAGES
         self._taken_before = 0
         self._look_later: asyncio.TimerHandle | None = None
         self.scope = scope
@@ -288,13 +289,14 @@ class WebSocket:
         self._watch()
 
     async def _receive(self, timeout: float | None = None) -> str | bytes:
+        if not self.accepted:
+            await self._accept()
+        if self._taken >= self._rest_at:  # they may all have been there
+            self._rest_at = self._taken + QUEUED_MESSAGES
+            await asyncio.sleep(0)
         if timeout is not None:
             async with asyncio.timeout(timeout):
                 return await self._receive()
-        if not self.accepted:
-            await self._accept()
-        if not self._taken % QUEUED_MESSAGES:
-            await asyncio.sleep(0)  # they may all be there
         while not self._inbox and self.close_code is None:
             if self._reader is None and self._shared:
                 self._reader = current_task(self._loop)
