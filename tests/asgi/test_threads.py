@@ -317,9 +317,10 @@ class TestInContext:
             seen.append(variable.get())
             loop = asyncio.get_running_loop()
             future = loop.create_future()
-            (future.set_result if done else functools.partial(loop.call_soon, future.set_result))(
-                None
-            )
+            if done:
+                future.set_result(None)
+            else:
+                loop.call_soon(lambda: future.set_result(None))
             return future
 
         await self.call(func, begun)

@@ -510,6 +510,37 @@ class TestReceiving:
         await client.run(handler)
         assert client.websocket.close_code == 1001
 
+    async def test_what_came_before_the_client_left(self, middleware: bool) -> None:
+        client = Client(middleware)
+
+        async def handler(websocket: WebSocket) -> list[Any]:
+            assert await websocket.receive() == "a"
+
+            async def gone(message: Message) -> None:
+                raise OSError
+
+            client.before_send = gone
+            with pytest.raises(WebSocketDisconnect):
+                await websocket.send("to nobody")
+            return [message async for message in websocket]
+
+        client.say("a", "b", "c")
+        assert await client.run(handler) == ["b", "c"]
+
+    async def test_during_the_handshake(self, middleware: bool) -> None:
+        client = Client(middleware)
+
+        async def slowly(message: Message) -> None:
+            await asyncio.sleep(0.001)
+
+        client.before_send = slowly
+        client.say("a", "b")
+
+        async def handler(websocket: WebSocket) -> set[Any]:
+            return set(await asyncio.gather(websocket.receive(), websocket.receive()))
+
+        assert await client.run(handler) == {"a", "b"}
+
     async def test_others_run_while_messages_come(self, middleware: bool) -> None:
         client = Client(middleware)
         client.say(*["x"] * 1_000)
