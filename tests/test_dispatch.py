@@ -8,6 +8,7 @@ import io
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -440,7 +441,14 @@ class TestReplaced:
                 raise LookupError
             return colour
 
+        @app.websocket("/ws/<colour>")
+        async def echo(colour: str) -> None:
+            await websocket.send(f"{colour} {await websocket.receive()}")
+
         client = app.test_client()
+        with client.websocket_connect("/ws/red") as ws:
+            ws.send("message")
+            assert ws.receive() == "red message"
         assert client.get("/data").text == "own data"
         assert client.get("/error").status_code == 418
         assert client.get("/data").headers["X-Own"] == "yes"
@@ -976,6 +984,31 @@ class TestWebSocket:
             assert await session.receive() == "a b"
             assert await self.closed(session) == 1000
         assert events == ["before", "handler", "teardown None"]
+
+    async def test_context_of_the_handler(self, app: Flask) -> None:
+        """It has a task of its own, and what it sets is set in the functions after it."""
+        seen = []
+        variable = ContextVar("variable", default="unset")
+
+        @app.before_request
+        async def before() -> None:
+            variable.set("before")
+
+        @app.websocket("/")
+        async def handler() -> None:
+            seen.append(variable.get())
+            await websocket.accept()
+            await asyncio.sleep(0)
+            variable.set("handler")
+
+        @app.teardown_request
+        def teardown(error: BaseException | None) -> None:
+            seen.append(variable.get())
+
+        async with WebSocketSession(app, "/") as session:
+            assert await self.closed(session) == 1000
+        assert seen == ["before", "handler"]
+        assert variable.get() == "unset"
 
     @pytest.mark.parametrize("colour", COLOURS)
     async def test_plain_handler(self, app: Flask, colour: str) -> None:

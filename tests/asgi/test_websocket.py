@@ -86,7 +86,7 @@ def test_repeated_headers(headers: list[tuple[str, str]]) -> None:
 class Client:
     """The other end, and the reader that the pipeline starts."""
 
-    def __init__(self, **scope: Any) -> None:
+    def __init__(self, middleware: bool = False, **scope: Any) -> None:
         self.to_app: asyncio.Queue[Message] = asyncio.Queue()
         self.to_app.put_nowait({"type": "websocket.connect"})
         self.sent: list[Message] = []
@@ -94,9 +94,15 @@ class Client:
         self.before_send: Callable[[Message], Awaitable[None]] | None = None
         self.scope: Scope = {**http_scope(), "type": "websocket", "subprotocols": [], **scope}
         self.driver = Driver(asyncio.get_running_loop())
-        self.websocket = WebSocket(
-            self.scope, self.to_app.get, self.send, self.driver, self.accept_headers
-        )
+
+        async def receive() -> Message:
+            return await self.to_app.get()
+
+        async def send(message: Message) -> None:
+            await self.send(message)
+
+        server = (receive, send) if middleware else (self.to_app.get, self.send)
+        self.websocket = WebSocket(self.scope, *server, self.driver, self.accept_headers)
         self.app = Flask(__name__, static_folder=None)
         self.websocket.json_module = self.app.json
 
@@ -347,6 +353,16 @@ class TestMessages:
 
         assert await client.run(handler) == "late"
 
+    async def test_no_patience_at_all(self) -> None:
+        client = Client()
+        client.say(*map(str, range(200)))
+
+        async def handler(websocket: WebSocket) -> list[str]:
+            await websocket.accept()
+            return [await websocket.receive(timeout=0) for _ in range(200)]
+
+        assert await client.run(handler) == [str(number) for number in range(200)]
+
     async def test_timeout_of_a_plain_handler(self) -> None:
         def handler(websocket: WebSocket) -> None:
             with pytest.raises(TimeoutError):
@@ -413,6 +429,167 @@ class TestMessages:
             client.before_send = fail
             with pytest.raises(RuntimeError, match="server's own"):
                 await websocket.send("x")
+
+        await client.run(handler)
+
+
+@pytest.mark.parametrize("middleware", [False, True])
+class TestReceiving:
+    """By the handler itself, and by the task beside it: nobody can tell."""
+
+    async def test_nothing_is_lost_by_who_is_cancelled(self, middleware: bool) -> None:
+        client = Client(middleware)
+
+        async def handler(websocket: WebSocket) -> list[str]:
+            await websocket.accept()
+            asyncio.create_task(say()).add_done_callback(lambda task: task.result())
+            received: list[str] = []
+            while len(received) < 300:
+                try:
+                    async with asyncio.timeout(0.001 if len(received) % 2 else 0):
+                        received.append(await websocket.receive())
+                except TimeoutError:
+                    pass
+            return received
+
+        async def say() -> None:
+            for number in range(300):
+                client.say(str(number))
+                await asyncio.sleep(0.0005 if number % 7 else 0)
+
+        assert await client.run(handler) == [str(number) for number in range(300)]
+
+    async def test_order(self, middleware: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "AWAY_SECONDS", 0.001)
+        client = Client(middleware)
+
+        async def handler(websocket: WebSocket) -> list[str]:
+            await websocket.accept()
+            received = []
+            for number in range(0, 60, 3):
+                client.say(str(number))
+                if number % 2:
+                    await asyncio.sleep(0.003)  # some are received ahead
+                client.say(str(number + 1), str(number + 2))
+                received += [await websocket.receive() for _ in range(3)]
+            return received
+
+        assert await client.run(handler) == [str(number) for number in range(60)]
+
+    async def test_two_at_a_time(self, middleware: bool) -> None:
+        client = Client(middleware)
+
+        async def handler(websocket: WebSocket) -> set[str]:
+            await websocket.accept()
+            tasks = [asyncio.create_task(websocket.receive()) for _ in range(4)]
+            await asyncio.sleep(0.001)
+            tasks[0].cancel()
+            tasks[2].cancel()
+            await asyncio.sleep(0.001)
+            client.say("a", "b", "c")
+            received = {await tasks[1], await tasks[3], await websocket.receive()}
+            assert tasks[0].cancelled() and tasks[2].cancelled()
+            return received
+
+        assert await client.run(handler) == {"a", "b", "c"}
+
+    async def test_client_that_left_is_noticed(self, middleware: bool) -> None:
+        """Though the last that the handler did was to give up on a message."""
+        client = Client(middleware)
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            ended = asyncio.Event()
+            websocket.when_closed(ended.set)
+            for _ in range(3):
+                with pytest.raises(TimeoutError):
+                    await websocket.receive(timeout=0.001)
+            client.leave()
+            await asyncio.wait_for(ended.wait(), 10)
+
+        await client.run(handler)
+        assert client.websocket.close_code == 1001
+
+    async def test_what_came_before_the_client_left(self, middleware: bool) -> None:
+        client = Client(middleware)
+
+        async def handler(websocket: WebSocket) -> list[Any]:
+            assert await websocket.receive() == "a"
+
+            async def gone(message: Message) -> None:
+                raise OSError
+
+            client.before_send = gone
+            with pytest.raises(WebSocketDisconnect):
+                await websocket.send("to nobody")
+            return [message async for message in websocket]
+
+        client.say("a", "b", "c")
+        assert await client.run(handler) == ["b", "c"]
+
+    async def test_during_the_handshake(self, middleware: bool) -> None:
+        client = Client(middleware)
+
+        async def slowly(message: Message) -> None:
+            await asyncio.sleep(0.001)
+
+        client.before_send = slowly
+        client.say("a", "b")
+
+        async def handler(websocket: WebSocket) -> set[Any]:
+            return set(await asyncio.gather(websocket.receive(), websocket.receive()))
+
+        assert await client.run(handler) == {"a", "b"}
+
+    async def test_others_run_while_messages_come(self, middleware: bool) -> None:
+        client = Client(middleware)
+        client.say(*["x"] * 1_000)
+
+        async def handler(websocket: WebSocket) -> int:
+            await websocket.accept()
+            turns = 0
+
+            async def other() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0)
+
+            task = asyncio.create_task(other())
+            for _ in range(1_000):
+                await websocket.receive()
+            task.cancel()
+            return turns
+
+        assert await client.run(handler) >= 1_000 // 64
+
+    async def test_cancelled_as_it_is_closed(self, middleware: bool) -> None:
+        client = Client(middleware)
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            receiving = asyncio.create_task(websocket.receive())
+            await asyncio.sleep(0.001)
+            receiving.cancel()
+            websocket.start_closing(4000)
+            with pytest.raises(asyncio.CancelledError):
+                await receiving
+
+        await client.run(handler)
+
+    async def test_closed_within_a_timeout(self, middleware: bool) -> None:
+        client = Client(middleware)
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            asyncio.get_running_loop().call_later(0.001, websocket.start_closing, 4000)
+            with pytest.raises(WebSocketDisconnect) as caught:
+                async with asyncio.timeout(10):
+                    await websocket.receive()
+            assert caught.value.code == 4000
+            task = asyncio.current_task()
+            assert task is not None
+            assert task.cancelling() == 0
 
         await client.run(handler)
 
@@ -568,6 +745,24 @@ class TestGone:
         assert not watch.done()
         client.websocket._waiting = 0
         await asyncio.wait_for(watch, 10)
+
+    async def test_connection_that_the_server_closes(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The news of it is behind messages that nobody takes."""
+        monkeypatch.setattr(module, "QUEUED_MESSAGES", 2)
+
+        class Transport:
+            def is_closing(self) -> bool:
+                return True
+
+        client = Client()
+        client.transport = Transport()
+        await client.websocket.accept()
+        client.say("a", "b", "c")
+        await asyncio.wait_for(client.websocket.gone(), 10)
+        assert client.websocket.close_code == 1006
+        assert [await client.websocket.receive() for _ in range(2)] == ["a", "b"]
 
     async def test_closed_by_the_handler(self) -> None:
         client = Client()

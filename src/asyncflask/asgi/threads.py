@@ -273,12 +273,18 @@ class InContext(Generic[T]):
             return stop.value  # type: ignore[no-any-return]
         return await _stepped(self._context, iterator, None, yielded)
 
-    def begin(self, *args: Any) -> Awaitable[T] | None:
-        """The same for a function that gives nothing: call it, and let it run as far as it goes.
-        Gives the rest, to be awaited at once, if it has to wait."""
-        iterator: Any = self._context.run(self._func, *args).__await__()
-        yielded = self._context.run(next, iterator, _ended)
-        return None if yielded is _ended else _stepped(self._context, iterator, None, yielded)
+    def beginner(self) -> Callable[..., Awaitable[T] | None]:
+        """The same for a function that gives nothing and is called often: a plain one that lets it
+        run as far as it goes, and gives the rest, to be awaited at once, if it has to wait."""
+        func, run = self._func, self._context.run
+        call = func if inspect.iscoroutinefunction(func) else partial(run, func)
+
+        def begin(*args: Any) -> Awaitable[T] | None:
+            iterator: Any = call(*args).__await__()
+            yielded = run(next, iterator, _ended)
+            return None if yielded is _ended else _stepped(self._context, iterator, None, yielded)
+
+        return begin
 
 
 _ended: Final[Any] = object()

@@ -145,7 +145,7 @@ class WebSocket:
         # A server's is a queue, from which one may take in any task, and which loses nothing when
         # that is cancelled. A middleware's is always called in the same task and context.
         self._shared = direct and _is_of_server(receive)
-        """Whether the handler itself may receive."""
+        """Whether more than one task may receive."""
         self._receive_now: Receive = receive if self._shared else in_this_context(receive)
         self._socket = StarletteWebSocket(scope, self._receive_now, self._in_turn)
         self._options = _DEFAULT_OPTIONS
@@ -159,11 +159,14 @@ class WebSocket:
         self._room = asyncio.Event()
         self._started = asyncio.Event()
         self._away = asyncio.Event()
+        self._open = False
+        """Whether the handshake is complete, and the handler itself may receive."""
         self._reader: asyncio.Task[Any] | None = None
         """Who is in the server's `receive`."""
         self._waiting = 0
         """How many wait for what the reader gets."""
         self._taken = 0
+        self._rest_at = QUEUED_MESSAGES
         self._taken_before = 0
         self._look_later: asyncio.TimerHandle | None = None
         self.scope = scope
@@ -308,18 +311,21 @@ class WebSocket:
             raise self._disconnect() from None
         self._outbox.open()
         self._started.set()
+        self._open = self._shared
+        self._changed.set()
         self._watch()
 
     async def _receive(self, timeout: float | None = None) -> str | bytes:
+        if not self.accepted:
+            await self._accept()
+        if self._taken >= self._rest_at:  # they may all have been there
+            self._rest_at = self._taken + QUEUED_MESSAGES
+            await asyncio.sleep(0)
         if timeout is not None:
             async with asyncio.timeout(timeout):
                 return await self._receive()
-        if not self.accepted:
-            await self._accept()
-        if not self._taken % QUEUED_MESSAGES:
-            await asyncio.sleep(0)  # they may all be there
         while not self._inbox and self.close_code is None:
-            if self._reader is None and self._shared:
+            if self._reader is None and self._open:
                 self._reader = current_task(self._loop)
                 try:
                     message = await self._receive_now()
@@ -424,7 +430,7 @@ class WebSocket:
             if (sent := self._outbox.put(message)) is not None:
                 await sent
         except OSError:
-            self._gone(ABNORMAL, None)
+            self._lost()
             raise self._disconnect() from None
         except RuntimeError:
             if self.closed:  # while this waited
@@ -483,6 +489,22 @@ class WebSocket:
             self._outbox.cancel()
             self._wake()
 
+    def _lost(self) -> None:
+        """The client has left, says `send`. What had come before is for the handler yet."""
+        while self._open and self._reader is None and self.close_code is None:
+            coro: Any = self._receive_now()
+            try:
+                coro.send(None)
+            except StopIteration as stop:
+                if (data := self._checked(stop.value)) is not None:
+                    self._inbox.append(data)
+                if len(self._inbox) >= QUEUED_MESSAGES:
+                    break
+            else:
+                coro.close()
+                break
+        self._gone(ABNORMAL, None)
+
     # -- a client that does not read
 
     def _stalled(self, why: str) -> None:
@@ -500,7 +522,7 @@ class WebSocket:
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, OSError):
-            self._gone(ABNORMAL, None)
+            self._lost()
         elif not self.closed:
             context = {
                 "message": "A message was not delivered to a WebSocket.",
