@@ -10,8 +10,8 @@ import pytest
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser as WerkzeugsParser
+from werkzeug.sansio.multipart import MultipartDecoder
 
-from asyncflask import formparser
 from asyncflask.formparser import FormDataParser
 
 BOUNDARY = b"bound"
@@ -109,13 +109,13 @@ def test_limits(limits: dict[str, int], file: str | None) -> None:
 
 def test_middle_of_a_file_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed = []
-    receive = formparser.MultipartDecoder.receive_data
+    receive = MultipartDecoder.receive_data
 
     def noting(decoder: Any, data: bytes | None) -> None:
         parsed.append(len(data or b""))
         receive(decoder, data)
 
-    monkeypatch.setattr(formparser.MultipartDecoder, "receive_data", noting)
+    monkeypatch.setattr(MultipartDecoder, "receive_data", noting)
     data = part("f", b"x\n" * 500_000, "f.bin") + end()
     _, files = outcome(FormDataParser, data, [50_000])
     assert len(files[0][4]) == 1_000_000

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,9 +13,11 @@ import werkzeug
 from starlette.responses import PlainTextResponse
 from starlette.responses import Response as StarletteResponse
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.utils import cached_property
 
 from asyncflask import Blueprint, Flask, Request, Response, request
 from asyncflask.asgi.threads import wait
+from asyncflask.formparser import FormDataParser
 from asyncflask.wrappers import AsyncBody, from_starlette
 from support.asgi import Peer, chunks, exchange, http_scope
 
@@ -235,6 +239,93 @@ class TestLimits:
         app.add_url_rule("/", "view", lambda: str(request.stream), methods=["POST"])
         scope = http_scope(method="POST", headers=[("content-length", "6")])
         assert (await exchange(app, scope, chunks(b"123456"))).status == 413
+
+
+class TestHooks:
+    """What subclasses change in how a body is read, as Werkzeug documents it."""
+
+    @pytest.mark.parametrize("size", [10, 100_000, 2_000_000])
+    @pytest.mark.parametrize("colour", ["sync", "async"])
+    @pytest.mark.parametrize("how", ["data", "form"])
+    async def test_stream(self, app: Flask, size: int, colour: str, how: str) -> None:
+        class Own(Request):
+            @cached_property
+            def stream(self) -> Any:
+                return io.BytesIO(super().stream.read().replace(b"x", b"yy"))
+
+        app.request_class = Own
+        app.config["MAX_FORM_MEMORY_SIZE"] = None
+
+        def read() -> str:
+            return str(len(request.get_data() if how == "data" else request.form["f"]))
+
+        async def read_async() -> str:
+            return read()
+
+        app.add_url_rule("/", "view", read if colour == "sync" else read_async, methods=["POST"])
+        kind = "application/x-www-form-urlencoded" if how == "form" else "text/plain"
+        scope = http_scope("/", "POST", [("transfer-encoding", "chunked"), ("content-type", kind)])
+        body = b"f=" + b"x" * size
+        parts = [body[at : at + 60_000] for at in range(0, len(body), 60_000)]
+        peer = await exchange(app, scope, chunks(*parts))
+        assert peer.body == str(size * 2 + (2 if how == "data" else 0)).encode()
+
+    @pytest.mark.parametrize("size", [10, 100_000, 2_000_000])
+    async def test_parser_and_file(self, app: Flask, size: int) -> None:
+        made = []
+
+        class OwnParser(FormDataParser):
+            def parse(self, *args: Any, **kwargs: Any) -> Any:
+                made.append("parser")
+                return super().parse(*args, **kwargs)
+
+        class Own(Request):
+            form_data_parser_class = OwnParser
+
+            def _get_file_stream(self, *args: Any, **kwargs: Any) -> Any:
+                made.append("file")
+                return io.BytesIO()
+
+        app.request_class = Own
+
+        @app.post("/")
+        async def view() -> str:
+            file = request.files["f"]
+            assert isinstance(file.stream, io.BytesIO)
+            return str(len(file.read()))
+
+        head = b'--B\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
+        body = head + b"x" * size + b"\r\n--B--\r\n"
+        kind = ("content-type", "multipart/form-data; boundary=B")
+        scope = http_scope("/", "POST", [("content-length", str(len(body))), kind])
+        parts = [body[at : at + 60_000] for at in range(0, len(body), 60_000)]
+        peer = await exchange(app, scope, chunks(*parts))
+        assert (peer.body, made) == (str(size).encode(), ["parser", "file"])
+
+    @pytest.mark.parametrize("size", [10, 100_000])
+    async def test_body_is_read_once(self, app: Flask, size: int) -> None:
+        """By whatever comes first; data that are kept are parsed again."""
+
+        @app.post("/<how>")
+        async def view(how: str) -> list[int]:
+            if how == "form first":
+                return [len(request.form["f"]), len(request.get_data()), len(request.data)]
+            if how == "some first":
+                return [len(request.stream.read(4)), len(request.get_data()), len(request.form)]
+            if how == "environ first":
+                return [len(request.environ["wsgi.input"].read()), len(request.form)]
+            return [len(request.get_data()), len(request.form["f"]), len(request.stream.read())]
+
+        async def lengths(how: str) -> Any:
+            kind = ("content-type", "application/x-www-form-urlencoded")
+            scope = http_scope(f"/{how}", "POST", [("transfer-encoding", "chunked"), kind])
+            peer = await exchange(app, scope, chunks(b"f=", *[b"x" * 10] * (size // 10)))
+            return json.loads(peer.body)
+
+        assert await lengths("form first") == [size, 0, 0]
+        assert await lengths("data first") == [size + 2, size, 0]
+        assert await lengths("some first") == [4, size - 2, 1]
+        assert await lengths("environ first") == [size + 2, 0]
 
 
 class Closing:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -23,6 +23,13 @@ from werkzeug.sansio.multipart import (
     NeedData,
     State,
 )
+
+PIECE_BYTES: Final = 256 * 1024
+"""How much of a file is read at a time, if the form's limit is well above that; as much as servers
+give."""
+
+FIELD_BYTES: Final = 16 * 1024
+"""How much of a form is read at a time where there may be fields: this is copied."""
 
 
 class FormDataParser(FormDataParserBase):
@@ -50,9 +57,15 @@ class FormDataParser(FormDataParserBase):
             max_form_memory_size=self.max_form_memory_size,
             max_form_parts=self.max_form_parts,
             cls=self.cls,
+            buffer_size=PIECE_BYTES if self._takes_large_pieces() else 64 * 1024,
         )
         form, files = parser.parse(stream, boundary, content_length)
         return stream, form, files
+
+    def _takes_large_pieces(self) -> bool:
+        # The decoder counts a whole piece as memory of the form.
+        limit = self.max_form_memory_size
+        return limit is None or limit >= 2 * PIECE_BYTES - 64 * 1024
 
 
 def _read_up_to(stream: Any, size: int) -> bytes:
@@ -78,10 +91,12 @@ class MultiPartParser(MultiPartParserBase):
         size = 0
         file: Any = None
         while True:
-            piece = stream.read(self.buffer_size)
-            if file is not None and _straight(decoder, piece, file.write):
-                continue
-            decoder.receive_data(piece or None)
+            piece = rest = stream.read(FIELD_BYTES if file is None else self.buffer_size)
+            if piece and file is not None:
+                rest = _straight(decoder, piece, file.write)
+                if not rest:
+                    continue
+            decoder.receive_data(rest or None)
             while not isinstance(event := decoder.next_event(), NeedData | Epilogue):
                 if isinstance(event, Field):
                     part, value, size = event, [], 0
@@ -110,22 +125,23 @@ class MultiPartParser(MultiPartParserBase):
                 return self.cls(fields), self.cls(files)
 
 
-def _straight(decoder: MultipartDecoder, piece: bytes, write: Callable[[Any], object]) -> bool:
-    """Write *piece* of a file, if no boundary is in it and in what the decoder holds. It is left
-    with the end, which may be the beginning of one."""
+def _straight(decoder: MultipartDecoder, piece: bytes, write: Callable[[Any], object]) -> bytes:
+    """Write what of *piece* is surely a file's, and give the rest for the decoder. What it holds
+    may be the beginning of a boundary; if all of the piece is done with, it is left its end."""
     delimiter = b"--" + decoder.boundary
     kept = len(delimiter) + 2  # with the line break before it
     held = decoder.buffer
-    if (
-        decoder.state is not State.DATA
-        or len(held) > kept
-        or len(piece) <= kept
-        or delimiter in piece
-        or delimiter in held + piece[:kept]
-    ):
-        return False
+    if decoder.state is not State.DATA or len(held) > kept or delimiter in held + piece[:kept]:
+        return piece
+    found = piece.find(delimiter)
+    end = (len(piece) if found < 0 else found) - kept
+    if end <= 0:
+        return piece
     write(held)
     with memoryview(piece) as view:
-        write(view[:-kept])
-    held[:] = piece[-kept:]
-    return True
+        write(view[:end])
+    held.clear()
+    if found >= 0:
+        return piece[end:]
+    held.extend(piece[end:])
+    return b""

@@ -78,6 +78,10 @@ def _headers(
     return headers
 
 
+_READ_BY = frozenset({"stream", "_file", "environ", "_cached_data"})
+"""What a body may have been read by, or may be."""
+
+
 @cache
 def _split_blueprint_path(name: str) -> list[str]:
     """The name of a nested blueprint and of those round it, innermost first."""
@@ -313,24 +317,42 @@ class Request(RequestBase):
     def stream(self) -> Any:
         """The body as a file. With `stream=True` on the route it is also an asynchronous
         iterable of `bytes`, received while it is iterated."""
-        body = self._body
-        if body is None or self.shallow:
+        if self._body is None or self.shallow:
             return super().stream
-        limit = self.max_content_length
-        body.limit(limit)
+        body = self._limited_body()
         if getattr(self.url_rule, "stream", False):
             return BodyFile(body)
-        if limit is not None and body.content_length > limit:
-            raise RequestEntityTooLarge()
         if "environ" not in self.__dict__:
             return self._file
         # Not told of the limit, which is the body's: it would cut a chunked body off in silence.
         return get_input_stream(self.environ)
 
+    def _limited_body(self) -> Body:
+        """The body, that there is, told of its limit. Raises `RequestEntityTooLarge` (413)."""
+        body: Body = self._body
+        limit = self.max_content_length
+        body.limit(limit)
+        streamed = getattr(self.url_rule, "stream", False)
+        if limit is not None and body.content_length > limit and not streamed:
+            raise RequestEntityTooLarge()
+        return body
+
+    def _get_stream_for_parsing(self) -> Any:
+        """What a form is parsed from: the chunks of the body as they are, if nobody looked at
+        them before."""
+        if (
+            self._own_stream
+            and not self.shallow
+            and self.__dict__.keys().isdisjoint(_READ_BY)
+            and self._body is not None
+        ):
+            return BodyFile(self._limited_body())
+        return super()._get_stream_for_parsing()
+
     def _keep_received(self, body: Body) -> None:
-        """Note that *body* is there as a whole, within its limits: it is read without a look at
-        these."""
-        if not self.shallow and "environ" not in self.__dict__:
+        """Note that *body* is there as a whole, within its limits: if it is small, it is read
+        without a look at these."""
+        if body.is_small and not self.shallow and "environ" not in self.__dict__:
             self._file = body.file()
             if self._own_stream:
                 self.stream = self._file

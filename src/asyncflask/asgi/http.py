@@ -224,12 +224,16 @@ class Body:
 
     # -- plain code
 
+    @property
+    def is_small(self) -> bool:
+        """Whether so much has come that reading it at once costs little."""
+        return self._buffered <= READ_BYTES
+
     def file(self) -> io.BufferedIOBase:
         """A file to read it by, for plain code. There is one: what it has read is in its
         buffer."""
-        chunks = self._chunks
-        whole_is_cheap = len(chunks) < 2 or self._buffered <= READ_BYTES
-        if whole_is_cheap and self.complete and self._error is None and self._file is None:
+        if self.is_small and self.complete and self._error is None and self._file is None:
+            chunks = self._chunks
             whole = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
             chunks.clear()
             return io.BytesIO(whole)
@@ -286,6 +290,23 @@ class BodyFile(io.RawIOBase):
         if size < len(chunk):
             body._chunks.appendleft(memoryview(chunk)[size:])
         return size
+
+    def read(self, size: int | None = -1) -> bytes:
+        """All of it; or some, at most *size* bytes: a chunk that is no longer is not copied."""
+        body = self._body
+        if size is None or size < 0:
+            return self.readall()
+        if body._file is not None:
+            return body._file.read(size)
+        self._ready()
+        if not body._chunks:
+            return b""
+        chunk = body._chunks.popleft()
+        if len(chunk) > size:
+            view = memoryview(chunk)
+            body._chunks.appendleft(view[size:])
+            chunk = view[:size]
+        return bytes(chunk)
 
     def readall(self) -> bytes:
         body = self._body
