@@ -33,22 +33,6 @@ def _websocket() -> WebSocket:
     return websocket
 
 
-class _WebSocketProxy(LocalProxy[WebSocket]):
-    """Without Werkzeug's way to an attribute, which for these takes longer than the message."""
-
-    def receive(self, timeout: float | None = None) -> Any:
-        ctx = _cv_request.get(None)
-        if ctx is None or (connection := ctx.websocket) is None:
-            raise RuntimeError(NO_WEBSOCKET)
-        return connection.receive(timeout)
-
-    def send(self, data: str | bytes) -> Any:
-        ctx = _cv_request.get(None)
-        if ctx is None or (connection := ctx.websocket) is None:
-            raise RuntimeError(NO_WEBSOCKET)
-        return connection.send(data)
-
-
 class LocalProxy(LocalProxyBase[Any]):
     """As its base, where the most frequent operations have to make a function first."""
 
@@ -68,6 +52,22 @@ class LocalProxy(LocalProxyBase[Any]):
 
     def __contains__(self, item: Any) -> bool:
         return item in self._get_current_object()
+
+
+class _WebSocketProxy(LocalProxy):
+    """Without Werkzeug's way to an attribute, which for these takes longer than the message."""
+
+    def receive(self, timeout: float | None = None) -> Any:
+        ctx = _cv_request.get(None)
+        if ctx is None or (connection := ctx.websocket) is None:
+            raise RuntimeError(NO_WEBSOCKET)
+        return connection.receive(timeout)
+
+    def send(self, data: str | bytes) -> Any:
+        ctx = _cv_request.get(None)
+        if ctx is None or (connection := ctx.websocket) is None:
+            raise RuntimeError(NO_WEBSOCKET)
+        return connection.send(data)
 
 
 def _proxy(local: Any, name: str | None = None, message: str | None = None) -> Any:

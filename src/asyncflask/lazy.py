@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
+
+T = TypeVar("T")
 
 
-class Lazy:
+class Lazy(Generic[T]):
     """An attribute that is computed when it is first read, unless it was set before. As
     `functools.cached_property`, without the lock that this one has in Python 3.11."""
 
-    def __init__(self, func: Callable[[Any], Any]) -> None:
+    def __init__(self, func: Callable[[Any], T]) -> None:
         self.func = func
         self.name = func.__name__
         self.__doc__ = func.__doc__
 
-    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+    @overload
+    def __get__(self, instance: None, owner: type[Any]) -> Lazy[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Any]) -> T: ...
+    def __get__(self, instance: object | None, owner: type[Any]) -> Lazy[T] | T:
         if instance is None:
             return self
         value = self.func(instance)

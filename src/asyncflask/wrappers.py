@@ -13,7 +13,13 @@ from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.types import Receive, Scope
-from werkzeug.datastructures import Authorization, EnvironHeaders, Headers
+from werkzeug.datastructures import (
+    Authorization,
+    EnvironHeaders,
+    FileStorage,
+    Headers,
+    ImmutableMultiDict,
+)
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
@@ -180,9 +186,9 @@ class Request(RequestBase):
     # As Werkzeug's initializer sets them.
 
     @Lazy
-    def scheme(self) -> Any:
+    def scheme(self) -> str:
         """The scheme of the URL that the client asked for."""
-        return self.scope.get("scheme", "http")
+        return cast(str, self.scope.get("scheme", "http"))
 
     @Lazy
     def server(self) -> Any:
@@ -191,17 +197,17 @@ class Request(RequestBase):
         return tuple(server) if server else None
 
     @Lazy
-    def root_path(self) -> Any:
+    def root_path(self) -> str:
         """What the app is mounted under, without a slash at its end."""
-        return self.scope.get("root_path", "").rstrip("/")
+        return cast(str, self.scope.get("root_path", "")).rstrip("/")
 
     @Lazy
-    def query_string(self) -> Any:
+    def query_string(self) -> bytes:
         """What comes after the "?" of the URL, undecoded."""
-        return self.scope.get("query_string", b"")
+        return cast(bytes, self.scope.get("query_string", b""))
 
     @Lazy
-    def remote_addr(self) -> Any:
+    def remote_addr(self) -> str | None:
         """The client's address."""
         client = self.scope.get("client")
         return client[0] if client else None
@@ -269,7 +275,7 @@ class Request(RequestBase):
     # Werkzeug's, but by `_header`.
 
     @Lazy
-    def content_length(self) -> Any:
+    def content_length(self) -> int | None:
         """The length of the body that the client announces; `None` if it does not."""
         value = self._header(b"content-length")
         encoding = self._header(b"transfer-encoding")
@@ -278,9 +284,10 @@ class Request(RequestBase):
         return get_content_length(value, encoding)
 
     @Lazy
-    def cookies(self) -> Any:
+    def cookies(self) -> ImmutableMultiDict[str, str]:
         """The cookies that the client sent (RFC 6265 section 5.4)."""
-        return parse_cookie(self._header(b"cookie"), cls=self.dict_storage_class)
+        cookies = parse_cookie(self._header(b"cookie"), cls=self.dict_storage_class)
+        return cast("ImmutableMultiDict[str, str]", cookies)
 
     @Lazy
     def _parsed_content_type(self) -> Any:
@@ -448,16 +455,16 @@ class Request(RequestBase):
             self.environ["werkzeug.request"] = None  # a cycle
 
     @Lazy
-    def form(self) -> Any:
+    def form(self) -> ImmutableMultiDict[str, str]:
         """The fields of the form that the client sent (Werkzeug: `ImmutableMultiDict`)."""
         self._load_form_data()
-        return self.__dict__["form"]
+        return cast("ImmutableMultiDict[str, str]", self.__dict__["form"])
 
     @Lazy
-    def files(self) -> Any:
+    def files(self) -> ImmutableMultiDict[str, FileStorage]:
         """The files of the form that the client sent (Werkzeug: `FileStorage`)."""
         self._load_form_data()
-        return self.__dict__["files"]
+        return cast("ImmutableMultiDict[str, FileStorage]", self.__dict__["files"])
 
     @property
     def want_form_data_parsed(self) -> bool:
