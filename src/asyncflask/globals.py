@@ -36,6 +36,8 @@ def _websocket() -> WebSocket:
 class _WebSocketProxy(LocalProxy[WebSocket]):
     """Without Werkzeug's way to an attribute, which for these takes longer than the message."""
 
+    __slots__ = ()
+
     def receive(self, timeout: float | None = None) -> Any:
         ctx = _cv_request.get(None)
         if ctx is None or (connection := ctx.websocket) is None:
