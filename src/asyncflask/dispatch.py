@@ -330,7 +330,8 @@ async def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     view = app.view_functions[rule.endpoint]
     if ctx.websocket is not None and call is not call_here and is_async(view):
         # In a task of its own each message wakes the handler alone, not all that called it.
-        driver: Driver = ctx.websocket.driver
+        driver = ctx.driver
+        assert driver is not None
         await driver.ready_for_async()
         return await driver.task(view(**request.view_args))
     cancel = getattr(rule, "cancel_on_disconnect", None)
