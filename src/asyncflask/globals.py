@@ -57,6 +57,8 @@ class LocalProxy(LocalProxyBase[Any]):
 class _WebSocketProxy(LocalProxy):
     """Without Werkzeug's way to an attribute, which for these takes longer than the message."""
 
+    __slots__ = ()
+
     def receive(self, timeout: float | None = None) -> Any:
         ctx = _cv_request.get(None)
         if ctx is None or (connection := ctx.websocket) is None:

@@ -17,6 +17,7 @@ from asyncio import _get_running_loop, current_task
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ from starlette.types import Message, Receive, Scope, Send
 from .http import Headers, encode_headers
 from .outbox import POLICIES, QUEUED_BYTES, SEND_TIMEOUT, Outbox, Policy
 from .outbox import QUEUED_MESSAGES as SEND_QUEUE
-from .threads import Call, Driver, in_this_context, value_or_awaitable, wait
+from .threads import Driver, in_this_context, value_or_awaitable, wait
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket as StarletteWebSocket
@@ -137,9 +138,9 @@ class WebSocket:
     ) -> None:
         if "WebSocketState" not in globals():
             load()
+        # Python 3.11 has its fast way to attributes only while there are 30 of them at most.
         # A method of the server's own connection, unless there is middleware which has its own.
         self._server: Any = send.__self__ if inspect.ismethod(send) else None
-        self._send_now: Call = in_this_context(send)
         direct = _is_of_server(send)
         self._outbox = Outbox(send, direct=direct, stalled=self._stalled, failed=self._failed)
         # A server's is a queue, from which one may take in any task, and which loses nothing when
@@ -147,11 +148,10 @@ class WebSocket:
         self._shared = direct and _is_of_server(receive)
         """Whether more than one task may receive."""
         self._receive_now: Receive = receive if self._shared else in_this_context(receive)
-        self._socket = StarletteWebSocket(scope, self._receive_now, self._in_turn)
+        in_turn = partial(self._in_turn, in_this_context(send))
+        self._socket = StarletteWebSocket(scope, self._receive_now, in_turn)
         self._options = _DEFAULT_OPTIONS
-        self._max_size = _DEFAULT_OPTIONS.max_message_size
         self._closing: asyncio.Task[None] | None = None
-        self.driver = driver
         self._loop = driver.loop
         self._accept_headers = accept_headers
         self._inbox: deque[str | bytes] = deque()
@@ -183,7 +183,6 @@ class WebSocket:
     def configure(self, options: WebSocketOptions) -> None:
         """Before the handler runs: what its route says."""
         self._options = options
-        self._max_size = options.max_message_size
         self._outbox.limit(
             options.send_timeout,
             options.send_queue,
@@ -340,7 +339,7 @@ class WebSocket:
                     if self._look_later is None:
                         self._watch()
                 data = message.get("text")
-                if data is None or self._max_size is not None:
+                if data is None or self._options.max_message_size is not None:
                     data = self._checked(message)
                 if data is not None:
                     self._taken += 1
@@ -372,7 +371,7 @@ class WebSocket:
         data: str | bytes | None = message.get("text")
         if data is None:
             data = message["bytes"]
-        limit = self._max_size
+        limit = self._options.max_message_size
         if limit is not None and _bytes_of(data, limit) > limit:
             self.start_closing(TOO_BIG, f"Messages may have {limit} bytes here.")
             return None
@@ -476,12 +475,12 @@ class WebSocket:
                 self.abort()
             # Otherwise it left at this very moment.
 
-    async def _in_turn(self, message: Message) -> None:
+    async def _in_turn(self, send: Send, message: Message) -> None:
         """What Starlette sends: messages of the handshake at once, a close after the rest."""
         if message["type"] == "websocket.close" and self.accepted:
             await self._outbox.put_last(message)
         else:
-            await self._send_now(message)
+            await send(message)
 
     def _gone(self, code: int, reason: str | None) -> None:
         if self.close_code is None:
