@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from werkzeug.local import LocalProxy as LocalProxyBase
+from werkzeug.local import LocalProxy
 
 from .asgi.websocket import WebSocket
 from .ctx import (
@@ -33,7 +33,7 @@ def _websocket() -> WebSocket:
     return websocket
 
 
-class LocalProxy(LocalProxyBase[Any]):
+class _Proxy(LocalProxy[Any]):
     """As its base, where the most frequent operations have to make a function first."""
 
     __slots__ = ()
@@ -54,7 +54,7 @@ class LocalProxy(LocalProxyBase[Any]):
         return item in self._get_current_object()
 
 
-class _WebSocketProxy(LocalProxy):
+class _WebSocketProxy(_Proxy):
     """Without Werkzeug's way to an attribute, which for these takes longer than the message."""
 
     __slots__ = ()
@@ -72,8 +72,11 @@ class _WebSocketProxy(LocalProxy):
         return connection.send(data)
 
 
+_Proxy.__name__ = _WebSocketProxy.__name__ = LocalProxy.__name__  # an unbound proxy shows it
+
+
 def _proxy(local: Any, name: str | None = None, message: str | None = None) -> Any:
-    return LocalProxy(local, name, unbound_message=message)
+    return _Proxy(local, name, unbound_message=message)
 
 
 app_ctx: AppContext = _proxy(_cv_app, message=NO_APP)
