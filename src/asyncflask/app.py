@@ -229,8 +229,7 @@ class Flask(App):
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request or WebSocket of this app, in a context of its own."""
-        loop = asyncio.get_running_loop()
-        driver = Driver(loop, self.config["WORKER_THREADS"], scope.get("asyncflask.worker"))
+        driver = Driver(None, self.config["WORKER_THREADS"], scope.get("asyncflask.worker"))
         steps = self._steps()
         whole: tuple[Message, bytes] | None
         coro: Coroutine[Any, Any, Any]

@@ -390,18 +390,19 @@ def abandon(task: asyncio.Task[Any]) -> None:
 class Driver:
     """Runs one request: its coroutine, on either side, in one `contextvars.Context`.
 
-    *worker*: the thread to use, for a request that came in on one (WSGI); otherwise one is
-    taken from the pool when first needed, and kept until `release`.
+    *loop*: by default the running one, once something asks for it: to find it takes a system call
+    (`getpid`) before Python 3.12. *worker*: the thread to use, for a request that came in on one
+    (WSGI); otherwise one is taken from the pool when first needed, and kept until `release`.
     """
 
     __slots__ = (
+        "_loop",
         "_outer",
         "_pending",
         "_released",
         "context",
         "in_thread",
         "limit",
-        "loop",
         "prepare",
         "slots",
         "worker",
@@ -409,11 +410,11 @@ class Driver:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: asyncio.AbstractEventLoop | None = None,
         limit: int = DEFAULT_WORKER_THREADS,
         worker: Worker | None = None,
     ) -> None:
-        self.loop = loop
+        self._loop = loop
         self.slots: Slots | None = None
         self.worker = worker
         self.limit = limit if worker is None else None
@@ -425,6 +426,13 @@ class Driver:
         """Awaited once, before the first coroutine function is called."""
         self._pending = 0
         self._released = False
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop on which the request is."""
+        if self._loop is None:
+            self._loop = _get_running_loop() or _loop_for_outsiders()
+        return self._loop
 
     def outside(self, func: Callable[..., Awaitable[T]]) -> InContext[T]:
         """The server's coroutine function *func*, to run in the context that the server called
