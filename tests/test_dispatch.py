@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import io
+import json
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -46,6 +48,7 @@ from asyncflask.asgi import threads
 from asyncflask.asgi.client import WebSocketDenied, WebSocketSession
 from asyncflask.async_testing import AsyncClient
 from asyncflask.dispatch import Steps
+from asyncflask.json.provider import DefaultJSONProvider
 from asyncflask.sessions import SecureCookieSession, SessionInterface
 from support.asgi import Peer, chunks, exchange, http_scope
 
@@ -1346,3 +1349,133 @@ async def test_proxy_as_a_value(app: Flask) -> None:
     app.before_request(lambda: setattr(g, "user", "ann"))
     async with AsyncClient(app) as client:
         assert (await client.get("/")).text == "ann"
+
+
+# -- a response that nobody is to see ---------------------------------------------------------
+
+
+class OwnJSON(DefaultJSONProvider):
+    def response(self, *args: Any, **kwargs: Any) -> Any:
+        response = super().response(*args, **kwargs)
+        response.headers["X-Own"] = "1"
+        return response
+
+
+class OwnResponse(Response):
+    default_mimetype = "text/plain"
+
+
+def with_own_json(app: Flask) -> None:
+    app.json = OwnJSON(app)
+
+
+def with_own_response(app: Flask) -> None:
+    app.response_class = OwnResponse
+
+
+def indented(app: Flask) -> None:
+    assert isinstance(app.json, DefaultJSONProvider)
+    app.json.compact, app.json.mimetype = False, "application/vnd.api+json"
+
+
+def as_it_is(app: Flask) -> None: ...
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize("change", [as_it_is, with_own_json, with_own_response, indented])
+@pytest.mark.parametrize(
+    "value",
+    ["text", "", "ä☃", "\ud800", b"data", {"b": 1, "a": "ä"}, [1, 2], {"a": object()}, ("a", 201)],
+    ids=range(9),
+)
+async def test_response_that_nobody_sees(value: Any, change: Any, method: str) -> None:
+    """It is left out; the answer is that of an app with a hook that sees it."""
+    peers = []
+    for seen in (False, True):
+        app = Flask("dispatch_test", static_folder=None)
+        change(app)
+
+        @app.route("/", methods=["GET", "POST"])
+        async def view() -> Any:
+            return value
+
+        if seen:
+            app.after_request(lambda response: response)
+        peers.append(await exchange(app, http_scope(method=method)))
+    assert peers[0].status == peers[1].status
+    assert peers[0].headers == peers[1].headers
+    assert peers[0].body == peers[1].body
+
+
+async def test_response_that_nobody_sees_and_a_background_task(app: Flask) -> None:
+    done = asyncio.Event()
+
+    async def task() -> None:
+        done.set()
+
+    @app.get("/")
+    async def view() -> str:
+        app.add_background_task(task)
+        return "text"
+
+    peer = await exchange(app, http_scope())
+    assert (peer.status, peer.body) == (200, b"text")
+    await asyncio.wait_for(done.wait(), 10)
+
+
+async def test_pipeline_that_plain_code_runs_gives_a_response(app: Flask) -> None:
+    @app.get("/")
+    def view() -> str:
+        return "text"
+
+    with app.test_request_context():
+        response = app.full_dispatch_request()
+    assert isinstance(response, Response)
+    assert (response.get_data(as_text=True), response.mimetype) == ("text", "text/html")
+
+
+# -- a request that nobody asks for -----------------------------------------------------------
+
+
+async def test_request_is_made_once(app: Flask) -> None:
+    """Whoever asks for it first; here two threads at once."""
+    made = []
+
+    class Slow(Request):
+        @classmethod
+        def from_scope(cls, *args: Any) -> Any:
+            made.append(args)
+            time.sleep(0.02)
+            return super().from_scope(*args)
+
+    app.request_class = Slow
+
+    @app.get("/<name>")
+    async def view(name: str) -> dict[str, Any]:
+        def look() -> tuple[int, Any]:
+            return id(request._get_current_object()), request.view_args  # type: ignore[attr-defined]
+
+        assert not made
+        looks = await asyncio.gather(asyncio.to_thread(look), asyncio.to_thread(look))
+        return {"same": looks[0] == looks[1], "args": looks[0][1]}
+
+    peer = await exchange(app, http_scope("/x"))
+    assert json.loads(peer.body) == {"same": True, "args": {"name": "x"}}
+    assert len(made) == 1
+
+
+async def test_request_with_an_initializer_of_its_own_is_made_at_once(app: Flask) -> None:
+    made = []
+
+    class Own(Request):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    app.request_class = Own
+
+    @app.get("/")
+    async def view() -> str:
+        return str(len(made))
+
+    assert (await exchange(app, http_scope())).body == b"1"

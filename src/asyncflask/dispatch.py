@@ -514,10 +514,13 @@ async def finalize_request(
     else:
         response = make_response(app, ctx, rv)
     try:
-        if ctx._after_request_functions or app.after_request_funcs or ctx._steps is not OWN:
+        if (
+            ctx._after_request_functions
+            or app.after_request_funcs
+            or not ctx._own
+            or has_session(app, ctx)
+        ):
             response = await ctx._steps.process_response(app, ctx, call, response)
-        elif has_session(app, ctx):
-            await save_session(app, ctx, call, response)
         if request_finished.receivers:
             await emit(request_finished, app, call, response=response)
     except Exception:
@@ -853,43 +856,41 @@ _WITHOUT_BODY = frozenset({204, 304})
 
 def whole_content(ctx: RequestContext, response: Any) -> bytes | None:
     """The content of *response*, if it is there as a whole and nothing is left to be done."""
-    content = response.response
-    status = response.status_code
     if (
-        not isinstance(content, (list, tuple))
+        not isinstance(response.response, (list, tuple))
+        or response.direct_passthrough
         or ctx._holds
         or ctx._background
         or response._on_close
         or getattr(response, "background", None) is not None
         or getattr(response, "asgi_response", None) is not None
-        or status == 413  # may end the connection: see `send_response`
+        or response.status_code == 413  # may end the connection: see `send_response`
     ):
         return None
-    if ctx.request.method == "HEAD" or status < 200 or status in (204, 304):
-        return b""
-    if (
-        len(content) == 1
-        and isinstance(content[0], bytes)
-        and type(response).iter_encoded is BaseResponse.iter_encoded
-    ):
-        return content[0]
-    return b"".join(response.iter_encoded())
+    content: Any = content_of(response, ctx.request)
+    return content  # type: ignore[no-any-return]
 
 
 def content_of(response: Any, request: Request) -> bytes | Iterable[bytes] | AsyncIterable[bytes]:
     """What to send of *response*: nothing for HEAD and for statuses that have no body (RFC 9110
     section 6.4.1)."""
     status = response.status_code
-    if request.method == "HEAD" or status < 200 or status in (204, 304):
+    if request.method == "HEAD" or status < 200 or status in _WITHOUT_BODY:
         return b""
     content = response.response
     if isinstance(content, AsyncBody):
         return content
     if response.direct_passthrough:
         return content  # type: ignore[no-any-return]
-    if isinstance(content, list | tuple):
-        return b"".join(response.iter_encoded())
-    return response.iter_encoded()  # type: ignore[no-any-return]
+    if not isinstance(content, (list, tuple)):
+        return response.iter_encoded()  # type: ignore[no-any-return]
+    if (
+        len(content) == 1
+        and type(content[0]) is bytes
+        and type(response).iter_encoded is BaseResponse.iter_encoded
+    ):
+        return content[0]
+    return b"".join(response.iter_encoded())
 
 
 async def send_content(
