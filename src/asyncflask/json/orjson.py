@@ -52,7 +52,7 @@ def _plain_by_default(o: Any) -> Any:
 
 
 class OrjsonProvider(DefaultJSONProvider):
-    """JSON by `orjson <https://pypi.org/project/orjson/>`_, with the types of
+    """JSON by orjson, with the types of
     :class:`DefaultJSONProvider`::
 
         app.json = OrjsonProvider(app)
