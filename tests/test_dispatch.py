@@ -1369,6 +1369,15 @@ def with_own_json(app: Flask) -> None:
     app.json = OwnJSON(app)
 
 
+class WrappedJSON(DefaultJSONProvider):
+    def _prepare_response_obj(self, args: Any, kwargs: Any) -> Any:
+        return {"data": super()._prepare_response_obj(args, kwargs)}
+
+
+def with_wrapped_json(app: Flask) -> None:
+    app.json = WrappedJSON(app)
+
+
 def with_own_response(app: Flask) -> None:
     app.response_class = OwnResponse
 
@@ -1382,7 +1391,9 @@ def as_it_is(app: Flask) -> None: ...
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-@pytest.mark.parametrize("change", [as_it_is, with_own_json, with_own_response, indented])
+@pytest.mark.parametrize(
+    "change", [as_it_is, with_own_json, with_wrapped_json, with_own_response, indented]
+)
 @pytest.mark.parametrize(
     "value",
     ["text", "", "ä☃", "\ud800", b"data", {"b": 1, "a": "ä"}, [1, 2], {"a": object()}, ("a", 201)],

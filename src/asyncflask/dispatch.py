@@ -386,10 +386,12 @@ async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> An
         kind = type(rv)
         if kind is str:
             return Response.default_mimetype, rv.encode()
+        provider = app.json
         if (kind is dict or kind is list) and (
-            getattr(app.json.response, "__func__", None) is DefaultJSONProvider.response
+            getattr(provider.response, "__func__", None) is DefaultJSONProvider.response
         ):
-            return app.json.mimetype, app.json._text(rv).encode()
+            text = provider._text(provider._prepare_response_obj((rv,), {}))
+            return provider.mimetype, text.encode()
     return await steps.finalize_request(app, ctx, call, rv)
 
 
