@@ -10,7 +10,8 @@ from typing import Final
 import pytest
 
 VERSION: Final = "4"
-SECONDS: Final = 120
+SECONDS: Final = 60
+TRIES: Final = 3
 
 
 def install_client(folder: Path) -> Path:
@@ -19,13 +20,15 @@ def install_client(folder: Path) -> Path:
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("Node or npm is missing: apt install nodejs npm")
     command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]
-    done = subprocess.run(
-        [*command, str(folder), f"socket.io-client@{VERSION}"],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        pytest.skip(f"npm cannot install socket.io-client: {done.stderr}")
-    return folder / "node_modules"
+    command += [str(folder), f"socket.io-client@{VERSION}"]
+    problem = ""
+    for _ in range(TRIES):  # the network may stall
+        try:
+            subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+        except subprocess.TimeoutExpired as error:
+            problem = str(error)
+        except subprocess.CalledProcessError as error:
+            problem = error.stderr
+        else:
+            return folder / "node_modules"
+    pytest.skip(f"npm cannot install socket.io-client: {problem}")
