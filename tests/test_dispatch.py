@@ -1490,3 +1490,50 @@ async def test_request_with_an_initializer_of_its_own_is_made_at_once(app: Flask
         return str(len(made))
 
     assert (await exchange(app, http_scope())).body == b"1"
+
+
+async def test_request_is_asked_for_while_it_is_made(app: Flask) -> None:
+    """By a signal's handler, say."""
+
+    class Interrupted(Request):
+        @classmethod
+        def from_scope(cls, *args: Any) -> Any:
+            if not seen:
+                seen.append(None)
+                seen.append(request.path)
+            return super().from_scope(*args)
+
+    seen: list[Any] = []
+    app.request_class = Interrupted
+
+    @app.get("/a")
+    async def view() -> str:
+        return str(request.path == seen[1] and len(seen) == 2)
+
+    assert (await exchange(app, http_scope("/a"))).body == b"True"
+
+
+@pytest.mark.parametrize("size", [20, 70_000])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_limit_that_an_asynchronous_hook_sets(app: Flask, size: int, chunked: bool) -> None:
+    @app.before_request
+    async def limit() -> None:
+        request.max_content_length = 10
+
+    @app.post("/")
+    async def view() -> str:
+        return str(len(request.get_data()))
+
+    length = ("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(size))
+    scope = http_scope(method="POST", headers=[length])
+    assert (await exchange(app, scope, chunks(b"x" * size))).status == 413
+
+
+async def test_input_that_an_asynchronous_view_replaces(app: Flask) -> None:
+    @app.post("/")
+    async def view() -> Any:
+        request.environ["wsgi.input"] = io.BytesIO(b"other")
+        return request.stream.read().decode()
+
+    scope = http_scope(method="POST", headers=[("Content-Length", "5")])
+    assert (await exchange(app, scope, chunks(b"first"))).body == b"other"

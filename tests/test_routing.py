@@ -366,3 +366,14 @@ def test_url_for_of_another_app() -> None:
         return other.url_for("index")
 
     assert app.test_client().get("/here").text == "/here"
+
+
+@pytest.mark.parametrize("rule", ["/fixed", "/<name>"])
+def test_methods_that_are_changed_later(rule: str) -> None:
+    url_map = Map([Rule(rule, endpoint="it", methods=["GET", "POST"])])
+    assert same(url_map, "/fixed", "POST") is not None
+    for known in url_map.iter_rules():
+        assert known.methods is not None
+        known.methods.discard("POST")
+    assert same(url_map, "/fixed", "POST") is None
+    assert same(url_map, "/fixed") is not None

@@ -604,3 +604,14 @@ def test_base_interface_keeps_nothing(app: Flask) -> None:
 
     with pytest.raises(NotImplementedError):
         interface.save_session(app, NullSession(), Response())
+
+
+def test_other_salt_of_the_serializer(app: Flask) -> None:
+    signing = SecureCookieSessionInterface().get_signing_serializer(app)
+    assert signing is not None
+    token = signing.dumps({"user": 1}, salt="other")
+    assert signing.loads(token, salt="other") == {"user": 1}
+    with pytest.raises(BadSignature):
+        signing.loads(token)
+    with pytest.raises(BadSignature):
+        signing.loads(signing.dumps({"user": 1}), salt="other")

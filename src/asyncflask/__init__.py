@@ -145,9 +145,8 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES_LOADED_LATER:
         return import_module(f".{name}", __name__)
     if name in _LOADED_LATER:
-        value = getattr(import_module(_LOADED_LATER[name], __name__), name)
-        setattr(sys.modules[__name__], name, value)
-        return value
+        # Not kept here: a test may have put something in its place in that module for a while.
+        return getattr(import_module(_LOADED_LATER[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

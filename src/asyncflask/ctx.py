@@ -34,7 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _sentinel: Any = object()
 _unbound: Any = object()
 
-_making = threading.Lock()
+_making = threading.RLock()  # a signal handler may ask, too
 
 
 class App(Protocol):
@@ -285,6 +285,8 @@ class RequestContext:
                 self._scope, self._receive, self.driver, self._lines
             )
             request.json_module = self.app.json
+            if self._made:
+                return self.request
             if self._found is not None:
                 request.url_rule, request.view_args = self._found
                 self._found = None

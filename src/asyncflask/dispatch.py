@@ -117,7 +117,8 @@ async def serve_http(
                     "status": 200,
                     "headers": plain_lines(mimetype, len(content)),
                 }
-                whole = b"" if scope["method"] == "HEAD" else content
+                method = ctx.request.method if ctx._made else scope["method"]
+                whole = b"" if method == "HEAD" else content
             else:
                 start = response_start(response, ctx.request)
         except Exception as exc:
@@ -330,8 +331,8 @@ async def receive_body(ctx: RequestContext, body: Body) -> None:
     body.limit(request.max_content_length)
     await body.receive_ahead()
     if body.complete:
-        request._keep_received(body)
-    elif request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        return
+    if request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):
         await driver.run_sync(request._load_form_data)
     else:
         await body.spool(driver)
@@ -436,7 +437,7 @@ def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Awaitable[Any
     cancel = getattr(rule, "cancel_on_disconnect", None)
     if cancel is None:
         cancel = app.config["CANCEL_ON_DISCONNECT"]
-    if cancel and driver is not None:
+    if cancel and driver is not None and call is not call_here:
         return _call_until_disconnect(ctx, driver, view, values)
     return call(view, **values) if values else call(view)
 

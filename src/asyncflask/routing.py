@@ -140,7 +140,9 @@ class Map(MapBase):
                 compiled = self._compiled = _compile(self)
         at_path = compiled.fixed.get(path)
         if at_path is not None and not websocket and method in at_path.plain:
-            return at_path.plain[method][0], {}
+            rule = at_path.plain[method][0]
+            if _answers(rule, method, websocket):  # still
+                return rule, {}
         if path[:1] != "/" or path[1:2] == "/":
             return None  # not the path of a request, which begins with one slash
         parts = path.split("/")
@@ -169,7 +171,8 @@ class Map(MapBase):
             else:
                 if not websocket and method in node.plain:
                     rule, converters = node.plain[method]
-                    return _found(rule, converters, texts)
+                    if _answers(rule, method, websocket):
+                        return _found(rule, converters, texts)
         try:
             found = _find(node, parts, position, texts, method, websocket)
         except _Undecided:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import zlib
-from collections.abc import Awaitable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NoReturn
 
 from itsdangerous import (
@@ -217,9 +217,17 @@ class _SigningSerializer(URLSafeTimedSerializer):
     """itsdangerous' serializer, which keeps its signer, and compresses with less effort.
 
     :param keys: derived already: the signer would do it for each signature.
+    :param with_salt: makes the signer for another salt than *salt*.
     """
 
-    def __init__(self, keys: list[bytes], salt: str, serializer: Any, digest_method: Any) -> None:
+    def __init__(
+        self,
+        keys: list[bytes],
+        salt: str,
+        serializer: Any,
+        digest_method: Any,
+        with_salt: Callable[[str | bytes], Signer],
+    ) -> None:
         super().__init__(
             keys,
             salt=salt,
@@ -231,10 +239,14 @@ class _SigningSerializer(URLSafeTimedSerializer):
             },
         )
         self._signer = TimestampSigner(keys, salt=salt, **self.signer_kwargs)
+        self._with_salt = with_salt
 
     def make_signer(self, salt: str | bytes | None = None) -> Signer:
         """The signer, made anew only for another salt."""
-        return self._signer if salt is None else super().make_signer(salt)
+        if salt is None or want_bytes(salt) == self._signer.salt:
+            return self._signer
+
+        return self._with_salt(salt)
 
     def loads(  # type: ignore[override]  # as that of the base class
         self,
@@ -346,8 +358,8 @@ def _around_value(
         partitioned=partitioned,
         max_size=0,
     )
-    before, _, after = cookie.rpartition("_VALUE_")
-    return before, after
+    before, _, after = cookie.partition("=_VALUE_")
+    return f"{before}=", after
 
 
 def _set_cookie(
@@ -427,18 +439,17 @@ class SecureCookieSessionInterface(SessionInterface):
             if known == made_of:
                 return signing_serializer
 
+        signer = partial(
+            TimestampSigner, key_derivation=self.key_derivation, digest_method=self.digest_method
+        )
         # Derived here once: the signer would do it for each signature.
-        derived = [
-            TimestampSigner(
-                key,
-                salt=self.salt,
-                key_derivation=self.key_derivation,
-                digest_method=self.digest_method,
-            ).derive_key()
-            for key in keys
-        ]
+        derived = [signer(key, salt=self.salt).derive_key() for key in keys]
         signing_serializer = _SigningSerializer(
-            derived, self.salt, self.serializer, self.digest_method
+            derived,
+            self.salt,
+            self.serializer,
+            self.digest_method,
+            lambda salt: signer(list(keys), salt=salt),
         )
         kept = self._signing_serializers[: _SIGNING_SERIALIZERS_KEPT - 1]
         self._signing_serializers = ((made_of, signing_serializer), *kept)

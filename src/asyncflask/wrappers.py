@@ -134,13 +134,9 @@ class Request(RequestBase):
     _lazy = True
     """Whether no subclass has an initializer of its own, which wants a whole environ."""
 
-    _own_stream = True
-    """Whether no subclass changes what is read."""
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._lazy = cls.__init__ is Request.__init__
-        cls._own_stream = cls.stream is Request.stream
 
     @classmethod
     def from_scope(
@@ -340,29 +336,24 @@ class Request(RequestBase):
         limit = self.max_content_length
         body.limit(limit)
         streamed = getattr(self.url_rule, "stream", False)
-        if limit is not None and body.content_length > limit and not streamed:
-            raise RequestEntityTooLarge()
+        if not streamed:
+            if limit is not None and body.content_length > limit:
+                raise RequestEntityTooLarge()
+            if body.error is not None:
+                raise body.error
         return body
 
     def _get_stream_for_parsing(self) -> Any:
         """What a form is parsed from: the chunks of the body as they are, if nobody looked at
         them before."""
         if (
-            self._own_stream
+            type(self).stream is Request.stream
             and not self.shallow
             and self.__dict__.keys().isdisjoint(_READ_BY)
             and self._body is not None
         ):
             return BodyFile(self._limited_body())
         return super()._get_stream_for_parsing()
-
-    def _keep_received(self, body: Body) -> None:
-        """Note that *body* is there as a whole, within its limits: if it is small, it is read
-        without a look at these."""
-        if body.is_small and not self.shallow and "environ" not in self.__dict__:
-            self._file = body.file()
-            if self._own_stream:
-                self.stream = self._file
 
     @Lazy
     def authorization(self) -> Authorization | None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -85,6 +86,8 @@ def test_repeated_headers(headers: list[tuple[str, str]]) -> None:
 
 class Client:
     """The other end, and the reader that the pipeline starts."""
+
+    __module__ = "uvicorn.test"  # as a server's connection, which a middleware's is not
 
     def __init__(self, middleware: bool = False, **scope: Any) -> None:
         self.to_app: asyncio.Queue[Message] = asyncio.Queue()
@@ -458,6 +461,47 @@ class TestReceiving:
                 await asyncio.sleep(0.0005 if number % 7 else 0)
 
         assert await client.run(handler) == [str(number) for number in range(300)]
+
+    async def test_middleware_with_methods(self, middleware: bool) -> None:
+        """What it has taken of the server and not given yet must not be lost."""
+        client = Client()
+
+        class Slow:
+            async def receive(self) -> Message:
+                message = await client.to_app.get()
+                await asyncio.sleep(0.004)
+                return message
+
+            async def send(self, message: Message) -> None:
+                await client.send(message)
+
+        slow = Slow()
+        server = (slow.receive, slow.send) if middleware else (client.to_app.get, client.send)
+        client.websocket = WebSocket(client.scope, *server, client.driver, client.accept_headers)
+
+        async def handler(websocket: WebSocket) -> list[str]:
+            await websocket.accept()
+            client.say(*map(str, range(20)))
+            received: list[str] = []
+            while len(received) < 20:
+                with suppress(TimeoutError):
+                    received.append(await websocket.receive(timeout=0.006))
+            return received
+
+        assert await client.run(handler) == [str(number) for number in range(20)]
+
+    async def test_sending_only(self, middleware: bool) -> None:
+        """Others get their turn, and the end is noticed, though the server takes all at once."""
+        client = Client(middleware)
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            asyncio.get_running_loop().call_soon(client.leave)
+            while True:
+                await websocket.send("x")
+
+        with pytest.raises(WebSocketDisconnect):
+            await client.run(handler)
 
     async def test_order(self, middleware: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "AWAY_SECONDS", 0.001)

@@ -71,7 +71,6 @@ class Body:
     __slots__ = (
         "_buffered",
         "_chunks",
-        "_error",
         "_file",
         "_kept",
         "_limit",
@@ -81,6 +80,7 @@ class Body:
         "_scope",
         "complete",
         "content_length",
+        "error",
         "left",
     )
 
@@ -92,7 +92,7 @@ class Body:
         self._chunks: deque[bytes | memoryview] = deque()
         self._buffered = 0
         self._file: IO[bytes] | None = None
-        self._error: Exception | None = None
+        self.error: Exception | None = None
         self._receiving = False
         self._received: asyncio.Event | None = None
         self.content_length, has_body = announced(scope, lines)
@@ -129,7 +129,7 @@ class Body:
             self.left = True
             if not self.complete:
                 self.complete = True
-                self._error = ClientDisconnected()
+                self.error = ClientDisconnected()
             return
         if chunk := message.get("body", b""):
             self._buffered += len(chunk)
@@ -153,7 +153,7 @@ class Body:
 
     def _check(self, limit: int) -> None:
         if max(self.content_length, self._buffered) > limit:
-            self._error, self.complete = RequestEntityTooLarge(), True
+            self.error, self.complete = RequestEntityTooLarge(), True
 
     async def receive_ahead(self, size: int | None = None) -> None:
         """Receive the body now, so that plain reads do not have to wait; but stop when more than
@@ -162,8 +162,8 @@ class Body:
             size = SPOOL_BYTES
         while not self.complete and self._buffered <= size:
             await self._message()
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
 
     async def spool(self, driver: Driver) -> None:
         """Receive all of the body, to a temporary file."""
@@ -216,8 +216,8 @@ class Body:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
             await self.fill()
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
             if not self._chunks:
                 return
             yield bytes(self._chunks.popleft())
@@ -232,7 +232,7 @@ class Body:
     def file(self) -> io.BufferedIOBase:
         """A file to read it by, for plain code. There is one: what it has read is in its
         buffer."""
-        if self.is_small and self.complete and self._error is None and self._file is None:
+        if self.is_small and self.complete and self.error is None and self._file is None:
             chunks = self._chunks
             whole = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
             chunks.clear()
@@ -264,7 +264,7 @@ class BodyFile(io.RawIOBase):
 
     def _ready(self) -> None:
         body = self._body
-        if not body._chunks and not body.complete and body._error is None:
+        if not body._chunks and not body.complete and body.error is None:
             if on_loop():
                 raise RuntimeError(
                     "The body of this request has not been received, and plain reads cannot"
@@ -273,8 +273,8 @@ class BodyFile(io.RawIOBase):
                     " can only read what was read before it."
                 )
             wait(body.fill())
-        if body._error is not None:
-            raise body._error
+        if body.error is not None:
+            raise body.error
 
     def readinto(self, buffer: Any) -> int:
         body = self._body
@@ -337,7 +337,7 @@ def announced(scope: Scope, lines: Mapping[bytes, bytes] | None = None) -> tuple
         lines = dict(reversed(scope["headers"]))  # the first counts of those with one name
     value = lines.get(b"content-length")
     if value is not None:
-        if value.isdigit():
+        if value.isdigit() and len(value) < 20:
             length = int(value)
             return length, length > 0
         # Servers check it (RFC 9112 section 6.2); what is no number limits nothing.

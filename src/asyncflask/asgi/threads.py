@@ -266,12 +266,12 @@ class InContext(Generic[T]):
         self._context = context
 
     async def __call__(self, *args: Any) -> T:
-        iterator: Any = self._context.run(self._func, *args).__await__()
+        coro: Any = _as_coroutine(self._context.run(self._func, *args))
         try:
-            yielded = self._context.run(iterator.send, None)
+            yielded = self._context.run(coro.send, None)
         except StopIteration as stop:  # most often: it need not wait
             return stop.value  # type: ignore[no-any-return]
-        return await _stepped(self._context, iterator, None, yielded)
+        return await _stepped(self._context, coro, None, yielded)
 
     def beginner(self) -> Callable[..., Awaitable[T] | None]:
         """The same for a function that gives nothing and is called often: a plain one that lets it
@@ -280,7 +280,7 @@ class InContext(Generic[T]):
         call = func if inspect.iscoroutinefunction(func) else partial(run, func)
 
         def begin(*args: Any) -> Awaitable[T] | None:
-            iterator: Any = call(*args).__await__()
+            iterator: Any = _as_coroutine(call(*args)).__await__()
             yielded = run(next, iterator, _ended)
             return None if yielded is _ended else _stepped(self._context, iterator, None, yielded)
 
@@ -288,6 +288,14 @@ class InContext(Generic[T]):
 
 
 _ended: Final[Any] = object()
+
+
+def _as_coroutine(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
+    return awaitable if isinstance(awaitable, CoroutineType) else _awaiting(awaitable)
+
+
+async def _awaiting(awaitable: Awaitable[T]) -> T:
+    return await awaitable
 
 
 def in_this_context(func: Callable[..., Awaitable[T]]) -> InContext[T]:
@@ -426,6 +434,8 @@ class Driver:
         """Awaited once, before the first coroutine function is called."""
         self._pending = 0
         self._released = False
+        if loop is None and not _is_served():
+            _remember(self.loop)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -750,6 +760,11 @@ _served: weakref.ref[asyncio.AbstractEventLoop] | None = None
 _background: asyncio.AbstractEventLoop | None = None
 _background_thread: threading.Thread | None = None
 _lock = threading.Lock()
+
+
+def _is_served() -> bool:
+    loop = _served() if _served is not None else None
+    return loop is not None and loop.is_running()
 
 
 def _remember(loop: asyncio.AbstractEventLoop) -> None:

@@ -63,7 +63,8 @@ class OrjsonProvider(DefaultJSONProvider):
     lone surrogates and encodings other than UTF-8 are refused.
     """
 
-    #: Escape all that is not ASCII. Text that is to be escaped is written by :mod:`json`.
+    #: Escape all that is not ASCII. Text that is to be escaped is written by :mod:`json`. Without
+    #: it a response cannot have a lone surrogate, as with the default provider.
     ensure_ascii = False
 
     def _write(self, obj: Any, options: int, **kwargs: Any) -> bytes | None:
