@@ -13,7 +13,7 @@ import sys
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from contextvars import Context
+from contextvars import Context, copy_context
 from datetime import timedelta
 from functools import partial
 from operator import attrgetter, itemgetter
@@ -34,7 +34,6 @@ from . import dispatch
 from .alias import in_flasks_command
 from .asgi import proxy, wsgi
 from .asgi.conversation import Conversations
-from .asgi.http import Body
 from .asgi.lifespan import lifespan, on_stop_signal, serve_lifespan
 from .asgi.threads import (
     Abandoned,
@@ -45,6 +44,7 @@ from .asgi.threads import (
     call_here,
     drive,
     is_async,
+    note_loop,
     on_loop,
 )
 from .commands import AppGroup
@@ -229,37 +229,52 @@ class Flask(App):
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request or WebSocket of this app, in a context of its own."""
-        driver = Driver(None, self.config["WORKER_THREADS"], scope.get("asyncflask.worker"))
+        note_loop()
         steps = self._steps()
-        whole: tuple[Message, bytes] | None
-        coro: Coroutine[Any, Any, Any]
-        if scope["type"] == "websocket":
-            coro = dispatch.serve_websocket(self, driver, scope, receive, send)
-        elif (
-            (self._wsgi_wrapped or steps is not dispatch.OWN)
+        own = steps is dispatch.OWN
+        context, outer = copy_context(), copy_context()
+        ctx: RequestContext | None = None
+        driver: Driver | None = None
+        coro: Coroutine[Any, Any, tuple[Message, bytes] | None]
+        if (
+            scope["type"] == "http"
             and "asyncflask.environ" not in scope
-            and (middleware := self._wsgi_middleware()) is not None
+            and ((own and not self._wsgi_wrapped) or self._wsgi_middleware() is None)
         ):
-            receive, send = driver.outside(receive), driver.outside(send)
-            body = Body(scope, receive)
-            environ = wsgi.environ_from_scope(scope, body)
-            coro = wsgi.serve(driver, middleware, environ, send, body, self._conversations)
+            ctx = dispatch.make_context(self, scope, receive)
+            ctx._steps, ctx._own = steps, own
+            ctx._context, ctx._outer = context, outer
+            coro = dispatch.serve_http(self, ctx, send)
         else:
-            coro = dispatch.serve_http(self, driver, steps, scope, receive, send)
+            limit, worker = self.config["WORKER_THREADS"], scope.get("asyncflask.worker")
+            driver = Driver(None, limit, worker, context, outer)
+            if scope["type"] == "websocket":
+                serve = dispatch.serve_websocket
+            elif "asyncflask.environ" in scope:
+                serve = dispatch.serve_environ
+            else:
+                serve = dispatch.serve_by_wsgi
+            coro = serve(self, driver, scope, receive, send)
         try:
             try:
                 # What `run` would do first: a request that waits for nothing is over by it.
-                yielded = driver.context.run(coro.send, None)
+                yielded = context.run(coro.send, None)
             except StopIteration as stop:
                 whole = stop.value
             else:
+                if ctx is not None:
+                    driver = ctx.driver
+                assert driver is not None
                 whole = await driver.run(coro, yielded)
         except Abandoned:
             path = scope["path"]
             self.logger.warning("Plain code of %s still blocked: it was left to itself.", path)
             return
         finally:
-            driver.release()
+            if ctx is not None:
+                driver = ctx._driver
+            if driver is not None:
+                driver.release()
         if whole is not None:
             await send(whole[0])
             await send({"type": "http.response.body", "body": whole[1]})

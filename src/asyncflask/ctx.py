@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextvars import ContextVar, Token
+from contextvars import Context, ContextVar, Token
 from functools import wraps
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -223,9 +223,6 @@ class RequestContext:
     *environ*: a WSGI environ, from which the request is made unless *request* is given.
     """
 
-    driver: Driver | None = None
-    """What runs it; `None` for a context that was pushed by hand."""
-
     websocket: Any
     """The connection, if this is a WebSocket."""
 
@@ -241,6 +238,8 @@ class RequestContext:
     def __init__(self, app: Any, environ: Any, request: Any = None, session: Any = None) -> None:
         self.app = app
         self.websocket = None
+        self._driver: Driver | None = None
+        self._context: Context | None = None
         self._url_adapter: Any = _unbound
         self._holds = 0
         self._found: tuple[Any, dict[str, Any]] | None = None
@@ -270,8 +269,34 @@ class RequestContext:
         """Whether no step of the pipeline was replaced."""
         return self._steps is self.app._own_steps
 
+    @property
+    def driver(self) -> Driver | None:
+        """What runs it, made when it is first needed; `None` for a context that was pushed by
+        hand."""
+        if self._driver is None and self._context is not None:
+            with _making:
+                if self._driver is None:
+                    limit = self.app.config["WORKER_THREADS"]
+                    self._driver = Driver(None, limit, None, self._context, self._outer)
+        return self._driver
+
+    @driver.setter
+    def driver(self, value: Driver | None) -> None:
+        self._driver = value
+
+    def _call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        """`Driver.call`, which needs no driver for coroutine functions."""
+        driver = self._driver
+        if driver is None:
+            if is_async(func):
+                return func(*args, **kwargs)  # type: ignore[no-any-return]
+            driver = self.driver
+            assert driver is not None
+        return driver.call(func, *args, **kwargs)
+
     _scope: Scope
     _receive: Receive
+    _outer: Context
     _lines: dict[bytes, bytes] | None = None
     """The header lines by name, if no name is repeated."""
 
@@ -282,7 +307,7 @@ class RequestContext:
             if self._made:
                 return self.request
             request = self.app.request_class.from_scope(
-                self._scope, self._receive, self.driver, self._lines
+                self._scope, self._receive, self._outer, self._lines
             )
             request.json_module = self.app.json
             if self._made:

@@ -48,7 +48,7 @@ from .asgi.websocket import (
     WebSocketOptions,
     origin_allowed,
 )
-from .asgi.wsgi import update_environ
+from .asgi.wsgi import environ_from_scope, serve, update_environ
 from .ctx import AppContext, RequestContext, _cv_app, current_request_ctx
 from .debughelpers import add_advice
 from .events import AsyncEvents, PlainEvents
@@ -77,14 +77,10 @@ Step = Callable[..., Awaitable[Any]]
 # -- the two flows ----------------------------------------------------------------------------
 
 
-async def serve_http(
-    app: Any, driver: Driver, steps: Steps, scope: Scope, receive: Receive, send: Send
-) -> tuple[Message, bytes] | None:
+async def serve_http(app: Any, ctx: RequestContext, send: Send) -> tuple[Message, bytes] | None:
     """Answer one request. A response that is there as a whole is given back, its start and its
     content, all else done: it is for the caller to send, in the context of the server."""
-    ctx = make_context(app, driver, scope, receive)
-    ctx._steps, ctx._own = steps, steps is OWN
-    call, lines = driver.call, ctx._lines
+    scope, lines, call = ctx._scope, ctx._lines, ctx._call
     environ = scope.get("asyncflask.environ")
     error: BaseException | None = None
     start: Message
@@ -93,34 +89,39 @@ async def serve_http(
         try:
             if environ is not None:
                 await ctx._push(call)
-            elif appcontext_pushed.receivers or (
-                type(app.session_interface) is not SecureCookieSessionInterface
-            ):
-                await ctx._push(call, app.app_context())
             else:
-                ctx._enter(app.app_context())
+                look_at(app, ctx)
+                if appcontext_pushed.receivers or (
+                    type(app.session_interface) is not SecureCookieSessionInterface
+                ):
+                    await ctx._push(call, app.app_context())
+                else:
+                    ctx._enter(app.app_context())
             if (
                 scope["method"] != "GET"
                 or lines is None
                 or b"content-length" in lines
                 or b"transfer-encoding" in lines
             ):
-                expect_body(ctx, driver)
-            if steps is OWN:
-                response = await full_dispatch_request(app, ctx, call)
+                expect_body(ctx)
+            if ctx._own:
+                rv = await answer(app, ctx, call)
+                content = content_alone(app, ctx, rv)
+                if content is None:
+                    response = await finalize_request(app, ctx, call, rv)
             else:
-                response = await steps.full_dispatch_request(app, ctx, call)
-            if type(response) is tuple:
-                mimetype, content = response
+                response = await ctx._steps.full_dispatch_request(app, ctx, call)
+                content = None
+            if content is None:
+                start = response_start(response, ctx.request)
+            else:
                 start = {
                     "type": "http.response.start",
                     "status": 200,
-                    "headers": plain_lines(mimetype, len(content)),
+                    "headers": plain_lines(content[0], len(content[1])),
                 }
                 method = ctx.request.method if ctx._made else scope["method"]
-                whole = b"" if method == "HEAD" else content
-            else:
-                start = response_start(response, ctx.request)
+                whole = b"" if method == "HEAD" else content[1]
         except Exception as exc:
             error = exc
             response, start = await respond_to_error(app, ctx, call, exc)
@@ -132,13 +133,15 @@ async def serve_http(
                 if environ is not None:
                     await keep_for_test_client(ctx, environ, ctx.request._body)
                 if ctx._cv_tokens and not ctx._leave():
-                    await finish(app, ctx, driver, error)
+                    await finish(app, ctx, error)
         if whole is None or ctx._holds or ctx._background:
             if whole is not None:
-                response = Response(content, mimetype=mimetype)
+                response = Response(content[1], mimetype=content[0])
             whole = whole_content(ctx, response)
         if whole is not None:
             return start, whole
+        driver = ctx.driver
+        assert driver is not None
         send = driver.outside(send)
         request = ctx.request
         try:
@@ -151,10 +154,27 @@ async def serve_http(
             await call(background)
     finally:
         if ctx._cv_tokens:  # a stream held the context
-            await finish(app, ctx, driver, sys.exception())
+            await finish(app, ctx, sys.exception())
         if ctx._made and ctx.request._used and ctx.request._body is not None:
             ctx.request._body.end()
     return None
+
+
+async def serve_environ(
+    app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send
+) -> tuple[Message, bytes] | None:
+    """Answer one request that came in through WSGI."""
+    return await serve_http(app, _context_of_environ(app, driver, scope, receive), send)
+
+
+async def serve_by_wsgi(
+    app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Have WSGI middleware answer, round the app."""
+    body = Body(scope, driver.outside(receive))
+    environ = environ_from_scope(scope, body)
+    send = driver.outside(send)
+    await serve(driver, app._wsgi_middleware(), environ, send, body, app._conversations)
 
 
 async def serve_websocket(
@@ -163,7 +183,10 @@ async def serve_websocket(
     """Hold one WebSocket conversation."""
     sock = EnvironSocket(driver.loop)
     scope["asyncflask.handshake"] = handshake_environ(scope, sock)
-    ctx = make_context(app, driver, scope, receive)
+    ctx = make_context(app, scope, receive)
+    ctx.driver = driver
+    ctx._outer = driver.outer
+    look_at(app, ctx)
     websocket = WebSocket(scope, receive, send, driver, partial(accept_headers, app, ctx))
     sock.websocket = websocket
     websocket.json_module = app.json
@@ -213,7 +236,7 @@ async def serve_websocket(
         finally:
             websocket.linger(partial(conversations.lingering.discard, websocket))
             if ctx._cv_tokens:
-                await finish(app, ctx, driver, error)
+                await finish(app, ctx, error)
             await driver.to_loop()
 
 
@@ -262,24 +285,25 @@ async def deny(
 # -- arrival ----------------------------------------------------------------------------------
 
 
-def make_context(app: Any, driver: Driver, scope: Scope, receive: Receive) -> RequestContext:
+def make_context(app: Any, scope: Scope, receive: Receive) -> RequestContext:
     """The context of what arrived; not pushed yet."""
-    if "asyncflask.environ" in scope:
-        return _context_of_environ(app, driver, scope, receive)
     ctx: RequestContext = app._request_context_class(app, None)
     headers = scope["headers"]
     by_name = dict(headers)
-    lines = by_name if len(by_name) == len(headers) else None
     ctx._scope = scope
     ctx._receive = receive
-    ctx._lines = lines
-    ctx.driver = driver
+    ctx._lines = by_name if len(by_name) == len(headers) else None
+    return ctx
+
+
+def look_at(app: Any, ctx: RequestContext) -> None:
+    """Note what is wrong with what arrived, if anything."""
+    lines = ctx._lines
     host = None if lines is None else lines.get(b"host")
     if host is None or len(host) > MAX_HOST or not names_a_host(host):
-        _note_problem(ctx, scope)
+        _note_problem(ctx, ctx._scope)
     if not app.request_class._lazy:
         ctx.request  # noqa: B018
-    return ctx
 
 
 def _context_of_environ(
@@ -294,6 +318,7 @@ def _context_of_environ(
     environ["wsgi.input_terminated"] = True
     request.json_module = app.json
     ctx: RequestContext = app._request_context_class(app, None, request)
+    ctx._scope = scope
     ctx.driver = driver
     _note_problem(ctx, scope)
     return ctx
@@ -315,10 +340,12 @@ async def keep_for_test_client(ctx: RequestContext, environ: Any, body: Body) ->
         keep(ctx)
 
 
-def expect_body(ctx: RequestContext, driver: Driver) -> None:
+def expect_body(ctx: RequestContext) -> None:
     """Have the body received, if there is one, before the first asynchronous function."""
     request = ctx.request
     if request._has_body and not request._body.complete:
+        driver = ctx.driver
+        assert driver is not None
         driver.prepare = partial(receive_body, ctx, request._body)
 
 
@@ -341,8 +368,8 @@ async def receive_body(ctx: RequestContext, body: Body) -> None:
 def no_more_body(ctx: RequestContext) -> None:
     """What the view did not read is not received for the asynchronous hooks after it: it may be
     too large, or never come."""
-    if ctx.driver is not None:
-        ctx.driver.prepare = None
+    if ctx._driver is not None:
+        ctx._driver.prepare = None
 
 
 # -- the pipeline's steps ---------------------------------------------------------------------
@@ -350,19 +377,27 @@ def no_more_body(ctx: RequestContext) -> None:
 
 async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     """Hooks, view, error handlers: gives the response; for a WebSocket that was accepted
-    `None`. If nobody is to see a response, and it would have no headers but its own, then its
-    mimetype and content in its place."""
+    `None`."""
+    rv = await answer(app, ctx, call)
+    websocket = ctx.websocket
+    if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
+        return None
+    return await ctx._steps.finalize_request(app, ctx, call, rv)
+
+
+async def answer(app: Any, ctx: RequestContext, call: Call) -> Any:
+    """What hooks, view or error handlers gave."""
     if not app._got_first_request:
         app._got_first_request = True
-    websocket, steps, own = ctx.websocket, ctx._steps, ctx._own
+    websocket, own = ctx.websocket, ctx._own
     rv: Any = None
     try:
         if request_started.receivers:
             await emit(request_started, app, call)
         if app.before_request_funcs or app.url_value_preprocessors or not own:
-            rv = await steps.preprocess_request(app, ctx, call)
+            rv = await ctx._steps.preprocess_request(app, ctx, call)
         if rv is None:
-            step = (dispatch_request if own else steps.dispatch_request)(app, ctx, call)
+            step = (dispatch_request if own else ctx._steps.dispatch_request)(app, ctx, call)
             rv = await (step if websocket is None else converse(ctx, call, step))
     except Exception as exc:
         if websocket is not None:
@@ -370,30 +405,32 @@ async def full_dispatch_request(app: Any, ctx: RequestContext, call: Call) -> An
                 return None
             ctx._error = exc
         no_more_body(ctx)
-        rv = await steps.handle_user_exception(app, ctx, call, exc)
-    if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
-        return None
-    if ctx._made:
-        no_more_body(ctx)
+        return await ctx._steps.handle_user_exception(app, ctx, call, exc)
+    no_more_body(ctx)
+    return rv
+
+
+def content_alone(app: Any, ctx: RequestContext, rv: Any) -> tuple[str, bytes] | None:
+    """The mimetype and content of *rv*, if nobody is to see a response and it would have no
+    headers but its own."""
     if (
-        own
-        and not app.after_request_funcs
-        and not ctx._after_request_functions
-        and not request_finished.receivers
-        and websocket is None
-        and app.response_class is Response
-        and not has_session(app, ctx)
+        app.after_request_funcs
+        or ctx._after_request_functions
+        or request_finished.receivers
+        or app.response_class is not Response
+        or has_session(app, ctx)
     ):
-        kind = type(rv)
-        if kind is str:
-            return Response.default_mimetype, rv.encode()
-        provider = app.json
-        if (kind is dict or kind is list) and (
-            getattr(provider.response, "__func__", None) is DefaultJSONProvider.response
-        ):
-            text = provider._text(provider._prepare_response_obj((rv,), {}))
-            return provider.mimetype, text.encode()
-    return await steps.finalize_request(app, ctx, call, rv)
+        return None
+    kind = type(rv)
+    if kind is str:
+        return Response.default_mimetype, rv.encode()
+    provider = app.json
+    if (kind is dict or kind is list) and (
+        getattr(provider.response, "__func__", None) is DefaultJSONProvider.response
+    ):
+        text = provider._text(provider._prepare_response_obj((rv,), {}))
+        return provider.mimetype, text.encode()
+    return None
 
 
 async def preprocess_request(app: Any, ctx: RequestContext, call: Call) -> Any:
@@ -429,16 +466,15 @@ def dispatch_request(app: Any, ctx: RequestContext, call: Call) -> Awaitable[Any
     if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
         return call_here(app.make_default_options_response)
     view = app.view_functions[rule.endpoint]
-    driver = ctx.driver
     if ctx.websocket is not None:
-        if driver is not None and call is not call_here and is_async(view):
-            return _call_in_task(driver, view, values)
+        if call is not call_here and is_async(view) and ctx.driver is not None:
+            return _call_in_task(ctx.driver, view, values)
         return call(view, **values)
     cancel = getattr(rule, "cancel_on_disconnect", None)
     if cancel is None:
         cancel = app.config["CANCEL_ON_DISCONNECT"]
-    if cancel and driver is not None and call is not call_here:
-        return _call_until_disconnect(ctx, driver, view, values)
+    if cancel and call is not call_here and ctx.driver is not None:
+        return _call_until_disconnect(ctx, ctx.driver, view, values)
     return call(view, **values) if values else call(view)
 
 
@@ -657,15 +693,13 @@ async def run_all(
         raise BaseExceptionGroup("Several teardown functions failed.", errors)
 
 
-async def finish(
-    app: Any, ctx: RequestContext, driver: Driver, error: BaseException | None
-) -> None:
+async def finish(app: Any, ctx: RequestContext, error: BaseException | None) -> None:
     """Tear the context down, once. A teardown function that fails is logged, or raised where
     exceptions propagate; it does not take the client's answer away."""
     if error is not None and app.should_ignore_error(error):
         error = None
     try:
-        await ctx._pop(error, driver.call)
+        await ctx._pop(error, ctx._call)
     except Exception:
         propagate = app.config["PROPAGATE_EXCEPTIONS"]
         if propagate or (propagate is None and (app.testing or app.debug)):

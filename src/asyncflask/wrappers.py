@@ -32,7 +32,7 @@ from werkzeug.wsgi import get_input_stream
 
 from . import json
 from .asgi.http import SPOOL_BYTES, Body, BodyFile, encode_headers
-from .asgi.threads import Driver, wait
+from .asgi.threads import InContext, wait
 from .asgi.wsgi import environ_from_scope, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
@@ -103,8 +103,8 @@ class Request(RequestBase):
 
     # What each request has, and is looked at several times: faster than in its `__dict__`.
     __slots__ = {
-        "_driver": "What runs the request.",
         "_lines": "The header lines of the scope by name, if no name is repeated.",
+        "_outer": "What the server called in.",
         "_receive": "The server's.",
         "_scope": "The ASGI scope.",
         "_used": "Whether there may be something to close at the end.",
@@ -122,8 +122,8 @@ class Request(RequestBase):
 
     shallow = False
 
-    _driver: Driver | None
     _lines: dict[bytes, bytes] | None
+    _outer: Context | None
     _receive: Receive | None
     _scope: Scope | None
     _used: bool
@@ -143,13 +143,13 @@ class Request(RequestBase):
         cls,
         scope: Scope,
         receive: Receive,
-        driver: Driver | None = None,
+        outer: Context | None = None,
         lines: dict[bytes, bytes] | None = None,
     ) -> Request:
         """Make the request of an ASGI scope. What it consists of is only computed when it is
         read, unless a subclass has an `__init__` of its own, which wants a whole environ."""
         if not cls._lazy:
-            body = Body(scope, receive if driver is None else driver.outside(receive))
+            body = Body(scope, receive if outer is None else InContext(receive, outer.copy()))
             self = cls(environ_from_scope(scope, body))
             self._scope, self._body = scope, body
             return self
@@ -157,7 +157,7 @@ class Request(RequestBase):
         self = cls.__new__(cls)
         self._scope = scope
         self._receive = receive
-        self._driver = driver
+        self._outer = outer
         self._lines = lines
         self._used = False
         self.json_module = json
@@ -173,7 +173,7 @@ class Request(RequestBase):
         return self
 
     def __init__(self, environ: Any, populate_request: bool = True, shallow: bool = False) -> None:
-        self._scope = self._receive = self._driver = self._lines = None
+        self._scope = self._receive = self._outer = self._lines = None
         self._used = True
         self.json_module = json
         self.routing_exception = self.url_rule = self.view_args = None
@@ -210,13 +210,13 @@ class Request(RequestBase):
 
     @Lazy
     def _body(self) -> Any:
-        receive, driver = self._receive, self._driver
+        receive, outer = self._receive, self._outer
         self._used = True
         if receive is None:
             return None
-        return Body(
-            self.scope, receive if driver is None else driver.outside(receive), self._lines
-        )
+        if outer is not None:
+            receive = InContext(receive, outer.copy())
+        return Body(self.scope, receive, self._lines)
 
     @property
     def _has_body(self) -> bool:

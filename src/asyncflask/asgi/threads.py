@@ -401,16 +401,18 @@ class Driver:
     *loop*: by default the running one, once something asks for it: to find it takes a system call
     (`getpid`) before Python 3.12. *worker*: the thread to use, for a request that came in on one
     (WSGI); otherwise one is taken from the pool when first needed, and kept until `release`.
+    *context*: what the coroutine runs in, and *outer*: what the server calls in; by default copies
+    of the current one.
     """
 
     __slots__ = (
         "_loop",
-        "_outer",
         "_pending",
         "_released",
         "context",
         "in_thread",
         "limit",
+        "outer",
         "prepare",
         "slots",
         "worker",
@@ -421,21 +423,21 @@ class Driver:
         loop: asyncio.AbstractEventLoop | None = None,
         limit: int = DEFAULT_WORKER_THREADS,
         worker: Worker | None = None,
+        context: Context | None = None,
+        outer: Context | None = None,
     ) -> None:
         self._loop = loop
         self.slots: Slots | None = None
         self.worker = worker
         self.limit = limit if worker is None else None
         """How many plain functions run at once, this one among them; `None`: it is not counted."""
-        self.context: Context = copy_context()
-        self._outer: Context = copy_context()
+        self.context: Context = copy_context() if context is None else context
+        self.outer: Context = copy_context() if outer is None else outer
         self.in_thread = False
         self.prepare: Callable[[], Coroutine[Any, Any, None]] | None = None
         """Awaited once, before the first coroutine function is called."""
         self._pending = 0
         self._released = False
-        if loop is None and not _is_served():
-            _remember(self.loop)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -447,7 +449,7 @@ class Driver:
     def outside(self, func: Callable[..., Awaitable[T]]) -> InContext[T]:
         """The server's coroutine function *func*, to run in the context that the server called
         in."""
-        return InContext(func, self._outer.copy())
+        return InContext(func, self.outer.copy())
 
     async def to_loop(self) -> None:
         """Carry on on the event loop."""
@@ -762,9 +764,13 @@ _background_thread: threading.Thread | None = None
 _lock = threading.Lock()
 
 
-def _is_served() -> bool:
+def note_loop() -> None:
+    """Note the running loop as the one that serves requests, unless one is noted that runs."""
     loop = _served() if _served is not None else None
-    return loop is not None and loop.is_running()
+    if loop is None or not loop.is_running():
+        running = _get_running_loop()
+        if running is not None:
+            _remember(running)
 
 
 def _remember(loop: asyncio.AbstractEventLoop) -> None:
