@@ -244,7 +244,7 @@ class Flask(App):
             ctx = dispatch.make_context(self, scope, receive)
             ctx._steps, ctx._own = steps, own
             ctx._context, ctx._outer = context, outer
-            coro = dispatch.serve_http(self, ctx, send)
+            coro = (dispatch.serve_simple if own else dispatch.serve_http)(self, ctx, send)
         else:
             limit, worker = self.config["WORKER_THREADS"], scope.get("asyncflask.worker")
             driver = Driver(None, limit, worker, context, outer)

@@ -393,6 +393,10 @@ class RequestContext:
         """`_push` when it has nothing to call."""
         app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
         self._cv_tokens.append((_cv_request.set(self), app_ctx))
+        self._find_rule()
+
+    def _find_rule(self) -> None:
+        """`match_request`, by the path alone if that will do."""
         if not self._made:
             url_map = self.app._map_of_paths(self._own)
             if url_map is not None:

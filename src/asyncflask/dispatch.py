@@ -31,11 +31,10 @@ from .asgi.conversation import Conversation, Conversations
 from .asgi.environ_socket import EnvironSocket, handshake_environ
 from .asgi.events import send_events
 from .asgi.http import (
-    MAX_HOST,
     Body,
     checked_start_message,
+    good_hosts,
     malformed,
-    names_a_host,
     send_response,
     start_message,
 )
@@ -48,8 +47,8 @@ from .asgi.websocket import (
     WebSocketOptions,
     origin_allowed,
 )
-from .asgi.wsgi import environ_from_scope, serve, update_environ
-from .ctx import AppContext, RequestContext, _cv_app, current_request_ctx
+from .asgi.wsgi import environ_from_scope, route_path, serve, update_environ
+from .ctx import AppContext, RequestContext, _cv_app, _cv_request, current_request_ctx
 from .debughelpers import add_advice
 from .events import AsyncEvents, PlainEvents
 from .json.provider import DefaultJSONProvider
@@ -67,6 +66,7 @@ from .wrappers import (
     AsyncBody,
     Request,
     Response,
+    content_type_line,
     from_starlette,
     is_starlettes,
     plain_lines,
@@ -74,54 +74,107 @@ from .wrappers import (
 
 Step = Callable[..., Awaitable[Any]]
 
+_nothing: Any = object()
+
 # -- the two flows ----------------------------------------------------------------------------
 
 
-async def serve_http(app: Any, ctx: RequestContext, send: Send) -> tuple[Message, bytes] | None:
+async def serve_simple(
+    app: Any, ctx: RequestContext, send: Send
+) -> tuple[Message, bytes] | None:
+    """`serve_http` for a request that came in through ASGI to an app of which no step is
+    replaced: the same stages, if none but the view has anything to call. What turns out to be
+    more than that goes on there."""
+    scope, lines = ctx._scope, ctx._lines
+    method = scope["method"]
+    url_map = app._map_of_paths(True)
+    if (
+        url_map is None
+        or lines is None
+        or lines.get(b"host") not in good_hosts
+        or app.before_request_funcs
+        or app.url_value_preprocessors
+        or appcontext_pushed.receivers
+        or request_started.receivers
+        or type(app.session_interface) is not SecureCookieSessionInterface
+        or not app.request_class._lazy
+        or method == "OPTIONS"
+        or app.config["CANCEL_ON_DISCONNECT"]
+    ):
+        return await serve_http(app, ctx, send)
+    if not app._got_first_request:
+        app._got_first_request = True
+    app_ctx = app.app_context()
+    app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
+    ctx._cv_tokens.append((_cv_request.set(ctx), app_ctx))
+    view = content = None
+    try:
+        path = route_path(scope) if scope.get("root_path") else scope["path"]
+        ctx._found = found = url_map.find(path, method, False)
+        if found is not None and not getattr(found[0], "cancel_on_disconnect", None):
+            if method != "GET" or b"content-length" in lines or b"transfer-encoding" in lines:
+                expect_body(ctx)
+            view = app.view_functions[found[0].endpoint]
+    except Exception:
+        view = None  # so that it is raised where it belongs
+    if view is None:
+        return await serve_http(app, ctx, send)
+    try:
+        rv = await ctx._call(view, **found[1])
+    except Exception as exc:
+        return await serve_http(app, ctx, send, None, exc)
+    except BaseException as exc:
+        await finish(app, ctx, exc)
+        end_body(ctx)
+        raise
+    no_more_body(ctx)
+    try:
+        content = content_alone(app, ctx, rv)
+        if content is not None and not ctx._holds and not ctx._background:
+            whole = plain_response(ctx, *content)
+            if ctx._leave():
+                end_body(ctx)
+                return whole
+    except Exception:
+        content = None  # likewise
+    return await serve_http(app, ctx, send, rv)
+
+
+async def serve_http(
+    app: Any,
+    ctx: RequestContext,
+    send: Send,
+    rv: Any = _nothing,
+    failure: Exception | None = None,
+) -> tuple[Message, bytes] | None:
     """Answer one request. A response that is there as a whole is given back, its start and its
-    content, all else done: it is for the caller to send, in the context of the server."""
-    scope, lines, call = ctx._scope, ctx._lines, ctx._call
-    environ = scope.get("asyncflask.environ")
+    content, all else done: it is for the caller to send, in the context of the server.
+
+    *rv*, *failure*: what the view gave or raised, if it was called already."""
+    environ = ctx._scope.get("asyncflask.environ")
+    call = ctx._call
     error: BaseException | None = None
+    content: tuple[str, bytes] | None = None
     start: Message
     whole: bytes | None = None
     try:
         try:
-            if environ is not None:
-                await ctx._push(call)
+            if failure is None and rv is _nothing:
+                await arrive(app, ctx, call)
+            if not ctx._own:
+                response = await ctx._steps.full_dispatch_request(app, ctx, call)
             else:
-                look_at(app, ctx)
-                if appcontext_pushed.receivers or (
-                    type(app.session_interface) is not SecureCookieSessionInterface
-                ):
-                    await ctx._push(call, app.app_context())
-                else:
-                    ctx._enter(app.app_context())
-            if (
-                scope["method"] != "GET"
-                or lines is None
-                or b"content-length" in lines
-                or b"transfer-encoding" in lines
-            ):
-                expect_body(ctx)
-            if ctx._own:
-                rv = await answer(app, ctx, call)
+                if failure is not None:
+                    rv = await answer_to_error(app, ctx, call, failure)
+                elif rv is _nothing:
+                    rv = await answer(app, ctx, call)
                 content = content_alone(app, ctx, rv)
                 if content is None:
                     response = await finalize_request(app, ctx, call, rv)
-            else:
-                response = await ctx._steps.full_dispatch_request(app, ctx, call)
-                content = None
             if content is None:
                 start = response_start(response, ctx.request)
             else:
-                start = {
-                    "type": "http.response.start",
-                    "status": 200,
-                    "headers": plain_lines(content[0], len(content[1])),
-                }
-                method = ctx.request.method if ctx._made else scope["method"]
-                whole = b"" if method == "HEAD" else content[1]
+                start, whole = plain_response(ctx, *content)
         except Exception as exc:
             error = exc
             response, start = await respond_to_error(app, ctx, call, exc)
@@ -135,7 +188,7 @@ async def serve_http(app: Any, ctx: RequestContext, send: Send) -> tuple[Message
                 if ctx._cv_tokens and not ctx._leave():
                     await finish(app, ctx, error)
         if whole is None or ctx._holds or ctx._background:
-            if whole is not None:
+            if whole is not None and content is not None:
                 response = Response(content[1], mimetype=content[0])
             whole = whole_content(ctx, response)
         if whole is not None:
@@ -155,8 +208,7 @@ async def serve_http(app: Any, ctx: RequestContext, send: Send) -> tuple[Message
     finally:
         if ctx._cv_tokens:  # a stream held the context
             await finish(app, ctx, sys.exception())
-        if ctx._made and ctx.request._used and ctx.request._body is not None:
-            ctx.request._body.end()
+        end_body(ctx)
     return None
 
 
@@ -296,11 +348,34 @@ def make_context(app: Any, scope: Scope, receive: Receive) -> RequestContext:
     return ctx
 
 
+async def arrive(app: Any, ctx: RequestContext, call: Call) -> None:
+    """Push the contexts, unless they are, and find the rule."""
+    scope, lines = ctx._scope, ctx._lines
+    if "asyncflask.environ" in scope:
+        await ctx._push(call)
+    elif ctx._cv_tokens:
+        ctx._find_rule()
+    else:
+        look_at(app, ctx)
+        if appcontext_pushed.receivers or (
+            type(app.session_interface) is not SecureCookieSessionInterface
+        ):
+            await ctx._push(call, app.app_context())
+        else:
+            ctx._enter(app.app_context())
+    if (
+        scope["method"] != "GET"
+        or lines is None
+        or b"content-length" in lines
+        or b"transfer-encoding" in lines
+    ):
+        expect_body(ctx)
+
+
 def look_at(app: Any, ctx: RequestContext) -> None:
     """Note what is wrong with what arrived, if anything."""
     lines = ctx._lines
-    host = None if lines is None else lines.get(b"host")
-    if host is None or len(host) > MAX_HOST or not names_a_host(host):
+    if lines is None or lines.get(b"host") not in good_hosts:
         _note_problem(ctx, ctx._scope)
     if not app.request_class._lazy:
         ctx.request  # noqa: B018
@@ -404,10 +479,15 @@ async def answer(app: Any, ctx: RequestContext, call: Call) -> Any:
             if websocket.is_own_end(exc):
                 return None
             ctx._error = exc
-        no_more_body(ctx)
-        return await ctx._steps.handle_user_exception(app, ctx, call, exc)
+        return await answer_to_error(app, ctx, call, exc)
     no_more_body(ctx)
     return rv
+
+
+async def answer_to_error(app: Any, ctx: RequestContext, call: Call, error: Exception) -> Any:
+    """What an error handler gave for what a hook or the view raised."""
+    no_more_body(ctx)
+    return await ctx._steps.handle_user_exception(app, ctx, call, error)
 
 
 def content_alone(app: Any, ctx: RequestContext, rv: Any) -> tuple[str, bytes] | None:
@@ -776,6 +856,18 @@ def make_response(app: Any, ctx: RequestContext | None, rv: Any) -> Any:
     return rv
 
 
+def plain_response(ctx: RequestContext, mimetype: str, content: bytes) -> tuple[Message, bytes]:
+    """The message that begins a response with no headers but its own, and its content."""
+    line = b"content-length", b"%d" % len(content)
+    start = {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [content_type_line(mimetype), line],
+    }
+    method = ctx.request.method if ctx._made else ctx._scope["method"]
+    return start, b"" if method == "HEAD" else content
+
+
 def _is_stream(rv: Any) -> bool:
     return hasattr(rv, "__next__") or isinstance(rv, AsyncIterable)
 
@@ -969,6 +1061,12 @@ async def send_content(
     await driver.to_loop()
     async with Conversation(app._conversations, body.gone):
         await source(ctx.request.scope, body.as_receive, send_changed)
+
+
+def end_body(ctx: RequestContext) -> None:
+    """Free what the request's body holds."""
+    if ctx._made and ctx.request._used and ctx.request._body is not None:
+        ctx.request._body.end()
 
 
 async def close(response: Any, driver: Driver) -> None:

@@ -626,15 +626,23 @@ class Response(ResponseBase):
 def plain_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
     """The header lines of content that was given whole, as ASGI wants them."""
     line = b"content-length", b"%d" % length
-    if mimetype is None:
-        return [line]
-    short = len(mimetype) <= _REMEMBERED_BYTES
-    return [(_content_type_line if short else _content_type_line.__wrapped__)(mimetype), line]
+    return [line] if mimetype is None else [content_type_line(mimetype), line]
 
 
-@lru_cache(maxsize=256)
-def _content_type_line(mimetype: str) -> tuple[bytes, bytes]:
-    return encode_headers(200, [("Content-Type", get_content_type(mimetype, "utf-8"))])[0]
+def content_type_line(mimetype: str) -> tuple[bytes, bytes]:
+    """The header line of content of this type."""
+    line = _content_type_lines.get(mimetype)
+    if line is None:
+        line = encode_headers(200, [("Content-Type", get_content_type(mimetype, "utf-8"))])[0]
+        if len(mimetype) <= _REMEMBERED_BYTES:
+            if len(_content_type_lines) >= _REMEMBERED_TYPES:
+                _content_type_lines.clear()
+            _content_type_lines[mimetype] = line
+    return line
+
+
+_content_type_lines: dict[str, tuple[bytes, bytes]] = {}
+_REMEMBERED_TYPES = 256
 
 
 def is_starlettes(value: Any) -> bool:

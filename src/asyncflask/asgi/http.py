@@ -486,34 +486,37 @@ async def _send_async_chunks(
             until = monotonic() + HELD_LOOP_SECONDS
 
 
-def malformed(scope: Scope, lines: Mapping[bytes, bytes] | None = None) -> str | None:
+def malformed(scope: Scope) -> str | None:
     """What is wrong with a request's target or `Host` (RFC 9112 section 3.2), if anything.
-    Servers let some of it through. *lines*: the headers by name, if none is repeated."""
+    Servers let some of it through."""
     if not scope["path"].startswith("/"):
         return "The request target does not begin with '/'."
-    if lines is not None:
-        host = lines.get(b"host")
-    else:
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) > 1:
-            return "The request has more than one Host header."
-        host = hosts[0] if hosts else None
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) > 1:
+        return "The request has more than one Host header."
+    host = hosts[0] if hosts else None
     if host is None:
         return None if scope.get("http_version") == "1.0" else "The request has no Host header."
-    checked = names_a_host if len(host) <= MAX_HOST else names_a_host.__wrapped__
-    return None if checked(host) else "The request's Host header is malformed."
+    return None if _names_a_host(host) else "The request's Host header is malformed."
 
 
-MAX_HOST: Final = 261
+good_hosts: set[bytes] = set()
+"""Values of `Host` that have been found to be good."""
+
+_GOOD_HOSTS: Final = 256
+_LONG_HOST: Final = 261
 """A longer one cannot be a name and a port (RFC 1035 section 2.3.4), and is not remembered."""
 
 
-@lru_cache(maxsize=256)
-def names_a_host(value: bytes) -> bool:
+def _names_a_host(value: bytes) -> bool:
     """Whether the value of a `Host` header can be one."""
     host = get_host("", value.decode("latin-1"))
     try:
         host.encode("idna")  # as Werkzeug's URL map does, but only when a URL is built
     except UnicodeError:
         return False
+    if host and len(value) <= _LONG_HOST:
+        if len(good_hosts) >= _GOOD_HOSTS:
+            good_hosts.clear()
+        good_hosts.add(value)
     return bool(host)

@@ -144,7 +144,7 @@ class Event:
                 await send_signal(got_request_exception, self.app, driver.call, exception=error)
             raise
         finally:
-            await finish(self.app, ctx, driver, failure)
+            await finish(self.app, ctx, failure)
             await driver.to_loop()
 
     def _arguments(self) -> tuple[Any, ...]:
