@@ -179,6 +179,8 @@ class Flask(App):
         self.cli = AppGroup(name=self.name)
         """The app's commands."""
         self.lifespan = lifespan
+        self._simple: bool | None = None
+        """What `_is_simple` gave, since an attribute was last set."""
         self._wsgi_wrapped = False
         """Whether `wsgi_app` was set on the app itself, as half of all apps do."""
         self._replaced: frozenset[str] = frozenset()
@@ -217,6 +219,8 @@ class Flask(App):
         """The ASGI application (ASGI specification 3.0). To wrap it:
         ``app.asgi_app = Middleware(app.asgi_app)``, or `add_middleware`."""
         kind = scope["type"]
+        if kind == "http" and self._simple and self._has_own_steps():
+            return self._respond_simply(scope, receive, send)
         if kind == "lifespan":
             return serve_lifespan(self._serving(), scope, receive, send)
         if kind != "http" and kind != "websocket":
@@ -227,9 +231,40 @@ class Flask(App):
             return mount.handle(scope, receive, send)
         return self._respond(scope, receive, send)
 
+    async def _respond_simply(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """`_respond` to a request, if `_is_simple`."""
+        ctx = self._request_context_class(self, None)
+        headers = scope["headers"]
+        lines = dict(headers)
+        ctx._lines = lines if len(lines) == len(headers) else None
+        ctx._scope = scope
+        ctx._receive = receive
+        ctx._steps = dispatch.OWN
+        ctx._own = True
+        ctx._context = context = copy_context()
+        ctx._outer = copy_context()
+        coro = dispatch.serve_simple(self, ctx, send)
+        try:
+            # What `run` would do first: a request that waits for nothing is over by it.
+            yielded = context.run(coro.send, None)
+        except StopIteration as stop:
+            whole = stop.value
+        else:
+            whole = await self._driven(coro, yielded, ctx.driver, scope)
+        finally:
+            if ctx._driver is not None:
+                ctx._driver.release()
+        if whole is not None:
+            await send(whole[0])
+            await send({"type": "http.response.body", "body": whole[1]})
+
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request or WebSocket of this app, in a context of its own."""
         note_loop()
+        if self._simple is None:
+            self._simple = self._is_simple()
+            if self._simple:  # still, if another thread has just changed something
+                self._simple = self._is_simple()
         steps = self._steps()
         own = steps is dispatch.OWN
         context, outer = copy_context(), copy_context()
@@ -244,7 +279,7 @@ class Flask(App):
             ctx = dispatch.make_context(self, scope, receive)
             ctx._steps, ctx._own = steps, own
             ctx._context, ctx._outer = context, outer
-            coro = (dispatch.serve_simple if own else dispatch.serve_http)(self, ctx, send)
+            coro = dispatch.serve_http(self, ctx, send)
         else:
             limit, worker = self.config["WORKER_THREADS"], scope.get("asyncflask.worker")
             driver = Driver(None, limit, worker, context, outer)
@@ -257,19 +292,12 @@ class Flask(App):
             coro = serve(self, driver, scope, receive, send)
         try:
             try:
-                # What `run` would do first: a request that waits for nothing is over by it.
                 yielded = context.run(coro.send, None)
             except StopIteration as stop:
                 whole = stop.value
             else:
-                if ctx is not None:
-                    driver = ctx.driver
-                assert driver is not None
-                whole = await driver.run(coro, yielded)
-        except Abandoned:
-            path = scope["path"]
-            self.logger.warning("Plain code of %s still blocked: it was left to itself.", path)
-            return
+                driver = driver or ctx.driver
+                whole = await self._driven(coro, yielded, driver, scope)
         finally:
             if ctx is not None:
                 driver = ctx._driver
@@ -278,6 +306,22 @@ class Flask(App):
         if whole is not None:
             await send(whole[0])
             await send({"type": "http.response.body", "body": whole[1]})
+
+    async def _driven(
+        self,
+        coro: Coroutine[Any, Any, tuple[Message, bytes] | None],
+        yielded: Any,
+        driver: Driver | None,
+        scope: Scope,
+    ) -> tuple[Message, bytes] | None:
+        """What the flow *coro* gives that has begun and yielded something."""
+        assert driver is not None
+        try:
+            return await driver.run(coro, yielded)
+        except Abandoned:
+            path = scope["path"]
+            self.logger.warning("Plain code of %s still blocked: it was left to itself.", path)
+            return None
 
     def wsgi_app(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -314,7 +358,7 @@ class Flask(App):
         app are not run for it."""
         from starlette.routing import Mount  # which takes as long to import as this whole file
 
-        self._mounts.append(Mount(path, app, name=name))
+        self._mounts = [*self._mounts, Mount(path, app, name=name)]
 
     def _mounted_at(self, scope: Scope) -> Mount | None:
         for mount in self._mounts:
@@ -554,6 +598,9 @@ class Flask(App):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
+        if name == "_simple":
+            return
+        self._simple = None
         if name == "wsgi_app":
             self._wsgi_wrapped = True
         elif name in _OWN:
@@ -569,14 +616,29 @@ class Flask(App):
         """Whether a subclass, an extension or a test put something in a method's place."""
         return name in self._replaced or getattr(type(self), name) is not _OWN[name]
 
+    def _is_simple(self) -> bool:
+        """Whether requests may go the short way of `dispatch.serve_simple`, as far as the app's
+        own attributes tell."""
+        return (
+            not self._wsgi_wrapped
+            and not self._mounts
+            and not self._replaced
+            and not self.subdomain_matching
+            and isinstance(self.url_map, Map)
+            and self._opens_session_lazily()
+            and self.request_class._lazy
+        )
+
+    def _has_own_steps(self) -> bool:
+        """Whether no class has a method in the place of one of `_OWN`."""
+        if type(self) is Flask:
+            return _steps_in(_flasks_own) == _OWN_STEPS  # type: ignore[no-any-return]
+        return _steps_of(type(self)) == _OWN_STEPS  # type: ignore[no-any-return]
+
     def _steps(self) -> dispatch.Steps:
         """The steps of the pipeline, with what calls the methods that took the place of some."""
-        if not self._replaced:
-            own = (
-                _steps_in(_flasks_own) if type(self) is Flask else _steps_of(type(self))
-            ) == _OWN_STEPS
-            if own:
-                return dispatch.OWN
+        if not self._replaced and self._has_own_steps():
+            return dispatch.OWN
         return dispatch.Steps._make(
             partial(_call_replaced, getattr(self, name)) if self._is_replaced(name) else step
             for name, step in dispatch.OWN._asdict().items()

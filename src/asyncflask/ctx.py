@@ -237,7 +237,7 @@ class RequestContext:
 
     def __init__(self, app: Any, environ: Any, request: Any = None, session: Any = None) -> None:
         self.app = app
-        self.websocket = None
+        self.websocket: Any = None
         self._driver: Driver | None = None
         self._context: Context | None = None
         self._url_adapter: Any = _unbound
@@ -245,18 +245,18 @@ class RequestContext:
         self._found: tuple[Any, dict[str, Any]] | None = None
         """The rule that was matched and the values of its placeholders, until `request` is made,
         which has them then."""
-        self._made = True
-        if request is not None:
-            self.request = request
-        elif environ is not None:
-            self.request = app.request_class(environ)
-            self.request.json_module = app.json
-        else:
-            self._made = False
+        self._made = False
         self._opened_session = session
         self._after_request_functions: list[Callable[[Any], Any]] = []
         self._background: list[Callable[[], None]] = []
         self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
+        if request is not None:
+            self.request = request
+            self._made = True
+        elif environ is not None:
+            self.request = app.request_class(environ)
+            self.request.json_module = app.json
+            self._made = True
         if environ is not None:
             self._bind()
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from functools import partial
+from inspect import CO_COROUTINE
 from itertools import chain
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from starlette.types import Message, Receive, Scope, Send
@@ -67,6 +69,7 @@ from .wrappers import (
     Request,
     Response,
     content_type_line,
+    content_type_lines,
     from_starlette,
     is_starlettes,
     plain_lines,
@@ -82,23 +85,20 @@ _nothing: Any = object()
 async def serve_simple(
     app: Any, ctx: RequestContext, send: Send
 ) -> tuple[Message, bytes] | None:
-    """`serve_http` for a request that came in through ASGI to an app of which no step is
-    replaced: the same stages, if none but the view has anything to call. What turns out to be
-    more than that goes on there."""
+    """`serve_http` for a request that came in through ASGI to an app of which `_is_simple` holds
+    and no step is replaced: the same stages, if none but the view has anything to call. What
+    turns out to be more than that goes on there."""
     scope, lines = ctx._scope, ctx._lines
-    method = scope["method"]
-    url_map = app._map_of_paths(True)
     if (
-        url_map is None
-        or lines is None
+        lines is None
         or lines.get(b"host") not in good_hosts
         or app.before_request_funcs
         or app.url_value_preprocessors
         or appcontext_pushed.receivers
         or request_started.receivers
-        or type(app.session_interface) is not SecureCookieSessionInterface
-        or not app.request_class._lazy
-        or method == "OPTIONS"
+        or app.url_map.host_matching
+        or app.request_class.trusted_hosts is not None
+        or app.config["TRUSTED_HOSTS"] is not None
         or app.config["CANCEL_ON_DISCONNECT"]
     ):
         return await serve_http(app, ctx, send)
@@ -107,36 +107,54 @@ async def serve_simple(
     app_ctx = app.app_context()
     app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
     ctx._cv_tokens.append((_cv_request.set(ctx), app_ctx))
-    view = content = None
+    method = scope["method"]
     try:
         path = route_path(scope) if scope.get("root_path") else scope["path"]
-        ctx._found = found = url_map.find(path, method, False)
-        if found is not None and not getattr(found[0], "cancel_on_disconnect", None):
-            if method != "GET" or b"content-length" in lines or b"transfer-encoding" in lines:
+        ctx._found = found = app.url_map.find(path, method, False)
+        if found is None:
+            view = None
+        else:
+            rule, values = found
+            view = app.view_functions[rule.endpoint]
+            if method != "GET":
+                if method == "OPTIONS":
+                    view = None
                 expect_body(ctx)
-            view = app.view_functions[found[0].endpoint]
+            elif b"content-length" in lines or b"transfer-encoding" in lines:
+                expect_body(ctx)
+            if getattr(rule, "cancel_on_disconnect", None):
+                view = None
     except Exception:
         view = None  # so that it is raised where it belongs
     if view is None:
         return await serve_http(app, ctx, send)
     try:
-        rv = await ctx._call(view, **found[1])
+        if (
+            type(view) is FunctionType
+            and view.__code__.co_flags & CO_COROUTINE
+            and ctx._driver is None
+        ):
+            rv = await view(**values)
+        else:
+            rv = await ctx._call(view, **values)
     except Exception as exc:
         return await serve_http(app, ctx, send, None, exc)
     except BaseException as exc:
         await finish(app, ctx, exc)
         end_body(ctx)
         raise
-    no_more_body(ctx)
+    if ctx._driver is not None:
+        ctx._driver.prepare = None
     try:
         content = content_alone(app, ctx, rv)
         if content is not None and not ctx._holds and not ctx._background:
-            whole = plain_response(ctx, *content)
+            whole = plain_response(ctx, content)
             if ctx._leave():
-                end_body(ctx)
+                if ctx._made:
+                    end_body(ctx)
                 return whole
     except Exception:
-        content = None  # likewise
+        pass  # likewise
     return await serve_http(app, ctx, send, rv)
 
 
@@ -174,7 +192,7 @@ async def serve_http(
             if content is None:
                 start = response_start(response, ctx.request)
             else:
-                start, whole = plain_response(ctx, *content)
+                start, whole = plain_response(ctx, content)
         except Exception as exc:
             error = exc
             response, start = await respond_to_error(app, ctx, call, exc)
@@ -493,12 +511,14 @@ async def answer_to_error(app: Any, ctx: RequestContext, call: Call, error: Exce
 def content_alone(app: Any, ctx: RequestContext, rv: Any) -> tuple[str, bytes] | None:
     """The mimetype and content of *rv*, if nobody is to see a response and it would have no
     headers but its own."""
+    lines = ctx._lines
     if (
         app.after_request_funcs
         or ctx._after_request_functions
         or request_finished.receivers
         or app.response_class is not Response
-        or has_session(app, ctx)
+        or ctx._opened_session is not None
+        or ((lines is None or b"cookie" in lines) and has_session(app, ctx))
     ):
         return None
     kind = type(rv)
@@ -856,16 +876,17 @@ def make_response(app: Any, ctx: RequestContext | None, rv: Any) -> Any:
     return rv
 
 
-def plain_response(ctx: RequestContext, mimetype: str, content: bytes) -> tuple[Message, bytes]:
+def plain_response(ctx: RequestContext, content: tuple[str, bytes]) -> tuple[Message, bytes]:
     """The message that begins a response with no headers but its own, and its content."""
-    line = b"content-length", b"%d" % len(content)
+    mimetype, whole = content
+    line = content_type_lines.get(mimetype) or content_type_line(mimetype)
     start = {
         "type": "http.response.start",
         "status": 200,
-        "headers": [content_type_line(mimetype), line],
+        "headers": [line, (b"content-length", b"%d" % len(whole))],
     }
     method = ctx.request.method if ctx._made else ctx._scope["method"]
-    return start, b"" if method == "HEAD" else content
+    return start, b"" if method == "HEAD" else whole
 
 
 def _is_stream(rv: Any) -> bool:

@@ -631,17 +631,17 @@ def plain_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
 
 def content_type_line(mimetype: str) -> tuple[bytes, bytes]:
     """The header line of content of this type."""
-    line = _content_type_lines.get(mimetype)
+    line = content_type_lines.get(mimetype)
     if line is None:
         line = encode_headers(200, [("Content-Type", get_content_type(mimetype, "utf-8"))])[0]
         if len(mimetype) <= _REMEMBERED_BYTES:
-            if len(_content_type_lines) >= _REMEMBERED_TYPES:
-                _content_type_lines.clear()
-            _content_type_lines[mimetype] = line
+            if len(content_type_lines) >= _REMEMBERED_TYPES:
+                content_type_lines.clear()
+            content_type_lines[mimetype] = line
     return line
 
 
-_content_type_lines: dict[str, tuple[bytes, bytes]] = {}
+content_type_lines: dict[str, tuple[bytes, bytes]] = {}
 _REMEMBERED_TYPES = 256
 
 
