@@ -36,6 +36,7 @@ from .asgi import proxy, wsgi
 from .asgi.conversation import Conversations
 from .asgi.lifespan import lifespan, on_stop_signal, serve_lifespan
 from .asgi.threads import (
+    ENDED,
     Abandoned,
     Call,
     Driver,
@@ -62,6 +63,7 @@ from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send
 from .routing import Map
 from .sansio.app import App
 from .sansio.scaffold import _sentinel
+from .signals import OF_EACH_REQUEST
 from .sessions import SecureCookieSessionInterface, SessionInterface
 from .wrappers import Request, Response
 
@@ -179,8 +181,8 @@ class Flask(App):
         self.cli = AppGroup(name=self.name)
         """The app's commands."""
         self.lifespan = lifespan
-        self._simple: bool | None = None
-        """What `_is_simple` gave, since an attribute was last set."""
+        self._quiet: tuple[Any, ...] | None = None
+        """What `_when_quiet` gave, since an attribute was last set."""
         self._wsgi_wrapped = False
         """Whether `wsgi_app` was set on the app itself, as half of all apps do."""
         self._replaced: frozenset[str] = frozenset()
@@ -219,8 +221,10 @@ class Flask(App):
         """The ASGI application (ASGI specification 3.0). To wrap it:
         ``app.asgi_app = Middleware(app.asgi_app)``, or `add_middleware`."""
         kind = scope["type"]
-        if kind == "http" and self._simple and self._has_own_steps():
-            return self._respond_simply(scope, receive, send)
+        if kind == "http" and self._quiet is not None:
+            own = _steps_in(_flasks_own) if type(self) is Flask else _steps_of(type(self))
+            if own == _OWN_STEPS:
+                return self._respond_simply(scope, receive, send)
         if kind == "lifespan":
             return serve_lifespan(self._serving(), scope, receive, send)
         if kind != "http" and kind != "websocket":
@@ -232,28 +236,25 @@ class Flask(App):
         return self._respond(scope, receive, send)
 
     async def _respond_simply(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """`_respond` to a request, if `_is_simple`."""
+        """`_respond` to a request, if `_quiet` is known."""
         ctx = self._request_context_class(self, None)
         headers = scope["headers"]
         lines = dict(headers)
         ctx._lines = lines if len(lines) == len(headers) else None
         ctx._scope = scope
         ctx._receive = receive
-        ctx._steps = dispatch.OWN
-        ctx._own = True
         ctx._context = context = copy_context()
         ctx._outer = copy_context()
         coro = dispatch.serve_simple(self, ctx, send)
         try:
             # What `run` would do first: a request that waits for nothing is over by it.
-            yielded = context.run(coro.send, None)
-        except StopIteration as stop:
-            whole = stop.value
-        else:
-            whole = await self._driven(coro, yielded, ctx.driver, scope)
+            yielded = context.run(next, coro.__await__(), ENDED)
+            if yielded is not ENDED:
+                await self._driven(coro, yielded, ctx.driver, scope)
         finally:
             if ctx._driver is not None:
                 ctx._driver.release()
+        whole = ctx._whole
         if whole is not None:
             await send(whole[0])
             await send({"type": "http.response.body", "body": whole[1]})
@@ -261,10 +262,10 @@ class Flask(App):
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request or WebSocket of this app, in a context of its own."""
         note_loop()
-        if self._simple is None:
-            self._simple = self._is_simple()
-            if self._simple:  # still, if another thread has just changed something
-                self._simple = self._is_simple()
+        if self._quiet is None:
+            self._quiet = self._when_quiet()
+            if self._quiet is not None:  # still, if another thread has just changed something
+                self._quiet = self._when_quiet()
         steps = self._steps()
         own = steps is dispatch.OWN
         context, outer = copy_context(), copy_context()
@@ -598,9 +599,9 @@ class Flask(App):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name == "_simple":
+        if name == "_quiet":
             return
-        self._simple = None
+        self._quiet = None
         if name == "wsgi_app":
             self._wsgi_wrapped = True
         elif name in _OWN:
@@ -616,29 +617,35 @@ class Flask(App):
         """Whether a subclass, an extension or a test put something in a method's place."""
         return name in self._replaced or getattr(type(self), name) is not _OWN[name]
 
-    def _is_simple(self) -> bool:
-        """Whether requests may go the short way of `dispatch.serve_simple`, as far as the app's
-        own attributes tell."""
+    def _when_quiet(self) -> tuple[Any, ...] | None:
+        """What has to be empty for a request to go the short way of `dispatch.serve_simple`;
+        `None` if the app's attributes are against it."""
+        if (
+            self._wsgi_wrapped
+            or self._mounts
+            or self._replaced
+            or self.subdomain_matching
+            or not isinstance(self.url_map, Map)
+            or not self._opens_session_lazily()
+            or not self.request_class._lazy
+            or self.response_class is not Response
+        ):
+            return None
         return (
-            not self._wsgi_wrapped
-            and not self._mounts
-            and not self._replaced
-            and not self.subdomain_matching
-            and isinstance(self.url_map, Map)
-            and self._opens_session_lazily()
-            and self.request_class._lazy
+            self.before_request_funcs,
+            self.url_value_preprocessors,
+            self.after_request_funcs,
+            self.teardown_request_funcs,
+            self.teardown_appcontext_funcs,
+            *(signal.receivers for signal in OF_EACH_REQUEST),
         )
-
-    def _has_own_steps(self) -> bool:
-        """Whether no class has a method in the place of one of `_OWN`."""
-        if type(self) is Flask:
-            return _steps_in(_flasks_own) == _OWN_STEPS  # type: ignore[no-any-return]
-        return _steps_of(type(self)) == _OWN_STEPS  # type: ignore[no-any-return]
 
     def _steps(self) -> dispatch.Steps:
         """The steps of the pipeline, with what calls the methods that took the place of some."""
-        if not self._replaced and self._has_own_steps():
-            return dispatch.OWN
+        if not self._replaced:
+            own = _steps_in(_flasks_own) if type(self) is Flask else _steps_of(type(self))
+            if own == _OWN_STEPS:
+                return dispatch.OWN
         return dispatch.Steps._make(
             partial(_call_replaced, getattr(self, name)) if self._is_replaced(name) else step
             for name, step in dispatch.OWN._asdict().items()

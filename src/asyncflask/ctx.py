@@ -246,6 +246,8 @@ class RequestContext:
         """The rule that was matched and the values of its placeholders, until `request` is made,
         which has them then."""
         self._made = False
+        self._whole: Any = None
+        """The response as a whole: the message that begins it, and its content."""
         self._opened_session = session
         self._after_request_functions: list[Callable[[Any], Any]] = []
         self._background: list[Callable[[], None]] = []
@@ -408,28 +410,32 @@ class RequestContext:
         if self.request.routing_exception is None:
             self.match_request()
 
-    def _leave(self) -> bool:
-        """`_pop` when it has nothing to call; otherwise false, and nothing is done."""
-        app, tokens = self.app, self._cv_tokens
-        if (
+    def _is_missed(self) -> bool:
+        """Whether `_pop` has anything to call."""
+        app = self.app
+        return bool(
             app.teardown_request_funcs
             or app.teardown_appcontext_funcs
             or request_tearing_down.receivers
             or appcontext_tearing_down.receivers
             or appcontext_popped.receivers
             or not self._own
-            or len(tokens) != 1
-            or _cv_request.get(None) is not self
-        ):
+        )
+
+    def _leave(self) -> bool:
+        """`_pop` when it has nothing to call. If other contexts are in the way, false, and nothing
+        is done."""
+        tokens = self._cv_tokens
+        if len(tokens) != 1 or _cv_request.get(None) is not self:
             return False
         token, app_ctx = tokens[0]
-        if app_ctx is None or _cv_app.get(None) is not app_ctx or len(app_ctx._cv_tokens) != 1:
+        if _cv_app.get(None) is not app_ctx or app_ctx is None or len(app_ctx._cv_tokens) != 1:
             return False
         if self._made:
             self.request.close()
+        tokens.clear()
         _cv_request.reset(token)
         _cv_app.reset(app_ctx._cv_tokens.pop())
-        tokens.clear()
         return True
 
     async def _push(self, call: Call, app_ctx: AppContext | None = None) -> None:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from functools import partial
 from inspect import CO_COROUTINE
 from itertools import chain
+from operator import attrgetter, itemgetter
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -82,63 +83,55 @@ _nothing: Any = object()
 # -- the two flows ----------------------------------------------------------------------------
 
 
-async def serve_simple(
-    app: Any, ctx: RequestContext, send: Send
-) -> tuple[Message, bytes] | None:
-    """`serve_http` for a request that came in through ASGI to an app of which `_is_simple` holds
-    and no step is replaced: the same stages, if none but the view has anything to call. What
-    turns out to be more than that goes on there."""
-    scope, lines = ctx._scope, ctx._lines
+async def serve_simple(app: Any, ctx: RequestContext, send: Send) -> None:
+    """`serve_http`, which gives what this leaves in `ctx._whole`, for a request that came in
+    through ASGI to an app of which no step is replaced and `_quiet` is known: the same stages,
+    if none but the view has anything to call. What turns out to be more goes on there."""
+    scope, lines, quiet = ctx._scope, ctx._lines, app._quiet
     if (
-        lines is None
+        quiet is None
+        or any(quiet)
+        or lines is None
         or lines.get(b"host") not in good_hosts
-        or app.before_request_funcs
-        or app.url_value_preprocessors
-        or appcontext_pushed.receivers
-        or request_started.receivers
-        or app.url_map.host_matching
-        or app.request_class.trusted_hosts is not None
-        or app.config["TRUSTED_HOSTS"] is not None
-        or app.config["CANCEL_ON_DISCONNECT"]
+        or _settings_of(app) != _SIMPLE_SETTINGS
+        or _config_of(app.config) != _SIMPLE_CONFIG
     ):
-        return await serve_http(app, ctx, send)
+        ctx._steps, ctx._own = OWN, True
+        ctx._whole = await serve_http(app, ctx, send)
+        return
     if not app._got_first_request:
         app._got_first_request = True
     app_ctx = app.app_context()
-    app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
-    ctx._cv_tokens.append((_cv_request.set(ctx), app_ctx))
-    method = scope["method"]
+    app_ctx._cv_tokens.append(_set_app(app_ctx))
+    ctx._cv_tokens.append((_set_request(ctx), app_ctx))
+    view = None
     try:
-        path = route_path(scope) if scope.get("root_path") else scope["path"]
+        method = scope["method"]
+        path = route_path(scope) if scope["root_path"] else scope["path"]
         ctx._found = found = app.url_map.find(path, method, False)
-        if found is None:
-            view = None
-        else:
+        if found is not None:
             rule, values = found
-            view = app.view_functions[rule.endpoint]
-            if method != "GET":
-                if method == "OPTIONS":
-                    view = None
+            if method != "GET" or b"content-length" in lines or b"transfer-encoding" in lines:
                 expect_body(ctx)
-            elif b"content-length" in lines or b"transfer-encoding" in lines:
-                expect_body(ctx)
-            if getattr(rule, "cancel_on_disconnect", None):
-                view = None
-    except Exception:
-        view = None  # so that it is raised where it belongs
+            if method != "OPTIONS" and not rule.cancel_on_disconnect:
+                view = app.view_functions[rule.endpoint]
+    except Exception:  # it will be raised again, where it belongs
+        view = None
     if view is None:
-        return await serve_http(app, ctx, send)
+        ctx._whole = await serve_http(app, ctx, send)
+        return
     try:
         if (
             type(view) is FunctionType
             and view.__code__.co_flags & CO_COROUTINE
             and ctx._driver is None
         ):
-            rv = await view(**values)
+            rv = await (view(**values) if values else view())
         else:
             rv = await ctx._call(view, **values)
     except Exception as exc:
-        return await serve_http(app, ctx, send, None, exc)
+        ctx._whole = await serve_http(app, ctx, send, None, exc)
+        return
     except BaseException as exc:
         await finish(app, ctx, exc)
         end_body(ctx)
@@ -146,16 +139,33 @@ async def serve_simple(
     if ctx._driver is not None:
         ctx._driver.prepare = None
     try:
-        content = content_alone(app, ctx, rv)
-        if content is not None and not ctx._holds and not ctx._background:
-            whole = plain_response(ctx, content)
-            if ctx._leave():
-                if ctx._made:
-                    end_body(ctx)
-                return whole
-    except Exception:
-        pass  # likewise
-    return await serve_http(app, ctx, send, rv)
+        if not (
+            any(quiet)
+            or ctx._after_request_functions
+            or ctx._opened_session is not None
+            or ctx._holds
+            or ctx._background
+            or (b"cookie" in lines and has_session(app, ctx))
+        ):
+            content = content_alone(app, rv)
+            if content is not None:
+                whole = plain_response(ctx, content)
+                if ctx._leave():
+                    if ctx._made:
+                        end_body(ctx)
+                    ctx._whole = whole
+                    return
+    except Exception:  # likewise
+        pass
+    ctx._whole = await serve_http(app, ctx, send, rv)
+
+
+_set_app, _set_request = _cv_app.set, _cv_request.set
+
+_settings_of = attrgetter("url_map.host_matching", "request_class.trusted_hosts")
+_SIMPLE_SETTINGS = (False, None)
+_config_of = itemgetter("TRUSTED_HOSTS", "CANCEL_ON_DISCONNECT")
+_SIMPLE_CONFIG = (None, False)
 
 
 async def serve_http(
@@ -186,7 +196,8 @@ async def serve_http(
                     rv = await answer_to_error(app, ctx, call, failure)
                 elif rv is _nothing:
                     rv = await answer(app, ctx, call)
-                content = content_alone(app, ctx, rv)
+                if not is_seen(app, ctx):
+                    content = content_alone(app, rv)
                 if content is None:
                     response = await finalize_request(app, ctx, call, rv)
             if content is None:
@@ -203,7 +214,7 @@ async def serve_http(
             if not ctx._holds:
                 if environ is not None:
                     await keep_for_test_client(ctx, environ, ctx.request._body)
-                if ctx._cv_tokens and not ctx._leave():
+                if ctx._cv_tokens and (ctx._is_missed() or not ctx._leave()):
                     await finish(app, ctx, error)
         if whole is None or ctx._holds or ctx._background:
             if whole is not None and content is not None:
@@ -508,19 +519,19 @@ async def answer_to_error(app: Any, ctx: RequestContext, call: Call, error: Exce
     return await ctx._steps.handle_user_exception(app, ctx, call, error)
 
 
-def content_alone(app: Any, ctx: RequestContext, rv: Any) -> tuple[str, bytes] | None:
-    """The mimetype and content of *rv*, if nobody is to see a response and it would have no
-    headers but its own."""
-    lines = ctx._lines
-    if (
+def is_seen(app: Any, ctx: RequestContext) -> bool:
+    """Whether anything is to see the response before it is sent."""
+    return (
         app.after_request_funcs
         or ctx._after_request_functions
         or request_finished.receivers
         or app.response_class is not Response
-        or ctx._opened_session is not None
-        or ((lines is None or b"cookie" in lines) and has_session(app, ctx))
-    ):
-        return None
+        or has_session(app, ctx)
+    )
+
+
+def content_alone(app: Any, rv: Any) -> tuple[str, bytes] | None:
+    """The mimetype and content of *rv*, if its response would have no headers but its own."""
     kind = type(rv)
     if kind is str:
         return Response.default_mimetype, rv.encode()

@@ -112,9 +112,8 @@ class _Compiled(NamedTuple):
     """What `Map.find` looks at, made of the matcher's states."""
 
     root: _Node
-    fixed: dict[str, dict[str, tuple[Rule, Converters]]]
-    """`_Node.plain` where the URLs without placeholders end: what is fixed comes before
-    placeholders."""
+    fixed: dict[str, dict[str, Rule]]
+    """By path and method, where nothing has placeholders: what is fixed comes before those."""
     top: _Node | None
     """Where the paths of the default subdomain begin, unless a placeholder may stand for it."""
 
@@ -139,10 +138,9 @@ class Map(MapBase):
                 if self._remap:
                     return None  # a rule was added at this very moment
                 compiled = self._compiled = _compile(self)
-        rules = compiled.fixed.get(path)
-        if rules is not None and not websocket and method in rules:
-            rule = rules[method][0]
-            if rule.methods is None or method in rule.methods:  # still
+        if path in compiled.fixed and not websocket:
+            rule = compiled.fixed[path].get(method)
+            if rule is not None and method in rule.methods:  # still
                 return rule, {}
         if path[:1] != "/" or path[1:2] == "/":
             return None  # not the path of a request, which begins with one slash
@@ -264,12 +262,12 @@ def _answers(rule: Rule, method: str, websocket: bool) -> bool:
 def _compile(url_map: Map) -> _Compiled:
     root = _Node(url_map, url_map._matcher._root)
     domain = root.static.get(url_map.default_subdomain or "")
-    fixed: dict[str, dict[str, tuple[Rule, Converters]]] = {}
+    fixed: dict[str, dict[str, Rule]] = {}
     nodes: list[tuple[tuple[str, ...], _Node]] = [] if domain is None else [((), domain)]
     while nodes:
         parts, node = nodes.pop()
         if node.rules:
-            fixed["/".join(parts)] = node.plain
+            fixed["/".join(parts)] = {method: rule for method, (rule, _) in node.plain.items()}
         nodes.extend(((*parts, part), after) for part, after in node.static.items())
     if domain is None or root.ways or domain.ways:
         return _Compiled(root, fixed, None)

@@ -281,13 +281,14 @@ class InContext(Generic[T]):
 
         def begin(*args: Any) -> Awaitable[T] | None:
             iterator: Any = _as_coroutine(call(*args)).__await__()
-            yielded = run(next, iterator, _ended)
-            return None if yielded is _ended else _stepped(self._context, iterator, None, yielded)
+            yielded = run(next, iterator, ENDED)
+            return None if yielded is ENDED else _stepped(self._context, iterator, None, yielded)
 
         return begin
 
 
-_ended: Final[Any] = object()
+ENDED: Final[Any] = object()
+"""What `next` is to give for a coroutine that has ended."""
 
 
 def _as_coroutine(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
