@@ -11,7 +11,7 @@ import inspect
 import os
 import sys
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import Context, copy_context
 from datetime import timedelta
@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
 import click
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.datastructures import ImmutableDict
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 from werkzeug.routing import BuildError, MapAdapter, RequestRedirect
@@ -63,8 +63,8 @@ from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send
 from .routing import Map
 from .sansio.app import App
 from .sansio.scaffold import _sentinel
-from .signals import OF_EACH_REQUEST
 from .sessions import SecureCookieSessionInterface, SessionInterface
+from .signals import OF_EACH_REQUEST
 from .wrappers import Request, Response
 
 if TYPE_CHECKING:
@@ -217,26 +217,19 @@ class Flask(App):
             f" start_response) for WSGI; not with {len(args)} arguments."
         )
 
-    def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application (ASGI specification 3.0). To wrap it:
         ``app.asgi_app = Middleware(app.asgi_app)``, or `add_middleware`."""
-        kind = scope["type"]
-        if kind == "http" and self._quiet is not None:
-            own = _steps_in(_flasks_own) if type(self) is Flask else _steps_of(type(self))
-            if own == _OWN_STEPS:
-                return self._respond_simply(scope, receive, send)
-        if kind == "lifespan":
-            return serve_lifespan(self._serving(), scope, receive, send)
-        if kind != "http" and kind != "websocket":
-            raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
-        if self._wsgi_wrapped and "asyncflask.environ" not in scope:
-            scope = proxy.fixed_scope(scope, self.wsgi_app)
-        if self._mounts and (mount := self._mounted_at(scope)) is not None:
-            return mount.handle(scope, receive, send)
-        return self._respond(scope, receive, send)
-
-    async def _respond_simply(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """`_respond` to a request, if `_quiet` is known."""
+        if (
+            scope["type"] != "http"
+            or (quiet := self._quiet) is None
+            or (_steps_in(_flasks_own) if type(self) is Flask else _steps_of(type(self)))
+            != _OWN_STEPS
+            or "asyncflask.environ" in scope
+        ):
+            await self._serve(scope, receive, send)
+            return
+        # As `_respond` for a request of an app of which no step is replaced.
         ctx = self._request_context_class(self, None)
         headers = scope["headers"]
         lines = dict(headers)
@@ -245,7 +238,11 @@ class Flask(App):
         ctx._receive = receive
         ctx._context = context = copy_context()
         ctx._outer = copy_context()
-        coro = dispatch.serve_simple(self, ctx, send)
+        if any(quiet):
+            ctx._steps, ctx._own = dispatch.OWN, True
+            coro = dispatch.serve_http(self, ctx, send)
+        else:
+            coro = dispatch.serve_simple(self, ctx, send, quiet)
         try:
             # What `run` would do first: a request that waits for nothing is over by it.
             yielded = context.run(next, coro.__await__(), ENDED)
@@ -254,67 +251,59 @@ class Flask(App):
         finally:
             if ctx._driver is not None:
                 ctx._driver.release()
-        whole = ctx._whole
-        if whole is not None:
-            await send(whole[0])
-            await send({"type": "http.response.body", "body": whole[1]})
+        if ctx._whole is not None:
+            start, content = ctx._whole
+            await send(start)
+            await send({"type": "http.response.body", "body": content})
 
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request or WebSocket of this app, in a context of its own."""
-        note_loop()
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """`asgi_app`, but for simple requests."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await serve_lifespan(self._serving(), scope, receive, send)
+            return
+        if kind != "http" and kind != "websocket":
+            raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
         if self._quiet is None:
             self._quiet = self._when_quiet()
             if self._quiet is not None:  # still, if another thread has just changed something
                 self._quiet = self._when_quiet()
-        steps = self._steps()
-        own = steps is dispatch.OWN
+        if self._wsgi_wrapped and "asyncflask.environ" not in scope:
+            scope = proxy.fixed_scope(scope, self.wsgi_app)
+        if self._mounts and (mount := self._mounted_at(scope)) is not None:
+            await mount.handle(scope, receive, send)
+            return
+        await self._respond(scope, receive, send)
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request or WebSocket of this app, in a context of its own."""
+        note_loop()
         context, outer = copy_context(), copy_context()
-        ctx: RequestContext | None = None
-        driver: Driver | None = None
-        coro: Coroutine[Any, Any, tuple[Message, bytes] | None]
-        if (
-            scope["type"] == "http"
-            and "asyncflask.environ" not in scope
-            and ((own and not self._wsgi_wrapped) or self._wsgi_middleware() is None)
-        ):
-            ctx = dispatch.make_context(self, scope, receive)
-            ctx._steps, ctx._own = steps, own
-            ctx._context, ctx._outer = context, outer
-            coro = dispatch.serve_http(self, ctx, send)
+        limit, worker = self.config["WORKER_THREADS"], scope.get("asyncflask.worker")
+        driver = Driver(None, limit, worker, context, outer)
+        if scope["type"] == "websocket":
+            serve: Callable[..., Coroutine[Any, Any, Any]] = dispatch.serve_websocket
+        elif "asyncflask.environ" not in scope and self._wsgi_middleware() is not None:
+            serve = dispatch.serve_by_wsgi
         else:
-            limit, worker = self.config["WORKER_THREADS"], scope.get("asyncflask.worker")
-            driver = Driver(None, limit, worker, context, outer)
-            if scope["type"] == "websocket":
-                serve = dispatch.serve_websocket
-            elif "asyncflask.environ" in scope:
-                serve = dispatch.serve_environ
-            else:
-                serve = dispatch.serve_by_wsgi
-            coro = serve(self, driver, scope, receive, send)
+            serve = dispatch.serve_request
+        coro: Coroutine[Any, Any, Any] = serve(self, driver, scope, receive, send)
         try:
-            try:
-                yielded = context.run(coro.send, None)
-            except StopIteration as stop:
-                whole = stop.value
-            else:
-                driver = driver or ctx.driver
-                whole = await self._driven(coro, yielded, driver, scope)
+            yielded = context.run(coro.send, None)
+        except StopIteration as stop:
+            whole = stop.value
+        else:
+            whole = await self._driven(coro, yielded, driver, scope)
         finally:
-            if ctx is not None:
-                driver = ctx._driver
-            if driver is not None:
-                driver.release()
+            driver.release()
         if whole is not None:
-            await send(whole[0])
-            await send({"type": "http.response.body", "body": whole[1]})
+            start, content = whole
+            await send(start)
+            await send({"type": "http.response.body", "body": content})
 
     async def _driven(
-        self,
-        coro: Coroutine[Any, Any, tuple[Message, bytes] | None],
-        yielded: Any,
-        driver: Driver | None,
-        scope: Scope,
-    ) -> tuple[Message, bytes] | None:
+        self, coro: Coroutine[Any, Any, Any], yielded: Any, driver: Driver | None, scope: Scope
+    ) -> Any:
         """What the flow *coro* gives that has begun and yielded something."""
         assert driver is not None
         try:
@@ -938,7 +927,13 @@ class Flask(App):
 
 
 # The methods that are looked at before they are called: one that was replaced is user code.
-_NAMES = (*dispatch.Steps._fields, "make_response", "create_url_adapter", "wsgi_app")
+_NAMES = (
+    *dispatch.Steps._fields,
+    "app_context",
+    "create_url_adapter",
+    "make_response",
+    "wsgi_app",
+)
 _steps_of = attrgetter(*_NAMES)
 _steps_in = itemgetter(*_NAMES)
 _flasks_own = Flask.__dict__

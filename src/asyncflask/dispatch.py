@@ -69,7 +69,6 @@ from .wrappers import (
     AsyncBody,
     Request,
     Response,
-    content_type_line,
     content_type_lines,
     from_starlette,
     is_starlettes,
@@ -83,54 +82,61 @@ _nothing: Any = object()
 # -- the two flows ----------------------------------------------------------------------------
 
 
-async def serve_simple(app: Any, ctx: RequestContext, send: Send) -> None:
-    """`serve_http`, which gives what this leaves in `ctx._whole`, for a request that came in
-    through ASGI to an app of which no step is replaced and `_quiet` is known: the same stages,
-    if none but the view has anything to call. What turns out to be more goes on there."""
-    scope, lines, quiet = ctx._scope, ctx._lines, app._quiet
+async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[Any, ...]) -> None:
+    """`serve_http` for a request that came in through ASGI to an app of which no step is replaced:
+    the same stages, if none but the view has anything to call, written out, since each call costs
+    a fiftieth of such a request. What turns out to be more than that goes on there.
+
+    *quiet*: what has to be empty, see `Flask._when_quiet`."""
+    lines = ctx._lines
     if (
-        quiet is None
-        or any(quiet)
+        any(quiet)
         or lines is None
         or lines.get(b"host") not in good_hosts
         or _settings_of(app) != _SIMPLE_SETTINGS
         or _config_of(app.config) != _SIMPLE_CONFIG
     ):
-        ctx._steps, ctx._own = OWN, True
-        ctx._whole = await serve_http(app, ctx, send)
+        await serve_http(app, ctx, send)
         return
     if not app._got_first_request:
         app._got_first_request = True
-    app_ctx = app.app_context()
-    app_ctx._cv_tokens.append(_set_app(app_ctx))
-    ctx._cv_tokens.append((_set_request(ctx), app_ctx))
+    app_ctx = AppContext(app)
+    app_token, token = _set_app(app_ctx), _set_request(ctx)
+    app_ctx._cv_tokens.append(app_token)
+    ctx._cv_tokens.append((token, app_ctx))
     view = None
     try:
+        scope = ctx._scope
         method = scope["method"]
         path = route_path(scope) if scope["root_path"] else scope["path"]
         ctx._found = found = app.url_map.find(path, method, False)
         if found is not None:
             rule, values = found
-            if method != "GET" or b"content-length" in lines or b"transfer-encoding" in lines:
+            view = app.view_functions[rule.endpoint]
+            if method != "GET":
                 expect_body(ctx)
-            if method != "OPTIONS" and not rule.cancel_on_disconnect:
-                view = app.view_functions[rule.endpoint]
+                if method == "OPTIONS":
+                    view = None
+            elif b"content-length" in lines or b"transfer-encoding" in lines:
+                expect_body(ctx)
+            if rule.cancel_on_disconnect:
+                view = None
     except Exception:  # it will be raised again, where it belongs
         view = None
     if view is None:
-        ctx._whole = await serve_http(app, ctx, send)
+        await serve_http(app, ctx, send)
         return
     try:
         if (
             type(view) is FunctionType
             and view.__code__.co_flags & CO_COROUTINE
             and ctx._driver is None
-        ):
+        ):  # all that `_call` would do
             rv = await (view(**values) if values else view())
         else:
             rv = await ctx._call(view, **values)
     except Exception as exc:
-        ctx._whole = await serve_http(app, ctx, send, None, exc)
+        await serve_http(app, ctx, send, None, exc)
         return
     except BaseException as exc:
         await finish(app, ctx, exc)
@@ -143,23 +149,48 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send) -> None:
             any(quiet)
             or ctx._after_request_functions
             or ctx._opened_session is not None
+            or (b"cookie" in lines and has_session(app, ctx))
             or ctx._holds
             or ctx._background
-            or (b"cookie" in lines and has_session(app, ctx))
         ):
-            content = content_alone(app, rv)
+            if type(rv) is str:
+                content: tuple[str | None, bytes] | None = Response.default_mimetype, rv.encode()
+            else:
+                content = content_alone(app, rv)
             if content is not None:
-                whole = plain_response(ctx, content)
-                if ctx._leave():
+                mimetype, whole = content
+                if mimetype in content_type_lines:
+                    length = b"content-length", b"%d" % len(whole)
+                    headers = [content_type_lines[mimetype], length]
+                else:
+                    headers = plain_lines(mimetype, len(whole))
+                if (
+                    len(ctx._cv_tokens) == len(app_ctx._cv_tokens) == 1
+                    and _get_request(None) is ctx
+                    and _get_app(None) is app_ctx
+                ):
                     if ctx._made:
+                        method = ctx.request.method
+                        ctx.request.close()
                         end_body(ctx)
-                    ctx._whole = whole
+                    ctx._cv_tokens.clear()
+                    app_ctx._cv_tokens.clear()
+                    _reset_request(token)
+                    _reset_app(app_token)
+                    start = {"type": "http.response.start", "status": 200, "headers": headers}
+                    ctx._whole = start, whole if method != "HEAD" else b""
                     return
     except Exception:  # likewise
         pass
-    ctx._whole = await serve_http(app, ctx, send, rv)
+    await serve_http(app, ctx, send, rv)
 
 
+_get_app, _get_request, _reset_app, _reset_request = (
+    _cv_app.get,
+    _cv_request.get,
+    _cv_app.reset,
+    _cv_request.reset,
+)
 _set_app, _set_request = _cv_app.set, _cv_request.set
 
 _settings_of = attrgetter("url_map.host_matching", "request_class.trusted_hosts")
@@ -174,15 +205,15 @@ async def serve_http(
     send: Send,
     rv: Any = _nothing,
     failure: Exception | None = None,
-) -> tuple[Message, bytes] | None:
-    """Answer one request. A response that is there as a whole is given back, its start and its
-    content, all else done: it is for the caller to send, in the context of the server.
+) -> None:
+    """Answer one request. A response that is there as a whole is left in `ctx._whole`, its start
+    and its content, all else done: it is for the caller to send, in the context of the server.
 
     *rv*, *failure*: what the view gave or raised, if it was called already."""
     environ = ctx._scope.get("asyncflask.environ")
     call = ctx._call
     error: BaseException | None = None
-    content: tuple[str, bytes] | None = None
+    content: tuple[str | None, bytes] | None = None
     start: Message
     whole: bytes | None = None
     try:
@@ -203,7 +234,11 @@ async def serve_http(
             if content is None:
                 start = response_start(response, ctx.request)
             else:
-                start, whole = plain_response(ctx, content)
+                mimetype, whole = content
+                headers = plain_lines(mimetype, len(whole))
+                start = {"type": "http.response.start", "status": 200, "headers": headers}
+                if (ctx.request.method if ctx._made else ctx._scope["method"]) == "HEAD":
+                    whole = b""
         except Exception as exc:
             error = exc
             response, start = await respond_to_error(app, ctx, call, exc)
@@ -221,7 +256,8 @@ async def serve_http(
                 response = Response(content[1], mimetype=content[0])
             whole = whole_content(ctx, response)
         if whole is not None:
-            return start, whole
+            ctx._whole = start, whole
+            return
         driver = ctx.driver
         assert driver is not None
         send = driver.outside(send)
@@ -238,14 +274,18 @@ async def serve_http(
         if ctx._cv_tokens:  # a stream held the context
             await finish(app, ctx, sys.exception())
         end_body(ctx)
-    return None
 
 
-async def serve_environ(
+async def serve_request(
     app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send
 ) -> tuple[Message, bytes] | None:
-    """Answer one request that came in through WSGI."""
-    return await serve_http(app, _context_of_environ(app, driver, scope, receive), send)
+    """`serve_http`, for a request of any app. Gives the response, if it is there as a whole."""
+    if "asyncflask.environ" in scope:
+        ctx = _context_of_environ(app, driver, scope, receive)
+    else:
+        ctx = make_context(app, driver, scope, receive)
+    await serve_http(app, ctx, send)
+    return ctx._whole
 
 
 async def serve_by_wsgi(
@@ -264,9 +304,7 @@ async def serve_websocket(
     """Hold one WebSocket conversation."""
     sock = EnvironSocket(driver.loop)
     scope["asyncflask.handshake"] = handshake_environ(scope, sock)
-    ctx = make_context(app, scope, receive)
-    ctx.driver = driver
-    ctx._outer = driver.outer
+    ctx = make_context(app, driver, scope, receive)
     look_at(app, ctx)
     websocket = WebSocket(scope, receive, send, driver, partial(accept_headers, app, ctx))
     sock.websocket = websocket
@@ -366,7 +404,7 @@ async def deny(
 # -- arrival ----------------------------------------------------------------------------------
 
 
-def make_context(app: Any, scope: Scope, receive: Receive) -> RequestContext:
+def make_context(app: Any, driver: Driver, scope: Scope, receive: Receive) -> RequestContext:
     """The context of what arrived; not pushed yet."""
     ctx: RequestContext = app._request_context_class(app, None)
     headers = scope["headers"]
@@ -374,6 +412,8 @@ def make_context(app: Any, scope: Scope, receive: Receive) -> RequestContext:
     ctx._scope = scope
     ctx._receive = receive
     ctx._lines = by_name if len(by_name) == len(headers) else None
+    ctx.driver = driver
+    ctx._outer = driver.outer
     return ctx
 
 
@@ -530,7 +570,7 @@ def is_seen(app: Any, ctx: RequestContext) -> bool:
     )
 
 
-def content_alone(app: Any, rv: Any) -> tuple[str, bytes] | None:
+def content_alone(app: Any, rv: Any) -> tuple[str | None, bytes] | None:
     """The mimetype and content of *rv*, if its response would have no headers but its own."""
     kind = type(rv)
     if kind is str:
@@ -885,19 +925,6 @@ def make_response(app: Any, ctx: RequestContext | None, rv: Any) -> Any:
     if headers:
         rv.headers.update(headers)
     return rv
-
-
-def plain_response(ctx: RequestContext, content: tuple[str, bytes]) -> tuple[Message, bytes]:
-    """The message that begins a response with no headers but its own, and its content."""
-    mimetype, whole = content
-    line = content_type_lines.get(mimetype) or content_type_line(mimetype)
-    start = {
-        "type": "http.response.start",
-        "status": 200,
-        "headers": [line, (b"content-length", b"%d" % len(whole))],
-    }
-    method = ctx.request.method if ctx._made else ctx._scope["method"]
-    return start, b"" if method == "HEAD" else whole
 
 
 def _is_stream(rv: Any) -> bool:

@@ -140,7 +140,7 @@ class Map(MapBase):
                 compiled = self._compiled = _compile(self)
         if path in compiled.fixed and not websocket:
             rule = compiled.fixed[path].get(method)
-            if rule is not None and method in rule.methods:  # still
+            if rule is not None and (rule.methods is None or method in rule.methods):  # still
                 return rule, {}
         if path[:1] != "/" or path[1:2] == "/":
             return None  # not the path of a request, which begins with one slash

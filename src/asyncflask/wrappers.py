@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextvars import Context
 from functools import cache, lru_cache
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, cast
