@@ -185,13 +185,13 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
     await serve_http(app, ctx, send, rv)
 
 
-_get_app, _get_request, _reset_app, _reset_request = (
-    _cv_app.get,
+# Taken off here, not in each request.
+_set_app, _get_app, _reset_app = _cv_app.set, _cv_app.get, _cv_app.reset
+_set_request, _get_request, _reset_request = (
+    _cv_request.set,
     _cv_request.get,
-    _cv_app.reset,
     _cv_request.reset,
 )
-_set_app, _set_request = _cv_app.set, _cv_request.set
 
 _settings_of = attrgetter("url_map.host_matching", "request_class.trusted_hosts")
 _SIMPLE_SETTINGS = (False, None)
@@ -285,7 +285,8 @@ async def serve_request(
     else:
         ctx = make_context(app, driver, scope, receive)
     await serve_http(app, ctx, send)
-    return ctx._whole
+    whole: tuple[Message, bytes] | None = ctx._whole
+    return whole
 
 
 async def serve_by_wsgi(
@@ -561,7 +562,7 @@ async def answer_to_error(app: Any, ctx: RequestContext, call: Call, error: Exce
 
 def is_seen(app: Any, ctx: RequestContext) -> bool:
     """Whether anything is to see the response before it is sent."""
-    return (
+    return bool(
         app.after_request_funcs
         or ctx._after_request_functions
         or request_finished.receivers
