@@ -318,20 +318,34 @@ async def keep_for_test_client(ctx: RequestContext, environ: Any, body: Body) ->
 def expect_body(ctx: RequestContext, driver: Driver) -> None:
     """Have the body received, if there is one, before the first asynchronous function."""
     request = ctx.request
-    if request._has_body and not request._body.complete:
-        driver.prepare = partial(receive_body, ctx, request._body)
+    if request._has_body and not (body := request._body).complete:
+        driver.prepare = partial(receive_body, ctx, body)
 
 
-async def receive_body(ctx: RequestContext, body: Body) -> None:
+def receive_body(ctx: RequestContext, body: Body) -> Awaitable[None] | None:
     """Have the body there before asynchronous code runs, which could not wait when it reads.
-    A large form is parsed as it arrives, on the request's thread: its files go to disk."""
-    request, driver = ctx.request, ctx.driver
-    if driver is None or getattr(request.url_rule, "stream", False):
-        return
+    Gives what is left to be awaited, unless all of it has come with the first message."""
+    request = ctx.request
+    if getattr(request.url_rule, "stream", False):
+        return None
     body.limit(request.max_content_length)
+    rest = None if body.complete else body.begin()
+    if rest is None and body.complete:
+        if body.error is not None:
+            raise body.error
+        return None
+    return _receive_rest(ctx, body, rest)
+
+
+async def _receive_rest(ctx: RequestContext, body: Body, rest: Awaitable[None] | None) -> None:
+    """A large form is parsed as it arrives, on the request's thread: its files go to disk."""
+    if rest is not None:
+        await rest
     await body.receive_ahead()
     if body.complete:
         return
+    request, driver = ctx.request, ctx.driver
+    assert driver is not None
     if request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):
         await driver.run_sync(request._load_form_data)
     else:

@@ -214,15 +214,16 @@ class Request(RequestBase):
         self._used = True
         if receive is None:
             return None
-        return Body(
-            self.scope, receive if driver is None else driver.outside(receive), self._lines
-        )
+        if driver is not None:
+            receive = driver.outside(receive)
+        return Body(self.scope, receive, self._lines)
 
     @property
     def _has_body(self) -> bool:
         """Whether there may be one to receive."""
         lines = self._lines
-        if lines is None or self.scope.get("http_version", "1.1") >= "2":
+        scope = self._scope
+        if lines is None or scope is None or scope.get("http_version", "1.1") >= "2":
             return self._body is not None
         return b"content-length" in lines or b"transfer-encoding" in lines
 
@@ -333,27 +334,40 @@ class Request(RequestBase):
     def _limited_body(self) -> Body:
         """The body, that there is, told of its limit. Raises `RequestEntityTooLarge` (413)."""
         body: Body = self._body
-        limit = self.max_content_length
-        body.limit(limit)
-        streamed = getattr(self.url_rule, "stream", False)
-        if not streamed:
-            if limit is not None and body.content_length > limit:
-                raise RequestEntityTooLarge()
-            if body.error is not None:
-                raise body.error
+        body.limit(self.max_content_length)
+        if body.error is not None and not getattr(self.url_rule, "stream", False):
+            raise body.error
         return body
 
-    def _get_stream_for_parsing(self) -> Any:
-        """What a form is parsed from: the chunks of the body as they are, if nobody looked at
-        them before."""
+    def _unread_body(self) -> Body | None:
+        """The body, told of its limit, if nobody has looked at it before."""
         if (
             type(self).stream is Request.stream
             and not self.shallow
             and self.__dict__.keys().isdisjoint(_READ_BY)
             and self._body is not None
         ):
-            return BodyFile(self._limited_body())
-        return super()._get_stream_for_parsing()
+            return self._limited_body()
+        return None
+
+    def _get_stream_for_parsing(self) -> Any:
+        """What a form is parsed from: the chunks of the body as they are, if nobody looked at
+        them before."""
+        body = self._unread_body()
+        return super()._get_stream_for_parsing() if body is None else body.raw_file()
+
+    def get_data(
+        self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False
+    ) -> Any:
+        """The body, read to its end and kept for the next time if *cache*. With *parse_form_data*
+        empty for a form, which is parsed (Werkzeug)."""
+        body = None if parse_form_data else self._unread_body()
+        data = None if body is None else body.whole()
+        if data is None:
+            return super().get_data(cache, as_text, parse_form_data)  # type: ignore[call-overload]
+        if cache:
+            self._cached_data = data
+        return data.decode(errors="replace") if as_text else data
 
     @Lazy
     def authorization(self) -> Authorization | None:
@@ -373,7 +387,8 @@ class Request(RequestBase):
         ctx = _cv_app.get(None)
         if ctx is None:
             return RequestBase.max_content_length
-        return cast("int | None", ctx.app.config["MAX_CONTENT_LENGTH"])
+        limit: int | None = ctx.app.config["MAX_CONTENT_LENGTH"]
+        return limit
 
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:
@@ -388,7 +403,8 @@ class Request(RequestBase):
         ctx = _cv_app.get(None)
         if ctx is None:
             return RequestBase.max_form_memory_size
-        return cast("int | None", ctx.app.config["MAX_FORM_MEMORY_SIZE"])
+        limit: int | None = ctx.app.config["MAX_FORM_MEMORY_SIZE"]
+        return limit
 
     @max_form_memory_size.setter
     def max_form_memory_size(self, value: int | None) -> None:
@@ -403,7 +419,8 @@ class Request(RequestBase):
         ctx = _cv_app.get(None)
         if ctx is None:
             return RequestBase.max_form_parts
-        return cast("int | None", ctx.app.config["MAX_FORM_PARTS"])
+        limit: int | None = ctx.app.config["MAX_FORM_PARTS"]
+        return limit
 
     @max_form_parts.setter
     def max_form_parts(self, value: int | None) -> None:

@@ -68,21 +68,18 @@ class Body:
     client leaves in the middle of it.
     """
 
-    __slots__ = (
-        "_buffered",
-        "_chunks",
-        "_file",
-        "_kept",
-        "_limit",
-        "_receive",
-        "_received",
-        "_receiving",
-        "_scope",
-        "complete",
-        "content_length",
-        "error",
-        "left",
-    )
+    error: Exception | None = None
+    """Raised to whoever reads."""
+
+    left = False
+    """Whether the client is known to have left."""
+
+    _buffered = 0
+    _file: IO[bytes] | None = None
+    _kept = False
+    _limit: int | None = None
+    _received: asyncio.Event | None = None
+    _receiving = False
 
     def __init__(
         self, scope: Scope, receive: Receive, lines: Mapping[bytes, bytes] | None = None
@@ -90,17 +87,8 @@ class Body:
         self._scope = scope
         self._receive = receive
         self._chunks: deque[bytes | memoryview] = deque()
-        self._buffered = 0
-        self._file: IO[bytes] | None = None
-        self.error: Exception | None = None
-        self._receiving = False
-        self._received: asyncio.Event | None = None
         self.content_length, has_body = announced(scope, lines)
         self.complete = not has_body
-        self._limit: int | None = None
-        self._kept = False
-        self.left = False
-        """Whether the client is known to have left."""
 
     @property
     def closable(self) -> bool:
@@ -112,19 +100,41 @@ class Body:
     # -- on the loop
 
     async def _message(self) -> None:
-        if self._receiving:  # by another task
-            if self._received is None:
-                self._received = asyncio.Event()
-            await self._received.wait()
-            return
+        rest = self.begin()
+        if rest is not None:
+            await rest
+
+    def begin(self) -> Awaitable[None] | None:
+        """Receive one message; if that has to wait for the client, gives the rest of it, which
+        is to be awaited at once."""
+        if self._receiving:
+            return self._received_by_another()
+        receive = self._receive
+        if type(receive) is not InContext:
+            return self._received_from(receive())
+        message, rest = receive.begin()
+        if rest is not None:
+            return self._received_from(rest)
+        self._take(message)
+        return None
+
+    async def _received_by_another(self) -> None:
+        if self._received is None:
+            self._received = asyncio.Event()
+        await self._received.wait()
+
+    async def _received_from(self, rest: Awaitable[Message]) -> None:
         self._receiving = True
         try:
-            message = await self._receive()
+            message = await rest
         finally:
             self._receiving = False
             if self._received is not None:
                 self._received.set()
                 self._received = None
+        self._take(message)
+
+    def _take(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
             self.left = True
             if not self.complete:
@@ -224,20 +234,25 @@ class Body:
 
     # -- plain code
 
-    @property
-    def is_small(self) -> bool:
-        """Whether so much has come that reading it at once costs little."""
-        return self._buffered <= READ_BYTES
+    def whole(self) -> bytes | None:
+        """All that is left to be read, if it has come and is in memory."""
+        if not self.complete or self.error is not None or self._file is not None:
+            return None
+        chunks = self._chunks
+        whole = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        return whole if type(whole) is bytes else bytes(whole)
+
+    def raw_file(self) -> io.BytesIO | BodyFile:
+        """A file to read it by, for plain code that reads much at a time."""
+        whole = self.whole() if self._buffered <= READ_BYTES else None
+        return BodyFile(self) if whole is None else io.BytesIO(whole)
 
     def file(self) -> io.BufferedIOBase:
         """A file to read it by, for plain code. There is one: what it has read is in its
         buffer."""
-        if self.is_small and self.complete and self.error is None and self._file is None:
-            chunks = self._chunks
-            whole = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
-            chunks.clear()
-            return io.BytesIO(whole)
-        return io.BufferedReader(BodyFile(self), READ_BYTES)
+        raw = self.raw_file()
+        return io.BufferedReader(raw, READ_BYTES) if isinstance(raw, BodyFile) else raw
 
     def end(self) -> None:
         """Free what this holds: the request is over."""

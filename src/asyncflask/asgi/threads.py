@@ -266,12 +266,21 @@ class InContext(Generic[T]):
         self._context = context
 
     async def __call__(self, *args: Any) -> T:
-        coro: Any = _as_coroutine(self._context.run(self._func, *args))
+        value, rest = self.begin(*args)
+        return value if rest is None else await rest  # type: ignore[return-value]
+
+    def begin(self, *args: Any) -> tuple[T | None, Awaitable[T] | None]:
+        """Let it run as far as it goes without waiting: its value, or what gives it when it is
+        awaited, which has to be at once."""
+        context = self._context
+        coro: Any = context.run(self._func, *args)
+        if type(coro) is not CoroutineType:
+            coro = _awaiting(coro)
         try:
-            yielded = self._context.run(coro.send, None)
-        except StopIteration as stop:  # most often: it need not wait
-            return stop.value  # type: ignore[no-any-return]
-        return await _stepped(self._context, coro, None, yielded)
+            yielded = context.run(coro.send, None)
+        except StopIteration as stop:  # most often
+            return stop.value, None
+        return None, _stepped(context, coro, None, yielded)
 
     def beginner(self) -> Callable[..., Awaitable[T] | None]:
         """The same for a function that gives nothing and is called often: a plain one that lets it
@@ -430,8 +439,9 @@ class Driver:
         self.context: Context = copy_context()
         self._outer: Context = copy_context()
         self.in_thread = False
-        self.prepare: Callable[[], Coroutine[Any, Any, None]] | None = None
-        """Awaited once, before the first coroutine function is called."""
+        self.prepare: Callable[[], Awaitable[None] | None] | None = None
+        """Called once on the loop, before the first coroutine function is. It gives what is left
+        to be awaited, if it has to wait."""
         self._pending = 0
         self._released = False
         if loop is None and not _is_served():
@@ -468,8 +478,13 @@ class Driver:
             type(func) is not FunctionType or not func.__code__.co_flags & _COROUTINE
         ) and not is_async(func):
             return self._call_plain(func, args, kwargs)
-        if self.in_thread or self.prepare is not None:
+        if self.in_thread:
             return self._call_async(func, args, kwargs)
+        if self.prepare is not None:
+            prepare, self.prepare = self.prepare, None
+            rest = prepare()
+            if rest is not None:
+                return _call_after(rest, func, args, kwargs)
         return func(*args, **kwargs)  # type: ignore[no-any-return]
 
     async def _call_async(
@@ -495,7 +510,7 @@ class Driver:
             await _ask(_TO_LOOP)
         if self.prepare is not None:
             prepare, self.prepare = self.prepare, None
-            await prepare()
+            await _all_of(prepare)
 
     def run(self, coro: Coroutine[Any, Any, T], yielded: Any = _NOT_STARTED) -> Awaitable[T]:
         """Drive *coro* to its end: `await driver.run(...)`, from a task on the loop. *yielded*:
@@ -611,6 +626,19 @@ class Driver:
             _idle.append(worker)
 
 
+async def _call_after(
+    rest: Awaitable[None], func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    await rest
+    return await func(*args, **kwargs)
+
+
+async def _all_of(prepare: Callable[[], Awaitable[None] | None]) -> None:
+    rest = prepare()
+    if rest is not None:
+        await rest
+
+
 async def run_in_worker(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a plain function on a thread of the pool."""
     loop = asyncio.get_running_loop()
@@ -708,7 +736,7 @@ def _ready_for_async() -> None:
     driver = this_driver()
     if driver is not None and driver.prepare is not None and not on_loop():
         prepare, driver.prepare = driver.prepare, None
-        wait(prepare())
+        wait(_all_of(prepare))
 
 
 async def call_here(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
