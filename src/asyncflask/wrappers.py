@@ -84,6 +84,8 @@ def _headers(
     return headers
 
 
+_URLENCODED = "application/x-www-form-urlencoded"
+
 _READ_BY = frozenset({"stream", "_file", "environ", "_cached_data"})
 """What a body may have been read by, or may be."""
 
@@ -134,9 +136,23 @@ class Request(RequestBase):
     _lazy = True
     """Whether no subclass has an initializer of its own, which wants a whole environ."""
 
+    _plain_form = True
+    """Whether no subclass has a say in what a form is parsed from."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._lazy = cls.__init__ is Request.__init__
+        cls._plain_form = all(
+            getattr(cls, name) is getattr(Request, name)
+            for name in (
+                "_get_stream_for_parsing",
+                "content_length",
+                "get_data",
+                "mimetype",
+                "mimetype_params",
+                "want_form_data_parsed",
+            )
+        )
 
     @classmethod
     def from_scope(
@@ -202,6 +218,8 @@ class Request(RequestBase):
         """What comes after the "?" of the URL, undecoded."""
         return cast(bytes, self.scope.get("query_string", b""))
 
+    args: Lazy[Any] = Lazy(cast(Any, RequestBase.args).fget)
+
     @Lazy
     def remote_addr(self) -> str | None:
         """The client's address."""
@@ -214,9 +232,8 @@ class Request(RequestBase):
         self._used = True
         if receive is None:
             return None
-        if driver is not None:
-            receive = driver.outside(receive)
-        return Body(self.scope, receive, self._lines)
+        context = None if driver is None else driver._outer.copy()
+        return Body(self.scope, receive, self._lines, context)
 
     @property
     def _has_body(self) -> bool:
@@ -457,7 +474,7 @@ class Request(RequestBase):
         """Close the files of the form, if it was read."""
         if not self._used:
             return
-        if "files" in self.__dict__:
+        if self.__dict__.get("files"):
             super().close()
         if "environ" in self.__dict__:
             self.environ["werkzeug.request"] = None  # a cycle
@@ -466,13 +483,15 @@ class Request(RequestBase):
     def form(self) -> ImmutableMultiDict[str, str]:
         """The fields of the form that the client sent (Werkzeug: `ImmutableMultiDict`)."""
         self._load_form_data()
-        return cast("ImmutableMultiDict[str, str]", self.__dict__["form"])
+        form: ImmutableMultiDict[str, str] = self.__dict__["form"]
+        return form
 
     @Lazy
     def files(self) -> ImmutableMultiDict[str, FileStorage]:
         """The files of the form that the client sent (Werkzeug: `FileStorage`)."""
         self._load_form_data()
-        return cast("ImmutableMultiDict[str, FileStorage]", self.__dict__["files"])
+        files: ImmutableMultiDict[str, FileStorage] = self.__dict__["files"]
+        return files
 
     @property
     def want_form_data_parsed(self) -> bool:
@@ -491,7 +510,20 @@ class Request(RequestBase):
         return SpooledTemporaryFile(max_size=SPOOL_BYTES)
 
     def _load_form_data(self) -> None:
-        super()._load_form_data()
+        data = None
+        if (
+            self._plain_form
+            and "form" not in self.__dict__
+            and self._header(b"content-type") == _URLENCODED
+            and (body := self._unread_body()) is not None
+        ):
+            data = body.whole()
+        if data is None:
+            super()._load_form_data()
+        else:  # the same, without asking for what is known of it
+            parser = self.make_form_data_parser()
+            parsed: Any = parser.parse(io.BytesIO(data), _URLENCODED, len(data), {})
+            self.stream, self.form, self.files = parsed
         ctx = _cv_app.get(None)
         if (
             ctx is not None

@@ -20,8 +20,10 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import suppress
+from contextvars import Context
 from functools import lru_cache
 from time import monotonic
+from types import CoroutineType
 from typing import IO, Any, Final
 
 from starlette.types import Message, Receive, Scope, Send
@@ -29,7 +31,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntity
 from werkzeug.sansio.utils import get_host
 
 from .conversation import Conversation, Conversations
-from .threads import Driver, InContext, on_loop, wait
+from .threads import Driver, InContext, as_coroutine, on_loop, rest_of, wait
 
 SPOOL_BYTES: Final = 1_114_112
 """A body that is received ahead for asynchronous code is kept in memory up to this size, and in
@@ -64,7 +66,8 @@ class Body:
     """The body of a request, as it arrives: an asynchronous iterable of `bytes`. Plain code reads
     it by `file`.
 
-    *lines*: the headers by name, if none is repeated. Raises `ClientDisconnected` (400) when the
+    *lines*: the headers by name, if none is repeated. *context*: where *receive* is to run, as
+    it may keep the one that it runs in (see `InContext`); by default the current one. Raises `ClientDisconnected` (400) when the
     client leaves in the middle of it.
     """
 
@@ -82,10 +85,15 @@ class Body:
     _receiving = False
 
     def __init__(
-        self, scope: Scope, receive: Receive, lines: Mapping[bytes, bytes] | None = None
+        self,
+        scope: Scope,
+        receive: Receive,
+        lines: Mapping[bytes, bytes] | None = None,
+        context: Context | None = None,
     ) -> None:
         self._scope = scope
         self._receive = receive
+        self._context = context
         self._chunks: deque[bytes | memoryview] = deque()
         self.content_length, has_body = announced(scope, lines)
         self.complete = not has_body
@@ -109,14 +117,18 @@ class Body:
         is to be awaited at once."""
         if self._receiving:
             return self._received_by_another()
-        receive = self._receive
-        if type(receive) is not InContext:
-            return self._received_from(receive())
-        message, rest = receive.begin()
-        if rest is not None:
-            return self._received_from(rest)
-        self._take(message)
-        return None
+        context = self._context
+        if context is None:
+            return self._received_from(self._receive())
+        coro: Any = context.run(self._receive)
+        if type(coro) is not CoroutineType:
+            coro = as_coroutine(coro)
+        try:
+            yielded = context.run(coro.send, None)
+        except StopIteration as stop:  # most often: it need not wait
+            self._take(stop.value)
+            return None
+        return self._received_from(rest_of(coro, context, yielded))
 
     async def _received_by_another(self) -> None:
         if self._received is None:
@@ -260,6 +272,7 @@ class Body:
             return
         if self._file is not None:
             self._file.close()
+        self._context = None
         self._receive = _closed  # the server's, which may lead back here: a cycle
 
 

@@ -266,21 +266,12 @@ class InContext(Generic[T]):
         self._context = context
 
     async def __call__(self, *args: Any) -> T:
-        value, rest = self.begin(*args)
-        return value if rest is None else await rest  # type: ignore[return-value]
-
-    def begin(self, *args: Any) -> tuple[T | None, Awaitable[T] | None]:
-        """Let it run as far as it goes without waiting: its value, or what gives it when it is
-        awaited, which has to be at once."""
-        context = self._context
-        coro: Any = context.run(self._func, *args)
-        if type(coro) is not CoroutineType:
-            coro = _awaiting(coro)
+        coro: Any = as_coroutine(self._context.run(self._func, *args))
         try:
-            yielded = context.run(coro.send, None)
-        except StopIteration as stop:  # most often
-            return stop.value, None
-        return None, _stepped(context, coro, None, yielded)
+            yielded = self._context.run(coro.send, None)
+        except StopIteration as stop:  # most often: it need not wait
+            return stop.value  # type: ignore[no-any-return]
+        return await _stepped(self._context, coro, None, yielded)
 
     def beginner(self) -> Callable[..., Awaitable[T] | None]:
         """The same for a function that gives nothing and is called often: a plain one that lets it
@@ -289,7 +280,7 @@ class InContext(Generic[T]):
         call = func if inspect.iscoroutinefunction(func) else partial(run, func)
 
         def begin(*args: Any) -> Awaitable[T] | None:
-            iterator: Any = _as_coroutine(call(*args)).__await__()
+            iterator: Any = as_coroutine(call(*args)).__await__()
             yielded = run(next, iterator, _ended)
             return None if yielded is _ended else _stepped(self._context, iterator, None, yielded)
 
@@ -299,8 +290,15 @@ class InContext(Generic[T]):
 _ended: Final[Any] = object()
 
 
-def _as_coroutine(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
+def as_coroutine(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
+    """*awaitable* as something that has `send`."""
     return awaitable if isinstance(awaitable, CoroutineType) else _awaiting(awaitable)
+
+
+def rest_of(coro: Coroutine[Any, Any, T], context: Context, yielded: Any) -> Awaitable[T]:
+    """What is left of *coro*, which gave *yielded* when it was started in *context*: to be
+    awaited at once."""
+    return _stepped(context, coro, None, yielded)
 
 
 async def _awaiting(awaitable: Awaitable[T]) -> T:
