@@ -104,7 +104,7 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
     app_token, token = _set_app(app_ctx), _set_request(ctx)
     app_ctx._cv_tokens.append(app_token)
     ctx._cv_tokens.append((token, app_ctx))
-    view = None
+    view = body = None
     try:
         scope = ctx._scope
         method = scope["method"]
@@ -113,13 +113,9 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
         if found is not None:
             rule, values = found
             view = app.view_functions[rule.endpoint]
-            if method != "GET":
-                expect_body(ctx)
-                if method == "OPTIONS":
-                    view = None
-            elif b"content-length" in lines or b"transfer-encoding" in lines:
-                expect_body(ctx)
-            if rule.cancel_on_disconnect:
+            if method != "GET" or b"content-length" in lines or b"transfer-encoding" in lines:
+                body = body_to_come(ctx)
+            if method == "OPTIONS" or rule.cancel_on_disconnect:
                 view = None
     except Exception:  # it will be raised again, where it belongs
         view = None
@@ -132,8 +128,12 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
             and view.__code__.co_flags & CO_COROUTINE
             and ctx._driver is None
         ):  # all that `_call` would do
+            if body is not None and (rest := receive_body(ctx, body)) is not None:
+                await rest
             rv = await (view(**values) if values else view())
         else:
+            if body is not None:
+                expect_body(ctx)
             rv = await ctx._call(view, **values)
     except Exception as exc:
         await serve_http(app, ctx, send, None, exc)
@@ -487,23 +487,43 @@ async def keep_for_test_client(ctx: RequestContext, environ: Any, body: Body) ->
 
 def expect_body(ctx: RequestContext) -> None:
     """Have the body received, if there is one, before the first asynchronous function."""
-    request = ctx.request
-    if request._has_body and not request._body.complete:
+    body = body_to_come(ctx)
+    if body is not None:
         driver = ctx.driver
         assert driver is not None
-        driver.prepare = partial(receive_body, ctx, request._body)
+        driver.prepare = partial(receive_body, ctx, body)
 
 
-async def receive_body(ctx: RequestContext, body: Body) -> None:
+def body_to_come(ctx: RequestContext) -> Body | None:
+    """The body, if there is one that has not been received."""
+    request = ctx.request
+    return request._body if request._has_body and not request._body.complete else None
+
+
+def receive_body(ctx: RequestContext, body: Body) -> Awaitable[None] | None:
     """Have the body there before asynchronous code runs, which could not wait when it reads.
-    A large form is parsed as it arrives, on the request's thread: its files go to disk."""
-    request, driver = ctx.request, ctx.driver
-    if driver is None or getattr(request.url_rule, "stream", False):
-        return
+    Gives what is left to be awaited, unless all of it has come with the first message."""
+    request = ctx.request
+    if getattr(request.url_rule, "stream", False):
+        return None
     body.limit(request.max_content_length)
+    rest = None if body.complete else body.begin()
+    if rest is None and body.complete:
+        if body.error is not None:
+            raise body.error
+        return None
+    return _receive_rest(ctx, body, rest)
+
+
+async def _receive_rest(ctx: RequestContext, body: Body, rest: Awaitable[None] | None) -> None:
+    """A large form is parsed as it arrives, on the request's thread: its files go to disk."""
+    if rest is not None:
+        await rest
     await body.receive_ahead()
     if body.complete:
         return
+    request, driver = ctx.request, ctx.driver
+    assert driver is not None
     if request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):
         await driver.run_sync(request._load_form_data)
     else:

@@ -39,7 +39,10 @@ class FormDataParser(FormDataParserBase):
         self, stream: Any, mimetype: str, content_length: int | None, options: dict[str, str]
     ) -> Any:
         limit = self.max_form_memory_size
-        data: bytes = stream.read() if limit is None else _read_up_to(stream, limit + 1)
+        if limit is None or type(stream) is io.BytesIO:
+            data: bytes = stream.read()
+        else:
+            data = _read_up_to(stream, limit + 1)
         if limit is not None and len(data) > limit:
             raise RequestEntityTooLarge()
         if self.max_form_parts is not None and data.count(b"&") >= self.max_form_parts:

@@ -21,7 +21,7 @@ from werkzeug.datastructures import (
     Headers,
     ImmutableMultiDict,
 )
-from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
 from werkzeug.sansio.http import parse_cookie
@@ -33,7 +33,7 @@ from werkzeug.wsgi import get_input_stream
 
 from . import json
 from .asgi.http import SPOOL_BYTES, Body, BodyFile, encode_headers
-from .asgi.threads import InContext, wait
+from .asgi.threads import wait
 from .asgi.wsgi import environ_from_scope, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
@@ -85,6 +85,8 @@ def _headers(
     return headers
 
 
+_URLENCODED = "application/x-www-form-urlencoded"
+
 _READ_BY = frozenset({"stream", "_file", "environ", "_cached_data"})
 """What a body may have been read by, or may be."""
 
@@ -135,9 +137,23 @@ class Request(RequestBase):
     _lazy = True
     """Whether no subclass has an initializer of its own, which wants a whole environ."""
 
+    _plain_form = True
+    """Whether no subclass has a say in what a form is parsed from."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._lazy = cls.__init__ is Request.__init__
+        cls._plain_form = all(
+            getattr(cls, name) is getattr(Request, name)
+            for name in (
+                "_get_stream_for_parsing",
+                "content_length",
+                "get_data",
+                "mimetype",
+                "mimetype_params",
+                "want_form_data_parsed",
+            )
+        )
 
     @classmethod
     def from_scope(
@@ -150,7 +166,7 @@ class Request(RequestBase):
         """Make the request of an ASGI scope. What it consists of is only computed when it is
         read, unless a subclass has an `__init__` of its own, which wants a whole environ."""
         if not cls._lazy:
-            body = Body(scope, receive if outer is None else InContext(receive, outer.copy()))
+            body = Body(scope, receive, None, None if outer is None else outer.copy())
             self = cls(environ_from_scope(scope, body))
             self._scope, self._body = scope, body
             return self
@@ -203,6 +219,8 @@ class Request(RequestBase):
         """What comes after the "?" of the URL, undecoded."""
         return cast(bytes, self.scope.get("query_string", b""))
 
+    args: Lazy[Any] = Lazy(cast(Any, RequestBase.args).fget)
+
     @Lazy
     def remote_addr(self) -> str | None:
         """The client's address."""
@@ -215,15 +233,15 @@ class Request(RequestBase):
         self._used = True
         if receive is None:
             return None
-        if outer is not None:
-            receive = InContext(receive, outer.copy())
-        return Body(self.scope, receive, self._lines)
+        context = None if outer is None else outer.copy()
+        return Body(self.scope, receive, self._lines, context)
 
     @property
     def _has_body(self) -> bool:
         """Whether there may be one to receive."""
         lines = self._lines
-        if lines is None or self.scope.get("http_version", "1.1") >= "2":
+        scope = self._scope
+        if lines is None or scope is None or scope.get("http_version", "1.1") >= "2":
             return self._body is not None
         return b"content-length" in lines or b"transfer-encoding" in lines
 
@@ -334,27 +352,40 @@ class Request(RequestBase):
     def _limited_body(self) -> Body:
         """The body, that there is, told of its limit. Raises `RequestEntityTooLarge` (413)."""
         body: Body = self._body
-        limit = self.max_content_length
-        body.limit(limit)
-        streamed = getattr(self.url_rule, "stream", False)
-        if not streamed:
-            if limit is not None and body.content_length > limit:
-                raise RequestEntityTooLarge()
-            if body.error is not None:
-                raise body.error
+        body.limit(self.max_content_length)
+        if body.error is not None and not getattr(self.url_rule, "stream", False):
+            raise body.error
         return body
 
-    def _get_stream_for_parsing(self) -> Any:
-        """What a form is parsed from: the chunks of the body as they are, if nobody looked at
-        them before."""
+    def _unread_body(self) -> Body | None:
+        """The body, told of its limit, if nobody has looked at it before."""
         if (
             type(self).stream is Request.stream
             and not self.shallow
             and self.__dict__.keys().isdisjoint(_READ_BY)
             and self._body is not None
         ):
-            return BodyFile(self._limited_body())
-        return super()._get_stream_for_parsing()
+            return self._limited_body()
+        return None
+
+    def _get_stream_for_parsing(self) -> Any:
+        """What a form is parsed from: the chunks of the body as they are, if nobody looked at
+        them before."""
+        body = self._unread_body()
+        return super()._get_stream_for_parsing() if body is None else body.raw_file()
+
+    def get_data(
+        self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False
+    ) -> Any:
+        """The body, read to its end and kept for the next time if *cache*. With *parse_form_data*
+        empty for a form, which is parsed (Werkzeug)."""
+        body = None if parse_form_data else self._unread_body()
+        data = None if body is None else body.whole()
+        if data is None:
+            return super().get_data(cache, as_text, parse_form_data)  # type: ignore[call-overload]
+        if cache:
+            self._cached_data = data
+        return data.decode(errors="replace") if as_text else data
 
     @Lazy
     def authorization(self) -> Authorization | None:
@@ -374,7 +405,8 @@ class Request(RequestBase):
         ctx = _cv_app.get(None)
         if ctx is None:
             return RequestBase.max_content_length
-        return cast("int | None", ctx.app.config["MAX_CONTENT_LENGTH"])
+        limit: int | None = ctx.app.config["MAX_CONTENT_LENGTH"]
+        return limit
 
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:
@@ -389,7 +421,8 @@ class Request(RequestBase):
         ctx = _cv_app.get(None)
         if ctx is None:
             return RequestBase.max_form_memory_size
-        return cast("int | None", ctx.app.config["MAX_FORM_MEMORY_SIZE"])
+        limit: int | None = ctx.app.config["MAX_FORM_MEMORY_SIZE"]
+        return limit
 
     @max_form_memory_size.setter
     def max_form_memory_size(self, value: int | None) -> None:
@@ -404,7 +437,8 @@ class Request(RequestBase):
         ctx = _cv_app.get(None)
         if ctx is None:
             return RequestBase.max_form_parts
-        return cast("int | None", ctx.app.config["MAX_FORM_PARTS"])
+        limit: int | None = ctx.app.config["MAX_FORM_PARTS"]
+        return limit
 
     @max_form_parts.setter
     def max_form_parts(self, value: int | None) -> None:
@@ -441,7 +475,7 @@ class Request(RequestBase):
         """Close the files of the form, if it was read."""
         if not self._used:
             return
-        if "files" in self.__dict__:
+        if self.__dict__.get("files"):
             super().close()
         if "environ" in self.__dict__:
             self.environ["werkzeug.request"] = None  # a cycle
@@ -450,13 +484,15 @@ class Request(RequestBase):
     def form(self) -> ImmutableMultiDict[str, str]:
         """The fields of the form that the client sent (Werkzeug: `ImmutableMultiDict`)."""
         self._load_form_data()
-        return cast("ImmutableMultiDict[str, str]", self.__dict__["form"])
+        form: ImmutableMultiDict[str, str] = self.__dict__["form"]
+        return form
 
     @Lazy
     def files(self) -> ImmutableMultiDict[str, FileStorage]:
         """The files of the form that the client sent (Werkzeug: `FileStorage`)."""
         self._load_form_data()
-        return cast("ImmutableMultiDict[str, FileStorage]", self.__dict__["files"])
+        files: ImmutableMultiDict[str, FileStorage] = self.__dict__["files"]
+        return files
 
     @property
     def want_form_data_parsed(self) -> bool:
@@ -475,7 +511,20 @@ class Request(RequestBase):
         return SpooledTemporaryFile(max_size=SPOOL_BYTES)
 
     def _load_form_data(self) -> None:
-        super()._load_form_data()
+        data = None
+        if (
+            self._plain_form
+            and "form" not in self.__dict__
+            and self._header(b"content-type") == _URLENCODED
+            and (body := self._unread_body()) is not None
+        ):
+            data = body.whole()
+        if data is None:
+            super()._load_form_data()
+        else:  # the same, without asking for what is known of it
+            parser = self.make_form_data_parser()
+            parsed: Any = parser.parse(io.BytesIO(data), _URLENCODED, len(data), {})
+            self.stream, self.form, self.files = parsed
         ctx = _cv_app.get(None)
         if (
             ctx is not None

@@ -20,8 +20,10 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import suppress
+from contextvars import Context
 from functools import lru_cache
 from time import monotonic
+from types import CoroutineType
 from typing import IO, Any, Final
 
 from starlette.types import Message, Receive, Scope, Send
@@ -29,7 +31,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntity
 from werkzeug.sansio.utils import get_host
 
 from .conversation import Conversation, Conversations
-from .threads import Driver, InContext, on_loop, wait
+from .threads import Driver, InContext, as_coroutine, on_loop, rest_of, wait
 
 SPOOL_BYTES: Final = 1_114_112
 """A body that is received ahead for asynchronous code is kept in memory up to this size, and in
@@ -64,43 +66,38 @@ class Body:
     """The body of a request, as it arrives: an asynchronous iterable of `bytes`. Plain code reads
     it by `file`.
 
-    *lines*: the headers by name, if none is repeated. Raises `ClientDisconnected` (400) when the
+    *lines*: the headers by name, if none is repeated. *context*: where *receive* is to run, as
+    it may keep the one that it runs in (see `InContext`); by default the current one. Raises
+    `ClientDisconnected` (400) when the
     client leaves in the middle of it.
     """
 
-    __slots__ = (
-        "_buffered",
-        "_chunks",
-        "_file",
-        "_kept",
-        "_limit",
-        "_receive",
-        "_received",
-        "_receiving",
-        "_scope",
-        "complete",
-        "content_length",
-        "error",
-        "left",
-    )
+    error: Exception | None = None
+    """Raised to whoever reads."""
+
+    left = False
+    """Whether the client is known to have left."""
+
+    _buffered = 0
+    _file: IO[bytes] | None = None
+    _kept = False
+    _limit: int | None = None
+    _received: asyncio.Event | None = None
+    _receiving = False
 
     def __init__(
-        self, scope: Scope, receive: Receive, lines: Mapping[bytes, bytes] | None = None
+        self,
+        scope: Scope,
+        receive: Receive,
+        lines: Mapping[bytes, bytes] | None = None,
+        context: Context | None = None,
     ) -> None:
         self._scope = scope
         self._receive = receive
+        self._context = context
         self._chunks: deque[bytes | memoryview] = deque()
-        self._buffered = 0
-        self._file: IO[bytes] | None = None
-        self.error: Exception | None = None
-        self._receiving = False
-        self._received: asyncio.Event | None = None
         self.content_length, has_body = announced(scope, lines)
         self.complete = not has_body
-        self._limit: int | None = None
-        self._kept = False
-        self.left = False
-        """Whether the client is known to have left."""
 
     @property
     def closable(self) -> bool:
@@ -112,19 +109,45 @@ class Body:
     # -- on the loop
 
     async def _message(self) -> None:
-        if self._receiving:  # by another task
-            if self._received is None:
-                self._received = asyncio.Event()
-            await self._received.wait()
-            return
+        rest = self.begin()
+        if rest is not None:
+            await rest
+
+    def begin(self) -> Awaitable[None] | None:
+        """Receive one message; if that has to wait for the client, gives the rest of it, which
+        is to be awaited at once."""
+        if self._receiving:
+            return self._received_by_another()
+        context = self._context
+        if context is None:
+            return self._received_from(self._receive())
+        coro: Any = context.run(self._receive)
+        if type(coro) is not CoroutineType:
+            coro = as_coroutine(coro)
+        try:
+            yielded = context.run(coro.send, None)
+        except StopIteration as stop:  # most often: it need not wait
+            self._take(stop.value)
+            return None
+        return self._received_from(rest_of(coro, context, yielded))
+
+    async def _received_by_another(self) -> None:
+        if self._received is None:
+            self._received = asyncio.Event()
+        await self._received.wait()
+
+    async def _received_from(self, rest: Awaitable[Message]) -> None:
         self._receiving = True
         try:
-            message = await self._receive()
+            message = await rest
         finally:
             self._receiving = False
             if self._received is not None:
                 self._received.set()
                 self._received = None
+        self._take(message)
+
+    def _take(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
             self.left = True
             if not self.complete:
@@ -224,20 +247,25 @@ class Body:
 
     # -- plain code
 
-    @property
-    def is_small(self) -> bool:
-        """Whether so much has come that reading it at once costs little."""
-        return self._buffered <= READ_BYTES
+    def whole(self) -> bytes | None:
+        """All that is left to be read, if it has come and is in memory."""
+        if not self.complete or self.error is not None or self._file is not None:
+            return None
+        chunks = self._chunks
+        whole = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        return whole if type(whole) is bytes else bytes(whole)
+
+    def raw_file(self) -> io.BytesIO | BodyFile:
+        """A file to read it by, for plain code that reads much at a time."""
+        whole = self.whole() if self._buffered <= READ_BYTES else None
+        return BodyFile(self) if whole is None else io.BytesIO(whole)
 
     def file(self) -> io.BufferedIOBase:
         """A file to read it by, for plain code. There is one: what it has read is in its
         buffer."""
-        if self.is_small and self.complete and self.error is None and self._file is None:
-            chunks = self._chunks
-            whole = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
-            chunks.clear()
-            return io.BytesIO(whole)
-        return io.BufferedReader(BodyFile(self), READ_BYTES)
+        raw = self.raw_file()
+        return io.BufferedReader(raw, READ_BYTES) if isinstance(raw, BodyFile) else raw
 
     def end(self) -> None:
         """Free what this holds: the request is over."""
@@ -245,6 +273,7 @@ class Body:
             return
         if self._file is not None:
             self._file.close()
+        self._context = None
         self._receive = _closed  # the server's, which may lead back here: a cycle
 
 

@@ -266,7 +266,7 @@ class InContext(Generic[T]):
         self._context = context
 
     async def __call__(self, *args: Any) -> T:
-        coro: Any = _as_coroutine(self._context.run(self._func, *args))
+        coro: Any = as_coroutine(self._context.run(self._func, *args))
         try:
             yielded = self._context.run(coro.send, None)
         except StopIteration as stop:  # most often: it need not wait
@@ -280,7 +280,7 @@ class InContext(Generic[T]):
         call = func if inspect.iscoroutinefunction(func) else partial(run, func)
 
         def begin(*args: Any) -> Awaitable[T] | None:
-            iterator: Any = _as_coroutine(call(*args)).__await__()
+            iterator: Any = as_coroutine(call(*args)).__await__()
             yielded = run(next, iterator, ENDED)
             return None if yielded is ENDED else _stepped(self._context, iterator, None, yielded)
 
@@ -291,8 +291,15 @@ ENDED: Final[Any] = object()
 """What `next` is to give for a coroutine that has ended."""
 
 
-def _as_coroutine(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
+def as_coroutine(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
+    """*awaitable* as something that has `send`."""
     return awaitable if isinstance(awaitable, CoroutineType) else _awaiting(awaitable)
+
+
+def rest_of(coro: Coroutine[Any, Any, T], context: Context, yielded: Any) -> Awaitable[T]:
+    """What is left of *coro*, which gave *yielded* when it was started in *context*: to be
+    awaited at once."""
+    return _stepped(context, coro, None, yielded)
 
 
 async def _awaiting(awaitable: Awaitable[T]) -> T:
@@ -435,8 +442,9 @@ class Driver:
         self.context: Context = copy_context() if context is None else context
         self.outer: Context = copy_context() if outer is None else outer
         self.in_thread = False
-        self.prepare: Callable[[], Coroutine[Any, Any, None]] | None = None
-        """Awaited once, before the first coroutine function is called."""
+        self.prepare: Callable[[], Awaitable[None] | None] | None = None
+        """Called once on the loop, before the first coroutine function is. It gives what is left
+        to be awaited, if it has to wait."""
         self._pending = 0
         self._released = False
 
@@ -471,8 +479,13 @@ class Driver:
             type(func) is not FunctionType or not func.__code__.co_flags & _COROUTINE
         ) and not is_async(func):
             return self._call_plain(func, args, kwargs)
-        if self.in_thread or self.prepare is not None:
+        if self.in_thread:
             return self._call_async(func, args, kwargs)
+        if self.prepare is not None:
+            prepare, self.prepare = self.prepare, None
+            rest = prepare()
+            if rest is not None:
+                return _call_after(rest, func, args, kwargs)
         return func(*args, **kwargs)  # type: ignore[no-any-return]
 
     async def _call_async(
@@ -498,7 +511,7 @@ class Driver:
             await _ask(_TO_LOOP)
         if self.prepare is not None:
             prepare, self.prepare = self.prepare, None
-            await prepare()
+            await _all_of(prepare)
 
     def run(self, coro: Coroutine[Any, Any, T], yielded: Any = _NOT_STARTED) -> Awaitable[T]:
         """Drive *coro* to its end: `await driver.run(...)`, from a task on the loop. *yielded*:
@@ -614,6 +627,19 @@ class Driver:
             _idle.append(worker)
 
 
+async def _call_after(
+    rest: Awaitable[None], func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    await rest
+    return await func(*args, **kwargs)
+
+
+async def _all_of(prepare: Callable[[], Awaitable[None] | None]) -> None:
+    rest = prepare()
+    if rest is not None:
+        await rest
+
+
 async def run_in_worker(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a plain function on a thread of the pool."""
     loop = asyncio.get_running_loop()
@@ -711,7 +737,7 @@ def _ready_for_async() -> None:
     driver = this_driver()
     if driver is not None and driver.prepare is not None and not on_loop():
         prepare, driver.prepare = driver.prepare, None
-        wait(prepare())
+        wait(_all_of(prepare))
 
 
 async def call_here(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

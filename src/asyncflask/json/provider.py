@@ -128,6 +128,7 @@ def _encode(
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
 _LENIENT = json.JSONDecoder(parse_constant=float)
 _BLANK = " \t\n\r"
+_COMPACT = (",", ":")
 
 
 def _decode(s: str | bytes, decoder: json.JSONDecoder) -> Any:
@@ -230,5 +231,14 @@ class DefaultJSONProvider(JSONProvider):
 
     def _text(self, obj: Any) -> str:
         compact = not self._app.debug if self.compact is None else self.compact
-        layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
-        return f"{self.dumps(obj, **layout)}\n"
+        if not compact:
+            text = self.dumps(obj, indent=2)
+        elif (
+            getattr(self.dumps, "__func__", None) is DefaultJSONProvider.dumps
+            and (default := self.default) is not None
+            and _make_encoder is not None
+        ):  # what it would do
+            text = _encode(obj, default, self.ensure_ascii, self.sort_keys, _COMPACT)
+        else:
+            text = self.dumps(obj, separators=_COMPACT)
+        return text + "\n"
