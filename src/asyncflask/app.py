@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import os
 import sys
+import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -265,9 +266,11 @@ class Flask(App):
         if kind != "http" and kind != "websocket":
             raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
         if self._quiet is None:
-            self._quiet = self._when_quiet()
-            if self._quiet is not None:  # still, if another thread has just changed something
+            with _judging:
                 self._quiet = self._when_quiet()
+            if self._quiet is not None:
+                await Flask.asgi_app(self, scope, receive, send)
+                return
         if self._wsgi_wrapped and "asyncflask.environ" not in scope:
             scope = proxy.fixed_scope(scope, self.wsgi_app)
         if self._mounts and (mount := self._mounted_at(scope)) is not None:
@@ -590,7 +593,8 @@ class Flask(App):
         super().__setattr__(name, value)
         if name == "_quiet":
             return
-        self._quiet = None
+        with _judging:
+            self._quiet = None
         if name == "wsgi_app":
             self._wsgi_wrapped = True
         elif name in _OWN:
@@ -927,6 +931,9 @@ class Flask(App):
 
 
 # The methods that are looked at before they are called: one that was replaced is user code.
+_judging = threading.RLock()
+"""Held while `Flask._quiet` is set: one thread may change an app that another one looks at."""
+
 _NAMES = (
     *dispatch.Steps._fields,
     "app_context",

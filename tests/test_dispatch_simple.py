@@ -1,0 +1,504 @@
+"""The short flow of a request for which only a view is called: as the long one, where it fits,
+and not taken where it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+from unittest import mock
+
+import pytest
+from starlette.responses import PlainTextResponse
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import BaseConverter, Rule
+
+from asyncflask import (
+    Flask,
+    Request,
+    Response,
+    abort,
+    after_this_request,
+    appcontext_popped,
+    appcontext_pushed,
+    appcontext_tearing_down,
+    current_app,
+    dispatch,
+    flash,
+    g,
+    has_app_context,
+    has_request_context,
+    make_response,
+    request,
+    request_finished,
+    request_started,
+    request_tearing_down,
+    run_sync,
+    session,
+    stream_with_context,
+    url_for,
+)
+from asyncflask.globals import request_ctx
+from asyncflask.sessions import SecureCookieSessionInterface
+from support.asgi import Peer, chunks, exchange, http_scope
+
+
+class Broken(BaseConverter):
+    def to_python(self, value: str) -> Any:
+        raise LookupError(f"{value!r} of {current_app.name}")
+
+
+def make_app() -> Flask:
+    app = Flask("simple", static_folder=None)
+    app.secret_key = "secret"
+    app.url_map.converters["broken"] = Broken
+
+    def plain_and_async(path: str, view: Callable[..., Any], **options: Any) -> None:
+        async def async_view(**values: Any) -> Any:
+            return view(**values)
+
+        app.add_url_rule(f"/plain{path}", f"plain{path}", view, **options)
+        app.add_url_rule(f"/async{path}", f"async{path}", async_view, **options)
+
+    def text() -> str:
+        return "ä text"
+
+    def values(number: int, name: str) -> Any:
+        return {"number": number, "name": name, "page": request.args.get("page", type=int)}
+
+    def echo() -> Any:
+        return request.get_json()
+
+    def form() -> Any:
+        return [request.form["name"], request.method]
+
+    def unread() -> str:
+        return "read nothing"
+
+    def headers() -> Any:
+        return "created", 201, {"X-Test": "yes"}
+
+    def response() -> Any:
+        answer = make_response("response")
+        answer.set_cookie("a", "b")
+        return answer
+
+    def no_value() -> None:
+        return None
+
+    def fails() -> Any:
+        raise ValueError("of the view")
+
+    def aborts() -> Any:
+        abort(418)
+
+    def handled() -> Any:
+        raise KeyError("handled")
+
+    def bad_key() -> Any:
+        return request.form["missing"]
+
+    def unserializable() -> Any:
+        return {"a": object()}
+
+    def writes_session() -> str:
+        session["a"] = 1
+        return "written"
+
+    def reads_session() -> str:
+        return str(session.get("a"))
+
+    def flashes() -> str:
+        flash("message")
+        return "flashed"
+
+    def after() -> str:
+        after_this_request(lambda response: Response(b"changed: " + response.data))
+        return "after"
+
+    def context() -> str:
+        g.a = 1
+        return f"{g.a} {request.endpoint} {url_for(request.endpoint)} {has_request_context()}"
+
+    def changed_method() -> str:
+        request.method = "HEAD"
+        return "not to be seen"
+
+    def stream() -> Any:
+        def parts() -> Iterator[str]:
+            yield "a"
+            yield request.path
+
+        return stream_with_context(parts())
+
+    def starlettes() -> Any:
+        return PlainTextResponse("Starlette's")
+
+    everywhere: dict[str, Any] = {"methods": ["GET", "POST", "PUT"]}
+    for path, view in {
+        "/text": text,
+        "/unread": unread,
+        "/headers": headers,
+        "/response": response,
+        "/none": no_value,
+        "/fails": fails,
+        "/aborts": aborts,
+        "/handled": handled,
+        "/unserializable": unserializable,
+        "/writes": writes_session,
+        "/reads": reads_session,
+        "/flashes": flashes,
+        "/after": after,
+        "/context": context,
+        "/changed-method": changed_method,
+        "/stream": stream,
+        "/starlette": starlettes,
+        "/slash/": text,
+    }.items():
+        plain_and_async(path, view, **everywhere)
+    plain_and_async("/values/<int:number>/<name>", values)
+    plain_and_async("/broken/<broken:value>", unread)
+    plain_and_async("/defaults/", lambda page: {"page": page}, defaults={"page": 1})
+    plain_and_async("/echo", echo, methods=["POST"])
+    plain_and_async("/form", form, methods=["POST"])
+    plain_and_async("/bad-key", bad_key, methods=["POST"])
+    plain_and_async("/own-options", text, methods=["GET", "OPTIONS"])
+    plain_and_async("/no-view", text)
+    del app.view_functions["plain/no-view"], app.view_functions["async/no-view"]
+    app.register_error_handler(KeyError, lambda error: (f"handled {error}", 400))
+    return app
+
+
+JSON = [("content-type", "application/json")]
+FORM = [("content-type", "application/x-www-form-urlencoded")]
+REQUESTS: list[tuple[str, str, list[tuple[str, str]], bytes | None]] = [
+    *(
+        (method, path, [], None)
+        for method in ("GET", "HEAD", "OPTIONS", "POST", "DELETE")
+        for path in (
+            "/text", "/headers", "/response", "/none", "/fails", "/aborts", "/handled",
+            "/unserializable", "/writes", "/reads", "/flashes", "/after", "/context",
+            "/changed-method", "/stream", "/starlette", "/slash/", "/slash", "/missing", "//text",
+            "/values/7/a?page=2", "/values/x/a", "/broken/1", "/defaults/", "/own-options",
+            "/no-view",
+        )
+    ),
+    ("POST", "/echo", JSON, b'{"a": [1, 2]}'),
+    ("POST", "/echo", JSON, b"{no json"),
+    ("POST", "/echo", JSON, b""),
+    ("POST", "/echo", [], b"{}"),
+    ("POST", "/form", FORM, b"name=a+b"),
+    ("POST", "/form", FORM, b"name=" + 2000 * b"x"),
+    ("POST", "/bad-key", FORM, b"a=1"),
+    ("POST", "/unread", FORM, b"name=" + 2000 * b"x"),
+    ("PUT", "/unread", [], b"data"),
+    ("GET", "/text", [("cookie", "session=bad")], None),
+    ("GET", "/reads", [("cookie", "session=bad; a=b")], None),
+    ("GET", "/text", [("host", "a b")], None),
+    ("GET", "/text", [("host", "a"), ("host", "b")], None),
+    ("GET", "/text", [("x-a", "1"), ("x-a", "2")], None),
+    ("GET", "/text", [("host", "")], None),
+]  # fmt: skip
+
+
+async def ask(
+    app: Flask, method: str, path: str, headers: list[tuple[str, str]], body: bytes | None
+) -> tuple[Any, ...]:
+    if body is not None:
+        headers = [*headers, ("content-length", str(len(body)))]
+    peer = Peer([] if body is None else chunks(*([body] if body else [])))
+    await app(http_scope(path, method, headers), peer.receive, peer.send)
+    content = re.sub(rb"0x[0-9a-f]+", b"", peer.body)
+    return peer.status, sorted(peer.headers), content
+
+
+@pytest.mark.parametrize("colour", ["plain", "async"])
+async def test_equal_to_the_long_flow(colour: str) -> None:
+    short, long = make_app(), make_app()
+    short.config["MAX_CONTENT_LENGTH"] = long.config["MAX_CONTENT_LENGTH"] = 1000
+    teardowns: list[Any] = []
+    long.teardown_request(teardowns.append)
+    for app in (short, long):
+        app.logger.disabled = True
+    for method, path, headers, body in REQUESTS:
+        slashes = "/" if path.startswith("//") else ""
+        path = f"{slashes}/{colour}{path.removeprefix(slashes)}"
+        answers = [await ask(app, method, path, headers, body) for app in (short, long)]
+        assert answers[0] == answers[1], (method, path)
+        assert not has_request_context()
+        assert not has_app_context()
+    assert len(teardowns) == len(REQUESTS)
+
+
+def is_short(monkeypatch: pytest.MonkeyPatch) -> Callable[[Flask], Any]:
+    """What tells whether an app answers ``/async/text`` by the short flow."""
+    long: list[Any] = []
+    serve_http = dispatch.serve_http
+
+    async def noted(*args: Any) -> None:
+        long.append(args)
+        await serve_http(*args)
+
+    monkeypatch.setattr(dispatch, "serve_http", noted)
+
+    async def ask_it(app: Flask, path: str = "/async/text", **more: Any) -> bool:
+        long.clear()
+        await exchange(app, http_scope(path, **more))
+        return not long
+
+    return ask_it
+
+
+async def test_when_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = is_short(monkeypatch)
+    app = make_app()
+    for colour in ("plain", "async"):
+        assert await short(app, f"/{colour}/text")
+        assert await short(app, f"/{colour}/text", method="HEAD")
+        assert await short(app, f"/{colour}/values/1/a?page=2")
+        assert await short(app, f"/{colour}/context")
+        assert not await short(app, f"/{colour}/writes")
+        assert not await short(app, f"/{colour}/headers")
+
+
+def hook(*args: Any, **kwargs: Any) -> None: ...
+
+
+class OwnRequest(Request):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+
+class OwnResponse(Response): ...
+
+
+class OwnSessions(SecureCookieSessionInterface): ...
+
+
+CHANGES: dict[str, Callable[[Flask], Any]] = {
+    "before_request": lambda app: app.before_request(hook),
+    "before_request_funcs": lambda app: app.before_request_funcs[None].append(hook),
+    "another dict of hooks": lambda app: setattr(app, "before_request_funcs", {None: [hook]}),
+    "after_request": lambda app: app.after_request(lambda response: response),
+    "teardown_request": lambda app: app.teardown_request(hook),
+    "teardown_appcontext": lambda app: app.teardown_appcontext(hook),
+    "url_value_preprocessor": lambda app: app.url_value_preprocessor(hook),
+    "config: trusted hosts": lambda app: app.config.update(TRUSTED_HOSTS=["localhost"]),
+    "config: cancelled": lambda app: app.config.update(CANCEL_ON_DISCONNECT=True),
+    "host_matching": lambda app: setattr(app.url_map, "host_matching", True),
+    "subdomain_matching": lambda app: setattr(app, "subdomain_matching", True),
+    "request_class": lambda app: setattr(app, "request_class", OwnRequest),
+    "response_class": lambda app: setattr(app, "response_class", OwnResponse),
+    "session_interface": lambda app: setattr(app, "session_interface", OwnSessions()),
+    "mount": lambda app: app.mount("/mounted", PlainTextResponse("mounted")),
+    "wsgi_app": lambda app: setattr(app, "wsgi_app", ProxyFix(app.wsgi_app)),
+    "step": lambda app: setattr(app, "dispatch_request", app.dispatch_request),
+    "app_context": lambda app: setattr(app, "app_context", app.app_context),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_when_it_is_not(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+    """What is changed after requests counts for the next one."""
+    short = is_short(monkeypatch)
+    app = make_app()
+    assert await short(app)
+    app._got_first_request = False  # which forbids some of it
+    change(app)
+    assert not await short(app)
+
+
+SIGNALS = [
+    request_started,
+    request_finished,
+    request_tearing_down,
+    appcontext_pushed,
+    appcontext_popped,
+    appcontext_tearing_down,
+]
+
+
+@pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: str(signal.name))
+async def test_signals(monkeypatch: pytest.MonkeyPatch, signal: Any) -> None:
+    short = is_short(monkeypatch)
+    app, heard = make_app(), []
+
+    def note(sender: Any, **more: Any) -> None:
+        heard.append(sender)
+
+    assert await short(app)
+    with signal.connected_to(note):
+        assert not await short(app)
+    assert heard == [app]
+    assert await short(app)
+
+
+@pytest.mark.parametrize("name", ["dispatch_request", "finalize_request", "app_context"])
+async def test_step_that_is_replaced_in_the_class(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    short = is_short(monkeypatch)
+    app, calls = make_app(), []
+    own = getattr(Flask, name)
+
+    def noted(self: Flask, *args: Any) -> Any:
+        calls.append(name)
+        return own(self, *args)
+
+    assert await short(app)
+    with mock.patch.object(Flask, name, noted):
+        assert not await short(app)
+    assert calls == [name]
+    assert await short(app)
+
+
+async def test_trusted_hosts_of_the_request_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app()
+    assert (await exchange(app, http_scope("/async/text"))).status == 200
+    monkeypatch.setattr(Request, "trusted_hosts", ["example.com"])
+    assert (await exchange(app, http_scope("/async/text"))).status == 400
+
+
+@pytest.mark.parametrize("register", ["teardown_request", "after_request", "teardown_appcontext"])
+async def test_hook_that_the_view_registers(register: str) -> None:
+    app, calls = make_app(), []
+    app._got_first_request = False
+
+    def note(value: Any) -> Any:
+        calls.append(value)
+        return value
+
+    @app.get("/")
+    async def view() -> str:
+        app._got_first_request = False  # which forbids it
+        getattr(app, register)(note)
+        return "text"
+
+    assert (await exchange(app, http_scope())).body == b"text"
+    assert len(calls) == 1
+
+
+async def test_contexts_that_the_view_leaves_behind() -> None:
+    app, other = make_app(), Flask("other")
+
+    @app.get("/app")
+    async def push_app() -> str:
+        other.app_context().push()
+        return "text"
+
+    @app.get("/again")
+    async def push_again() -> str:
+        request_ctx.push()
+        return "text"
+
+    @app.get("/popped")
+    async def pop() -> str:
+        request_ctx.pop()
+        return "text"
+
+    app.testing = True
+    with pytest.raises(AssertionError, match="Popped wrong app context"):
+        await exchange(app, http_scope("/app"))
+    assert (await exchange(app, http_scope("/again"))).body == b"text"
+    assert (await exchange(app, http_scope("/popped"))).body == b"text"
+    assert not has_request_context()
+
+
+async def test_context_of_its_own() -> None:
+    """What a view sets is not seen by the server, nor by the next request."""
+    app, variable = make_app(), ContextVar("variable", default=0)
+
+    @app.get("/")
+    async def view() -> str:
+        variable.set(variable.get() + 1)
+        return str(variable.get())
+
+    for _ in range(2):
+        assert (await exchange(app, http_scope())).body == b"1"
+    assert variable.get() == 0
+
+
+async def test_view_that_waits() -> None:
+    app = make_app()
+
+    @app.get("/<int:number>")
+    async def view(number: int) -> str:
+        g.number = number
+        await asyncio.sleep(0.001 * (number % 3))
+        here = threading.current_thread()
+        thread = await run_sync(threading.current_thread)
+        return f"{number} {g.number} {request.view_args} {here is thread}"
+
+    numbers = range(20)
+    peers = await asyncio.gather(*(exchange(app, http_scope(f"/{n}")) for n in numbers))
+    for number, peer in zip(numbers, peers, strict=True):
+        assert peer.body == f"{number} {number} {{'number': {number}}} False".encode()
+
+
+async def test_cancelled() -> None:
+    app, begun, ended = make_app(), asyncio.Event(), []
+
+    @app.get("/")
+    async def view() -> str:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(has_request_context())
+        return "never"
+
+    task = asyncio.ensure_future(exchange(app, http_scope()))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == [True]
+
+
+async def test_rule_that_was_added_by_hand() -> None:
+    app = make_app()
+    app.url_map.add(Rule("/by-hand", endpoint="by-hand"))
+    app.view_functions["by-hand"] = lambda: "by hand"
+    assert (await exchange(app, http_scope("/by-hand"))).body == b"by hand"
+
+
+async def test_without_a_root_path() -> None:
+    """It is optional in a scope (ASGI specification, HTTP connection scope)."""
+    app, scope = make_app(), http_scope("/async/text")
+    del scope["root_path"]
+    assert (await exchange(app, scope)).status == 200
+    assert (await exchange(app, http_scope("/root/async/text", root_path="/root"))).status == 200
+
+
+async def test_limit_of_a_body() -> None:
+    app = make_app()
+    app.config["MAX_CONTENT_LENGTH"] = 3
+    for announced in ("content-length", "4"), ("transfer-encoding", "chunked"):
+        peer = Peer(chunks(b"data"))
+        scope = http_scope("/async/echo", "POST", [*JSON, announced])
+        await app(scope, peer.receive, peer.send)
+        assert peer.status == 413
+
+
+def test_under_wsgi() -> None:
+    """There it is not taken: the environ is the request."""
+    client = make_app().test_client()
+    for _ in range(2):
+        with client:
+            assert client.get("/async/text", environ_overrides={"a.b": 1}).status_code == 200
+            assert request.environ["a.b"] == 1
+
+
+async def test_error_that_aborts_matching() -> None:
+    """It is not the view's, so no handler of `Exception` gets it, as in Flask."""
+    app = make_app()
+    app.logger.disabled = True
+
+    @app.errorhandler(LookupError)
+    def handle(error: LookupError) -> Any:
+        return "not reached", 400
+
+    assert (await exchange(app, http_scope("/async/broken/1"))).status == 500
