@@ -121,7 +121,7 @@ def make_app() -> Flask:
 
     def context() -> str:
         g.a = 1
-        return f"{g.a} {request.endpoint} {url_for(request.endpoint)} {has_request_context()}"
+        return f"{g.a} {request.endpoint} {url_for(str(request.endpoint))} {has_request_context()}"
 
     def changed_method() -> str:
         request.method = "HEAD"
@@ -233,7 +233,7 @@ async def test_equal_to_the_long_flow(colour: str) -> None:
     assert len(teardowns) == len(REQUESTS)
 
 
-def is_short(monkeypatch: pytest.MonkeyPatch) -> Callable[[Flask], Any]:
+def is_short(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """What tells whether an app answers ``/async/text`` by the short flow."""
     long: list[Any] = []
     serve_http = dispatch.serve_http

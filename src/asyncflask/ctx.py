@@ -240,6 +240,8 @@ class RequestContext:
         self.websocket: Any = None
         self._driver: Driver | None = None
         self._context: Context | None = None
+        self._lines: dict[bytes, bytes] | None = None
+        """The header lines by name, if no name is repeated."""
         self._url_adapter: Any = _unbound
         self._holds = 0
         self._found: tuple[Any, dict[str, Any]] | None = None
@@ -299,9 +301,6 @@ class RequestContext:
     _scope: Scope
     _receive: Receive
     _outer: Context
-    _lines: dict[bytes, bytes] | None = None
-    """The header lines by name, if no name is repeated."""
-
     @Lazy
     def request(self) -> Any:
         """The request."""

@@ -114,6 +114,9 @@ class _Compiled(NamedTuple):
     root: _Node
     fixed: dict[str, dict[str, Rule]]
     """By path and method, where nothing has placeholders: what is fixed comes before those."""
+    last: dict[str, tuple[dict[str, _Node], _Transition]]
+    """By the path before it, where a placeholder is alone and is the last part: what is fixed
+    after the same path, which comes before it, and the way over it."""
     top: _Node | None
     """Where the paths of the default subdomain begin, unless a placeholder may stand for it."""
 
@@ -142,6 +145,15 @@ class Map(MapBase):
             rule = compiled.fixed[path].get(method)
             if rule is not None and (rule.methods is None or method in rule.methods):  # still
                 return rule, {}
+        head, _, tail = path.rpartition("/")
+        if head in compiled.last and tail and not websocket:
+            static, way = compiled.last[head]
+            if tail not in static and (match := way.match(tail)) is not None:
+                plain = way.node.plain
+                if method in plain and path[1:2] != "/":
+                    rule, converters = plain[method]
+                    if _answers(rule, method, False):
+                        return _found(rule, converters, match.groups())
         if path[:1] != "/" or path[1:2] == "/":
             return None  # not the path of a request, which begins with one slash
         parts = path.split("/")
@@ -263,12 +275,15 @@ def _compile(url_map: Map) -> _Compiled:
     root = _Node(url_map, url_map._matcher._root)
     domain = root.static.get(url_map.default_subdomain or "")
     fixed: dict[str, dict[str, Rule]] = {}
+    last: dict[str, tuple[dict[str, _Node], _Transition]] = {}
     nodes: list[tuple[tuple[str, ...], _Node]] = [] if domain is None else [((), domain)]
     while nodes:
         parts, node = nodes.pop()
         if node.rules:
             fixed["/".join(parts)] = {method: rule for method, (rule, _) in node.plain.items()}
+        if len(node.ways) == 1 and node.ways[0].plain:
+            last["/".join(parts)] = node.static, node.ways[0]
         nodes.extend(((*parts, part), after) for part, after in node.static.items())
     if domain is None or root.ways or domain.ways:
-        return _Compiled(root, fixed, None)
-    return _Compiled(root, fixed, domain.static.get(""))
+        return _Compiled(root, fixed, last, None)
+    return _Compiled(root, fixed, last, domain.static.get(""))
