@@ -20,7 +20,7 @@ from werkzeug.datastructures import (
     Headers,
     ImmutableMultiDict,
 )
-from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
 from werkzeug.sansio.http import parse_cookie
