@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -138,6 +139,9 @@ _MODULES_LOADED_LATER = ("cli", "templating", "testing")
 """Attributes after an import of the package alone, as with Flask."""
 
 
+_loaded = functools.cache(functools.partial(import_module, package=__name__))
+
+
 def __getattr__(name: str) -> Any:
     # What extensions compare: the version of the Flask API.
     if name == "__version__":
@@ -146,7 +150,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f".{name}", __name__)
     if name in _LOADED_LATER:
         # Not kept here: a test may have put something in its place in that module for a while.
-        return getattr(import_module(_LOADED_LATER[name], __name__), name)
+        return getattr(_loaded(_LOADED_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -3,6 +3,7 @@ but for the globals of templates."""
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 from werkzeug.local import LocalProxy
@@ -72,7 +73,51 @@ class _WebSocketProxy(_Proxy):
         return connection.send(data)
 
 
-_Proxy.__name__ = _WebSocketProxy.__name__ = LocalProxy.__name__  # an unbound proxy shows it
+class _RequestProxy(_Proxy):
+    """With a short way to what views ask for most: Python looks for a name in the proxy before it
+    asks `__getattr__`, and makes an exception of that."""
+
+    __slots__ = ()
+
+
+def _of_request(name: str) -> property:
+    get = attrgetter(f"request.{name}")
+
+    def attribute(self: _RequestProxy) -> Any:
+        ctx = _cv_request.get(None)
+        if ctx is None:
+            raise RuntimeError(NO_REQUEST)
+        return get(ctx)
+
+    return property(attribute)
+
+
+for _name in (
+    "args",
+    "cookies",
+    "data",
+    "endpoint",
+    "files",
+    "form",
+    "get_data",
+    "get_json",
+    "headers",
+    "host",
+    "is_json",
+    "json",
+    "method",
+    "path",
+    "remote_addr",
+    "stream",
+    "url",
+    "values",
+    "view_args",
+):
+    setattr(_RequestProxy, _name, _of_request(_name))
+
+
+for _class in (_Proxy, _RequestProxy, _WebSocketProxy):
+    _class.__name__ = LocalProxy.__name__  # an unbound proxy shows it
 
 
 def _proxy(local: Any, name: str | None = None, message: str | None = None) -> Any:
@@ -91,7 +136,7 @@ g: _AppCtxGlobals = _proxy(_cv_app, "g", NO_APP)
 request_ctx: RequestContext = _proxy(_cv_request, message=NO_REQUEST)
 """The current request context."""
 
-request: Request = _proxy(_cv_request, "request", NO_REQUEST)
+request: Request = cast(Request, _RequestProxy(_cv_request, "request", unbound_message=NO_REQUEST))
 """The request being handled; for a WebSocket, that of its handshake."""
 
 session: SessionMixin = _proxy(_cv_request, "session", NO_REQUEST)

@@ -162,30 +162,30 @@ class Map(MapBase):
             node, position = compiled.root, 0
             parts.insert(0, self.default_subdomain or "")
         else:
-            # As `_find`, as long as there is but one way on.
-            node, position = compiled.top, 1
-            for part in parts[1:]:
-                fixed, ways = node.static.get(part), node.ways
-                if not ways:
-                    if fixed is None:
+            position = 1
+            if not websocket:
+                # As `_find`, which would first look where this looks.
+                node = compiled.top
+                for part in parts[1:]:
+                    if part in node.static:
+                        node = node.static[part]
+                        continue
+                    if part == "" or not node.ways:
                         break
-                    node = fixed
-                else:
-                    if fixed is not None or part == "" or len(ways) > 1 or not ways[0].plain:
-                        break
-                    match = ways[0].match(part)
+                    way = node.ways[0]
+                    match = way.match(part) if way.plain else None
                     if match is None:
-                        return None
+                        break
                     texts += match.groups()
-                    node = ways[0].node
-                position += 1
-            else:
-                if not websocket and method in node.plain:
-                    rule, converters = node.plain[method]
-                    if _answers(rule, method, websocket):
-                        return _found(rule, converters, texts)
+                    node = way.node
+                else:
+                    if method in node.plain:
+                        rule, converters = node.plain[method]
+                        if _answers(rule, method, websocket):
+                            return _found(rule, converters, texts)
+            node = compiled.top
         try:
-            found = _find(node, parts, position, texts, method, websocket)
+            found = _find(node, parts, position, (), method, websocket)
         except _Undecided:
             return None
         if found is None:

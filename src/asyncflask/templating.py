@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import cached_property
-from types import CoroutineType
+from types import CoroutineType, FunctionType, MethodType
 from typing import Any, Union
 
 from jinja2 import BaseLoader, Template, TemplateNotFound
@@ -36,7 +36,18 @@ class Context(BaseContext):
     """What a template sees: its calls of coroutine functions give values in plain code too."""
 
     def call(self, obj: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        value = _call_of_jinja(self, obj, *args, **kwargs)
+        func = obj.__func__ if type(obj) is MethodType else obj
+        if type(func) is FunctionType and not hasattr(func, "jinja_pass_arg"):
+            # As Jinja does, which asks four times what else is to be given to it: nothing.
+            if kwargs:
+                kwargs.pop("_block_vars", None)
+                kwargs.pop("_loop_vars", None)
+            try:
+                value = obj(*args, **kwargs)
+            except StopIteration:
+                return self.environment.undefined(f"{func.__name__!r} raised StopIteration.")
+        else:
+            value = _call_of_jinja(self, obj, *args, **kwargs)
         if type(value) is CoroutineType and not self.environment.is_async:
             if on_loop():
                 value.close()

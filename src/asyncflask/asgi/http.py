@@ -68,8 +68,7 @@ class Body:
 
     *lines*: the headers by name, if none is repeated. *context*: where *receive* is to run, as
     it may keep the one that it runs in (see `InContext`); by default the current one. Raises
-    `ClientDisconnected` (400) when the
-    client leaves in the middle of it.
+    `ClientDisconnected` (400) when the client leaves in the middle of it.
     """
 
     error: Exception | None = None

@@ -32,6 +32,7 @@ from ..config import Config, ConfigAttribute
 from ..ctx import _AppCtxGlobals
 from ..helpers import _split_blueprint_path, get_debug_flag
 from ..json.provider import DefaultJSONProvider, JSONProvider
+from ..lazy import Lazy
 from ..logging import create_logger
 from ..routing import Map
 from .blueprints import Blueprint, T_template_filter, T_template_global, T_template_test
@@ -206,7 +207,7 @@ class App(Scaffold):
         """The logger that has the app's name; see `create_logger`."""
         return create_logger(self._whole)
 
-    @cached_property
+    @Lazy
     def jinja_env(self) -> Environment:
         """The Jinja environment, created when first used, with `jinja_options`."""
         return self.create_jinja_environment()
