@@ -9,6 +9,7 @@ import io
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from functools import cache, lru_cache
+from operator import attrgetter
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, cast
 
@@ -83,6 +84,8 @@ def _headers(
     headers._list = _title_case(lines)
     return headers
 
+
+_content_type = lru_cache(maxsize=256)(get_content_type)
 
 _READ_BY = frozenset({"stream", "_file", "environ", "_cached_data"})
 """What a body may have been read by, or may be."""
@@ -551,6 +554,9 @@ async def _next(iterator: AsyncIterator[bytes]) -> bytes:
     return await iterator.__anext__()
 
 
+_base: Any = ResponseBase
+
+
 class Response(ResponseBase):
     """The response (Flask: `flask.Response`). *response* may be an asynchronous iterable too."""
 
@@ -609,18 +615,28 @@ class Response(ResponseBase):
         assert self._plain is not None
         mimetype, length = self._plain
         headers = Headers()
+        lines = headers._list
         if mimetype is not None:
-            headers._list.append(("Content-Type", get_content_type(mimetype, "utf-8")))
-        headers._list.append(("Content-Length", str(length)))
+            short = len(mimetype) <= _REMEMBERED_BYTES
+            write = _content_type if short else get_content_type
+            lines.append(("Content-Type", write(mimetype, "utf-8")))
+        lines.append(("Content-Length", str(length)))
         return headers
+
+    # Read by functions in C.
+    status = property(attrgetter("_status"), _base.status.fset, doc=_base.status.__doc__)
+    status_code = property(
+        attrgetter("_status_code"), _base.status_code.fset, doc=_base.status_code.__doc__
+    )
 
     @property
     def max_cookie_size(self) -> int:  # type: ignore[override]
         """A longer cookie gives a warning; `MAX_COOKIE_SIZE`, 4093 bytes by default."""
         ctx = _cv_app.get(None)
-        return cast(
-            int, ResponseBase.max_cookie_size if ctx is None else ctx.app.config["MAX_COOKIE_SIZE"]
+        size: int = (
+            ResponseBase.max_cookie_size if ctx is None else ctx.app.config["MAX_COOKIE_SIZE"]
         )
+        return size
 
 
 def plain_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
