@@ -98,6 +98,11 @@ def _split_blueprint_path(name: str) -> list[str]:
     return [name, *(_split_blueprint_path(parent) if parent else ())]
 
 
+@cache
+def _blueprints_of(endpoint: str) -> list[str]:
+    return _split_blueprint_path(endpoint.rpartition(".")[0]) if "." in endpoint else []
+
+
 class Request(RequestBase):
     """The request (Flask: `flask.Request`). Its data are plain values for code of either colour.
 
@@ -137,9 +142,15 @@ class Request(RequestBase):
     _lazy = True
     """Whether no subclass has an initializer of its own, which wants a whole environ."""
 
+    _names_blueprints = True
+    """Whether no subclass has an `endpoint` or `blueprint` of its own."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._lazy = cls.__init__ is Request.__init__
+        cls._names_blueprints = (
+            cls.endpoint is Request.endpoint and cls.blueprint is Request.blueprint
+        )
 
     @classmethod
     def from_scope(
@@ -198,7 +209,8 @@ class Request(RequestBase):
     @Lazy
     def root_path(self) -> str:
         """What the app is mounted under, without a slash at its end."""
-        return cast(str, self.scope.get("root_path", "")).rstrip("/")
+        path: str = (self._scope or self.scope).get("root_path", "")
+        return path.rstrip("/")
 
     @Lazy
     def query_string(self) -> bytes:
@@ -436,6 +448,9 @@ class Request(RequestBase):
     @property
     def blueprints(self) -> list[str]:
         """The names of that blueprint and of those round it, innermost first."""
+        if self._names_blueprints:
+            rule = self.url_rule
+            return [] if rule is None else _blueprints_of(rule.endpoint)
         name = self.blueprint
         return [] if name is None else _split_blueprint_path(name)
 
