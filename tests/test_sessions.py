@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json as stdlib_json
 import os
+import pickle
 import random
 import string
+import types
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,8 +16,16 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from itsdangerous import BadData, BadSignature, Signer, TimestampSigner, URLSafeTimedSerializer
+from itsdangerous import (
+    BadData,
+    BadSignature,
+    Signer,
+    TimestampSigner,
+    URLSafeTimedSerializer,
+    base64_encode,
+)
 from markupsafe import Markup
+from werkzeug.http import dump_cookie
 
 from asyncflask import Flask, Request, Response, session
 from asyncflask.ctx import App
@@ -26,6 +36,8 @@ from asyncflask.sessions import (
     SecureCookieSessionInterface,
     SessionInterface,
     SessionMixin,
+    _base64_decode,
+    _base64_encode,
     _compress,
     _cookie,
     _set_cookie,
@@ -335,6 +347,11 @@ def result_of(
         return (type(error), str(error))
 
 
+# itsdangerous takes a module for a digest, as `hmac` does.
+sha1_module = types.ModuleType("sha1_module")
+sha1_module.new = hashlib.sha1  # type: ignore[attr-defined]
+
+
 class TestSigningSerializer:
     @pytest.mark.parametrize("value", SIZES)
     def test_as_the_library(
@@ -396,6 +413,44 @@ class TestSigningSerializer:
         for cookie in cookies:
             expected = result_of(theirs, cookie, max_age)
             assert result_of(ours, cookie, max_age) == expected
+
+    @pytest.mark.parametrize("digest_method", [hashlib.sha256, "sha512", sha1_module, hashlib.md5])
+    @pytest.mark.parametrize("key_derivation", ["hmac", "none"])
+    @pytest.mark.parametrize("key", ["k", "k" * 64, "k" * 200])
+    def test_other_digests(
+        self, app: Flask, key: str, key_derivation: str, digest_method: Any
+    ) -> None:
+        interface = SecureCookieSessionInterface()
+        interface.key_derivation = key_derivation
+        interface.digest_method = digest_method
+        app.secret_key = key
+        ours = interface.get_signing_serializer(app)
+        theirs = URLSafeTimedSerializer(
+            key,
+            salt=interface.salt,
+            serializer=interface.serializer,
+            signer_kwargs={"key_derivation": key_derivation, "digest_method": digest_method},
+        )
+        assert ours is not None
+        assert theirs.loads(ours.dumps({"a": 1})) == {"a": 1}
+        assert ours.loads(theirs.dumps({"a": 1}), max_age=10) == {"a": 1}
+
+    def test_base64_as_the_library(self) -> None:
+        chance = random.Random(1)
+        for size in range(40):
+            data = chance.randbytes(size)
+            encoded = base64_encode(data)
+            assert _base64_encode(data) == encoded
+            assert _base64_decode(encoded) == data
+
+    def test_serializer_of_bytes(self, app: Flask) -> None:
+        interface = SecureCookieSessionInterface()
+        interface.serializer = pickle  # type: ignore[assignment]
+        ours = interface.get_signing_serializer(app)
+        assert ours is not None
+        signed: Any = ours.dumps({"a": (1,)})
+        assert isinstance(signed, bytes)
+        assert ours.loads(signed, max_age=10) == ours.loads(signed) == {"a": (1,)}
 
     def test_compresses_as_the_library(self) -> None:
         chance = random.Random(1)
@@ -479,7 +534,7 @@ class TestSetCookie:
         given |= {"samesite": None, "partitioned": False, **options}
         attributes: dict[str, Any] = {key: given[key] for key in names}
         ours, theirs = Response(), Response()
-        _set_cookie(ours, name, "a.b-c_d", expires, attributes)
+        _set_cookie(ours, (name, *attributes.values()), "a.b-c_d", expires, False)
         theirs.set_cookie(name, "a.b-c_d", expires=expires, **attributes)
         assert ours.headers == theirs.headers
 
@@ -496,6 +551,106 @@ class TestSetCookie:
 
         app.response_class = Partitioned
         assert "Partitioned" in app.test_client().get("/set").headers["Set-Cookie"]
+
+    def test_value_of_another_serializer_is_quoted(self, app: Flask) -> None:
+        class Spaced:
+            def dumps(self, obj: Any) -> str:
+                return "a b"
+
+            def loads(self, text: str, max_age: int) -> dict[str, Any]:
+                return {"read": text}
+
+        class Interface(SecureCookieSessionInterface):
+            def get_signing_serializer(self, app: App) -> Any:
+                return Spaced()
+
+        app.session_interface = Interface()
+        client = app.test_client()
+        assert client.get("/set").headers["Set-Cookie"].startswith('session="a b";')
+
+        with client:
+            client.get("/untouched")
+            assert session == {"read": "a b"}
+
+    def test_line_feed_in_the_config(self, app: Flask) -> None:
+        app.testing = False
+        app.config["SESSION_COOKIE_NAME"] = "a\nb"
+        assert [app.test_client().get("/set").status_code for _ in range(2)] == [500, 500]
+
+    @pytest.mark.parametrize("samesite", ["Loose", "strict", "LAX", "none", ""])
+    def test_same_site(self, app: Flask, samesite: str) -> None:
+        app.testing = False
+        app.config["SESSION_COOKIE_SAMESITE"] = samesite
+        response = app.test_client().get("/set")
+
+        try:
+            expected = dump_cookie("session", samesite=samesite)
+        except ValueError:
+            assert response.status_code == 500
+        else:
+            assert response.headers["Set-Cookie"].endswith(expected.partition("; ")[2])
+
+
+METHODS: list[tuple[str, Any, str]] = [
+    ("name", "sid", "sid="),
+    ("domain", "example.org", "; Domain=example.org"),
+    ("path", "/there", "; Path=/there"),
+    ("secure", True, "; Secure"),
+    ("samesite", "Strict", "; SameSite=Strict"),
+    ("partitioned", True, "; Partitioned"),
+]
+
+
+class TestReplacedMethods:
+    """Whoever replaces a method is asked, however he does it."""
+
+    @pytest.mark.parametrize(("name", "value", "part"), METHODS)
+    @pytest.mark.parametrize("where", ["subclass", "class", "base", "object"])
+    def test_is_asked(
+        self,
+        app: Flask,
+        name: str,
+        value: object,
+        part: str,
+        where: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        client = app.test_client()
+        assert part not in client.get("/set").headers["Set-Cookie"]
+        interface: Any = SecureCookieSessionInterface()
+        method = f"get_cookie_{name}"
+
+        if where == "subclass":
+            subclass = type("Interface", (SecureCookieSessionInterface,), {})
+            setattr(subclass, method, lambda self, app: value)
+            interface = subclass()
+        elif where == "class":
+            monkeypatch.setattr(SecureCookieSessionInterface, method, lambda self, app: value)
+        elif where == "base":
+            monkeypatch.setattr(SessionInterface, method, lambda self, app: value)
+        else:
+            setattr(interface, method, lambda app: value)
+
+        app.session_interface = interface
+        assert part in client.get("/set").headers["Set-Cookie"]
+
+    def test_http_only(self, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(SessionInterface, "get_cookie_httponly", lambda self, app: False)
+        assert "HttpOnly" not in app.test_client().get("/set").headers["Set-Cookie"]
+
+    def test_when_it_is_set_and_until_when(self, app: Flask) -> None:
+        class Interface(SecureCookieSessionInterface):
+            def should_set_cookie(self, app: App, session: SessionMixin) -> bool:
+                return "user" in session
+
+            def get_expiration_time(self, app: App, session: SessionMixin) -> datetime:
+                return datetime(2030, 1, 1, tzinfo=UTC)
+
+        app.session_interface = Interface()
+        client = app.test_client()
+        assert "Set-Cookie" not in client.get("/get").headers
+        assert "; Expires=Tue, 01 Jan 2030" in client.get("/set").headers["Set-Cookie"]
+        assert "Set-Cookie" in client.get("/get").headers
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context, ContextVar, Token
 from functools import wraps
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from starlette.types import Receive, Scope
 from werkzeug.exceptions import HTTPException
@@ -100,14 +100,10 @@ class _AppCtxGlobals:
         except KeyError:
             raise AttributeError(name) from None
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        self.__dict__[name] = value
+    if TYPE_CHECKING:  # as any object has them
 
-    def __delattr__(self, name: str) -> None:
-        try:
-            del self.__dict__[name]
-        except KeyError:
-            raise AttributeError(name) from None
+        def __setattr__(self, name: str, value: Any) -> None: ...
+        def __delattr__(self, name: str) -> None: ...
 
     def get(self, name: str, default: Any = None) -> Any:
         """The attribute *name*, or *default*."""
@@ -301,6 +297,7 @@ class RequestContext:
     _scope: Scope
     _receive: Receive
     _outer: Context
+
     @Lazy
     def request(self) -> Any:
         """The request."""

@@ -36,6 +36,7 @@ from .asgi.events import send_events
 from .asgi.http import (
     Body,
     checked_start_message,
+    encode_and_name,
     good_hosts,
     malformed,
     send_response,
@@ -609,17 +610,20 @@ async def preprocess_request(app: Any, ctx: RequestContext, call: Call) -> Any:
     """Run the URL value preprocessors, then the `before_request` functions until one gives a
     value."""
     request = ctx.request
+    preprocessors, hooks = app.url_value_preprocessors, app.before_request_funcs
     names = (None, *reversed(request.blueprints))
-    for name in names:
-        if name in app.url_value_preprocessors:
-            for func in app.url_value_preprocessors[name]:
-                await call(func, request.endpoint, request.view_args)
-    for name in names:
-        if name in app.before_request_funcs:
-            for func in app.before_request_funcs[name]:
-                rv = await call(func)
-                if rv is not None:
-                    return rv
+    if preprocessors:
+        for name in names:
+            if name in preprocessors:
+                for func in preprocessors[name]:
+                    await call(func, request.endpoint, request.view_args)
+    if hooks:
+        for name in names:
+            if name in hooks:
+                for func in hooks[name]:
+                    rv = await call(func)
+                    if rv is not None:
+                        return rv
     return None
 
 
@@ -748,12 +752,12 @@ async def process_response(app: Any, ctx: RequestContext, call: Call, response: 
     """Run the `after_request` functions, and save the session."""
     for func in ctx._after_request_functions:
         response = await call(func, response)
-    if app.after_request_funcs:
-        for name in chain(ctx.request.blueprints, (None,)):
-            if name in app.after_request_funcs:
-                for func in reversed(app.after_request_funcs[name]):
+    if hooks := app.after_request_funcs:
+        for name in (*ctx.request.blueprints, None):
+            if name in hooks:
+                for func in reversed(hooks[name]):
                     response = await call(func, response)
-    if has_session(app, ctx):
+    if ctx._opened_session is not None or has_session(app, ctx):
         await save_session(app, ctx, call, response)
     return response
 
@@ -896,14 +900,17 @@ async def respond_to_error(
 def make_response(app: Any, ctx: RequestContext | None, rv: Any) -> Any:
     """The response for the value *rv* of a view (Flask: `Flask.make_response`). Outside of a
     request too, unless something in it is needed."""
-    if type(rv) is str or type(rv) is bytes:
+    kind = type(rv)
+    if kind is str or kind is bytes:
         return app.response_class(rv)
+    if kind is dict or kind is list:
+        return app.json.response(rv)
     status = headers = None
     if isinstance(rv, tuple):
         if len(rv) == 3:
             rv, status, headers = rv
         elif len(rv) == 2:
-            if isinstance(rv[1], Headers | dict | tuple | list):
+            if isinstance(rv[1], (Headers, dict, tuple, list)):
                 rv, headers = rv
             else:
                 rv, status = rv
@@ -919,10 +926,10 @@ def make_response(app: Any, ctx: RequestContext | None, rv: Any) -> Any:
         )
     response_class = app.response_class
     if not isinstance(rv, response_class):
-        if isinstance(rv, str | bytes | bytearray) or _is_stream(rv):
+        if isinstance(rv, (str, bytes, bytearray)) or _is_stream(rv):
             rv = response_class(rv, status=status, headers=headers)
             status = headers = None
-        elif isinstance(rv, dict | list):
+        elif isinstance(rv, (dict, list)):
             rv = app.json.response(rv)
         elif is_starlettes(rv):
             rv = from_starlette(response_class, rv)
@@ -939,7 +946,7 @@ def make_response(app: Any, ctx: RequestContext | None, rv: Any) -> Any:
         else:
             raise TypeError(_wrong_type(rv))
     if status is not None:
-        if isinstance(status, str | bytes | bytearray):
+        if isinstance(status, (str, bytes, bytearray)):
             rv.status = status
         else:
             rv.status_code = status
@@ -982,12 +989,13 @@ async def save_session(app: Any, ctx: RequestContext, call: Call, response: Any)
     interface = app.session_interface
     if ctx._opened_session is None:
         await ctx._open_session(call_here)
-    if interface.is_null_session(ctx._opened_session):
+    session = ctx._opened_session
+    if interface.is_null_session(session):
         return
-    if app._opens_session_lazily():
-        interface.save_session(app, ctx._opened_session, response)
+    if type(interface) is SecureCookieSessionInterface:
+        interface.save_session(app, session, response)
     else:
-        await call(interface.save_session, app, ctx._opened_session, response)
+        await call(interface.save_session, app, session, response)
 
 
 async def accept_headers(app: Any, ctx: RequestContext) -> list[tuple[bytes, bytes]]:
@@ -1049,18 +1057,24 @@ def response_start(response: Any, request: Request) -> Message:
         if "headers" not in response.__dict__:
             lines = plain_lines(*response._plain)
             return checked_start_message(status, lines, response.status)
-        # Without a copy of all headers, where that would change nothing in them.
         headers = response.headers
-        if isinstance(headers, Headers) and "location" not in headers:
-            message = start_message(status, headers, response.status)
-            names = dict(message["headers"])
-            if b"content-length" in names and b"content-location" not in names:
-                return message
+        # Without a copy of all headers, where that would change nothing in them.
+        if isinstance(headers, Headers) and not 300 <= status < 400:
+            try:
+                lines, by_name = encode_and_name(status, headers)
+            except ValueError:
+                pass  # unless the copy is better
+            else:
+                if b"content-length" in by_name and _CORRECTED.isdisjoint(by_name):
+                    message = checked_start_message(status, lines, response.status)
+                    message["asyncflask.headers"] = headers
+                    return message
     environ = request.environ if response.autocorrect_location_header else {}
     return start_message(status, response.get_wsgi_headers(environ), response.status)
 
 
 _WITHOUT_BODY = frozenset({204, 304})
+_CORRECTED = frozenset({b"location", b"content-location"})
 
 
 def whole_content(ctx: RequestContext, response: Any) -> bytes | None:
@@ -1087,19 +1101,17 @@ def content_of(response: Any, request: Request) -> bytes | Iterable[bytes] | Asy
     if request.method == "HEAD" or status < 200 or status in _WITHOUT_BODY:
         return b""
     content = response.response
-    if isinstance(content, AsyncBody):
-        return content
-    if response.direct_passthrough:
+    if isinstance(content, (list, tuple)) and not response.direct_passthrough:
+        if (
+            len(content) == 1
+            and type(content[0]) is bytes
+            and type(response).iter_encoded is BaseResponse.iter_encoded
+        ):
+            return content[0]
+        return b"".join(response.iter_encoded())
+    if isinstance(content, AsyncBody) or response.direct_passthrough:
         return content  # type: ignore[no-any-return]
-    if not isinstance(content, (list, tuple)):
-        return response.iter_encoded()  # type: ignore[no-any-return]
-    if (
-        len(content) == 1
-        and type(content[0]) is bytes
-        and type(response).iter_encoded is BaseResponse.iter_encoded
-    ):
-        return content[0]
-    return b"".join(response.iter_encoded())
+    return response.iter_encoded()  # type: ignore[no-any-return]
 
 
 async def send_content(

@@ -126,10 +126,15 @@ class Map(MapBase):
 
     _compiled: _Compiled | None = None
 
+    _preferred: dict[str, Rule] = {}  # replaced by `add`
+    """By endpoint the rule that comes first, if it is suitable whenever its own placeholders are
+    given, and no more, for one of its methods."""
+
     def add(self, rulefactory: Any) -> None:
         with self._remap_lock:
             super().add(rulefactory)
             self._compiled = None
+            self._preferred = {}
 
     def find(self, path: str, method: str, websocket: bool) -> Found | None:
         """The rule for *path*, of the default subdomain, and the values of its placeholders, as
@@ -200,18 +205,32 @@ class Map(MapBase):
     def build_path(self, endpoint: str, values: dict[str, Any], method: str) -> str | None:
         """The path to *endpoint*, of the default subdomain, as `MapAdapter.build` gives it, but
         without a slash before it; `None` if there is more to say."""
-        self.update()
         for value in values.values():
             if value is None:  # as if it were not there
                 values = {name: value for name, value in values.items() if value is not None}
                 break
-        for rule in self._rules_by_endpoint.get(endpoint, ()):
-            if rule.suitable_for(values, method) and (built := rule.build(values)) is not None:
-                domain, path = built
-                if rule.websocket or domain != (self.default_subdomain or ""):
-                    return None
-                return path.lstrip("/")
-        return None
+        preferred = self._preferred
+        rule: Any = preferred.get(endpoint)
+        built: Any = None
+        if rule is not None and values.keys() == rule.arguments and method in rule.methods:
+            built = rule.build(values)
+        if built is None:
+            self.update()
+            rules: Any = self._rules_by_endpoint.get(endpoint, ())
+            for rule in rules:
+                if rule.suitable_for(values, method) and (built := rule.build(values)) is not None:
+                    break
+            else:
+                return None
+            own = type(rule).suitable_for is Rule.suitable_for
+            if own and rule is rules[0] and rule.methods and not rule.defaults:
+                preferred[endpoint] = rule
+        domain: str
+        path: str
+        domain, path = built
+        if rule.websocket or domain != (self.default_subdomain or ""):
+            return None
+        return path.lstrip("/")
 
 
 def _found(rule: Rule, converters: Converters, texts: tuple[str, ...]) -> Found | None:

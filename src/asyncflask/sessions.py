@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import zlib
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from operator import attrgetter, itemgetter
 from typing import Any, NoReturn
 
 from itsdangerous import (
@@ -26,7 +27,7 @@ from itsdangerous import (
     base64_encode,
     want_bytes,
 )
-from itsdangerous.url_safe import URLSafeSerializerMixin
+from itsdangerous.encoding import int_to_bytes
 from werkzeug.datastructures import CallbackDict, Headers
 from werkzeug.http import dump_cookie
 from werkzeug.sansio.http import parse_cookie
@@ -74,8 +75,18 @@ class SecureCookieSession(CallbackDict[str, Any], SessionMixin):
     #: ``session["cart"].append(1)``, is not seen: write ``session.modified = True`` after it.
     modified = False
 
+    on_update: Callable[[Any], None] | None
+
     def __init__(self, initial: Mapping[str, Any] | None = None) -> None:
-        super().__init__(initial, _set_modified)
+        # As Werkzeug's initializer, and its method below, without a call for each class.
+        dict.__init__(self, () if initial is None else initial)
+        self.on_update = _set_modified
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        dict.__setitem__(self, key, value)
+
+        if self.on_update is not None:
+            self.on_update(self)
 
 
 class NullSession(SecureCookieSession):
@@ -213,6 +224,42 @@ class _KeyedHMAC(HMACAlgorithm):
         return mac.digest()
 
 
+def _halves(key: bytes, digest_method: Any) -> tuple[Any, Any]:
+    """The two digests that HMAC is made of (RFC 2104 section 2), with the key worked in: to go on
+    from them is what copies of an `hmac.HMAC` do, by more functions."""
+    block_size = hmac.new(b"", digestmod=digest_method).block_size
+    begin: Any = digest_method
+
+    if isinstance(digest_method, str):
+        begin = partial(hashlib.new, digest_method)
+    elif not callable(digest_method):  # a module
+        begin = digest_method.new
+
+    block = (begin(key).digest() if len(key) > block_size else key).ljust(block_size, b"\0")
+    return begin(bytes(byte ^ 0x36 for byte in block)), begin(bytes(byte ^ 0x5C for byte in block))
+
+
+# As `itsdangerous.base64_encode` and `base64_decode` of bytes, which call the same by way of
+# functions for text and for other alphabets.
+_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+
+
+def _base64_encode(data: bytes) -> bytes:
+    return b2a_base64(data, newline=False).translate(_TO_URL_SAFE).rstrip(b"=")
+
+
+def _base64_decode(data: bytes) -> bytes:
+    """Raises `binascii.Error`. What is missing of the padding is at most what is added."""
+    return a2b_base64((data + b"==").translate(_FROM_URL_SAFE))
+
+
+@lru_cache(maxsize=2)
+def _stamp(timestamp: int) -> bytes:
+    """What is between the contents and the signature. The same for a second."""
+    return b".%b" % base64_encode(int_to_bytes(timestamp))
+
+
 class _SigningSerializer(URLSafeTimedSerializer):
     """itsdangerous' serializer, which keeps its signer, and compresses with less effort.
 
@@ -239,6 +286,7 @@ class _SigningSerializer(URLSafeTimedSerializer):
             },
         )
         self._signer = TimestampSigner(keys, salt=salt, **self.signer_kwargs)
+        self._inner, self._outer = _halves(keys[-1], digest_method)
         self._with_salt = with_salt
 
     def make_signer(self, salt: str | bytes | None = None) -> Signer:
@@ -255,38 +303,61 @@ class _SigningSerializer(URLSafeTimedSerializer):
         return_timestamp: bool = False,
         salt: str | bytes | None = None,
     ) -> Any:
-        """As in the base class."""
+        """As in the base class. What is just as it would be signed with the latest key, and not
+        too old, is read here. All else is for the base class to accept, or to say what is
+        wrong."""
         if max_age is not None and salt is None and not return_timestamp:
-            value = self._unsigned(want_bytes(s), max_age)
+            signed = s.encode() if isinstance(s, str) else s
+            stamped, _, signature = signed.rpartition(b".")
+            payload, dot, timestamp = stamped.rpartition(b".")
 
-            if value is not None:
-                return self.load_payload(value)
+            if dot and hmac.compare_digest(self._signature(stamped), signature):
+                try:
+                    signed_at = int.from_bytes(_base64_decode(timestamp), "big")
+
+                    if 0 <= self._signer.get_timestamp() - signed_at <= max_age:
+                        return self._contents(payload)
+                except Exception:  # raised again below, as it should be
+                    pass
 
         return super().loads(s, max_age, return_timestamp, salt)
 
-    def _unsigned(self, signed: bytes, max_age: int) -> bytes | None:
-        """What was signed, if it is just as it would be signed with the latest key, and not too
-        old. All else is for the base class to accept, or to say what is wrong."""
-        stamped, _, signature = signed.rpartition(b".")
-        value, dot, timestamp = stamped.rpartition(b".")
+    def _contents(self, payload: bytes) -> Any:
+        """As `load_payload`, with other errors."""
+        if payload[:1] == b".":
+            data: Any = zlib.decompress(_base64_decode(payload[1:]))
+        else:
+            data = _base64_decode(payload)
 
-        if dot and hmac.compare_digest(self._signer.get_signature(stamped), signature):
-            with suppress(BadData):
-                signed_at = int.from_bytes(base64_decode(timestamp), "big")
+        return self.serializer.loads(data.decode() if self.is_text_serializer else data)
 
-                if 0 <= self._signer.get_timestamp() - signed_at <= max_age:
-                    return value
+    def dumps(self, obj: Any, salt: str | bytes | None = None) -> Any:
+        """As in the base class, byte for byte."""
+        if salt is not None:
+            return super().dumps(obj, salt)
 
-        return None
+        stamped = self.dump_payload(obj) + _stamp(self._signer.get_timestamp())
+        signed = b"%b.%b" % (stamped, self._signature(stamped))
+        return signed.decode() if self.is_text_serializer else signed
+
+    def _signature(self, value: bytes) -> bytes:
+        """What the signer's `get_signature` gives."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(value)
+        outer.update(inner.digest())
+        return _base64_encode(outer.digest())
 
     def dump_payload(self, obj: Any) -> bytes:
         """As in the base class, byte for byte."""
-        data = super(URLSafeSerializerMixin, self).dump_payload(obj)
+        data: Any = self.serializer.dumps(obj)
+
+        if isinstance(data, str):
+            data = data.encode()
 
         if len(data) >= _COMPRESSED_FROM and len(compressed := _compress(data)) < len(data) - 1:
-            return b"." + base64_encode(compressed)
+            return b"." + _base64_encode(compressed)
 
-        return base64_encode(data)
+        return _base64_encode(data)
 
 
 # What is shorter stays so: the frame of a zlib stream (RFC 1950) takes 6 bytes, and in deflate's
@@ -324,7 +395,7 @@ def _cookie(request: Request, name: str) -> str | None:
         return cookie
 
     pairs: Any = list  # instead of a class of dict
-    cookies: Any = parse_cookie(request._header(b"cookie"), cls=pairs)
+    cookies: Any = parse_cookie(request._header(b"cookie"), pairs)
 
     for key, cookie in cookies:
         if key == name:
@@ -333,11 +404,16 @@ def _cookie(request: Request, name: str) -> str | None:
     return None
 
 
+# The name of a cookie, and what else there is but its value and its end: by these names.
+_Cookie = tuple[str, str | None, str | None, bool, bool, str | None, bool]
+_ATTRIBUTES = ("domain", "path", "secure", "httponly", "samesite", "partitioned")
+
+
 # Typed: ``Secure`` comes of `True`, ``Secure=1`` of 1.
 @lru_cache(maxsize=8, typed=True)
 def _around_value(
-    name: str,
     expires: Any,
+    name: str,
     domain: str | None,
     path: str | None,
     secure: bool,
@@ -345,7 +421,8 @@ def _around_value(
     samesite: str | None,
     partitioned: bool,
 ) -> tuple[str, str]:
-    """What comes before and after the value in a ``Set-Cookie``: all of it from the config."""
+    """What comes before and after the value in a ``Set-Cookie``: all of it from the config.
+    Raises `ValueError` for what cannot be in a header."""
     cookie = dump_cookie(
         name,
         "_VALUE_",
@@ -358,41 +435,54 @@ def _around_value(
         partitioned=partitioned,
         max_size=0,
     )
+    Headers().add("Set-Cookie", cookie)
     before, _, after = cookie.partition("=_VALUE_")
     return f"{before}=", after
 
 
 def _set_cookie(
-    response: BaseResponse, name: str, value: str, expires: Any, attributes: dict[str, Any]
+    response: BaseResponse, cookie: _Cookie, value: str, expires: Any, quoted: bool
 ) -> None:
-    """`response.set_cookie` for a value that needs no quotes. That method puts the attributes
-    together anew for each value."""
-    if type(response).set_cookie is BaseResponse.set_cookie:
-        # Microseconds are no part of an HTTP date.
-        until = expires.replace(microsecond=0) if isinstance(expires, datetime) else expires
-        before, after = _around_value(name, until, *attributes.values())
-        cookie = f"{before}{value}{after}"
+    """`response.set_cookie`. That method puts the attributes together anew for each value; not
+    so if the value cannot need quotes.
 
-        if len(cookie) <= response.max_cookie_size:
-            response.headers.add("Set-Cookie", cookie)
+    :param quoted: whether it may.
+    """
+    headers = response.headers
+
+    if (
+        not quoted
+        and type(response).set_cookie is BaseResponse.set_cookie
+        and type(headers) is Headers  # a view may have put a dict there
+    ):
+        if isinstance(expires, datetime):
+            expires = expires.replace(microsecond=0)  # no part of an HTTP date
+
+        before, after = _around_value(expires, *cookie)
+        line = f"{before}{value}{after}"
+
+        if len(line) <= response.max_cookie_size:
+            headers._list.append(("Set-Cookie", line))  # `add` would check it once more
             return
 
-    response.set_cookie(name, value, expires=expires, **attributes)
+    name, *attributes = cookie
+    named: Any = dict(zip(_ATTRIBUTES, attributes, strict=True))
+    response.set_cookie(name, value, expires=expires, **named)
 
 
 def _vary_by_cookie(response: BaseResponse) -> None:
     """``response.vary.add("Cookie")``, without a set of one where there is no other."""
     headers = response.headers
 
-    if isinstance(headers, Headers):  # a view may have put a dict there
-        for name, value in headers:
+    if type(headers) is Headers:
+        for name, value in headers._list:
             if name.lower() == "vary":
                 if value == "Cookie":
                     return
 
                 break
         else:
-            headers.add("Vary", "Cookie")
+            headers._list.append(("Vary", "Cookie"))
             return
 
     response.vary.add("Cookie")
@@ -431,14 +521,21 @@ class SecureCookieSessionInterface(SessionInterface):
         if not secret_key:
             return None
 
-        # itsdangerous signs with the last.
-        keys = (*(app.config["SECRET_KEY_FALLBACKS"] or ()), secret_key)
-        made_of = (keys, self.salt, self.serializer, self.key_derivation, self.digest_method)
+        fallbacks = app.config["SECRET_KEY_FALLBACKS"]
+        made_of = (
+            secret_key,
+            tuple(fallbacks) if fallbacks else (),
+            self.salt,
+            self.serializer,
+            self.key_derivation,
+            self.digest_method,
+        )
 
         for known, signing_serializer in self._signing_serializers:
             if known == made_of:
                 return signing_serializer
 
+        keys = (*made_of[1], secret_key)  # itsdangerous signs with the last
         signer = partial(
             TimestampSigner, key_derivation=self.key_derivation, digest_method=self.digest_method
         )
@@ -502,38 +599,62 @@ class SecureCookieSessionInterface(SessionInterface):
         """Set the cookie if :meth:`should_set_cookie`; delete it if the session was emptied;
         tell caches (``Vary``) if the session was so much as looked at."""
         # RFC 9110 section 12.5.5: the response depends on what was looked at.
-        if session.accessed:
+        if varies := session.accessed:
             _vary_by_cookie(response)
 
         if not session and not session.modified:
             return
 
-        name = self.get_cookie_name(app)
-        attributes: dict[str, Any] = {
-            "domain": self.get_cookie_domain(app),
-            "path": self.get_cookie_path(app),
-            "secure": self.get_cookie_secure(app),
-            "httponly": self.get_cookie_httponly(app),
-            "samesite": self.get_cookie_samesite(app),
-            "partitioned": self.get_cookie_partitioned(app),
-        }
+        cookie = self._cookie_to_set(app)
 
         if not session:
-            response.delete_cookie(name, **attributes)
-            _vary_by_cookie(response)
-            return
-
-        if not self.should_set_cookie(app, session):
-            return
-
-        signing_serializer = self.get_signing_serializer(app)
-        assert signing_serializer is not None, "a session was opened, so there is a secret key"
-        value = signing_serializer.dumps(dict(session))
-        expires = self.get_expiration_time(app, session)
-
-        if type(signing_serializer) is _SigningSerializer:
-            _set_cookie(response, name, value, expires, attributes)
+            name, *attributes = cookie
+            named: Any = dict(zip(_ATTRIBUTES, attributes, strict=True))
+            response.delete_cookie(name, **named)
+        elif self.should_set_cookie(app, session):
+            signing_serializer = self.get_signing_serializer(app)
+            assert signing_serializer is not None, "a session was opened, so there is a secret key"
+            value = signing_serializer.dumps(dict(session))
+            expires = self.get_expiration_time(app, session)
+            quoted = type(signing_serializer) is not _SigningSerializer
+            _set_cookie(response, cookie, value, expires, quoted)
         else:
-            response.set_cookie(name, value, expires=expires, **attributes)
+            return
 
-        _vary_by_cookie(response)
+        if not varies:
+            _vary_by_cookie(response)
+
+    def _cookie_to_set(self, app: Any) -> _Cookie:
+        """What the ``get_cookie_`` methods say; they are only asked if one was replaced."""
+        if _cookie_methods(type(self)) == _OWN_COOKIE_METHODS and _COOKIE_METHODS.isdisjoint(
+            self.__dict__
+        ):
+            name, domain, path, root, secure, httponly, samesite, partitioned = _cookie_config(
+                app.config
+            )
+            return name, domain, path or root, secure, httponly, samesite, partitioned
+
+        return (
+            self.get_cookie_name(app),
+            self.get_cookie_domain(app),
+            self.get_cookie_path(app),
+            self.get_cookie_secure(app),
+            self.get_cookie_httponly(app),
+            self.get_cookie_samesite(app),
+            self.get_cookie_partitioned(app),
+        )
+
+
+_COOKIE_METHODS = frozenset(f"get_cookie_{name}" for name in ("name", *_ATTRIBUTES))
+_cookie_methods = attrgetter(*_COOKIE_METHODS)
+_OWN_COOKIE_METHODS = _cookie_methods(SessionInterface)
+_cookie_config = itemgetter(
+    "SESSION_COOKIE_NAME",
+    "SESSION_COOKIE_DOMAIN",
+    "SESSION_COOKIE_PATH",
+    "APPLICATION_ROOT",
+    "SESSION_COOKIE_SECURE",
+    "SESSION_COOKIE_HTTPONLY",
+    "SESSION_COOKIE_SAMESITE",
+    "SESSION_COOKIE_PARTITIONED",
+)

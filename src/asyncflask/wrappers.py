@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextvars import Context
 from functools import cache, lru_cache
+from operator import attrgetter
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, cast
 
@@ -86,6 +87,7 @@ def _headers(
 
 
 _URLENCODED = "application/x-www-form-urlencoded"
+_content_type = lru_cache(maxsize=256)(get_content_type)
 
 _READ_BY = frozenset({"stream", "_file", "environ", "_cached_data"})
 """What a body may have been read by, or may be."""
@@ -96,6 +98,11 @@ def _split_blueprint_path(name: str) -> list[str]:
     """The name of a nested blueprint and of those round it, innermost first."""
     parent = name.rpartition(".")[0]
     return [name, *(_split_blueprint_path(parent) if parent else ())]
+
+
+@cache
+def _blueprints_of(endpoint: str) -> list[str]:
+    return _split_blueprint_path(endpoint.rpartition(".")[0]) if "." in endpoint else []
 
 
 class Request(RequestBase):
@@ -140,6 +147,9 @@ class Request(RequestBase):
     _plain_form = True
     """Whether no subclass has a say in what a form is parsed from."""
 
+    _names_blueprints = True
+    """Whether no subclass has an `endpoint` or `blueprint` of its own."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._lazy = cls.__init__ is Request.__init__
@@ -153,6 +163,9 @@ class Request(RequestBase):
                 "mimetype_params",
                 "want_form_data_parsed",
             )
+        )
+        cls._names_blueprints = (
+            cls.endpoint is Request.endpoint and cls.blueprint is Request.blueprint
         )
 
     @classmethod
@@ -212,7 +225,8 @@ class Request(RequestBase):
     @Lazy
     def root_path(self) -> str:
         """What the app is mounted under, without a slash at its end."""
-        return cast(str, self.scope.get("root_path", "")).rstrip("/")
+        path: str = (self._scope or self.scope).get("root_path", "")
+        return path.rstrip("/")
 
     @Lazy
     def query_string(self) -> bytes:
@@ -468,6 +482,9 @@ class Request(RequestBase):
     @property
     def blueprints(self) -> list[str]:
         """The names of that blueprint and of those round it, innermost first."""
+        if self._names_blueprints:
+            rule = self.url_rule
+            return [] if rule is None else _blueprints_of(rule.endpoint)
         name = self.blueprint
         return [] if name is None else _split_blueprint_path(name)
 
@@ -601,6 +618,9 @@ async def _next(iterator: AsyncIterator[bytes]) -> bytes:
     return await iterator.__anext__()
 
 
+_base: Any = ResponseBase
+
+
 class Response(ResponseBase):
     """The response (Flask: `flask.Response`). *response* may be an asynchronous iterable too."""
 
@@ -659,18 +679,28 @@ class Response(ResponseBase):
         assert self._plain is not None
         mimetype, length = self._plain
         headers = Headers()
+        lines = headers._list
         if mimetype is not None:
-            headers._list.append(("Content-Type", get_content_type(mimetype, "utf-8")))
-        headers._list.append(("Content-Length", str(length)))
+            short = len(mimetype) <= _REMEMBERED_BYTES
+            write = _content_type if short else get_content_type
+            lines.append(("Content-Type", write(mimetype, "utf-8")))
+        lines.append(("Content-Length", str(length)))
         return headers
+
+    # Read by functions in C.
+    status = property(attrgetter("_status"), _base.status.fset, doc=_base.status.__doc__)
+    status_code = property(
+        attrgetter("_status_code"), _base.status_code.fset, doc=_base.status_code.__doc__
+    )
 
     @property
     def max_cookie_size(self) -> int:  # type: ignore[override]
         """A longer cookie gives a warning; `MAX_COOKIE_SIZE`, 4093 bytes by default."""
         ctx = _cv_app.get(None)
-        return cast(
-            int, ResponseBase.max_cookie_size if ctx is None else ctx.app.config["MAX_COOKIE_SIZE"]
+        size: int = (
+            ResponseBase.max_cookie_size if ctx is None else ctx.app.config["MAX_COOKIE_SIZE"]
         )
+        return size
 
 
 def plain_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:

@@ -21,7 +21,6 @@ from collections.abc import (
 )
 from contextlib import suppress
 from contextvars import Context
-from functools import lru_cache
 from time import monotonic
 from types import CoroutineType
 from typing import IO, Any, Final
@@ -376,47 +375,77 @@ def announced(scope: Scope, lines: Mapping[bytes, bytes] | None = None) -> tuple
     return 0, not http_1 and scope["method"] not in ("GET", "HEAD")
 
 
-_REMEMBERED: Final = 100
-"""Names and values of headers that are longer, in characters, are encoded anew each time."""
+class _Names(dict[str, bytes]):
+    """Names of headers, checked and as ASGI wants them."""
+
+    MOST: Final = 256
+    LONGEST: Final = 100
+    """How many are kept, and of how many characters: they may come from clients."""
+
+    def __missing__(self, name: str) -> bytes:
+        if not _NAME.match(name):
+            raise ValueError(f"The response has a header named {name!r}, which is no token.")
+        encoded = name.lower().encode("ascii")
+        if len(name) <= self.LONGEST:
+            if len(self) >= self.MOST:
+                self.clear()
+            self[name] = encoded
+        return encoded
 
 
-def _encode(name: str, value: str) -> tuple[bytes, bytes]:
-    if not _NAME.match(name):
-        raise ValueError(f"The response has a header named {name!r}, which is no token.")
-    # Printable is a stricter and faster answer; the rule is for what it leaves out.
-    if not value.isprintable() and _NOT_IN_VALUE.search(value):
+_names: Final = _Names()
+
+
+def _checked_value(name: str, value: str) -> str:
+    if _NOT_IN_VALUE.search(value):
         raise ValueError(
             f"The response header {name!r} has a control character in its value {value!r}."
         )
-    return name.lower().encode("ascii"), value.strip(" \t").encode("latin-1")
-
-
-_encode_once = lru_cache(maxsize=1024)(_encode)
+    return value
 
 
 def encode_headers(status: int, headers: Iterable[tuple[str, str]]) -> Headers:
     """Header lines as ASGI wants them, checked. Raises `ValueError` for what a server would
     refuse after the response has begun, or a client would read as something else."""
+    return encode_and_name(status, headers)[0]
+
+
+def encode_and_name(
+    status: int, headers: Iterable[tuple[str, str]]
+) -> tuple[Headers, dict[bytes, bytes]]:
+    """The lines that `encode_headers` gives, and the same by name."""
     if not 100 <= status <= 599:
         raise ValueError(
             f"The response has status {status}; RFC 9110 section 15 knows 100 to 599."
         )
-    encoded = []
-    length: bytes | None = None
-    for name, value in headers:
-        short = len(name) + len(value) <= _REMEMBERED
-        line = _encode_once(name, value) if short else _encode(name, value)
-        if line[0] == b"content-length":
-            if not line[1].isdigit() or (length is not None and length != line[1]):
-                raise ValueError(
-                    f"The response has the Content-Length {value!r}; it takes one number (RFC"
-                    " 9110 section 8.6). Left out, it is set or not needed."
-                )
-            length = line[1]
-        # The server's own affair: "should be ignored" (ASGI specification, HTTP: Response Start).
-        if line[0] != b"transfer-encoding":
-            encoded.append(line)
-    return encoded
+    names = _names
+    lines = [
+        (
+            names[name],
+            # Printable is a stricter and faster answer; the rule is for what it leaves out.
+            (value if value.isprintable() else _checked_value(name, value))
+            .strip(" \t")
+            .encode("latin-1"),
+        )
+        for name, value in headers
+    ]
+    by_name = dict(lines)
+    # The server's own affair: "should be ignored" (ASGI specification, HTTP: Response Start).
+    if by_name.pop(b"transfer-encoding", None) is not None:
+        lines = [line for line in lines if line[0] != b"transfer-encoding"]
+    length = by_name.get(b"content-length")
+    if length is not None and (
+        not length.isdigit()
+        or (
+            len(by_name) < len(lines)
+            and any(name == b"content-length" and value != length for name, value in lines)
+        )
+    ):
+        raise ValueError(
+            f"The response has the Content-Length {length.decode('latin-1')!r}; it takes one"
+            " number (RFC 9110 section 8.6). Left out, it is set or not needed."
+        )
+    return lines, by_name
 
 
 def start_message(status: int, headers: Iterable[tuple[str, str]], line: str = "") -> Message:

@@ -265,7 +265,11 @@ class TaggedJSONSerializer:
 
     def tag(self, value: Any) -> Any:
         """``value`` in a form that JSON can hold."""
-        if type(value) in _UNTAGGED and self.order == self._own_order:
+        kind = type(value)
+
+        if (
+            kind in _UNTAGGED or (kind is dict and self._is_untagged(value))
+        ) and self.order == self._own_order:
             return value
 
         for tag in self.order:
@@ -273,6 +277,12 @@ class TaggedJSONSerializer:
                 return tag.tag(value)
 
         return value
+
+    def _is_untagged(self, value: dict[Any, Any]) -> bool:
+        """Whether a dict has nothing to be tagged, nor looks like a tag."""
+        return _UNTAGGED.issuperset(map(type, value.values())) and (
+            len(value) != 1 or self.tags.keys().isdisjoint(value)
+        )
 
     def untag(self, value: dict[str, Any]) -> Any:
         """What a tagged dict stands for; any other dict as it is."""
