@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import io
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import werkzeug
 from starlette.responses import PlainTextResponse
 from starlette.responses import Response as StarletteResponse
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import (
+    BadRequest,
+    BadRequestKeyError,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+)
 from werkzeug.utils import cached_property
 
 from asyncflask import Blueprint, Flask, Request, Response, request
@@ -455,3 +461,65 @@ def test_get_of_headers_as_the_library(args: Any, kwargs: Any) -> None:
     expected = werkzeug.datastructures.Headers(headers.to_wsgi_list())
     assert type(headers) is not type(expected)
     assert headers.get(*args, **kwargs) == expected.get(*args, **kwargs)
+
+
+class TestHeadersByName:
+    """What asks for one header makes no list of all; the answers are the same before and after
+    there is one."""
+
+    LINES: ClassVar = [("host", "a.example"), ("x-name", "v\xe4lue"), ("x-empty", "")]
+
+    @pytest.mark.parametrize("listed", [False, True])
+    @pytest.mark.parametrize(
+        "name", ["X-Name", "x-name", "X-NAME", "x-empty", "x_name", "\u2603", "?", ""]
+    )
+    def test_as_the_library(self, name: str, listed: bool) -> None:
+        headers = request_of(headers=self.LINES).headers
+        expected = werkzeug.datastructures.Headers(self.LINES)
+        if listed:
+            len(headers)
+        assert ("_list" in vars(headers)) is listed
+        assert headers.get(name, "none") == expected.get(name, "none")
+        assert headers.get(name, type=len) == expected.get(name, type=len)
+        assert (name in headers) is (name in expected)
+        if name in expected:
+            assert headers[name] == expected[name]
+        else:
+            with pytest.raises(BadRequestKeyError):
+                headers[name]
+        assert ("_list" in vars(headers)) is listed
+        assert [*headers] == [(key.title(), value) for key, value in expected]
+
+    def test_changes_are_seen(self) -> None:
+        headers = request_of(headers=self.LINES).headers
+        assert headers.get("x-name") == "v\xe4lue"
+        headers.set("X-Name", "new")
+        headers.add("x-other", "1")
+        del headers["host"]
+        assert headers.get("x-name") == headers["x-name"] == "new"
+        assert headers.get("X-Other") == "1"
+        assert "host" not in headers
+
+    def test_copies(self) -> None:
+        headers = request_of(headers=self.LINES).headers
+        for copied in (headers.copy(), copy.copy(headers), copy.deepcopy(headers)):
+            assert copied == headers
+            assert copied["x-name"] == "v\xe4lue"
+            copied.clear()
+        assert len(headers) == 3
+
+    def test_names_in_capitals(self) -> None:
+        scope = {**http_scope(), "headers": [(b"X-Name", b"value"), (b"HOST", b"a")]}
+        headers = Request.from_scope(scope, Peer(chunks()).receive).headers
+        assert headers["x-name"] == headers.get("x-name") == "value"
+
+
+def test_blueprints_of_a_subclass() -> None:
+    class Renamed(Request):
+        @property
+        def endpoint(self) -> str | None:
+            return "outer.inner.index"
+
+    renamed = Renamed.from_scope(http_scope(), Peer(chunks()).receive)
+    assert renamed.blueprints == ["outer.inner", "outer"]
+    assert request_of().blueprints == []

@@ -22,7 +22,7 @@ from werkzeug.datastructures import (
     Headers,
     ImmutableMultiDict,
 )
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest, BadRequestKeyError, HTTPException
 from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
 from werkzeug.sansio.http import parse_cookie
@@ -67,26 +67,53 @@ def _title_case(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]
 
 
 class _RequestHeaders(Headers):
-    """As its base, where asking for what is not there takes an exception."""
+    """As its base. What asks for one header by its name gets it from ASGI's lines; the list of
+    all is made for what else there is to ask."""
+
+    _lines: dict[bytes, bytes] | None = None
+    """By name; `None` once there is the list, which can be changed."""
+
+    _source: dict[bytes, bytes]
+
+    @classmethod
+    def of_lines(cls, lines: dict[bytes, bytes]) -> _RequestHeaders:
+        """Of lines that have been checked, which the initializer would do again."""
+        self = cls.__new__(cls)
+        self._source = lines
+        if b"".join(lines).islower():  # as they should be
+            self._lines = lines
+        return self
+
+    @Lazy
+    def _list(self) -> Any:
+        titled = _title_case(self._source.items())
+        self._lines = None
+        return titled
+
+    def _get_key(self, key: str) -> str:
+        if self._lines is None:
+            return super()._get_key(key)
+        value = self.get(key)
+        if value is None:
+            raise BadRequestKeyError(key)
+        return cast(str, value)
 
     def get(self, key: str, default: Any = None, type: Any = None) -> Any:  # type: ignore[override]
+        if type is not None:
+            return super().get(key, default, type)
+        lines = self._lines
+        if lines is not None:
+            line = lines.get(key.lower().encode("latin-1", "replace"))
+            return default if line is None else line.decode("latin-1")
         lower = key.lower()
-        for name, value in self._list:
+        for name, value in self._list:  # without the exception of the base
             if name.lower() == lower:
-                return value if type is None else super().get(key, default, type)
+                return value
         return default
 
 
-def _headers(
-    lines: Iterable[tuple[bytes, bytes]], headers_class: type[Headers] = Headers
-) -> Headers:
-    """Header lines that have been checked, which Werkzeug's `Headers` would do again."""
-    headers = headers_class()
-    headers._list = _title_case(lines)
-    return headers
-
-
 _URLENCODED = "application/x-www-form-urlencoded"
+
 _content_type = lru_cache(maxsize=256)(get_content_type)
 
 _READ_BY = frozenset({"stream", "_file", "environ", "_cached_data"})
@@ -278,10 +305,13 @@ class Request(RequestBase):
     def headers(self) -> Headers:
         """The header lines of the request. Repeated ones are joined, as WSGI servers do (RFC 9110
         section 5.3)."""
-        lines = self.scope["headers"]
-        if self._lines is None and len({name for name, _ in lines}) < len(lines):
-            return EnvironHeaders(self.environ)
-        return _headers(lines, _RequestHeaders)
+        lines = self._lines
+        if lines is None:
+            headers = (self._scope or self.scope)["headers"]
+            lines = dict(headers)
+            if len(lines) < len(headers):
+                return EnvironHeaders(self.environ)
+        return _RequestHeaders.of_lines(lines)
 
     def _header(self, name: bytes) -> str | None:
         """One header, looked up without reading all of them if they have not been."""
