@@ -342,6 +342,11 @@ class GeneralRequest(Request):
         return super().stream
 
 
+def set_limit(size: int) -> str:
+    request.max_content_length = size
+    return "set"
+
+
 READS: dict[str, Any] = {
     "form": lambda: request.form.to_dict(flat=False),
     "form twice": lambda: [request.form.to_dict(flat=False), request.form is request.form],
@@ -377,12 +382,12 @@ READS: dict[str, Any] = {
     ],
     "json or an error": lambda: request.json,
     "limit that comes late": lambda: [
-        setattr(request, "max_content_length", 3),
+        set_limit(3),
         len(request.get_data()),
     ],
     "limit that is lifted": lambda: [
-        setattr(request, "max_content_length", 3),
-        setattr(request, "max_content_length", 100),
+        set_limit(3),
+        set_limit(100),
         len(request.get_data()),
     ],
 }

@@ -136,13 +136,13 @@ class Request(RequestBase):
     _lazy = True
     """Whether no subclass has an initializer of its own, which wants a whole environ."""
 
-    _plain_form = True
-    """Whether no subclass has a say in what a form is parsed from."""
+    _plain = True
+    """Whether no subclass has a say in where a body is read from, and what it is."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._lazy = cls.__init__ is Request.__init__
-        cls._plain_form = all(
+        cls._plain = all(
             getattr(cls, name) is getattr(Request, name)
             for name in (
                 "_get_stream_for_parsing",
@@ -239,10 +239,12 @@ class Request(RequestBase):
     def _has_body(self) -> bool:
         """Whether there may be one to receive."""
         lines = self._lines
-        scope = self._scope
-        if lines is None or scope is None or scope.get("http_version", "1.1") >= "2":
-            return self._body is not None
-        return b"content-length" in lines or b"transfer-encoding" in lines
+        if lines is not None:
+            if b"content-length" in lines or b"transfer-encoding" in lines:
+                return True
+            if self.scope.get("http_version", "1.1") < "2":
+                return False
+        return self._body is not None
 
     @Lazy
     def environ(self) -> Any:
@@ -512,7 +514,7 @@ class Request(RequestBase):
     def _load_form_data(self) -> None:
         data = None
         if (
-            self._plain_form
+            self._plain
             and "form" not in self.__dict__
             and self._header(b"content-type") == _URLENCODED
             and (body := self._unread_body()) is not None
@@ -532,6 +534,13 @@ class Request(RequestBase):
             and not self.files
         ):
             attach_enctype_error_multidict(self)
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the mimetype says that the body is JSON."""
+        # What `mimetype` would find out.
+        plain = self._plain and self._header(b"content-type") == "application/json"
+        return plain or super().is_json
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
         """The body parsed as JSON. Raises `UnsupportedMediaType` (415) unless the mimetype says
