@@ -147,9 +147,10 @@ class Request(RequestBase):
             for name in (
                 "_get_stream_for_parsing",
                 "content_length",
-                "get_data",
+                "max_content_length",
                 "mimetype",
                 "mimetype_params",
+                "stream",
                 "want_form_data_parsed",
             )
         )
@@ -233,7 +234,8 @@ class Request(RequestBase):
         if receive is None:
             return None
         context = None if driver is None else driver._outer.copy()
-        return Body(self.scope, receive, self._lines, context)
+        assert self._scope is not None
+        return Body(self._scope, receive, self._lines, context)
 
     @property
     def _has_body(self) -> bool:
@@ -353,7 +355,8 @@ class Request(RequestBase):
     def _limited_body(self) -> Body:
         """The body, that there is, told of its limit. Raises `RequestEntityTooLarge` (413)."""
         body: Body = self._body
-        body.limit(self.max_content_length)
+        if not body.told or not self._plain:
+            body.limit(self.max_content_length)
         if body.error is not None and not getattr(self.url_rule, "stream", False):
             raise body.error
         return body
@@ -361,10 +364,10 @@ class Request(RequestBase):
     def _unread_body(self) -> Body | None:
         """The body, told of its limit, if nobody has looked at it before."""
         if (
-            type(self).stream is Request.stream
-            and not self.shallow
+            self._plain
             and self.__dict__.keys().isdisjoint(_READ_BY)
             and self._body is not None
+            and not self.shallow
         ):
             return self._limited_body()
         return None
@@ -412,6 +415,8 @@ class Request(RequestBase):
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:
         self._max_content_length = value
+        if "_body" in self.__dict__ and self._body is not None:
+            self._body.told = False
 
     @property
     def max_form_memory_size(self) -> int | None:
