@@ -234,8 +234,7 @@ class Request(RequestBase):
         if receive is None:
             return None
         context = None if driver is None else driver._outer.copy()
-        assert self._scope is not None
-        return Body(self._scope, receive, self._lines, context)
+        return Body(self.scope, receive, self._lines, context)
 
     @property
     def _has_body(self) -> bool:
