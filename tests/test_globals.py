@@ -82,3 +82,13 @@ def test_session_through_the_proxy_counts_as_access(app: Flask) -> None:
         assert not ctx._session.accessed
         session.get("name")
         assert ctx._session.accessed
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in vars(type(globals.request)) if not name.startswith("_")]
+)
+def test_attributes_that_have_a_short_way(app: Flask, name: str) -> None:
+    with pytest.raises(RuntimeError, match="Working outside of request context"):
+        getattr(globals.request, name)
+    with app.test_request_context("/?a=1", json=1) as ctx:
+        assert getattr(globals.request, name) == getattr(ctx.request, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -322,3 +323,73 @@ class TestGlobals:
         expected = plain.from_string(source).render(given="x")
         with app.app_context():
             assert render_template_string(source, given="x") == expected
+
+
+def _generator() -> Any:
+    return next(iter(()))
+
+
+class _Callable:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return args, kwargs
+
+    def method(self, *args: Any, **kwargs: Any) -> Any:
+        return args, kwargs
+
+    @jinja2.pass_context
+    def of_context(self, context: Any, name: str) -> Any:
+        return context[name]
+
+
+class _OfContext:
+    @jinja2.pass_context
+    def __call__(self, context: Any, name: str) -> Any:
+        return context[name]
+
+
+@jinja2.pass_environment
+def _of_environment(environment: Any) -> Any:
+    return isinstance(environment, jinja2.Environment)
+
+
+@jinja2.pass_eval_context
+def _of_eval_context(eval_ctx: Any) -> Any:
+    return eval_ctx.autoescape
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ f(1, a=2) }} {{ f() }}",
+        "{{ c.method(1, a=2) }} {{ c(1, a=2) }}",
+        "{{ c.of_context('name') }} {{ o('name') }}",
+        "{{ env() }} {{ ev() }}",
+        "{{ stop() is undefined }} {{ stop() or 'nothing' }}",
+        "{% macro m(x) %}{{ f(x) }}{{ caller() }}{% endmacro %}{% call m(1) %}{{ f(2) }}"
+        "{% endcall %}",
+        "{% for i in [1, 2] %}{% set x = i %}{{ f(i, a=x) }}{{ o('x') }}{{ loop.cycle(1, 2) }}"
+        "{% endfor %}",
+        "{% block b scoped %}{% set y = 3 %}{{ f(y) }}{{ o('y') }}{% endblock %}",
+        "{{ 'a'.upper() }} {{ range(3)|list }} {{ dict(a=1) }} {{ partial(1) }}",
+        "{{ missing() }}",
+        "{{ f.x() }}",
+    ],
+)
+def test_calls_as_jinja(app: Flask, source: str) -> None:
+    names: dict[str, Any] = {
+        "f": lambda *args, **kwargs: (args, kwargs),
+        "c": _Callable(),
+        "o": _OfContext(),
+        "env": _of_environment,
+        "ev": _of_eval_context,
+        "stop": _generator,
+        "partial": functools.partial(lambda *args: args, 0),
+        "name": "value",
+    }
+    outcomes = []
+    for environment in (app.jinja_env, jinja2.Environment(autoescape=True)):
+        try:
+            outcomes.append(environment.from_string(source).render(names))
+        except jinja2.UndefinedError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]

@@ -7,12 +7,14 @@ import copy
 import io
 import json
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import Any, ClassVar
 
 import pytest
 import werkzeug
 from starlette.responses import PlainTextResponse
 from starlette.responses import Response as StarletteResponse
+from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.exceptions import (
     BadRequest,
     BadRequestKeyError,
@@ -332,6 +334,188 @@ class TestHooks:
         assert await lengths("data first") == [size + 2, size, 0]
         assert await lengths("some first") == [4, size - 2, 1]
         assert await lengths("environ first") == [size + 2, 0]
+
+
+class GeneralRequest(Request):
+    """Has a say in all that there is a short way for, and says nothing new."""
+
+    @property
+    def want_form_data_parsed(self) -> bool:
+        return super().want_form_data_parsed
+
+    @cached_property
+    def stream(self) -> Any:
+        return super().stream
+
+
+def set_limit(size: int) -> str:
+    request.max_content_length = size
+    return "set"
+
+
+READS: dict[str, Any] = {
+    "form": lambda: request.form.to_dict(flat=False),
+    "form twice": lambda: [request.form.to_dict(flat=False), request.form is request.form],
+    "files": lambda: [len(request.files), request.form.to_dict(flat=False)],
+    "data": lambda: [request.get_data(as_text=True), request.data.decode("latin-1")],
+    "data, then form": lambda: [len(request.get_data()), request.form.to_dict(flat=False)],
+    "data that are not kept": lambda: [
+        len(request.get_data(cache=False)),
+        len(request.get_data(cache=False)),
+        len(request.stream.read()),
+        request.form.to_dict(flat=False),
+    ],
+    "form, then the rest": lambda: [
+        request.form.to_dict(flat=False),
+        len(request.get_data()),
+        len(request.stream.read()),
+        request.stream is request.stream,
+    ],
+    "some of it first": lambda: [
+        request.stream.read(2).decode("latin-1"),
+        request.form.to_dict(flat=False),
+        len(request.get_data()),
+    ],
+    "values": lambda: request.values.to_dict(flat=False),
+    "json": lambda: [
+        request.get_json(force=True, silent=True),
+        request.get_json(force=True, silent=True),
+        len(request.get_data()),
+    ],
+    "json that is not kept": lambda: [
+        request.get_json(force=True, silent=True, cache=False),
+        request.get_json(force=True, silent=True),
+    ],
+    "json or an error": lambda: request.json,
+    "limit that comes late": lambda: [
+        set_limit(3),
+        len(request.get_data()),
+    ],
+    "limit that is lifted": lambda: [
+        set_limit(3),
+        set_limit(100),
+        len(request.get_data()),
+    ],
+}
+
+
+class TestShortWay:
+    """To a body that has come with one message there is a shorter way than to others."""
+
+    @pytest.mark.parametrize("colour", ["sync", "async"])
+    @pytest.mark.parametrize("config", [{}, {"MAX_FORM_MEMORY_SIZE": 8}, {"MAX_FORM_PARTS": 2}])
+    @pytest.mark.parametrize("read", READS)
+    async def test_same_answer(self, read: str, config: dict[str, Any], colour: str) -> None:
+        async def awaited() -> Any:
+            return {"read": READS[read]()}
+
+        form = "application/x-www-form-urlencoded"
+        bodies = [
+            (form, b"a=1&b=%C3%A4+%2B&a=3"),
+            (form, b"a=1&b=2"),
+            (form, b"a&=b&&c=%zz&%E4=%E4"),
+            (form, b"a=\xff"),
+            (form + "; charset=utf-8", b"a=1"),
+            (form.upper(), b"a=1"),
+            ("text/plain", b"a=1"),
+            ("", b"a=1"),
+            ("application/json", b'{"a": [1]}'),
+            ("application/vnd.x+json", b"[1"),
+            ("multipart/form-data; boundary=B", b"--B\r\n\r\n--B--\r\n"),
+        ]
+        for kind, body in bodies:
+            answers = []
+            for request_class in (Request, GeneralRequest):
+                for way in ("whole", "chunks", "waiting"):
+                    app = Flask("short_way", static_folder=None)
+                    app.request_class = request_class
+                    app.config.update(config)
+                    view = awaited if colour == "async" else lambda: {"read": READS[read]()}
+                    app.add_url_rule("/", "view", view, methods=["POST"])
+                    whole = {"type": "http.request", "body": body, "more_body": False}
+                    peer = Peer(chunks(body[:2], body[2:]) if way == "chunks" else [whole])
+
+                    async def receive(peer: Peer = peer, way: str = way) -> Any:
+                        if way == "waiting":
+                            await asyncio.sleep(0)
+                        return await peer.receive()
+
+                    headers = [("content-length", str(len(body)))]
+                    if kind:
+                        headers.append(("content-type", kind))
+                    await app(http_scope("/", "POST", headers), receive, peer.send)
+                    answers.append((peer.status, peer.body))
+            assert [answer for answer in answers if answer != answers[0]] == []
+
+    @pytest.mark.parametrize("waits", [False, True])
+    async def test_received_in_the_context_of_the_server(self, app: Flask, waits: bool) -> None:
+        variable = ContextVar("variable", default="server")
+        seen: list[str] = []
+
+        async def receive() -> Any:
+            seen.append(variable.get())
+            if waits:
+                await asyncio.sleep(0)
+                seen.append(variable.get())
+            variable.set("receive")
+            return {"type": "http.request", "body": b"1", "more_body": False}
+
+        @app.post("/")
+        async def view() -> Any:
+            return [request.get_json(force=True), variable.get()]
+
+        @app.before_request
+        def before() -> None:
+            variable.set("hook")
+
+        peer = Peer()
+        scope = http_scope("/", "POST", [("content-length", "1")])
+        await app(scope, receive, peer.send)
+        assert json.loads(peer.body) == [1, "hook"]
+        assert set(seen) == {"server"}
+
+    async def test_hook_of_a_subclass(self, app: Flask) -> None:
+        """Each is asked though the body has come whole."""
+        asked = []
+
+        class Parser(FormDataParser):
+            pass
+
+        class Storage(ImmutableMultiDict[str, str]):
+            pass
+
+        class Own(Request):
+            form_data_parser_class = Parser
+            parameter_storage_class = Storage
+
+            def make_form_data_parser(self) -> Any:
+                asked.append("make_form_data_parser")
+                return super().make_form_data_parser()
+
+            def on_json_loading_failed(self, e: ValueError | None) -> Any:
+                asked.append("on_json_loading_failed")
+                return "failed"
+
+        app.request_class = Own
+
+        @app.post("/form")
+        async def form() -> str:
+            return type(request.form).__name__ + type(request.args).__name__
+
+        @app.post("/json")
+        async def of_json() -> Any:
+            return [request.get_json(), request.get_json(), request.get_json(silent=True)]
+
+        def post(path: str, kind: str, body: bytes) -> Any:
+            headers = [("content-length", str(len(body))), ("content-type", kind)]
+            whole = {"type": "http.request", "body": body, "more_body": False}
+            return exchange(app, http_scope(path, "POST", headers), [whole])
+
+        peer = await post("/form", "application/x-www-form-urlencoded", b"a=1")
+        assert (peer.body, asked) == (b"StorageStorage", ["make_form_data_parser"])
+        peer = await post("/json", "application/json", b"{")
+        assert json.loads(peer.body) == ["failed", "failed", None]
+        assert asked[1:] == ["on_json_loading_failed"]
 
 
 class Closing:

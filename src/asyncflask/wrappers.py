@@ -171,8 +171,8 @@ class Request(RequestBase):
     _lazy = True
     """Whether no subclass has an initializer of its own, which wants a whole environ."""
 
-    _plain_form = True
-    """Whether no subclass has a say in what a form is parsed from."""
+    _plain = True
+    """Whether no subclass has a say in where a body is read from, and what it is."""
 
     _names_blueprints = True
     """Whether no subclass has an `endpoint` or `blueprint` of its own."""
@@ -180,14 +180,15 @@ class Request(RequestBase):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._lazy = cls.__init__ is Request.__init__
-        cls._plain_form = all(
+        cls._plain = all(
             getattr(cls, name) is getattr(Request, name)
             for name in (
                 "_get_stream_for_parsing",
                 "content_length",
-                "get_data",
+                "max_content_length",
                 "mimetype",
                 "mimetype_params",
+                "stream",
                 "want_form_data_parsed",
             )
         )
@@ -281,10 +282,12 @@ class Request(RequestBase):
     def _has_body(self) -> bool:
         """Whether there may be one to receive."""
         lines = self._lines
-        scope = self._scope
-        if lines is None or scope is None or scope.get("http_version", "1.1") >= "2":
-            return self._body is not None
-        return b"content-length" in lines or b"transfer-encoding" in lines
+        if lines is not None:
+            if b"content-length" in lines or b"transfer-encoding" in lines:
+                return True
+            if self.scope.get("http_version", "1.1") < "2":
+                return False
+        return self._body is not None
 
     @Lazy
     def environ(self) -> Any:
@@ -396,7 +399,8 @@ class Request(RequestBase):
     def _limited_body(self) -> Body:
         """The body, that there is, told of its limit. Raises `RequestEntityTooLarge` (413)."""
         body: Body = self._body
-        body.limit(self.max_content_length)
+        if not body.told or not self._plain:
+            body.limit(self.max_content_length)
         if body.error is not None and not getattr(self.url_rule, "stream", False):
             raise body.error
         return body
@@ -404,10 +408,10 @@ class Request(RequestBase):
     def _unread_body(self) -> Body | None:
         """The body, told of its limit, if nobody has looked at it before."""
         if (
-            type(self).stream is Request.stream
-            and not self.shallow
+            self._plain
             and self.__dict__.keys().isdisjoint(_READ_BY)
             and self._body is not None
+            and not self.shallow
         ):
             return self._limited_body()
         return None
@@ -455,6 +459,8 @@ class Request(RequestBase):
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:
         self._max_content_length = value
+        if "_body" in self.__dict__ and self._body is not None:
+            self._body.told = False
 
     @property
     def max_form_memory_size(self) -> int | None:
@@ -560,7 +566,7 @@ class Request(RequestBase):
     def _load_form_data(self) -> None:
         data = None
         if (
-            self._plain_form
+            self._plain
             and "form" not in self.__dict__
             and self._header(b"content-type") == _URLENCODED
             and (body := self._unread_body()) is not None
@@ -580,6 +586,13 @@ class Request(RequestBase):
             and not self.files
         ):
             attach_enctype_error_multidict(self)
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the mimetype says that the body is JSON."""
+        # What `mimetype` would find out.
+        plain = self._plain and self._header(b"content-type") == "application/json"
+        return plain or super().is_json
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
         """The body parsed as JSON. Raises `UnsupportedMediaType` (415) unless the mimetype says

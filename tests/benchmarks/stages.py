@@ -79,7 +79,11 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("asyncflask/wrappers.py", "plain_lines content_type_line", "check and encode headers"),
     ("werkzeug/wrappers/response.py", "", "make the response"),
     ("asyncflask/dispatch.py", "arrive look_at make_context", "context: request, push"),
-    ("asyncflask/dispatch.py", "content_alone finalize_request is_seen make_response", "make the response"),
+    (
+        "asyncflask/dispatch.py",
+        "content_alone finalize_request is_seen make_response",
+        "make the response",
+    ),
     ("asyncflask/dispatch.py", "has_session save_session", "session"),
     ("asyncflask/dispatch.py", "body_to_come expect_body receive_body", "request data, when read"),
     ("asyncflask/dispatch.py", "response_start", "check and encode headers"),

@@ -76,6 +76,9 @@ class Body:
     left = False
     """Whether the client is known to have left."""
 
+    told = False
+    """Whether the limit is known."""
+
     _buffered = 0
     _file: IO[bytes] | None = None
     _kept = False
@@ -168,6 +171,7 @@ class Body:
     def limit(self, size: int | None) -> None:
         """Refuse more than *size* bytes: whoever reads gets `RequestEntityTooLarge` (413), at
         once if more are announced."""
+        self.told = True
         self._limit = size
         if size is not None:
             self._check(size)
@@ -250,9 +254,11 @@ class Body:
         if not self.complete or self.error is not None or self._file is not None:
             return None
         chunks = self._chunks
-        whole = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
+        if len(chunks) == 1:
+            return bytes(chunks.popleft())
+        whole = b"".join(chunks)
         chunks.clear()
-        return whole if type(whole) is bytes else bytes(whole)
+        return whole
 
     def raw_file(self) -> io.BytesIO | BodyFile:
         """A file to read it by, for plain code that reads much at a time."""

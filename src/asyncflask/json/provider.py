@@ -134,10 +134,10 @@ _COMPACT = (",", ":")
 def _decode(s: str | bytes, decoder: json.JSONDecoder) -> Any:
     """What `json.loads` gives by a decoder that is kept: it would make one anew."""
     # An object or array, in UTF-8 if in bytes; `json.loads` looks for more encodings.
-    if type(s) is str and s[:1] in ("{", "["):
-        text = s
-    elif type(s) is bytes and s[:1] in (b"{", b"[") and s[1:2] != b"\0":
+    if type(s) is bytes and s[:1] in (b"{", b"[") and s[1:2] != b"\0":
         text = s.decode("utf-8", "surrogatepass")
+    elif type(s) is str and s[:1] in ("{", "["):
+        text = s
     else:
         return json.loads(s, cls=lambda: decoder)  # type: ignore[arg-type]
 
