@@ -88,11 +88,10 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
     the same stages, if none but the view has anything to call, written out, since each call costs
     a fiftieth of such a request. What turns out to be more than that goes on there.
 
-    *quiet*: what has to be empty, see `Flask._when_quiet`."""
+    *quiet*: what is empty now, and has to be when the view has run (`Flask._when_quiet`)."""
     lines = ctx._lines
     if (
-        any(quiet)
-        or lines is None
+        lines is None
         or lines.get(b"host") not in good_hosts
         or _settings_of(app) != _SIMPLE_SETTINGS
         or _config_of(app.config) != _SIMPLE_CONFIG
