@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 
 VERSION: Final = "4"
-SECONDS: Final = 60
-TRIES: Final = 3
+SECONDS: Final = 45
+TRIES: Final = 2
 
 
 def install_client(folder: Path) -> Path:
