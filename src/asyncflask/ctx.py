@@ -292,6 +292,7 @@ class RequestContext:
                 return func(*args, **kwargs)  # type: ignore[no-any-return]
             driver = self.driver
             assert driver is not None
+            return driver.call_plain(func, args, kwargs)
         return driver.call(func, *args, **kwargs)
 
     _scope: Scope

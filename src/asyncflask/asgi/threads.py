@@ -478,7 +478,7 @@ class Driver:
         if (
             type(func) is not FunctionType or not func.__code__.co_flags & _COROUTINE
         ) and not is_async(func):
-            return self._call_plain(func, args, kwargs)
+            return self.call_plain(func, args, kwargs)
         if self.in_thread:
             return self._call_async(func, args, kwargs)
         if self.prepare is not None:
@@ -494,9 +494,10 @@ class Driver:
         await self.ready_for_async()
         return await func(*args, **kwargs)
 
-    async def _call_plain(
+    async def call_plain(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
+        """`call` for what is not a coroutine function."""
         if not self.in_thread:
             await _ask(_TO_THREAD)
         value = func(*args, **kwargs)
