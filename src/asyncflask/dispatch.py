@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from functools import partial
 from itertools import chain
+from types import CoroutineType
 from typing import Any, NamedTuple
 
 from starlette.types import Message, Receive, Scope, Send
@@ -33,13 +34,14 @@ from .asgi.events import send_events
 from .asgi.http import (
     MAX_HOST,
     Body,
+    announced,
     checked_start_message,
     malformed,
     names_a_host,
     send_response,
     start_message,
 )
-from .asgi.threads import Call, Driver, call_here, is_async
+from .asgi.threads import Call, Driver, as_coroutine, call_here, is_async, rest_of
 from .asgi.websocket import (
     INTERNAL_ERROR,
     NORMAL,
@@ -317,19 +319,59 @@ async def keep_for_test_client(ctx: RequestContext, environ: Any, body: Body) ->
 
 def expect_body(ctx: RequestContext, driver: Driver) -> None:
     """Have the body received, if there is one, before the first asynchronous function."""
-    request = ctx.request
-    if request._has_body and not (body := request._body).complete:
-        driver.prepare = partial(receive_body, ctx, body)
+    if body_to_come(ctx):
+        driver.prepare = partial(receive_body, ctx)
 
 
-def receive_body(ctx: RequestContext, body: Body) -> Awaitable[None] | None:
+def body_to_come(ctx: RequestContext) -> bool:
+    """Whether there is a body that has not been received."""
+    request, lines = ctx.request, ctx._lines
+    if lines is not None and not request._used and b"content-length" in lines:
+        return lines[b"content-length"] != b"0"
+    return request._has_body and not request._body.complete
+
+
+def receive_body(ctx: RequestContext) -> Awaitable[None] | None:
     """Have the body there before asynchronous code runs, which could not wait when it reads.
     Gives what is left to be awaited, unless all of it has come with the first message."""
     request = ctx.request
     if getattr(request.url_rule, "stream", False):
         return None
-    body.limit(request.max_content_length)
-    rest = None if body.complete else body.begin()
+    limit = request.max_content_length
+    if (
+        not request._used
+        and request._driver is not None
+        and (limit is None or announced(ctx._scope, ctx._lines)[0] <= limit)
+    ):
+        # As `Body.begin`; most often there need be no `Body` then.
+        context = request._driver._outer.copy()
+        coro = context.run(request._receive)
+        if type(coro) is not CoroutineType:
+            coro = as_coroutine(coro)
+        try:
+            yielded = context.run(coro.send, None)
+        except StopIteration as stop:
+            message = stop.value
+            content = message.get("body")
+            if (
+                type(content) is bytes
+                and not message.get("more_body")
+                and content
+                and (limit is None or len(content) <= limit)
+            ):
+                request._content = content
+                return None
+            body = request._body
+            body.take(message)
+            rest = None
+        else:
+            body = request._body
+            rest = body.received_from(rest_of(coro, context, yielded))
+        body.limit(limit)
+    else:
+        body = request._body
+        body.limit(limit)
+        rest = None if body.complete else body.begin()
     if rest is None and body.complete:
         if body.error is not None:
             raise body.error
