@@ -81,11 +81,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("asyncflask/dispatch.py", "make_context", "context: request, push"),
     ("asyncflask/dispatch.py", "make_response finalize_request respond", "make the response"),
     ("asyncflask/dispatch.py", "has_session save_session", "session"),
-    (
-        "asyncflask/dispatch.py",
-        "expect_body body_to_come receive_body _receive_rest",
-        "request data, when read",
-    ),
+    ("asyncflask/dispatch.py", "expect_body receive_body", "request data, when read"),
     ("asyncflask/dispatch.py", "response_start", "check and encode headers"),
     ("asyncflask/dispatch.py", "preprocess_request process_response", "hooks"),
     ("asyncflask/dispatch.py", "finish run_all close", "teardown"),
