@@ -353,6 +353,11 @@ def set_limit(size: int) -> str:
     return "set"
 
 
+def set_stream(content: bytes) -> str:
+    request.stream = io.BytesIO(content)
+    return "set"
+
+
 READS: dict[str, Any] = {
     "form": lambda: request.form.to_dict(flat=False),
     "form twice": lambda: [request.form.to_dict(flat=False), request.form is request.form],
@@ -375,6 +380,21 @@ READS: dict[str, Any] = {
         request.stream.read(2).decode("latin-1"),
         request.form.to_dict(flat=False),
         len(request.get_data()),
+    ],
+    "environ": lambda: [
+        request.environ["wsgi.input"].read().decode("latin-1"),
+        len(request.get_data()),
+    ],
+    "data, then environ": lambda: [
+        len(request.get_data()),
+        len(request.environ["wsgi.input"].read()),
+        request.form.to_dict(flat=False),
+    ],
+    "lines": lambda: [line.decode("latin-1") for line in request.stream],
+    "stream of its own": lambda: [
+        set_stream(b"own=1"),
+        request.get_data(as_text=True),
+        request.form.to_dict(flat=False),
     ],
     "values": lambda: request.values.to_dict(flat=False),
     "json": lambda: [
@@ -403,7 +423,15 @@ class TestShortWay:
     """To a body that has come with one message there is a shorter way than to others."""
 
     @pytest.mark.parametrize("colour", ["sync", "async"])
-    @pytest.mark.parametrize("config", [{}, {"MAX_FORM_MEMORY_SIZE": 8}, {"MAX_FORM_PARTS": 2}])
+    @pytest.mark.parametrize(
+        "config",
+        [
+            {},
+            {"MAX_CONTENT_LENGTH": 7},
+            {"MAX_FORM_MEMORY_SIZE": 8},
+            {"MAX_FORM_PARTS": 2},
+        ],
+    )
     @pytest.mark.parametrize("read", READS)
     async def test_same_answer(self, read: str, config: dict[str, Any], colour: str) -> None:
         async def awaited() -> Any:
@@ -473,6 +501,51 @@ class TestShortWay:
         await app(scope, receive, peer.send)
         assert json.loads(peer.body) == [1, "hook"]
         assert set(seen) == {"server"}
+
+    @pytest.mark.parametrize("limit", [None, 5, 6])
+    @pytest.mark.parametrize("announced", [b"5", b"6", b"x", None])
+    async def test_more_than_was_announced(
+        self, app: Flask, announced: bytes | None, limit: int | None
+    ) -> None:
+        """What comes counts, as well as what was said."""
+        app.config["MAX_CONTENT_LENGTH"] = limit
+
+        @app.post("/")
+        async def view() -> Any:
+            return request.get_data()
+
+        header = ("transfer-encoding", "chunked")
+        if announced is not None:
+            header = ("content-length", announced.decode())
+        whole = {"type": "http.request", "body": b"123456", "more_body": False}
+        peer = await exchange(app, http_scope("/", "POST", [header]), [whole])
+        assert peer.status == (413 if limit == 5 else 200)
+
+    async def test_after_it_was_read(self, app: Flask) -> None:
+        """The client is still looked after."""
+        seen: list[Any] = []
+
+        @app.before_request
+        def before() -> None:
+            seen.append(request.content_length)
+
+        @app.post("/")
+        async def view() -> Any:
+            seen.append(request.get_json(force=True))
+            seen.append(await request.is_disconnected())
+
+            async def stream() -> AsyncIterator[str]:
+                yield "one"
+                peer.leave()
+                await asyncio.sleep(10)
+
+            return stream()
+
+        whole = {"type": "http.request", "body": b"[1]", "more_body": False}
+        peer = Peer([whole])
+        scope = http_scope("/", "POST", [("content-length", "3")])
+        await app(scope, peer.receive, peer.send)
+        assert (seen, peer.body) == ([3, [1], False], b"one")
 
     async def test_hook_of_a_subclass(self, app: Flask) -> None:
         """Each is asked though the body has come whole."""

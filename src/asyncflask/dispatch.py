@@ -14,7 +14,7 @@ from functools import partial
 from inspect import CO_COROUTINE
 from itertools import chain
 from operator import attrgetter, itemgetter
-from types import FunctionType
+from types import CoroutineType, FunctionType
 from typing import Any, NamedTuple
 
 from starlette.types import Message, Receive, Scope, Send
@@ -35,6 +35,7 @@ from .asgi.environ_socket import EnvironSocket, handshake_environ
 from .asgi.events import send_events
 from .asgi.http import (
     Body,
+    announced,
     checked_start_message,
     encode_and_name,
     good_hosts,
@@ -42,7 +43,7 @@ from .asgi.http import (
     send_response,
     start_message,
 )
-from .asgi.threads import Call, Driver, call_here, is_async
+from .asgi.threads import Call, Driver, as_coroutine, call_here, is_async, rest_of
 from .asgi.websocket import (
     INTERNAL_ERROR,
     NORMAL,
@@ -104,7 +105,8 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
     app_token, token = _set_app(app_ctx), _set_request(ctx)
     app_ctx._cv_tokens.append(app_token)
     ctx._cv_tokens.append((token, app_ctx))
-    view = body = None
+    view = None
+    waits = False
     try:
         scope = ctx._scope
         method = scope["method"]
@@ -114,7 +116,7 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
             rule, values = found
             view = app.view_functions[rule.endpoint]
             if method != "GET" or b"content-length" in lines or b"transfer-encoding" in lines:
-                body = body_to_come(ctx)
+                waits = body_to_come(ctx)
             if method == "OPTIONS" or rule.cancel_on_disconnect:
                 view = None
     except Exception:  # it will be raised again, where it belongs
@@ -128,11 +130,11 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
             and view.__code__.co_flags & CO_COROUTINE
             and ctx._driver is None
         ):  # all that `_call` would do
-            if body is not None and (rest := receive_body(ctx, body)) is not None:
+            if waits and (rest := receive_body(ctx)) is not None:
                 await rest
             rv = await (view(**values) if values else view())
         else:
-            if body is not None:
+            if waits:
                 expect_body(ctx)
             rv = await ctx._call(view, **values)
     except Exception as exc:
@@ -487,27 +489,61 @@ async def keep_for_test_client(ctx: RequestContext, environ: Any, body: Body) ->
 
 def expect_body(ctx: RequestContext) -> None:
     """Have the body received, if there is one, before the first asynchronous function."""
-    body = body_to_come(ctx)
-    if body is not None:
+    if body_to_come(ctx):
         driver = ctx.driver
         assert driver is not None
-        driver.prepare = partial(receive_body, ctx, body)
+        driver.prepare = partial(receive_body, ctx)
 
 
-def body_to_come(ctx: RequestContext) -> Body | None:
-    """The body, if there is one that has not been received."""
-    request = ctx.request
-    return request._body if request._has_body and not request._body.complete else None
+def body_to_come(ctx: RequestContext) -> bool:
+    """Whether there is a body that has not been received."""
+    request, lines = ctx.request, ctx._lines
+    if lines is not None and not request._used and b"content-length" in lines:
+        return lines[b"content-length"] != b"0"
+    return request._has_body and not request._body.complete
 
 
-def receive_body(ctx: RequestContext, body: Body) -> Awaitable[None] | None:
+def receive_body(ctx: RequestContext) -> Awaitable[None] | None:
     """Have the body there before asynchronous code runs, which could not wait when it reads.
     Gives what is left to be awaited, unless all of it has come with the first message."""
     request = ctx.request
     if getattr(request.url_rule, "stream", False):
         return None
-    body.limit(request.max_content_length)
-    rest = None if body.complete else body.begin()
+    limit = request.max_content_length
+    if (
+        not request._used
+        and request._outer is not None
+        and (limit is None or announced(ctx._scope, ctx._lines)[0] <= limit)
+    ):
+        # As `Body.begin`; most often there need be no `Body` then.
+        context = request._outer.copy()
+        coro = context.run(request._receive)
+        if type(coro) is not CoroutineType:
+            coro = as_coroutine(coro)
+        try:
+            yielded = context.run(coro.send, None)
+        except StopIteration as stop:
+            message = stop.value
+            content = message.get("body")
+            if (
+                type(content) is bytes
+                and not message.get("more_body")
+                and content
+                and (limit is None or len(content) <= limit)
+            ):
+                request._content = content
+                return None
+            body = request._body
+            body.take(message)
+            rest = None
+        else:
+            body = request._body
+            rest = body.received_from(rest_of(coro, context, yielded))
+        body.limit(limit)
+    else:
+        body = request._body
+        body.limit(limit)
+        rest = None if body.complete else body.begin()
     if rest is None and body.complete:
         if body.error is not None:
             raise body.error

@@ -140,6 +140,7 @@ class Request(RequestBase):
 
     # What each request has, and is looked at several times: faster than in its `__dict__`.
     __slots__ = {
+        "_content": "The body, if it has come whole and nobody has asked for `_body`.",
         "_lines": "The header lines of the scope by name, if no name is repeated.",
         "_outer": "What the server called in.",
         "_receive": "The server's.",
@@ -159,6 +160,7 @@ class Request(RequestBase):
 
     shallow = False
 
+    _content: bytes | None
     _lines: dict[bytes, bytes] | None
     _outer: Context | None
     _receive: Receive | None
@@ -217,6 +219,7 @@ class Request(RequestBase):
         self._receive = receive
         self._outer = outer
         self._lines = lines
+        self._content = None
         self._used = False
         self.json_module = json
         self.routing_exception = self.url_rule = self.view_args = None
@@ -231,7 +234,7 @@ class Request(RequestBase):
         return self
 
     def __init__(self, environ: Any, populate_request: bool = True, shallow: bool = False) -> None:
-        self._scope = self._receive = self._outer = self._lines = None
+        self._scope = self._receive = self._outer = self._lines = self._content = None
         self._used = True
         self.json_module = json
         self.routing_exception = self.url_rule = self.view_args = None
@@ -276,7 +279,11 @@ class Request(RequestBase):
         if receive is None:
             return None
         context = None if outer is None else outer.copy()
-        return Body(self.scope, receive, self._lines, context)
+        body = Body(self.scope, receive, self._lines, context)
+        if self._content is not None:
+            body.put(self._content)
+            self._content = None
+        return body
 
     @property
     def _has_body(self) -> bool:
@@ -422,13 +429,23 @@ class Request(RequestBase):
         body = self._unread_body()
         return super()._get_stream_for_parsing() if body is None else body.raw_file()
 
+    def _take_whole(self) -> bytes | None:
+        """All of the body, if it has come and nobody has looked at it before."""
+        content = self._content
+        if content is None:
+            body = self._unread_body()
+            return None if body is None else body.whole()
+        if self._plain and self.__dict__.keys().isdisjoint(_READ_BY) and not self.shallow:
+            self._content = b""
+            return content
+        return None
+
     def get_data(
         self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False
     ) -> Any:
         """The body, read to its end and kept for the next time if *cache*. With *parse_form_data*
         empty for a form, which is parsed (Werkzeug)."""
-        body = None if parse_form_data else self._unread_body()
-        data = None if body is None else body.whole()
+        data = None if parse_form_data else self._take_whole()
         if data is None:
             return super().get_data(cache, as_text, parse_form_data)  # type: ignore[call-overload]
         if cache:
@@ -459,7 +476,7 @@ class Request(RequestBase):
     @max_content_length.setter
     def max_content_length(self, value: int | None) -> None:
         self._max_content_length = value
-        if "_body" in self.__dict__ and self._body is not None:
+        if (self._used or self._content is not None) and self._body is not None:
             self._body.told = False
 
     @property
@@ -569,9 +586,8 @@ class Request(RequestBase):
             self._plain
             and "form" not in self.__dict__
             and self._header(b"content-type") == _URLENCODED
-            and (body := self._unread_body()) is not None
         ):
-            data = body.whole()
+            data = self._take_whole()
         if data is None:
             super()._load_form_data()
         else:  # the same, without asking for what is known of it

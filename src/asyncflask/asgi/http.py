@@ -121,23 +121,24 @@ class Body:
             return self._received_by_another()
         context = self._context
         if context is None:
-            return self._received_from(self._receive())
+            return self.received_from(self._receive())
         coro: Any = context.run(self._receive)
         if type(coro) is not CoroutineType:
             coro = as_coroutine(coro)
         try:
             yielded = context.run(coro.send, None)
         except StopIteration as stop:  # most often: it need not wait
-            self._take(stop.value)
+            self.take(stop.value)
             return None
-        return self._received_from(rest_of(coro, context, yielded))
+        return self.received_from(rest_of(coro, context, yielded))
 
     async def _received_by_another(self) -> None:
         if self._received is None:
             self._received = asyncio.Event()
         await self._received.wait()
 
-    async def _received_from(self, rest: Awaitable[Message]) -> None:
+    async def received_from(self, rest: Awaitable[Message]) -> None:
+        """Receive the message that *rest* gives."""
         self._receiving = True
         try:
             message = await rest
@@ -146,9 +147,14 @@ class Body:
             if self._received is not None:
                 self._received.set()
                 self._received = None
-        self._take(message)
+        self.take(message)
 
-    def _take(self, message: Message) -> None:
+    def put(self, content: bytes) -> None:
+        """Note that all of it has come, and this is left to be read."""
+        self.take({"type": "http.request", "body": content})
+
+    def take(self, message: Message) -> None:
+        """Note what has been received."""
         if message["type"] == "http.disconnect":
             self.left = True
             if not self.complete:
