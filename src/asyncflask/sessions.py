@@ -390,7 +390,7 @@ def _cookie(request: Request, name: str) -> str | None:
     """`request.cookies.get`, without a dict of all cookies that may be of no further use."""
     cookie: str | None
 
-    if "cookies" in request.__dict__ or type(request).cookies is not Request.cookies:
+    if not getattr(request, "_reads_cookies", False) or "cookies" in request.__dict__:
         cookie = request.cookies.get(name)
         return cookie
 

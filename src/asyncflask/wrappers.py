@@ -116,7 +116,10 @@ class _RequestHeaders(Headers):
         return default
 
 
-_content_type = lru_cache(maxsize=256)(get_content_type)
+@lru_cache(maxsize=256)
+def _content_type(mimetype: str) -> tuple[str, str]:
+    return "Content-Type", get_content_type(mimetype, "utf-8")
+
 
 _READ_BY = frozenset({"stream", "_file", "environ", "_cached_data"})
 """What a body may have been read by, or may be."""
@@ -176,9 +179,13 @@ class Request(RequestBase):
     _names_blueprints = True
     """Whether no subclass has an `endpoint` or `blueprint` of its own."""
 
+    _reads_cookies = True
+    """Whether no subclass has `cookies` of its own."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._lazy = cls.__init__ is Request.__init__
+        cls._reads_cookies = cls.cookies is Request.cookies
         cls._names_blueprints = (
             cls.endpoint is Request.endpoint and cls.blueprint is Request.blueprint
         )
@@ -664,12 +671,11 @@ class Response(ResponseBase):
         assert self._plain is not None
         mimetype, length = self._plain
         headers = Headers()
-        lines = headers._list
+        headers._list = [("Content-Length", str(length))]
         if mimetype is not None:
             short = len(mimetype) <= _REMEMBERED_BYTES
-            write = _content_type if short else get_content_type
-            lines.append(("Content-Type", write(mimetype, "utf-8")))
-        lines.append(("Content-Length", str(length)))
+            write = _content_type if short else _content_type.__wrapped__
+            headers._list.insert(0, write(mimetype))
         return headers
 
     # Read by functions in C.
@@ -699,7 +705,7 @@ def plain_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
 
 @lru_cache(maxsize=256)
 def _content_type_line(mimetype: str) -> tuple[bytes, bytes]:
-    return encode_headers(200, [("Content-Type", get_content_type(mimetype, "utf-8"))])[0]
+    return encode_headers(200, [_content_type(mimetype)])[0]
 
 
 def is_starlettes(value: Any) -> bool:
