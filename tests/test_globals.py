@@ -63,28 +63,6 @@ def test_inside(app: Flask, name: str, get: Callable[[Any], Any]) -> None:
         assert vars(globals)[name]._get_current_object() is get(ctx)
 
 
-def test_websocket_is_none_of_a_request(app: Flask) -> None:
-    with app.test_request_context(), pytest.raises(RuntimeError, match="a request has none"):
-        websocket.receive()
-
-
-def test_websocket(app: Flask) -> None:
-    @app.websocket("/")
-    async def handler() -> None:
-        await websocket.send(f"{request.path} {websocket.accepted}")
-
-    with app.test_client().websocket_connect("/") as client:
-        assert client.receive() == "/ False"
-
-
-def test_session_through_the_proxy_counts_as_access(app: Flask) -> None:
-    with app.test_request_context() as ctx:
-        ctx._session = app.session_interface.open_session(app, ctx.request)
-        assert not ctx._session.accessed
-        session.get("name")
-        assert ctx._session.accessed
-
-
 def test_as_the_proxies_of_the_library(app: Flask) -> None:
     """Each way to an attribute, by ours and by Werkzeug's own."""
     plain: dict[str, Any] = {
@@ -141,3 +119,25 @@ def test_an_error_of_an_attribute_is_shown(app: Flask) -> None:
     app.app_ctx_globals_class = Broken
     with app.app_context(), pytest.raises(AttributeError):
         _ = globals.g.value
+
+
+def test_websocket_is_none_of_a_request(app: Flask) -> None:
+    with app.test_request_context(), pytest.raises(RuntimeError, match="a request has none"):
+        websocket.receive()
+
+
+def test_websocket(app: Flask) -> None:
+    @app.websocket("/")
+    async def handler() -> None:
+        await websocket.send(f"{request.path} {websocket.accepted}")
+
+    with app.test_client().websocket_connect("/") as client:
+        assert client.receive() == "/ False"
+
+
+def test_session_through_the_proxy_counts_as_access(app: Flask) -> None:
+    with app.test_request_context() as ctx:
+        ctx._session = app.session_interface.open_session(app, ctx.request)
+        assert not ctx._session.accessed
+        session.get("name")
+        assert ctx._session.accessed

@@ -116,10 +116,7 @@ class _RequestHeaders(Headers):
         return default
 
 
-@lru_cache(maxsize=256)
-def _content_type(mimetype: str) -> tuple[str, str]:
-    return "Content-Type", get_content_type(mimetype, "utf-8")
-
+_content_type = lru_cache(maxsize=256)(get_content_type)
 
 _READ_BY = frozenset({"stream", "_file", "environ", "_cached_data"})
 """What a body may have been read by, or may be."""
@@ -185,10 +182,10 @@ class Request(RequestBase):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._lazy = cls.__init__ is Request.__init__
-        cls._reads_cookies = cls.cookies is Request.cookies
         cls._names_blueprints = (
             cls.endpoint is Request.endpoint and cls.blueprint is Request.blueprint
         )
+        cls._reads_cookies = cls.cookies is Request.cookies
 
     @classmethod
     def from_scope(
@@ -674,8 +671,8 @@ class Response(ResponseBase):
         headers._list = [("Content-Length", str(length))]
         if mimetype is not None:
             short = len(mimetype) <= _REMEMBERED_BYTES
-            write = _content_type if short else _content_type.__wrapped__
-            headers._list.insert(0, write(mimetype))
+            write = _content_type if short else get_content_type
+            headers._list.insert(0, ("Content-Type", write(mimetype, "utf-8")))
         return headers
 
     # Read by functions in C.
@@ -705,7 +702,7 @@ def plain_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
 
 @lru_cache(maxsize=256)
 def _content_type_line(mimetype: str) -> tuple[bytes, bytes]:
-    return encode_headers(200, [_content_type(mimetype)])[0]
+    return encode_headers(200, [("Content-Type", get_content_type(mimetype, "utf-8"))])[0]
 
 
 def is_starlettes(value: Any) -> bool:
