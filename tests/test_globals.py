@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from werkzeug.local import LocalProxy
 
 from asyncflask import Flask, globals
-from asyncflask.ctx import _cv_app
+from asyncflask.ctx import _cv_app, _cv_request
 from asyncflask.globals import request, session, websocket
 
 # By name: an unbound proxy cannot even be asked for its own, as pytest does for its output.
@@ -60,6 +61,64 @@ def test_outside(name: str, kind: str) -> None:
 def test_inside(app: Flask, name: str, get: Callable[[Any], Any]) -> None:
     with app.test_request_context() as ctx:
         assert vars(globals)[name]._get_current_object() is get(ctx)
+
+
+def test_as_the_proxies_of_the_library(app: Flask) -> None:
+    """Each way to an attribute, by ours and by Werkzeug's own."""
+    plain: dict[str, Any] = {
+        "g": LocalProxy(_cv_app, "g"),
+        "request": LocalProxy(_cv_request, "request"),
+        "session": LocalProxy(_cv_request, "session"),
+    }
+    with app.test_request_context("/a?b=1", headers={"Cookie": "c=2"}):
+        for name, theirs in plain.items():
+            ours: Any = vars(globals)[name]
+            theirs.own, theirs._own = 1, 2
+            for key in ("own", "_own", "__class__", "__dict__", "__doc__", *REQUESTS[name]):
+                assert getattr(ours, key) == getattr(theirs, key), key
+            ours.own = 3
+            assert theirs.own == 3
+            del ours.own
+            for key in ("own", "_missing", "missing", "__missing__"):
+                assert not hasattr(ours, key)
+                assert getattr(ours, key, "none") == "none"
+                with pytest.raises(AttributeError):
+                    getattr(ours, key)
+            assert dir(ours) == dir(theirs)
+            assert repr(ours) == repr(theirs)
+            assert type(ours).__name__ == type(theirs).__name__
+
+
+REQUESTS: dict[str, tuple[str, ...]] = {
+    "g": ("get",),
+    "request": ("args", "cookies", "headers", "method", "path", "url"),
+    "session": ("get", "items", "modified", "permanent"),
+}
+
+
+def test_session_reads(app: Flask) -> None:
+    with app.test_request_context() as ctx:
+        assert ctx._opened_session is None
+        assert session.get("a") is None
+        session["a"] = 1
+        assert session.get("a", 2) == session["a"] == 1
+        assert "a" in session
+        assert dict(session) == {"a": 1}
+        assert len(session) == 1
+        assert [*session] == ["a"]
+        assert session
+        assert ctx._opened_session == {"a": 1}
+
+
+def test_an_error_of_an_attribute_is_shown(app: Flask) -> None:
+    class Broken(app.app_ctx_globals_class):  # type: ignore[misc, name-defined]
+        @property
+        def value(self) -> int:
+            return {}.mistaken  # type: ignore[attr-defined, no-any-return]
+
+    app.app_ctx_globals_class = Broken
+    with app.app_context(), pytest.raises(AttributeError):
+        _ = globals.g.value
 
 
 def test_websocket_is_none_of_a_request(app: Flask) -> None:

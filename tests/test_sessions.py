@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import werkzeug
 from itsdangerous import (
     BadData,
     BadSignature,
@@ -681,6 +682,19 @@ def test_cookie_as_the_library(app: Flask, header: str | None) -> None:
         value = _cookie(ctx.request, "session")
         assert value == ctx.request.cookies.get("session")
         assert value == _cookie(ctx.request, "session")
+
+
+def test_cookies_of_another_request_class(app: Flask) -> None:
+    class Elsewhere(Request):
+        @property
+        def cookies(self) -> dict[str, str]:  # type: ignore[override]
+            return {"session": SMALL_COOKIE}
+
+    app.request_class = Elsewhere
+    assert app.test_client().get("/get").text == "1"
+    requests = [Elsewhere({}), werkzeug.Request({"HTTP_COOKIE": f"session={SMALL_COOKIE}"})]
+    for request in requests:
+        assert SecureCookieSessionInterface().open_session(app, request) == SMALL  # type: ignore[arg-type]
 
 
 class MemorySession(dict[str, Any], SessionMixin):

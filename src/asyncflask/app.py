@@ -802,10 +802,14 @@ class Flask(App):
             or ctx._url_adapter is not _unbound
             or request._scope is None
             or request.trusted_hosts is not None
-            or (url_map := self._map_of_paths(ctx._own)) is None
         ):
             return None
-        path = url_map.build_path(endpoint, values, method or request.method)
+        # A rule that was matched without an adapter was found in it.
+        known = request.url_rule is not None
+        url_map: Any = self.url_map if known else self._map_of_paths(ctx._own)
+        if url_map is None:
+            return None
+        path: str | None = url_map.build_path(endpoint, values, method or request.method)
         return None if path is None else f"{request.root_path}/{path}"
 
     # -- URLs ---------------------------------------------------------------------------------

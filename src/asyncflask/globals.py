@@ -3,6 +3,7 @@ but for the globals of templates."""
 
 from __future__ import annotations
 
+import sys
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -127,6 +128,16 @@ class _GProxy(_Proxy):
             raise RuntimeError(NO_APP)
         return getattr(ctx.g, name)
 
+    if sys.version_info < (3, 12):  # see above
+
+        def __getattribute__(self, name: str) -> Any:
+            if name[:1] == "_":  # may be the proxy's own
+                return super().__getattribute__(name)
+            ctx = _cv_app.get(None)
+            if ctx is None:
+                raise RuntimeError(NO_APP)
+            return getattr(ctx.g, name)
+
     def __setattr__(self, name: str, value: Any) -> None:
         ctx = _cv_app.get(None)
         if ctx is None:
@@ -152,10 +163,9 @@ class _WebSocketProxy(_Proxy):
         return connection.send(data)
 
 
-# An unbound proxy shows it.
 for _class in (_Proxy, _RequestProxy, _SessionProxy, _GProxy, _WebSocketProxy):
-    _class.__name__ = LocalProxy.__name__
-
+    _class.__name__ = LocalProxy.__name__  # an unbound proxy shows it
+    _class.__doc__ = vars(LocalProxy)["__doc__"]  # that of what it stands for
 
 app_ctx: AppContext = cast(AppContext, _Proxy(_cv_app, unbound_message=NO_APP))
 """The current app context."""

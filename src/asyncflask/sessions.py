@@ -316,20 +316,17 @@ class _SigningSerializer(URLSafeTimedSerializer):
                     signed_at = int.from_bytes(_base64_decode(timestamp), "big")
 
                     if 0 <= self._signer.get_timestamp() - signed_at <= max_age:
-                        return self._contents(payload)
+                        if payload[:1] == b".":  # compressed
+                            return self.load_payload(payload)
+
+                        data: Any = _base64_decode(payload)
+                        return self.serializer.loads(
+                            data.decode() if self.is_text_serializer else data
+                        )
                 except Exception:  # raised again below, as it should be
                     pass
 
         return super().loads(s, max_age, return_timestamp, salt)
-
-    def _contents(self, payload: bytes) -> Any:
-        """As `load_payload`, with other errors."""
-        if payload[:1] == b".":
-            data: Any = zlib.decompress(_base64_decode(payload[1:]))
-        else:
-            data = _base64_decode(payload)
-
-        return self.serializer.loads(data.decode() if self.is_text_serializer else data)
 
     def dumps(self, obj: Any, salt: str | bytes | None = None) -> Any:
         """As in the base class, byte for byte."""
@@ -390,7 +387,7 @@ def _cookie(request: Request, name: str) -> str | None:
     """`request.cookies.get`, without a dict of all cookies that may be of no further use."""
     cookie: str | None
 
-    if "cookies" in request.__dict__ or type(request).cookies is not Request.cookies:
+    if not getattr(request, "_reads_cookies", False) or "cookies" in request.__dict__:
         cookie = request.cookies.get(name)
         return cookie
 

@@ -179,6 +179,9 @@ class Request(RequestBase):
     _names_blueprints = True
     """Whether no subclass has an `endpoint` or `blueprint` of its own."""
 
+    _reads_cookies = True
+    """Whether no subclass has `cookies` of its own."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._lazy = cls.__init__ is Request.__init__
@@ -197,6 +200,7 @@ class Request(RequestBase):
         cls._names_blueprints = (
             cls.endpoint is Request.endpoint and cls.blueprint is Request.blueprint
         )
+        cls._reads_cookies = cls.cookies is Request.cookies
 
     @classmethod
     def from_scope(
@@ -738,12 +742,11 @@ class Response(ResponseBase):
         assert self._plain is not None
         mimetype, length = self._plain
         headers = Headers()
-        lines = headers._list
+        headers._list = [("Content-Length", str(length))]
         if mimetype is not None:
             short = len(mimetype) <= _REMEMBERED_BYTES
             write = _content_type if short else get_content_type
-            lines.append(("Content-Type", write(mimetype, "utf-8")))
-        lines.append(("Content-Length", str(length)))
+            headers._list.insert(0, ("Content-Type", write(mimetype, "utf-8")))
         return headers
 
     # Read by functions in C.

@@ -65,7 +65,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("asyncflask/asgi/threads.py", "", "entry: scope, checks, driver"),
     (
         "asyncflask/asgi/http.py",
-        "encode_headers start_message checked_start_message _encode",
+        "encode_headers encode_and_name start_message checked_start_message __missing__",
         "check and encode headers",
     ),
     ("asyncflask/asgi/http.py", "malformed _names_a_host", "entry: scope, checks, driver"),

@@ -151,3 +151,25 @@ def test_base_class_tags_nothing(serializer: TaggedJSONSerializer) -> None:
     for method in (tag.check, tag.to_json, tag.to_python):
         with pytest.raises(NotImplementedError):
             method(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a":[{" t":[1]}]}', {"a": [(1,)]}),
+        ('[{ " t" : [1] }]', [(1,)]),
+        ('{"\\u0020t":[1]}', (1,)),
+        ('{"a":" b","b":{"t":1}}', {"a": " b", "b": {"t": 1}}),
+        ('{"a b":"c\\" d"}', {"a b": 'c" d'}),
+    ],
+)
+@pytest.mark.parametrize("write", [str, str.encode])
+@pytest.mark.parametrize("of_others", [False, True])
+def test_tags_are_found_however_they_are_written(
+    serializer: TaggedJSONSerializer, text: str, value: object, write: Any, of_others: bool
+) -> None:
+    if of_others:
+        serializer.register(TagDecimal)
+    loaded = serializer.loads(write(text))
+    assert loaded == value
+    assert str(loaded) == str(value)

@@ -327,6 +327,17 @@ class TaggedJSONSerializer:
             and isinstance(provider := ctx.app.json, DefaultJSONProvider)
             and type(provider).loads is DefaultJSONProvider.loads
         ):
-            return self._untag_scan(provider.loads(value, parse_constant=float))
+            parsed = provider.loads(value, parse_constant=float)
+        else:
+            parsed = loads(value)
 
-        return self._untag_scan(loads(value))
+        # The keys of our own tags begin with a space: no string does so here.
+        if (
+            type(value) is str
+            and '" ' not in value
+            and "\\u0020" not in value
+            and self.order == self._own_order
+        ):
+            return parsed
+
+        return self._untag_scan(parsed)
