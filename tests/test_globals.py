@@ -67,6 +67,15 @@ def test_websocket_is_none_of_a_request(app: Flask) -> None:
         websocket.receive()
 
 
+async def test_messages_outside(app: Flask) -> None:
+    with pytest.raises(RuntimeError, match="Working outside of a WebSocket"):
+        websocket.send("x")
+    async with app.test_request_context():
+        for func in (websocket.receive, lambda: websocket.receive(1), lambda: websocket.send("x")):
+            with pytest.raises(RuntimeError, match="a request has none"):
+                func()
+
+
 def test_websocket(app: Flask) -> None:
     @app.websocket("/")
     async def handler() -> None:

@@ -3,6 +3,7 @@ but for the globals of templates."""
 
 from __future__ import annotations
 
+from asyncio import _get_running_loop
 from typing import TYPE_CHECKING, Any, cast
 
 from werkzeug.local import LocalProxy
@@ -60,16 +61,20 @@ class _WebSocketProxy(_Proxy):
     __slots__ = ()
 
     def receive(self, timeout: float | None = None) -> Any:
-        ctx = _cv_request.get(None)
-        if ctx is None or (connection := ctx.websocket) is None:
-            raise RuntimeError(NO_WEBSOCKET)
-        return connection.receive(timeout)
+        if timeout is None and _get_running_loop() is not None:
+            try:  # A coroutine is made, no more: no code of it can raise these.
+                return _cv_request.get().websocket._receive()
+            except (LookupError, AttributeError):
+                pass
+        return self._get_current_object().receive(timeout)
 
     def send(self, data: str | bytes) -> Any:
-        ctx = _cv_request.get(None)
-        if ctx is None or (connection := ctx.websocket) is None:
-            raise RuntimeError(NO_WEBSOCKET)
-        return connection.send(data)
+        if _get_running_loop() is not None:
+            try:
+                return _cv_request.get().websocket._send(data)
+            except (LookupError, AttributeError):
+                pass
+        return self._get_current_object().send(data)
 
 
 _Proxy.__name__ = _WebSocketProxy.__name__ = LocalProxy.__name__  # an unbound proxy shows it
