@@ -3,7 +3,7 @@ but for the globals of templates."""
 
 from __future__ import annotations
 
-from asyncio import _get_running_loop
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
 from werkzeug.local import LocalProxy
@@ -61,19 +61,21 @@ class _WebSocketProxy(_Proxy):
     __slots__ = ()
 
     def receive(self, timeout: float | None = None) -> Any:
-        if timeout is None and _get_running_loop() is not None:
-            try:  # A coroutine is made, no more: no code of it can raise these.
-                return _cv_request.get().websocket._receive()
-            except (LookupError, AttributeError):
-                pass
+        try:  # What is called here makes a coroutine, no more: no code of it can raise these.
+            connection = _cv_request.get().websocket
+            if connection.thread == get_ident() and timeout is None:
+                return connection._receive()
+        except (LookupError, AttributeError):
+            pass
         return self._get_current_object().receive(timeout)
 
     def send(self, data: str | bytes) -> Any:
-        if _get_running_loop() is not None:
-            try:
-                return _cv_request.get().websocket._send(data)
-            except (LookupError, AttributeError):
-                pass
+        try:
+            connection = _cv_request.get().websocket
+            if connection.thread == get_ident():
+                return connection._send(data)
+        except (LookupError, AttributeError):
+            pass
         return self._get_current_object().send(data)
 
 

@@ -14,11 +14,11 @@ import asyncio
 import inspect
 import select
 import sys
-from asyncio import _get_running_loop
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -27,7 +27,7 @@ from starlette.types import Message, Receive, Scope, Send
 from .http import Headers, encode_headers
 from .outbox import END, POLICIES, QUEUED_BYTES, SEND_TIMEOUT, Outbox, Policy
 from .outbox import QUEUED_MESSAGES as SEND_QUEUE
-from .threads import Driver, in_this_context, value_or_awaitable, wait
+from .threads import Driver, in_this_context, value_or_awaitable
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket as StarletteWebSocket
@@ -145,8 +145,6 @@ class WebSocket:
         if "WebSocketState" not in globals():
             load()
         # Python 3.11 has its fast way to attributes only while there are 30 of them at most.
-        # A method of the server's own connection, unless there is middleware which has its own.
-        self._server: Any = send.__self__ if inspect.ismethod(send) else None
         direct = _is_of_server(send)
         self._outbox = Outbox(send, direct=direct, stalled=self._stalled, failed=self._failed)
         # A server's is a queue, from which one may take in any task, and which loses nothing when
@@ -160,6 +158,9 @@ class WebSocket:
         self._max_size: int | None = None
         self._closing: asyncio.Task[None] | None = None
         self._loop = driver.loop
+        self.thread = get_ident()
+        """That of the loop. To ask for a running loop takes three times as long on Python 3.11,
+        which asks the system for the process every time."""
         self._accept_headers = accept_headers
         self._inbox: deque[str | bytes] = deque()
         self._changed = asyncio.Event()
@@ -226,7 +227,7 @@ class WebSocket:
         """The next message, `str` or `bytes`. *timeout*: seconds after which `TimeoutError` is
         raised; by default there is no limit."""
         coro = self._receive() if timeout is None else self._receive_within(timeout)
-        return coro if _get_running_loop() is not None else wait(coro)
+        return coro if get_ident() == self.thread else value_or_awaitable(coro)
 
     def receive_json(self, timeout: float | None = None) -> Any:
         """The next message, parsed as JSON. Raises `ValueError` for one that is no JSON."""
@@ -236,7 +237,7 @@ class WebSocket:
         """Send a text message or a binary one, and wait until the server has taken it: as long
         as the client reads, at most the send timeout."""
         coro = self._send(data)
-        return coro if _get_running_loop() is not None else wait(coro)
+        return coro if get_ident() == self.thread else value_or_awaitable(coro)
 
     def send_json(self, *args: Any, **kwargs: Any) -> Any:
         """Send a text message of JSON; the arguments are those of `jsonify`."""
@@ -610,7 +611,9 @@ class WebSocket:
 
     @property
     def _transport(self) -> Any:
-        return getattr(self._server, "transport", None)
+        # A method of the server's own connection, unless there is middleware which has its own.
+        send = self._outbox.send
+        return getattr(send.__self__, "transport", None) if inspect.ismethod(send) else None
 
     def is_own_end(self, error: BaseException) -> bool:
         """Whether *error* says that this connection has ended, and not another one."""
