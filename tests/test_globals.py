@@ -126,6 +126,18 @@ def test_websocket_is_none_of_a_request(app: Flask) -> None:
         websocket.receive()
 
 
+async def test_messages_outside(app: Flask) -> None:
+    with pytest.raises(RuntimeError, match="Working outside of a WebSocket"):
+        websocket.send("x")
+    async with app.test_request_context():
+        with pytest.raises(RuntimeError, match="a request has none"):
+            websocket.receive()
+        with pytest.raises(RuntimeError, match="a request has none"):
+            websocket.receive(timeout=1)
+        with pytest.raises(RuntimeError, match="a request has none"):
+            websocket.send("x")
+
+
 def test_websocket(app: Flask) -> None:
     @app.websocket("/")
     async def handler() -> None:

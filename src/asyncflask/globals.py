@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from operator import attrgetter
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
 from werkzeug.local import LocalProxy
@@ -151,16 +152,22 @@ class _WebSocketProxy(_Proxy):
     __slots__ = ()
 
     def receive(self, timeout: float | None = None) -> Any:
-        ctx = _cv_request.get(None)
-        if ctx is None or (connection := ctx.websocket) is None:
-            raise RuntimeError(NO_WEBSOCKET)
-        return connection.receive(timeout)
+        try:  # What is called here makes a coroutine, no more: no code of it can raise these.
+            connection = _cv_request.get().websocket
+            if connection.thread == get_ident() and timeout is None:
+                return connection._receive()
+        except (LookupError, AttributeError):
+            pass
+        return self._get_current_object().receive(timeout)
 
     def send(self, data: str | bytes) -> Any:
-        ctx = _cv_request.get(None)
-        if ctx is None or (connection := ctx.websocket) is None:
-            raise RuntimeError(NO_WEBSOCKET)
-        return connection.send(data)
+        try:
+            connection = _cv_request.get().websocket
+            if connection.thread == get_ident():
+                return connection._send(data)
+        except (LookupError, AttributeError):
+            pass
+        return self._get_current_object().send(data)
 
 
 for _class in (_Proxy, _RequestProxy, _SessionProxy, _GProxy, _WebSocketProxy):

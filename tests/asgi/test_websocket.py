@@ -414,9 +414,11 @@ class TestMessages:
                 raise RuntimeError("the server's own error")
 
             client.before_send = closed
-            with pytest.raises(WebSocketDisconnect) as caught:
-                await websocket.send("x")
-            assert caught.value.code == 1012
+            for _ in range(2):
+                with pytest.raises(WebSocketDisconnect) as caught:
+                    await websocket.send("x")
+                assert caught.value.code == 1012
+                client.before_send = None
 
         await client.run(handler)
 
@@ -430,10 +432,36 @@ class TestMessages:
                 raise RuntimeError("the server's own error")
 
             client.before_send = fail
-            with pytest.raises(RuntimeError, match="server's own"):
-                await websocket.send("x")
+            for _ in range(2):
+                with pytest.raises(RuntimeError, match="server's own"):
+                    await websocket.send("x")
+            client.before_send = None
+            await websocket.send("y")
 
         await client.run(handler)
+        assert client.sent == [ACCEPTED, {"type": "websocket.send", "text": "y"}]
+
+    async def test_others_run_while_messages_are_sent(self) -> None:
+        client = Client()
+
+        async def handler(websocket: WebSocket) -> int:
+            await websocket.accept()
+            turns = 0
+
+            async def other() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0)
+
+            task = asyncio.create_task(other())
+            for number in range(1_000):
+                await websocket.send(str(number))
+            task.cancel()
+            return turns
+
+        assert await client.run(handler) >= 1_000 // 64
+        assert [message["text"] for message in client.sent[1:]] == [*map(str, range(1_000))]
 
 
 @pytest.mark.parametrize("middleware", [False, True])
@@ -729,7 +757,7 @@ class TestClose:
         client = Client()
 
         async def handler(websocket: WebSocket) -> None:
-            receiving = asyncio.create_task(websocket._receive(None))
+            receiving = asyncio.create_task(websocket._receive())
             await asyncio.sleep(0.01)
             await websocket.close(1012)
             with pytest.raises(WebSocketDisconnect) as caught:
@@ -1001,6 +1029,61 @@ class TestDelivered:
         await client.run(handler)
         texts = [message.get("text", message["type"]) for message in client.sent]
         assert texts == ["websocket.accept", "before", "own", "after", "websocket.close"]
+
+    async def test_by_the_server_as_the_handler_sends(self) -> None:
+        client = Client()
+
+        async def more(message: Message) -> None:
+            if message["text"] == "own":
+                client.websocket.deliver({"type": "websocket.send", "text": "more"})
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            client.before_send = more
+            for text in ("own", "own", "last"):
+                await websocket.send(text)
+            client.before_send = None
+
+        await client.run(handler)
+        assert [message["text"] for message in client.sent[1:]] == [*["own", "more"] * 2, "last"]
+
+    async def test_as_it_is_closed(self) -> None:
+        client = Client()
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.send("own")
+            websocket.start_closing(1000)
+            websocket.deliver({"type": "websocket.send", "text": "delivered"})
+            with pytest.raises(WebSocketDisconnect):
+                await websocket.send("late")
+            await websocket.close()
+
+        await client.run(handler)
+        texts = [message.get("text", message["type"]) for message in client.sent[1:]]
+        assert texts == ["own", "delivered", "websocket.close"]
+
+    async def test_close_while_a_client_does_not_read(self) -> None:
+        client = Client()
+        reads = asyncio.Event()
+
+        async def wait(message: Message) -> None:
+            await reads.wait()
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            client.before_send = wait
+            sending = asyncio.ensure_future(websocket.send("own"))
+            await asyncio.sleep(0)
+            websocket.start_closing(1000)
+            reads.set()
+            await sending
+            with pytest.raises(WebSocketDisconnect):
+                await websocket.send("late")
+            await websocket.close()
+
+        await client.run(handler)
+        texts = [message.get("text", message["type"]) for message in client.sent[1:]]
+        assert texts == ["own", "websocket.close"]
 
     async def test_to_a_client_that_left(self) -> None:
         client = Client()

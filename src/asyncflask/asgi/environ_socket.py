@@ -154,7 +154,7 @@ class EnvironSocket:
     async def _from_client(self, write: Any, ours: socket.socket) -> None:
         try:
             while True:
-                message = await self.websocket._receive(None)
+                message = await self.websocket._receive()
                 if isinstance(message, str):
                     await write(TEXT, message.encode())
                 else:

@@ -33,7 +33,11 @@ QUEUED_BYTES: Final = 1_048_576
 """And how much they may be together; a longer message waits alone."""
 
 
-_end: Any = object()
+TURNS: Final = 64
+"""After how many messages that need not wait the loop is given to others."""
+
+END: Final[Any] = object()
+"""What `next` gives of a `send` that need not wait."""
 
 
 class Outbox:
@@ -55,19 +59,23 @@ class Outbox:
         stalled: Callable[[str], object],
         failed: Callable[[Exception], object],
     ) -> None:
-        self._send: Any = send  # if it is direct, it gives coroutines
+        self.send: Any = send  # if it is direct, it gives coroutines
         self._direct = direct
         self._context = copy_context()
         self._stalled = stalled
         self._failed = failed
         self.limit(SEND_TIMEOUT, QUEUED_MESSAGES, QUEUED_BYTES, "close")
-        self._queue: deque[_Entry] = deque()
+        self.queue: deque[_Entry] = deque()
         self._messages = self._size = 0  # of the delivered messages in the queue
         self._outside: deque[tuple[Message, int, asyncio.Future[None]]] = deque()
         self._busy = True
+        """Whether nothing may be sent yet, or a task sends."""
+        self.turns = 0
+        """How many messages may be sent outside of a task, before others run. 0 as well while one
+        is, and if that may not be: so what is delivered in there, by the server, waits."""
         self._task: asyncio.Task[None] | None = None
         self._sending: Sent = None
-        self._ended = self._cancelled = False
+        self._closing = self._ended = self._cancelled = False
 
     def limit(self, timeout: float | None, messages: int, size: int, policy: Policy) -> None:
         """What is called above by these names; before anything is sent."""
@@ -77,37 +85,48 @@ class Outbox:
 
     def open(self) -> None:
         """The handshake is complete: send what waits, and what comes."""
-        self._busy = False
-        self._go_on()
+        self.rested()
 
-    def put(self, message: Message, own: bool = True) -> Sent:
+    def put(self, message: Message, own: bool = True) -> Awaitable[None] | None:
         """Send *message* in its turn. Gives what to await until the server has taken it, if it has
         not yet. That raises what the server does, and `ConnectionError` if the connection ends
         before; so does this itself. Unless it is the handler's *own*, nobody will await it."""
+        turns = self.turns
+        if not turns:
+            return self._in_queue(message)
+        self.turns = 0
+        coro = self.send(message)
+        try:
+            waits_for = next(coro.__await__(), END)  # which costs less than `StopIteration`
+        except BaseException:
+            self.rested()
+            raise
+        if waits_for is END and turns > 1 and not self.queue:
+            self.turns = turns - 1
+            return None
+        return self.go_on_with(coro, waits_for, own)
+
+    def go_on_with(
+        self, coro: Coroutine[Any, Any, None], waits_for: Any, own: bool = True
+    ) -> Awaitable[None] | None:
+        """The rest of `put`, for a message whose sending has begun: *coro* waits for something,
+        or it is time to let others run."""
+        sent: Sent = None
+        if waits_for is END:
+            self.rested()
+            return asyncio.sleep(0) if own else None
+        if own:
+            sent = asyncio.get_running_loop().create_future()
+        self._start(_resumed(coro, waits_for), sent)
+        return sent
+
+    def _in_queue(self, message: Message) -> asyncio.Future[None]:
         if self._ended:
             raise ConnectionError
-        sent: Sent = None
-        if self._busy or not self._direct:
-            sent = asyncio.get_running_loop().create_future()
-            self._queue.append((message, None, sent))
-            self._go_on()
-            return sent
-        coro = self._send(message)
-        self._busy = True  # if something in there delivers a message too
-        try:
-            waits_for = next(coro.__await__(), _end)  # which costs less than `StopIteration`
-        except BaseException:
-            self._busy = False
-            raise
-        if waits_for is not _end:
-            if own:
-                sent = asyncio.get_running_loop().create_future()
-            self._start(_resumed(coro, waits_for), sent)
-            return sent
-        self._busy = False
-        if self._queue:
-            self._go_on()
-        return None
+        sent = asyncio.get_running_loop().create_future()
+        self.queue.append((message, None, sent))
+        self._go_on()
+        return sent
 
     def deliver(self, message: Message) -> asyncio.Future[None] | None:
         """Send *message* in its turn, without waiting; nothing happens if the connection has
@@ -115,7 +134,7 @@ class Outbox:
         is; to cancel it takes the message back."""
         if self._ended:
             return None
-        if not self._busy and self._direct:
+        if self.turns:
             try:
                 self._context.run(self.put, message, False)
             except Exception as error:
@@ -137,22 +156,28 @@ class Outbox:
         self._go_on()
         return None
 
+    def hold(self) -> None:
+        """`put_last` is to come: until then nothing is begun."""
+        self._closing = True
+        self.turns = 0
+
     async def put_last(self, message: Message) -> None:
         """`put`, and end after it: later messages are not sent."""
         if self._cancelled:
             raise ConnectionError
         self.end(keep=True)
         sent = asyncio.get_running_loop().create_future()
-        self._queue.append((message, None, sent))
+        self.queue.append((message, None, sent))
         self._go_on()
         await sent
 
     def end(self, *, keep: bool = False) -> None:
         """Take no more messages, and forget those that wait, unless *keep*."""
+        self.hold()
         self._ended = True
         while self._outside:
             _set(self._outside.popleft()[2])
-        while self._queue and not keep:
+        while self.queue and not keep:
             _set(self._take()[1], ConnectionError())
 
     def cancel(self) -> None:
@@ -172,12 +197,12 @@ class Outbox:
         )
 
     def _append(self, message: Message, size: int) -> None:
-        self._queue.append((message, size, None))
+        self.queue.append((message, size, None))
         self._messages += 1
         self._size += size
 
     def _take(self) -> tuple[Message, Sent]:
-        message, size, sent = self._queue.popleft()
+        message, size, sent = self.queue.popleft()
         if size is not None:
             self._messages -= 1
             self._size -= size
@@ -189,22 +214,31 @@ class Outbox:
         return message, sent
 
     def _drop_oldest(self) -> None:
-        for index, (_, size, _) in enumerate(self._queue):
+        for index, (_, size, _) in enumerate(self.queue):
             if size is not None:
-                del self._queue[index]
+                del self.queue[index]
                 self._messages -= 1
                 self._size -= size
                 return
 
     # -- sending
 
+    def rested(self) -> None:
+        """Nothing is being sent: there may be more, from now on."""
+        self._busy = False
+        if self._direct and not self._closing:
+            self.turns = TURNS
+        self._go_on()
+
     def _go_on(self) -> None:
-        if self._queue and not self._busy:
+        beginning = self._direct and not self._ended and not self.turns
+        if self.queue and not self._busy and not beginning:
             self._start(None, None)
 
     def _start(self, rest: Awaitable[None] | None, sent: Sent) -> None:
         """Have a task send *rest*, which has begun, and what is in the queue."""
         self._busy = True
+        self.turns = 0
         self._sending = sent
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._run(rest), context=self._context)
@@ -212,12 +246,12 @@ class Outbox:
     async def _run(self, rest: Awaitable[None] | None) -> None:
         if rest is not None:
             await self._finish(rest)
-        while self._queue:
+        while self.queue:
             message, self._sending = self._take()
             if self._sending is None or not self._sending.done():
-                await self._finish(self._send(message))
-        self._busy = False
+                await self._finish(self.send(message))
         self._task = None
+        self.rested()
 
     async def _finish(self, rest: Awaitable[None]) -> None:
         sent = self._sending

@@ -13,20 +13,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 import select
-from asyncio import _get_running_loop, current_task
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from starlette.types import Message, Receive, Scope, Send
 
 from .http import Headers, encode_headers
-from .outbox import POLICIES, QUEUED_BYTES, SEND_TIMEOUT, Outbox, Policy
+from .outbox import END, POLICIES, QUEUED_BYTES, SEND_TIMEOUT, Outbox, Policy
 from .outbox import QUEUED_MESSAGES as SEND_QUEUE
-from .threads import Driver, in_this_context, value_or_awaitable, wait
+from .threads import Driver, in_this_context, value_or_awaitable
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket as StarletteWebSocket
@@ -64,6 +65,11 @@ GRACE_SECONDS: Final = 1.0
 
 CLOSE_SECONDS: Final = 5.0
 """How long a client that is cut off may take to learn why."""
+
+if sys.version_info >= (3, 12):
+    _task_on = asyncio.current_task
+else:  # where that is not written in C, and takes longer than what it looks up
+    _task_on = vars(asyncio.tasks)["_current_tasks"].get
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -139,8 +145,6 @@ class WebSocket:
         if "WebSocketState" not in globals():
             load()
         # Python 3.11 has its fast way to attributes only while there are 30 of them at most.
-        # A method of the server's own connection, unless there is middleware which has its own.
-        self._server: Any = send.__self__ if inspect.ismethod(send) else None
         direct = _is_of_server(send)
         self._outbox = Outbox(send, direct=direct, stalled=self._stalled, failed=self._failed)
         # A server's is a queue, from which one may take in any task, and which loses nothing when
@@ -151,22 +155,27 @@ class WebSocket:
         in_turn = partial(self._in_turn, in_this_context(send))
         self._socket = StarletteWebSocket(scope, self._receive_now, in_turn)
         self._options = _DEFAULT_OPTIONS
+        self._max_size: int | None = None
         self._closing: asyncio.Task[None] | None = None
         self._loop = driver.loop
+        self.thread = get_ident()
+        """That of the loop. To ask for a running loop takes three times as long on Python 3.11,
+        which asks the system for the process every time."""
         self._accept_headers = accept_headers
         self._inbox: deque[str | bytes] = deque()
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._started = asyncio.Event()
         self._away = asyncio.Event()
-        self._open = False
-        """Whether the handshake is complete, and the handler itself may receive."""
         self._reader: asyncio.Task[Any] | None = None
         """Who is in the server's `receive`."""
+        self._turns = 0
+        """How often the server's `receive` may be called with no more ado, unless there is a
+        reader: the connection is open, and nothing waits in the inbox."""
         self._waiting = 0
         """How many wait for what the reader gets."""
         self._taken = 0
-        self._sent = 0
+        """How many messages the handler has taken, and the turns that it has been given."""
         self._rest_at = QUEUED_MESSAGES
         self._taken_before = 0
         self._look_later: asyncio.TimerHandle | None = None
@@ -184,6 +193,7 @@ class WebSocket:
     def configure(self, options: WebSocketOptions) -> None:
         """Before the handler runs: what its route says."""
         self._options = options
+        self._max_size = options.max_message_size
         self._outbox.limit(
             options.send_timeout,
             options.send_queue,
@@ -216,8 +226,8 @@ class WebSocket:
     def receive(self, timeout: float | None = None) -> Any:
         """The next message, `str` or `bytes`. *timeout*: seconds after which `TimeoutError` is
         raised; by default there is no limit."""
-        coro = self._receive(timeout)
-        return coro if _get_running_loop() is not None else wait(coro)
+        coro = self._receive() if timeout is None else self._receive_within(timeout)
+        return coro if get_ident() == self.thread else value_or_awaitable(coro)
 
     def receive_json(self, timeout: float | None = None) -> Any:
         """The next message, parsed as JSON. Raises `ValueError` for one that is no JSON."""
@@ -227,7 +237,7 @@ class WebSocket:
         """Send a text message or a binary one, and wait until the server has taken it: as long
         as the client reads, at most the send timeout."""
         coro = self._send(data)
-        return coro if _get_running_loop() is not None else wait(coro)
+        return coro if get_ident() == self.thread else value_or_awaitable(coro)
 
     def send_json(self, *args: Any, **kwargs: Any) -> Any:
         """Send a text message of JSON; the arguments are those of `jsonify`."""
@@ -257,6 +267,8 @@ class WebSocket:
 
     def _ended(self, code: int, reason: str | None) -> None:
         self.close_code, self.close_reason = code, reason or ""
+        self._end_turns()
+        self._outbox.hold()
         for func in self._when_closed:
             func()
 
@@ -264,7 +276,7 @@ class WebSocket:
         """The messages, until the client leaves."""
         while True:
             try:
-                message = await self._receive(None)
+                message = await self._receive()
             except WebSocketDisconnect:
                 return
             yield message
@@ -311,56 +323,80 @@ class WebSocket:
             raise self._disconnect() from None
         self._outbox.open()
         self._started.set()
-        self._open = self._shared
         self._changed.set()
         self._watch()
 
-    async def _receive(self, timeout: float | None = None) -> str | bytes:
+    async def _receive(self) -> str | bytes:
+        while True:
+            if not self._turns or self._reader is not None:
+                ahead = await self._wait_for_turn()
+                if ahead is not None:
+                    return ahead
+            self._turns -= 1
+            self._reader = _task_on(self._loop)
+            try:
+                message = await self._receive_now()
+            except asyncio.CancelledError:
+                if not self._was_woken():
+                    raise
+                continue
+            finally:
+                self._reader = None
+                if self._waiting:
+                    self._changed.set()
+                if self._look_later is None:
+                    self._watch()
+            data = message.get("text")
+            if data is None or self._max_size is not None:
+                data = self._checked(message)
+            if data is not None:
+                return data
+
+    async def _receive_within(self, timeout: float | None) -> str | bytes:
+        if timeout is None:
+            return await self._receive()
         if not self.accepted:
             await self._accept()
-        if self._taken >= self._rest_at:  # they may all have been there
+        await self._rest()
+        async with asyncio.timeout(timeout):
+            return await self._receive()
+
+    async def _wait_for_turn(self) -> str | bytes | None:
+        """Give a message that has been received ahead; or `None` when the caller may receive."""
+        if not self.accepted:
+            await self._accept()
+        while True:
+            await self._rest()
+            if self._inbox:
+                self._taken += 1
+                self._room.set()
+                return self._inbox.popleft()
+            if self.close_code is not None:
+                raise self._disconnect()
+            if self._reader is None and self._shared and self._started.is_set():
+                self._turns, self._taken = self._rest_at - self._taken, self._rest_at
+                return None
+            self._waiting += 1
+            try:
+                self._changed.clear()
+                await self._changed.wait()
+            finally:
+                self._waiting -= 1
+
+    async def _rest(self) -> None:
+        """Let others run, now and then: the messages may all have been there."""
+        self._end_turns()
+        if self._taken >= self._rest_at:
             self._rest_at = self._taken + QUEUED_MESSAGES
             await asyncio.sleep(0)
-        if timeout is not None:
-            async with asyncio.timeout(timeout):
-                return await self._receive()
-        while not self._inbox and self.close_code is None:
-            if self._reader is None and self._open:
-                self._reader = current_task(self._loop)
-                try:
-                    message = await self._receive_now()
-                except asyncio.CancelledError:
-                    if not self._was_woken():
-                        raise
-                    continue
-                finally:
-                    self._reader = None
-                    if self._waiting:
-                        self._changed.set()
-                    if self._look_later is None:
-                        self._watch()
-                data = message.get("text")
-                if data is None or self._options.max_message_size is not None:
-                    data = self._checked(message)
-                if data is not None:
-                    self._taken += 1
-                    return data
-            else:
-                self._waiting += 1
-                try:
-                    self._changed.clear()
-                    await self._changed.wait()
-                finally:
-                    self._waiting -= 1
-        if self._inbox:
-            self._taken += 1
-            self._room.set()
-            return self._inbox.popleft()
-        raise self._disconnect()
+
+    def _end_turns(self) -> None:
+        self._taken -= self._turns
+        self._turns = 0
 
     def _was_woken(self) -> bool:
         """Whether it was `_wake` alone that cancelled who receives."""
-        task = current_task(self._loop)
+        task = _task_on(self._loop)
         return self._reader is None and task is not None and not task.uncancel()
 
     def _checked(self, message: Message) -> str | bytes | None:
@@ -372,7 +408,7 @@ class WebSocket:
         data: str | bytes | None = message.get("text")
         if data is None:
             data = message["bytes"]
-        limit = self._options.max_message_size
+        limit = self._max_size
         if limit is not None and _bytes_of(data, limit) > limit:
             self.start_closing(TOO_BIG, f"Messages may have {limit} bytes here.")
             return None
@@ -381,13 +417,13 @@ class WebSocket:
     def _watch(self) -> None:
         """Look in a while whether the handler asks for messages."""
         if self._shared and self.close_code is None:
-            self._taken_before = self._taken
+            self._taken_before = self._taken - self._turns
             self._look_later = self._loop.call_later(AWAY_SECONDS, self._look)
 
     def _look(self) -> None:
         self._look_later = None
         if self._reader is None:
-            if self._taken == self._taken_before:
+            if self._taken - self._turns == self._taken_before:
                 self._away.set()
             else:
                 self._watch()
@@ -407,33 +443,33 @@ class WebSocket:
 
     async def _receive_json(self, timeout: float | None) -> Any:
         try:
-            return self.json_module.loads(await self._receive(timeout))
+            return self.json_module.loads(await self._receive_within(timeout))
         except RecursionError:
             raise ValueError("The message's JSON is nested too deep.") from None
 
     async def _send(self, data: str | bytes) -> None:
-        if not self.accepted:
-            await self._accept()
-        message: Message
-        if isinstance(data, str):
-            message = {"type": "websocket.send", "text": data}
-        elif isinstance(data, bytes | bytearray | memoryview):
-            message = {"type": "websocket.send", "bytes": bytes(data)}
-        else:
-            raise TypeError(
-                f"A WebSocket message is str or bytes, not {type(data).__name__}; for JSON write"
-                " 'websocket.send_json(...)'."
-            )
-        if self.close_code is not None:
-            raise self._disconnect()
+        outbox = self._outbox
+        turns = outbox.turns
+        if not turns:
+            await self._may_send()
+        message = {"type": "websocket.send", "text": data} if type(data) is str else _message(data)
         try:
-            if (sent := self._outbox.put(message)) is not None:
-                await sent
-            elif self._sent >= QUEUED_MESSAGES:  # it never had to wait: let the others run
-                self._sent = 0
-                await asyncio.sleep(0)
+            if turns > 1:  # what `put` does then, without a call
+                outbox.turns = 0
+                coro = outbox.send(message)
+                try:
+                    waits_for = next(coro.__await__(), END)
+                except BaseException:
+                    outbox.rested()
+                    raise
+                if waits_for is END and not outbox.queue:
+                    outbox.turns = turns - 1
+                    return
+                sent = outbox.go_on_with(coro, waits_for)
             else:
-                self._sent += 1
+                sent = outbox.put(message)
+            if sent is not None:
+                await sent
         except OSError:
             self._lost()
             raise self._disconnect() from None
@@ -441,6 +477,12 @@ class WebSocket:
             if self.closed:  # while this waited
                 raise self._disconnect() from None
             raise
+
+    async def _may_send(self) -> None:
+        if not self.accepted:
+            await self._accept()
+        if self.close_code is not None:
+            raise self._disconnect()
 
     async def _send_json(self, *args: Any, **kwargs: Any) -> None:
         value = self.json_module._prepare_response_obj(args, kwargs)
@@ -496,7 +538,7 @@ class WebSocket:
 
     def _lost(self) -> None:
         """The client has left, says `send`. What had come before is for the handler yet."""
-        while self._open and self.close_code is None:
+        while self._shared and self._started.is_set() and self.close_code is None:
             coro: Any = self._receive_now()
             try:
                 coro.send(None)
@@ -569,7 +611,9 @@ class WebSocket:
 
     @property
     def _transport(self) -> Any:
-        return getattr(self._server, "transport", None)
+        # A method of the server's own connection, unless there is middleware which has its own.
+        send = self._outbox.send
+        return getattr(send.__self__, "transport", None) if inspect.ismethod(send) else None
 
     def is_own_end(self, error: BaseException) -> bool:
         """Whether *error* says that this connection has ended, and not another one."""
@@ -596,7 +640,7 @@ class WebSocket:
             if len(self._inbox) >= QUEUED_MESSAGES:
                 await self._wait_for_room()
                 continue
-            self._reader = current_task(self._loop)
+            self._reader = _task_on(self._loop)
             try:
                 message = await self._receive_now()
             except asyncio.CancelledError:
@@ -607,6 +651,7 @@ class WebSocket:
                 self._reader = None
             if (data := self._checked(message)) is not None:
                 self._inbox.append(data)
+                self._end_turns()
                 if self._waiting:
                     self._changed.set()
                     if self._shared:  # the handler is back, and receives for itself
@@ -658,6 +703,17 @@ class WebSocket:
             await self._socket.send({"type": "websocket.http.response.body", "body": content})
         except OSError:
             pass  # it left at this very moment
+
+
+def _message(data: Any) -> Message:
+    if isinstance(data, str):
+        return {"type": "websocket.send", "text": data}
+    if isinstance(data, bytes | bytearray | memoryview):
+        return {"type": "websocket.send", "bytes": bytes(data)}
+    raise TypeError(
+        f"A WebSocket message is str or bytes, not {type(data).__name__}; for JSON write"
+        " 'websocket.send_json(...)'."
+    )
 
 
 _SERVERS: Final = frozenset({"uvicorn", "hypercorn", "asyncio", "asyncflask"})
