@@ -12,7 +12,7 @@ from contextvars import Context
 from functools import cache, lru_cache
 from operator import attrgetter
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from starlette.types import Receive, Scope
 from werkzeug.datastructures import (
@@ -21,6 +21,7 @@ from werkzeug.datastructures import (
     FileStorage,
     Headers,
     ImmutableMultiDict,
+    MultiDict,
 )
 from werkzeug.exceptions import BadRequest, BadRequestKeyError, HTTPException
 from werkzeug.http import parse_options_header
@@ -268,7 +269,7 @@ class Request(RequestBase):
         """What comes after the "?" of the URL, undecoded."""
         return cast(bytes, self.scope.get("query_string", b""))
 
-    args: Lazy[Any] = Lazy(cast(Any, RequestBase.args).fget)
+    args: Lazy[MultiDict[str, str]] = Lazy(cast(Any, RequestBase.args).fget)
 
     @Lazy
     def remote_addr(self) -> str | None:
@@ -444,14 +445,22 @@ class Request(RequestBase):
             return content
         return None
 
+    @overload
+    def get_data(
+        self, cache: bool = ..., as_text: Literal[False] = ..., parse_form_data: bool = ...
+    ) -> bytes: ...
+    @overload
+    def get_data(
+        self, cache: bool = ..., as_text: Literal[True] = ..., parse_form_data: bool = ...
+    ) -> str: ...
     def get_data(
         self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False
-    ) -> Any:
+    ) -> bytes | str:
         """The body, read to its end and kept for the next time if *cache*. With *parse_form_data*
         empty for a form, which is parsed (Werkzeug)."""
         data = None if parse_form_data else self._take_whole()
         if data is None:
-            return super().get_data(cache, as_text, parse_form_data)  # type: ignore[call-overload]
+            return super().get_data(cache, as_text, parse_form_data)  # type: ignore[call-overload,no-any-return]
         if cache:
             self._cached_data = data
         return data.decode(errors="replace") if as_text else data
