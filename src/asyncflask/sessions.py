@@ -224,21 +224,6 @@ class _KeyedHMAC(HMACAlgorithm):
         return mac.digest()
 
 
-def _halves(key: bytes, digest_method: Any) -> tuple[Any, Any]:
-    """The two digests that HMAC is made of (RFC 2104 section 2), with the key worked in: to go on
-    from them is what copies of an `hmac.HMAC` do, by more functions."""
-    block_size = hmac.new(b"", digestmod=digest_method).block_size
-    begin: Any = digest_method
-
-    if isinstance(digest_method, str):
-        begin = partial(hashlib.new, digest_method)
-    elif not callable(digest_method):  # a module
-        begin = digest_method.new
-
-    block = (begin(key).digest() if len(key) > block_size else key).ljust(block_size, b"\0")
-    return begin(bytes(byte ^ 0x36 for byte in block)), begin(bytes(byte ^ 0x5C for byte in block))
-
-
 # As `itsdangerous.base64_encode` and `base64_decode` of bytes, which call the same by way of
 # functions for text and for other alphabets.
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
@@ -275,6 +260,7 @@ class _SigningSerializer(URLSafeTimedSerializer):
         digest_method: Any,
         with_salt: Callable[[str | bytes], Signer],
     ) -> None:
+        algorithm = _KeyedHMAC(digest_method, keys)
         super().__init__(
             keys,
             salt=salt,
@@ -282,11 +268,11 @@ class _SigningSerializer(URLSafeTimedSerializer):
             signer_kwargs={
                 "key_derivation": "none",
                 "digest_method": digest_method,
-                "algorithm": _KeyedHMAC(digest_method, keys),
+                "algorithm": algorithm,
             },
         )
         self._signer = TimestampSigner(keys, salt=salt, **self.signer_kwargs)
-        self._inner, self._outer = _halves(keys[-1], digest_method)
+        self._sign = partial(algorithm.get_signature, keys[-1])
         self._with_salt = with_salt
 
     def make_signer(self, salt: str | bytes | None = None) -> Signer:
@@ -339,10 +325,7 @@ class _SigningSerializer(URLSafeTimedSerializer):
 
     def _signature(self, value: bytes) -> bytes:
         """What the signer's `get_signature` gives."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(value)
-        outer.update(inner.digest())
-        return _base64_encode(outer.digest())
+        return _base64_encode(self._sign(value))
 
     def dump_payload(self, obj: Any) -> bytes:
         """As in the base class, byte for byte."""
