@@ -13,6 +13,7 @@ from unittest import mock
 
 import pytest
 from starlette.responses import PlainTextResponse
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter, Rule
 
@@ -502,3 +503,103 @@ async def test_error_that_aborts_matching() -> None:
         return "not reached", 400
 
     assert (await exchange(app, http_scope("/async/broken/1"))).status == 500
+
+
+@pytest.mark.parametrize("seen", [False, True])
+async def test_mimetype_that_cannot_be_sent(seen: bool) -> None:
+    """The answer is the page of the error alone."""
+    app = make_app()
+    app.logger.disabled = True
+    app.json.mimetype = "a/b\r\nX: y"  # type: ignore[attr-defined]
+    if seen:
+        app.teardown_request(hook)
+
+    @app.get("/")
+    async def view() -> Any:
+        return {"a": "of the view"}
+
+    peer = await exchange(app, http_scope())
+    assert peer.status == 500
+    assert b"of the view" not in peer.body
+    assert dict(peer.headers)["content-length"] == str(len(peer.body))
+
+
+async def test_blueprints_of_a_request_are_its_own() -> None:
+    app = make_app()
+
+    @app.get("/")
+    async def view() -> Any:
+        request.blueprints.append("added")
+        return request.blueprints
+
+    for _ in range(2):
+        assert (await exchange(app, http_scope())).body == b'["added"]\n'
+
+
+async def test_attribute_error_of_a_property() -> None:
+    """It is what the view gets, and the property is not read twice."""
+    reads: list[str] = []
+
+    class Own(Request):
+        @property
+        def form(self) -> Any:
+            reads.append("form")
+            raise AttributeError("of the property")
+
+    app = make_app()
+    app.request_class = Own
+
+    @app.get("/")
+    async def view() -> Any:
+        with pytest.raises(AttributeError, match="of the property"):
+            request.form  # noqa: B018
+        with pytest.raises(AttributeError, match="nothing"):
+            request.nothing  # type: ignore[attr-defined]  # noqa: B018
+        return "text"
+
+    assert (await exchange(app, http_scope())).body == b"text"
+    assert reads == ["form"]
+
+
+async def test_properties_of_a_request_class() -> None:
+    class Own(Request):
+        @property
+        def args(self) -> Any:  # type: ignore[override]
+            return {name.lower(): value for name, value in super().args.items()}
+
+        @property
+        def form(self) -> Any:
+            return {"own": 1}
+
+    app = make_app()
+    app.request_class = Own
+
+    @app.post("/")
+    async def view() -> Any:
+        return [request.args, request.form, request.data.decode()]
+
+    scope = http_scope("/?A=b", "POST", [*FORM, ("content-length", "3")])
+    peer = Peer(chunks(b"a=1"))
+    await app(scope, peer.receive, peer.send)
+    assert peer.body == b'[{"a":"b"},{"own":1},""]\n'
+
+
+@pytest.mark.parametrize("colour", ["plain", "async"])
+async def test_form_that_is_too_large_stays_so(colour: str) -> None:
+    app = make_app()
+    app.config["MAX_FORM_MEMORY_SIZE"] = 10
+
+    def twice() -> Any:
+        for _ in range(2):
+            with pytest.raises(RequestEntityTooLarge):
+                request.form  # noqa: B018
+        return "text"
+
+    async def async_twice() -> Any:
+        return twice()
+
+    app.post("/")(twice if colour == "plain" else async_twice)
+    peer = Peer(chunks(b"a=1&b=345678901234567890"))
+    scope = http_scope("/", "POST", [*FORM, ("content-length", "24")])
+    await app(scope, peer.receive, peer.send)
+    assert peer.body == b"text"

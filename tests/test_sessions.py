@@ -415,7 +415,9 @@ class TestSigningSerializer:
             expected = result_of(theirs, cookie, max_age)
             assert result_of(ours, cookie, max_age) == expected
 
-    @pytest.mark.parametrize("digest_method", [hashlib.sha256, "sha512", sha1_module, hashlib.md5])
+    @pytest.mark.parametrize(
+        "digest_method", [hashlib.sha256, "sha512", sha1_module, hashlib.md5, None]
+    )
     @pytest.mark.parametrize("key_derivation", ["hmac", "none"])
     @pytest.mark.parametrize("key", ["k", "k" * 64, "k" * 200])
     def test_other_digests(

@@ -236,11 +236,10 @@ async def serve_http(
             if content is None:
                 start = response_start(response, ctx.request)
             else:
-                mimetype, whole = content
-                headers = plain_lines(mimetype, len(whole))
+                headers = plain_lines(content[0], len(content[1]))
                 start = {"type": "http.response.start", "status": 200, "headers": headers}
-                if (ctx.request.method if ctx._made else ctx._scope["method"]) == "HEAD":
-                    whole = b""
+                method = ctx.request.method if ctx._made else ctx._scope["method"]
+                whole = b"" if method == "HEAD" else content[1]
         except Exception as exc:
             error = exc
             response, start = await respond_to_error(app, ctx, call, exc)

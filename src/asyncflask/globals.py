@@ -3,7 +3,7 @@ but for the globals of templates."""
 
 from __future__ import annotations
 
-import sys
+import threading
 from operator import attrgetter
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
@@ -75,6 +75,16 @@ class _RequestProxy(_Proxy):
 
     __slots__ = ()
 
+    def __getattr__(self, name: str) -> Any:
+        if name in _OF_REQUEST:
+            # Python asks here too after an AttributeError of the property, and forgets that one:
+            # to read anew could be to read what is left of a body.
+            raise _failed.error
+        return getattr(self._get_current_object(), name)
+
+
+_failed = threading.local()
+
 
 def _of_request(name: str) -> property:
     get = attrgetter(f"request.{name}")
@@ -83,12 +93,16 @@ def _of_request(name: str) -> property:
         ctx = _cv_request.get(None)
         if ctx is None:
             raise RuntimeError(NO_REQUEST)
-        return get(ctx)
+        try:
+            return get(ctx)
+        except AttributeError as error:
+            _failed.error = error
+            raise
 
     return property(attribute)
 
 
-for _name in (
+_OF_REQUEST = (
     "args",
     "cookies",
     "data",
@@ -108,16 +122,9 @@ for _name in (
     "url",
     "values",
     "view_args",
-):
+)
+for _name in _OF_REQUEST:
     setattr(_RequestProxy, _name, _of_request(_name))
-
-
-class _SessionProxy(_Proxy):
-    __slots__ = ()
-
-    @property
-    def get(self) -> Any:
-        return _session().get
 
 
 class _GProxy(_Proxy):
@@ -128,16 +135,6 @@ class _GProxy(_Proxy):
         if ctx is None:
             raise RuntimeError(NO_APP)
         return getattr(ctx.g, name)
-
-    if sys.version_info < (3, 12):  # see above
-
-        def __getattribute__(self, name: str) -> Any:
-            if name[:1] == "_":  # may be the proxy's own
-                return super().__getattribute__(name)
-            ctx = _cv_app.get(None)
-            if ctx is None:
-                raise RuntimeError(NO_APP)
-            return getattr(ctx.g, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         ctx = _cv_app.get(None)
@@ -170,7 +167,7 @@ class _WebSocketProxy(_Proxy):
         return self._get_current_object().send(data)
 
 
-for _class in (_Proxy, _RequestProxy, _SessionProxy, _GProxy, _WebSocketProxy):
+for _class in (_Proxy, _RequestProxy, _GProxy, _WebSocketProxy):
     _class.__name__ = LocalProxy.__name__  # an unbound proxy shows it
     _class.__doc__ = vars(LocalProxy)["__doc__"]  # that of what it stands for
 
@@ -190,7 +187,7 @@ request: Request = cast(Request, _RequestProxy(_cv_request, "request", unbound_m
 """The request being handled; for a WebSocket, that of its handshake."""
 
 session: SessionMixin = cast(
-    SessionMixin, _SessionProxy(_cv_request, "session", unbound_message=NO_REQUEST)
+    SessionMixin, _Proxy(_cv_request, "session", unbound_message=NO_REQUEST)
 )
 """The session of the client."""
 object.__setattr__(session, "_get_current_object", _session)

@@ -26,5 +26,8 @@ class Lazy(Generic[T]):
             return self
         value = self.func(instance)
         # Not by `__dict__`, which once asked for makes all attributes slower in Python 3.11.
-        setattr(instance, self.name, value)
+        try:
+            setattr(instance, self.name, value)
+        except AttributeError:  # a subclass has a property by that name, which asks this one
+            pass
         return value

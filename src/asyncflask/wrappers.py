@@ -23,7 +23,12 @@ from werkzeug.datastructures import (
     ImmutableMultiDict,
     MultiDict,
 )
-from werkzeug.exceptions import BadRequest, BadRequestKeyError, HTTPException
+from werkzeug.exceptions import (
+    BadRequest,
+    BadRequestKeyError,
+    HTTPException,
+    RequestEntityTooLarge,
+)
 from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
 from werkzeug.sansio.http import parse_cookie
@@ -130,7 +135,7 @@ def _split_blueprint_path(name: str) -> list[str]:
 
 @cache
 def _blueprints_of(endpoint: str) -> list[str]:
-    return _split_blueprint_path(endpoint.rpartition(".")[0]) if "." in endpoint else []
+    return _split_blueprint_path(endpoint.rpartition(".")[0])
 
 
 class Request(RequestBase):
@@ -550,7 +555,9 @@ class Request(RequestBase):
         """The names of that blueprint and of those round it, innermost first."""
         if self._names_blueprints:
             rule = self.url_rule
-            return [] if rule is None else _blueprints_of(rule.endpoint)
+            if rule is None or "." not in rule.endpoint:
+                return []
+            return _blueprints_of(rule.endpoint)
         name = self.blueprint
         return [] if name is None else _split_blueprint_path(name)
 
@@ -605,8 +612,13 @@ class Request(RequestBase):
             super()._load_form_data()
         else:  # the same, without asking for what is known of it
             parser = self.make_form_data_parser()
-            parsed: Any = parser.parse(io.BytesIO(data), _URLENCODED, len(data), {})
-            self.stream, self.form, self.files = parsed
+            try:
+                parsed: Any = parser.parse(io.BytesIO(data), _URLENCODED, len(data), {})
+            except RequestEntityTooLarge:
+                self._content = data  # who asks again is told again
+                raise
+            parts = self.__dict__  # a subclass may have a property by one of the names
+            parts["stream"], parts["form"], parts["files"] = parsed
         ctx = _cv_app.get(None)
         if (
             ctx is not None

@@ -328,3 +328,15 @@ def test_base_class_has_no_library(app: Flask) -> None:
 
     with pytest.raises(NotImplementedError):
         provider.loads("null")
+
+
+def test_dumps_that_is_replaced_in_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = DefaultJSONProvider.dumps
+
+    def shouting(self: DefaultJSONProvider, obj: Any, **more: Any) -> str:
+        return own(self, obj, **more).upper()
+
+    monkeypatch.setattr(DefaultJSONProvider, "dumps", shouting)
+    app = Flask("replaced")
+    app.add_url_rule("/", view_func=lambda: {"a": "b"})
+    assert app.test_client().get("/").data == b'{"A":"B"}\n'

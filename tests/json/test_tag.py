@@ -173,3 +173,11 @@ def test_tags_are_found_however_they_are_written(
     loaded = serializer.loads(write(text))
     assert loaded == value
     assert str(loaded) == str(value)
+
+
+def test_tag_that_a_subclass_replaces() -> None:
+    class Own(TaggedJSONSerializer):
+        def tag(self, value: Any) -> Any:
+            return {" i": str(value)} if type(value) is int else super().tag(value)
+
+    assert Own().dumps({"a": 1}) == '{"a":{" i":"1"}}'

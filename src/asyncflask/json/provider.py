@@ -234,7 +234,7 @@ class DefaultJSONProvider(JSONProvider):
         if not compact:
             text = self.dumps(obj, indent=2)
         elif (
-            getattr(self.dumps, "__func__", None) is DefaultJSONProvider.dumps
+            getattr(self.dumps, "__func__", None) is _DUMPS
             and (default := self.default) is not None
             and _make_encoder is not None
         ):  # what it would do
@@ -242,3 +242,7 @@ class DefaultJSONProvider(JSONProvider):
         else:
             text = self.dumps(obj, separators=_COMPACT)
         return text + "\n"
+
+
+_DUMPS = DefaultJSONProvider.dumps
+"""As it is here, whatever takes its place."""

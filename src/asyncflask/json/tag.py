@@ -268,7 +268,8 @@ class TaggedJSONSerializer:
         kind = type(value)
 
         if (
-            kind in _UNTAGGED or (kind is dict and self._is_untagged(value))
+            kind in _UNTAGGED
+            or (kind is dict and type(self).tag is _TAG and self._is_untagged(value))
         ) and self.order == self._own_order:
             return value
 
@@ -341,3 +342,7 @@ class TaggedJSONSerializer:
             return parsed
 
         return self._untag_scan(parsed)
+
+
+_TAG = TaggedJSONSerializer.tag
+"""As it is here: one in its place is to see each value."""

@@ -96,6 +96,8 @@ class Transport:
                 await asyncio.shield(serving)
             except asyncio.CancelledError:
                 serving.cancel()
+                # It may be about to send, to a server that takes no more.
+                serving.add_done_callback(_forget_error)
                 raise
 
     def _problem(self, scope: Scope) -> str | None:
@@ -140,3 +142,8 @@ def same_origin(app: Any) -> Callable[[str, dict[str, Any]], bool]:
 
 async def _for_ever() -> None:
     await asyncio.Event().wait()
+
+
+def _forget_error(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()
