@@ -533,7 +533,7 @@ async def test_blueprints_of_a_request_are_its_own() -> None:
         return request.blueprints
 
     for _ in range(2):
-        assert (await exchange(app, http_scope())).body == b'["added"]\n'
+        assert (await exchange(app, http_scope())).body == b"[]\n"
 
 
 async def test_attribute_error_of_a_property() -> None:
@@ -603,3 +603,145 @@ async def test_form_that_is_too_large_stays_so(colour: str) -> None:
     scope = http_scope("/", "POST", [*FORM, ("content-length", "24")])
     await app(scope, peer.receive, peer.send)
     assert peer.body == b"text"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_step_that_is_replaced_while_the_view_runs(fails: bool) -> None:
+    """It counts for the next request: the view is not called again."""
+    app, calls = make_app(), []
+    app.logger.disabled = True
+
+    @app.get("/")
+    async def view() -> Any:
+        calls.append("view")
+        app.process_response = lambda response: response  # type: ignore[method-assign]
+        if fails:
+            raise ValueError
+        return "created", 201
+
+    assert (await exchange(app, http_scope())).status == (500 if fails else 201)
+    assert calls == ["view"]
+
+
+async def test_task_that_outlives_its_request() -> None:
+    """It has threads as any other, which are given back."""
+    app, before = make_app(), threading.active_count()
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def later() -> None:
+        await asyncio.sleep(0.01)
+        await run_sync(int)
+
+    @app.get("/")
+    async def view() -> str:
+        tasks.append(asyncio.ensure_future(later()))
+        return "text"
+
+    for _ in range(20):
+        await exchange(app, http_scope())
+        await tasks[-1]
+    assert threading.active_count() <= before + 3
+
+
+@pytest.mark.parametrize("target", ["*", "foo", "@google.com", "http://a/b", ""])
+async def test_target_without_a_slash(target: str) -> None:
+    app, scope = make_app(), http_scope("/x")
+    app.add_url_rule("/<value>", "value", lambda value: value)
+    assert (await exchange(app, http_scope("/x"))).status == 200
+    scope["path"] = target
+    assert (await exchange(app, scope)).status == 400
+
+
+class Marked(Response):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.headers["X-Own"] = "yes"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("response_class", Marked),
+        ("request_class", OwnRequest),
+        ("session_interface", OwnSessions()),
+        ("subdomain_matching", True),
+    ],
+)
+@pytest.mark.parametrize("of_a_subclass", [False, True])
+async def test_attribute_of_the_class(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: Any, of_a_subclass: bool
+) -> None:
+    class Own(Flask): ...
+
+    cls = Own if of_a_subclass else Flask
+    short = is_short(monkeypatch)
+    app = cls("simple", static_folder=None)
+    app.add_url_rule("/", view_func=lambda: "text")
+    assert await short(app, "/")
+    if name in vars(app):
+        delattr(app, name)
+    with mock.patch.object(cls, name, value, create=True):
+        assert not await short(app, "/")
+    if name not in vars(app) and hasattr(app, name):
+        assert await short(app, "/")
+
+
+async def test_thread_of_a_view_finds_the_loop() -> None:
+    """From the first request on a loop."""
+    app = make_app()
+
+    @app.get("/")
+    async def view() -> Any:
+        loops: list[Any] = []
+
+        async def note() -> None:
+            loops.append(asyncio.get_running_loop())
+
+        thread = threading.Thread(target=app.async_to_sync(note))
+        thread.start()
+        while thread.is_alive():
+            await asyncio.sleep(0.001)
+        return {"same": loops == [asyncio.get_running_loop()]}
+
+    assert (await exchange(app, http_scope())).body == b'{"same":true}\n'
+
+
+async def test_wrapped_in_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, calls = Flask.asgi_app, []
+
+    async def wrapped(self: Flask, *args: Any) -> None:
+        calls.append(self)
+        await own(self, *args)
+
+    monkeypatch.setattr(Flask, "asgi_app", wrapped)
+    app = make_app()
+    for _ in range(3):
+        await exchange(app, http_scope("/async/text"))
+    assert calls == [app] * 3
+
+
+async def test_value_is_serialized_once() -> None:
+    app, defaults = make_app(), []
+    app.logger.disabled = True
+
+    def default(value: Any) -> Any:
+        defaults.append(value)
+        return list(value)
+
+    app.json.default = default  # type: ignore[attr-defined]
+
+    @app.get("/rows")
+    async def rows() -> Any:
+        current_app.app_context().push()
+        return {"rows": (number for number in range(3))}
+
+    @app.get("/bad")
+    async def bad() -> Any:
+        return {"bad": 1j}
+
+    app.testing = True
+    with pytest.raises(AssertionError, match="Popped wrong app context"):
+        await exchange(app, http_scope("/rows"))
+    app.testing = False
+    assert (await exchange(app, http_scope("/bad"))).status == 500
+    assert len(defaults) == 2

@@ -183,7 +183,7 @@ class Flask(App):
         """The app's commands."""
         self.lifespan = lifespan
         self._quiet: tuple[Any, ...] | None = None
-        """What `_when_quiet` gave, since an attribute was last set."""
+        """What `_judge` gave, since an attribute was last set."""
         self._wsgi_wrapped = False
         """Whether `wsgi_app` was set on the app itself, as half of all apps do."""
         self._replaced: frozenset[str] = frozenset()
@@ -221,9 +221,11 @@ class Flask(App):
     async def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application (ASGI specification 3.0). To wrap it:
         ``app.asgi_app = Middleware(app.asgi_app)``, or `add_middleware`."""
+        if (quiet := self._quiet) is None:
+            quiet = self._judge()
         if (
-            scope["type"] != "http"
-            or (quiet := self._quiet) is None
+            not quiet
+            or scope["type"] != "http"
             or (_steps_in(_flasks_own) if type(self) is Flask else _steps_of(type(self)))
             != _OWN_STEPS
             or "asyncflask.environ" in scope
@@ -237,10 +239,12 @@ class Flask(App):
         ctx._lines = lines if len(lines) == len(headers) else None
         ctx._scope = scope
         ctx._receive = receive
+        ctx._steps = dispatch.OWN
+        ctx._own = True
         ctx._context = context = copy_context()
         ctx._outer = copy_context()
+        note_loop()
         if any(quiet):
-            ctx._steps, ctx._own = dispatch.OWN, True
             coro = dispatch.serve_http(self, ctx, send)
         else:
             coro = dispatch.serve_simple(self, ctx, send, quiet)
@@ -252,6 +256,8 @@ class Flask(App):
         finally:
             if ctx._driver is not None:
                 ctx._driver.release()
+            else:
+                ctx._context = None  # so that none is made that nobody releases
         if ctx._whole is not None:
             start, content = ctx._whole
             await send(start)
@@ -265,12 +271,6 @@ class Flask(App):
             return
         if kind != "http" and kind != "websocket":
             raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
-        if self._quiet is None:
-            with _judging:
-                self._quiet = self._when_quiet()
-            if self._quiet is not None:
-                await Flask.asgi_app(self, scope, receive, send)
-                return
         if self._wsgi_wrapped and "asyncflask.environ" not in scope:
             scope = proxy.fixed_scope(scope, self.wsgi_app)
         if self._mounts and (mount := self._mounted_at(scope)) is not None:
@@ -610,28 +610,27 @@ class Flask(App):
         """Whether a subclass, an extension or a test put something in a method's place."""
         return name in self._replaced or getattr(type(self), name) is not _OWN[name]
 
-    def _when_quiet(self) -> tuple[Any, ...] | None:
-        """What has to be empty for a request to go the short way of `dispatch.serve_simple`;
-        `None` if the app's attributes are against it."""
-        if (
-            self._wsgi_wrapped
-            or self._mounts
-            or self._replaced
-            or self.subdomain_matching
-            or not isinstance(self.url_map, Map)
-            or not self._opens_session_lazily()
-            or not self.request_class._lazy
-            or self.response_class is not Response
-        ):
-            return None
-        return (
-            self.before_request_funcs,
-            self.url_value_preprocessors,
-            self.after_request_funcs,
-            self.teardown_request_funcs,
-            self.teardown_appcontext_funcs,
-            *(signal.receivers for signal in OF_EACH_REQUEST),
-        )
+    def _judge(self) -> tuple[Any, ...]:
+        """What has to be empty for a request to go the short way of `dispatch.serve_simple`; it is
+        empty itself if attributes of the app are against that. Kept until one is set."""
+        with _judging:
+            if (
+                self._wsgi_wrapped
+                or self._mounts
+                or self._replaced
+                or not isinstance(self.url_map, Map)
+            ):
+                self._quiet = ()
+            else:
+                self._quiet = (
+                    self.before_request_funcs,
+                    self.url_value_preprocessors,
+                    self.after_request_funcs,
+                    self.teardown_request_funcs,
+                    self.teardown_appcontext_funcs,
+                    *(signal.receivers for signal in OF_EACH_REQUEST),
+                )
+            return self._quiet
 
     def _steps(self) -> dispatch.Steps:
         """The steps of the pipeline, with what calls the methods that took the place of some."""

@@ -89,7 +89,7 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
     the same stages, if none but the view has anything to call, written out, since each call costs
     a fiftieth of such a request. What turns out to be more than that goes on there.
 
-    *quiet*: what is empty now, and has to be when the view has run (`Flask._when_quiet`)."""
+    *quiet*: what is empty now, and has to be when the view has run (`Flask._judge`)."""
     lines = ctx._lines
     if (
         lines is None
@@ -146,6 +146,7 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
         raise
     if ctx._driver is not None:
         ctx._driver.prepare = None
+    content: tuple[str | None, bytes] | None = None
     try:
         if not (
             any(quiet)
@@ -154,9 +155,12 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
             or (b"cookie" in lines and has_session(app, ctx))
             or ctx._holds
             or ctx._background
+            or not (len(ctx._cv_tokens) == len(app_ctx._cv_tokens) == 1)
+            or _get_request(None) is not ctx
+            or _get_app(None) is not app_ctx
         ):
             if type(rv) is str:
-                content: tuple[str | None, bytes] | None = Response.default_mimetype, rv.encode()
+                content = Response.default_mimetype, rv.encode()
             else:
                 content = content_alone(app, rv)
             if content is not None:
@@ -166,25 +170,22 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
                     headers = [content_type_lines[mimetype], length]
                 else:
                     headers = plain_lines(mimetype, len(whole))
-                if (
-                    len(ctx._cv_tokens) == len(app_ctx._cv_tokens) == 1
-                    and _get_request(None) is ctx
-                    and _get_app(None) is app_ctx
-                ):
-                    if ctx._made:
-                        method = ctx.request.method
-                        ctx.request.close()
-                        end_body(ctx)
-                    ctx._cv_tokens.clear()
-                    app_ctx._cv_tokens.clear()
-                    _reset_request(token)
-                    _reset_app(app_token)
-                    start = {"type": "http.response.start", "status": 200, "headers": headers}
-                    ctx._whole = start, whole if method != "HEAD" else b""
-                    return
-    except Exception:  # likewise
-        pass
-    await serve_http(app, ctx, send, rv)
+    except Exception as exc:
+        await serve_http(app, ctx, send, rv, None, exc)
+        return
+    if content is None:
+        await serve_http(app, ctx, send, rv)
+        return
+    if ctx._made:
+        method = ctx.request.method
+        ctx.request.close()
+        end_body(ctx)
+    ctx._cv_tokens.clear()
+    app_ctx._cv_tokens.clear()
+    _reset_request(token)
+    _reset_app(app_token)
+    start = {"type": "http.response.start", "status": 200, "headers": headers}
+    ctx._whole = start, whole if method != "HEAD" else b""
 
 
 # Taken off here, not in each request.
@@ -195,8 +196,16 @@ _set_request, _get_request, _reset_request = (
     _cv_request.reset,
 )
 
-_settings_of = attrgetter("url_map.host_matching", "request_class.trusted_hosts")
-_SIMPLE_SETTINGS = (False, None)
+# Anybody may set them, in a class too.
+_settings_of = attrgetter(
+    "url_map.host_matching",
+    "subdomain_matching",
+    "session_interface.__class__",
+    "response_class",
+    "request_class._lazy",
+    "request_class.trusted_hosts",
+)
+_SIMPLE_SETTINGS = (False, False, SecureCookieSessionInterface, Response, True, None)
 _config_of = itemgetter("TRUSTED_HOSTS", "CANCEL_ON_DISCONNECT")
 _SIMPLE_CONFIG = (None, False)
 
@@ -207,11 +216,13 @@ async def serve_http(
     send: Send,
     rv: Any = _nothing,
     failure: Exception | None = None,
+    unsent: Exception | None = None,
 ) -> None:
     """Answer one request. A response that is there as a whole is left in `ctx._whole`, its start
     and its content, all else done: it is for the caller to send, in the context of the server.
 
-    *rv*, *failure*: what the view gave or raised, if it was called already."""
+    *rv*, *failure*: what the view gave or raised, if it was called already. *unsent*: why there
+    can be no response of *rv*."""
     environ = ctx._scope.get("asyncflask.environ")
     call = ctx._call
     error: BaseException | None = None
@@ -220,6 +231,8 @@ async def serve_http(
     whole: bytes | None = None
     try:
         try:
+            if unsent is not None:
+                raise unsent
             if failure is None and rv is _nothing:
                 await arrive(app, ctx, call)
             if not ctx._own:

@@ -150,17 +150,17 @@ class Map(MapBase):
             rule = compiled.fixed[path].get(method)
             if rule is not None and (rule.methods is None or method in rule.methods):  # still
                 return rule, {}
+        if path[:1] != "/" or path[1:2] == "/":
+            return None  # not the path of a request, which begins with one slash
         head, _, tail = path.rpartition("/")
         if head in compiled.last and tail and not websocket:
             static, way = compiled.last[head]
             if tail not in static and (match := way.match(tail)) is not None:
                 plain = way.node.plain
-                if method in plain and path[1:2] != "/":
+                if method in plain:
                     rule, converters = plain[method]
                     if _answers(rule, method, False):
                         return _found(rule, converters, match.groups())
-        if path[:1] != "/" or path[1:2] == "/":
-            return None  # not the path of a request, which begins with one slash
         parts = path.split("/")
         texts: tuple[str, ...] = ()
         if compiled.top is None:
