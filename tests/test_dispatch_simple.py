@@ -472,7 +472,7 @@ async def test_without_a_root_path() -> None:
     app, scope = make_app(), http_scope("/async/text")
     del scope["root_path"]
     assert (await exchange(app, scope)).status == 200
-    assert (await exchange(app, http_scope("/root/async/text", root_path="/root"))).status == 200
+    assert (await exchange(app, http_scope("/base/async/text", root_path="/base"))).status == 200
 
 
 async def test_limit_of_a_body() -> None:

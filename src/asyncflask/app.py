@@ -264,7 +264,7 @@ class Flask(App):
             await send({"type": "http.response.body", "body": content})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """`asgi_app`, but for simple requests."""
+        """`asgi_app` for all but requests to an app of which no step is replaced."""
         kind = scope["type"]
         if kind == "lifespan":
             await serve_lifespan(self._serving(), scope, receive, send)
@@ -933,10 +933,10 @@ class Flask(App):
         return names
 
 
-# The methods that are looked at before they are called: one that was replaced is user code.
 _judging = threading.RLock()
 """Held while `Flask._quiet` is set: one thread may change an app that another one looks at."""
 
+# The methods that are looked at before they are called: one that was replaced is user code.
 _NAMES = (
     *dispatch.Steps._fields,
     "app_context",

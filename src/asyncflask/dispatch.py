@@ -141,8 +141,10 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
         await serve_http(app, ctx, send, None, exc)
         return
     except BaseException as exc:
-        await finish(app, ctx, exc)
-        end_body(ctx)
+        try:
+            await finish(app, ctx, exc)
+        finally:
+            end_body(ctx)
         raise
     if ctx._driver is not None:
         ctx._driver.prepare = None

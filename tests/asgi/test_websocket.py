@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -82,6 +82,23 @@ def test_origin_allowed(
 )
 def test_repeated_headers(headers: list[tuple[str, str]]) -> None:
     assert not origin_allowed(http_scope(headers=headers, scheme="ws"), None)
+
+
+async def turns_of_others(steps: Iterable[Awaitable[object]]) -> int:
+    """How often another task runs while *steps* are awaited, one after the other."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    for step in steps:
+        await step
+    task.cancel()
+    return turns
 
 
 class Client:
@@ -446,19 +463,7 @@ class TestMessages:
 
         async def handler(websocket: WebSocket) -> int:
             await websocket.accept()
-            turns = 0
-
-            async def other() -> None:
-                nonlocal turns
-                while True:
-                    turns += 1
-                    await asyncio.sleep(0)
-
-            task = asyncio.create_task(other())
-            for number in range(1_000):
-                await websocket.send(str(number))
-            task.cancel()
-            return turns
+            return await turns_of_others(websocket.send(str(n)) for n in range(1_000))
 
         assert await client.run(handler) >= 1_000 // 64
         assert [message["text"] for message in client.sent[1:]] == [*map(str, range(1_000))]
@@ -619,19 +624,7 @@ class TestReceiving:
 
         async def handler(websocket: WebSocket) -> int:
             await websocket.accept()
-            turns = 0
-
-            async def other() -> None:
-                nonlocal turns
-                while True:
-                    turns += 1
-                    await asyncio.sleep(0)
-
-            task = asyncio.create_task(other())
-            for _ in range(1_000):
-                await websocket.receive()
-            task.cancel()
-            return turns
+            return await turns_of_others(websocket.receive() for _ in range(1_000))
 
         assert await client.run(handler) >= 1_000 // 64
 

@@ -18,6 +18,8 @@ from typing import Any, Final, Literal
 
 from starlette.types import Message, Send
 
+from .threads import ENDED
+
 Policy = Literal["close", "drop_oldest", "wait"]
 Sent = asyncio.Future[None] | None
 POLICIES: Final[tuple[Policy, ...]] = ("close", "drop_oldest", "wait")
@@ -35,9 +37,6 @@ QUEUED_BYTES: Final = 1_048_576
 
 TURNS: Final = 64
 """After how many messages that need not wait the loop is given to others."""
-
-END: Final[Any] = object()
-"""What `next` gives of a `send` that need not wait."""
 
 
 class Outbox:
@@ -97,11 +96,11 @@ class Outbox:
         self.turns = 0
         coro = self.send(message)
         try:
-            waits_for = next(coro.__await__(), END)  # which costs less than `StopIteration`
+            waits_for = next(coro.__await__(), ENDED)  # which costs less than `StopIteration`
         except BaseException:
             self.rested()
             raise
-        if waits_for is END and turns > 1 and not self.queue:
+        if waits_for is ENDED and turns > 1 and not self.queue:
             self.turns = turns - 1
             return None
         return self.go_on_with(coro, waits_for, own)
@@ -112,7 +111,7 @@ class Outbox:
         """The rest of `put`, for a message whose sending has begun: *coro* waits for something,
         or it is time to let others run."""
         sent: Sent = None
-        if waits_for is END:
+        if waits_for is ENDED:
             self.rested()
             return asyncio.sleep(0) if own else None
         if own:

@@ -25,9 +25,9 @@ from urllib.parse import urlsplit
 from starlette.types import Message, Receive, Scope, Send
 
 from .http import Headers, encode_headers
-from .outbox import END, POLICIES, QUEUED_BYTES, SEND_TIMEOUT, Outbox, Policy
+from .outbox import POLICIES, QUEUED_BYTES, SEND_TIMEOUT, Outbox, Policy
 from .outbox import QUEUED_MESSAGES as SEND_QUEUE
-from .threads import Driver, in_this_context, value_or_awaitable
+from .threads import ENDED, Driver, in_this_context, value_or_awaitable
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket as StarletteWebSocket
@@ -458,11 +458,11 @@ class WebSocket:
                 outbox.turns = 0
                 coro = outbox.send(message)
                 try:
-                    waits_for = next(coro.__await__(), END)
+                    waits_for = next(coro.__await__(), ENDED)
                 except BaseException:
                     outbox.rested()
                     raise
-                if waits_for is END and not outbox.queue:
+                if waits_for is ENDED and not outbox.queue:
                     outbox.turns = turns - 1
                     return
                 sent = outbox.go_on_with(coro, waits_for)
