@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from asyncflask.asgi import threads
+from asyncflask.asgi import loops, threads
 from asyncflask.ctx import _cv_app, _cv_request
 
 SETTLE_SECONDS = 5.0
@@ -53,7 +53,8 @@ def leftovers(files_before: set[str]) -> dict[str, object]:
             left[name] = ctx
             while variable.get(None) is not None:  # or all tests after this one fail as well
                 variable.get().pop()
-    loop = threads._background
+    background = loops._background
+    loop = background.running if background else None
     if loop and (tasks := asyncio.run_coroutine_threadsafe(_tasks_left(), loop).result()):
         left["tasks of the background loop"] = tasks
     threads.shutdown()

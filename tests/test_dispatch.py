@@ -44,7 +44,7 @@ from asyncflask import (
     stream_with_context,
     websocket,
 )
-from asyncflask.asgi import threads
+from asyncflask.asgi import pool
 from asyncflask.asgi.client import WebSocketDenied, WebSocketSession
 from asyncflask.async_testing import AsyncClient
 from asyncflask.dispatch import Steps
@@ -153,14 +153,14 @@ async def test_hops_of_a_request(
 ) -> None:
     Trace(app, MIXES[mix])
     jobs: list[object] = []
-    post = threads.Worker.post
+    post = pool.Worker.post
 
-    def counting(worker: threads.Worker, job: Callable[[], None]) -> None:
+    def counting(worker: pool.Worker, job: Callable[[], None]) -> None:
         jobs.append(job)
         post(worker, job)
 
     with monkeypatch.context() as patch:
-        patch.setattr(threads.Worker, "post", counting)
+        patch.setattr(pool.Worker, "post", counting)
         assert (await exchange(app, http_scope())).status == 200
     assert len(jobs) == hops
 

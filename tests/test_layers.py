@@ -12,7 +12,9 @@ SRC = Path(__file__).parent.parent / "src" / "asyncflask"
 
 # Lowest first. A file imports from the rows above its own, never from its own row.
 LAYERS = """
-asgi._ asgi.threads
+asgi._ asgi.native
+asgi.loops asgi.pool
+asgi.threads
 asgi.conversation asgi.outbox
 asgi.http
 asgi.websocket asgi.wsgi asgi.lifespan asgi.events

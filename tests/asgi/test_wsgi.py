@@ -12,7 +12,7 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from werkzeug.test import EnvironBuilder
 
-from asyncflask.asgi import threads
+from asyncflask.asgi import pool
 from asyncflask.asgi.conversation import Conversations
 from asyncflask.asgi.http import Body, start_message
 from asyncflask.asgi.threads import Driver, run_in_worker
@@ -377,7 +377,7 @@ class TestRespond:
             await send(part(str(ident).encode()))
 
         assert ask(app)[1] == [str(threading.get_ident()).encode()]
-        assert threads._idle == []  # it is not one of the pool afterwards
+        assert pool._idle == []  # it is not one of the pool afterwards
 
     async def test_within_a_request_it_is_that_requests_loop(self) -> None:
         loops: list[object] = []

@@ -22,7 +22,6 @@ from collections.abc import (
 from contextlib import suppress
 from contextvars import Context
 from time import monotonic
-from types import CoroutineType
 from typing import IO, Any, Final
 
 from starlette.types import Message, Receive, Scope, Send
@@ -30,7 +29,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntity
 from werkzeug.sansio.utils import get_host
 
 from .conversation import Conversation, Conversations
-from .threads import Driver, InContext, as_coroutine, on_loop, rest_of, wait
+from .threads import Driver, InContext, on_loop, start_in, wait
 
 SPOOL_BYTES: Final = 1_114_112
 """A body that is received ahead for asynchronous code is kept in memory up to this size, and in
@@ -122,15 +121,11 @@ class Body:
         context = self._context
         if context is None:
             return self.received_from(self._receive())
-        coro: Any = context.run(self._receive)
-        if type(coro) is not CoroutineType:
-            coro = as_coroutine(coro)
-        try:
-            yielded = context.run(coro.send, None)
-        except StopIteration as stop:  # most often: it need not wait
-            self.take(stop.value)
-            return None
-        return self.received_from(rest_of(coro, context, yielded))
+        message, rest = start_in(context, self._receive)
+        if rest is not None:
+            return self.received_from(rest)
+        self.take(message)
+        return None
 
     async def _received_by_another(self) -> None:
         if self._received is None:
@@ -507,7 +502,7 @@ async def send_response(
         return
     async with Conversation(conversations, body.gone) as conversation:
         if isinstance(content, AsyncIterable):
-            begin = send.beginner() if isinstance(send, InContext) else send
+            begin = send.begin if isinstance(send, InContext) else send
             await _send_async_chunks(begin, body, content)
         else:
             try:
