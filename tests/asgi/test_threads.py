@@ -288,7 +288,7 @@ class TestInContext:
     async def call(self, func: Callable[..., Any], begun: bool) -> None:
         variable.set("the server's")
         outside = in_this_context(func)
-        call = outside.begin if begun else outside
+        call = outside.beginner() if begun else outside
         variable.set("the handler's")
         rest = call("argument")
         if rest is not None:

@@ -40,7 +40,7 @@ GEVENT = {
 
 KINDS = {
     "gunicorn": ("everywhere:app", ""),
-    **{kind: ("everywhere:app", "") for kind in GEVENT},
+    **dict.fromkeys(GEVENT, ("everywhere:app", "")),
     "uvicorn": ("everywhere:app", ""),
     "gunicorn-proxied": ("everywhere:proxied", ""),
     "uvicorn-proxied": ("everywhere:proxied", ""),

@@ -502,7 +502,7 @@ async def send_response(
         return
     async with Conversation(conversations, body.gone) as conversation:
         if isinstance(content, AsyncIterable):
-            begin = send.begin if isinstance(send, InContext) else send
+            begin = send.beginner() if isinstance(send, InContext) else send
             await _send_async_chunks(begin, body, content)
         else:
             try:

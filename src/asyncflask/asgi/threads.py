@@ -151,10 +151,18 @@ class InContext(Generic[T]):
         value, rest = start_in(self._context, self._func, *args)
         return value if rest is None else await rest
 
-    def begin(self, *args: Any) -> Awaitable[T] | None:
-        """For a function that gives nothing and is called often: let it run as far as it goes,
-        and give the rest, to be awaited at once, if it has to wait."""
-        return start_in(self._context, self._func, *args)[1]
+    def beginner(self) -> Callable[..., Awaitable[T] | None]:
+        """The same for a function that gives nothing, in half the time: for one that is called
+        for each chunk of a stream. Gives the rest, to be awaited at once, if it has to wait."""
+        func, run = self._func, self._context.run
+        call = func if inspect.iscoroutinefunction(func) else partial(run, func)
+
+        def begin(*args: Any) -> Awaitable[T] | None:
+            iterator: Any = as_coroutine(call(*args)).__await__()
+            yielded = run(next, iterator, ENDED)
+            return None if yielded is ENDED else _stepped(self._context, iterator, None, yielded)
+
+        return begin
 
 
 def start_in(
