@@ -18,6 +18,7 @@ import pytest
 from asyncflask.asgi import pool, threads
 from asyncflask.asgi.threads import (
     Driver,
+    NoThread,
     Worker,
     _Job,
     async_to_sync,
@@ -616,6 +617,241 @@ class TestSlots:
                 await run(main)
         await asyncio.sleep(0)  # the step of the loop in which it landed ends
         assert slots.free == 1
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
+    """Decides whether the system gives threads; at first it does not."""
+    start = threading.Thread.start
+    refuses = True
+
+    def started(thread: threading.Thread) -> None:
+        if refuses and thread.name == "asyncflask-worker":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def switch(refusing: bool) -> None:
+        nonlocal refuses
+        refuses = refusing
+
+    threads.shutdown()  # so that none is idle
+    monkeypatch.setattr(threading.Thread, "start", started)
+    yield switch
+
+
+class TestNoThread:
+    """Threads that cannot be had are an error of the requests that need one."""
+
+    async def test_request_is_told_and_the_next_one_goes_on(
+        self, no_threads: Callable[[bool], None]
+    ) -> None:
+        slots = slots_of(asyncio.get_running_loop(), 2)
+
+        async def main(driver: Driver) -> str:
+            try:
+                return await driver.call(here)  # type: ignore[no-any-return]
+            except NoThread as error:
+                assert "can't start new thread" in str(error)
+                assert not driver.in_thread
+                return await driver.call(here_async)  # type: ignore[no-any-return]
+
+        for _ in range(5):
+            assert await run(main) == threading.current_thread().name
+        assert await asyncio.gather(*(run(main) for _ in range(5)))
+        no_threads(False)
+        assert await run(main) == "asyncflask-worker"
+        await asyncio.sleep(0)
+        assert slots.free == 2
+
+    async def test_those_who_wait_for_a_slot(self, no_threads: Callable[[bool], None]) -> None:
+        """Each is told, though it is another's end that starts it; nobody loses a slot."""
+        slots = slots_of(asyncio.get_running_loop(), 1)
+        working, go_on, end = threading.Event(), threading.Event(), asyncio.Event()
+
+        def work() -> None:
+            working.set()
+            assert go_on.wait(10)
+
+        async def first(driver: Driver) -> str:
+            await driver.call(work)
+            await driver.call(end.wait)  # it keeps its thread, and is not running
+            return await driver.call(here)  # type: ignore[no-any-return]
+
+        async def other(driver: Driver) -> str:
+            return await driver.call(here)  # type: ignore[no-any-return]
+
+        no_threads(False)
+        running = asyncio.create_task(run(first))
+        await asyncio.to_thread(working.wait, 10)
+        no_threads(True)
+        waiting = [asyncio.create_task(run(other)) for _ in range(3)]
+        while len(slots.waiting) < 3:
+            await asyncio.sleep(0)
+        go_on.set()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(result) for result in results] == [NoThread] * 3
+        end.set()
+        assert await running == "asyncflask-worker"
+        assert await run(other) == "asyncflask-worker"  # of the first
+        await asyncio.sleep(0)
+        assert (slots.free, len(slots.waiting)) == (1, 0)
+
+    async def test_teardown_runs_all_the_same(self, no_threads: Callable[[bool], None]) -> None:
+        async def main(driver: Driver) -> list[str]:
+            with pytest.raises(NoThread):
+                await driver.call(here)
+            driver.loop_if_no_thread = True
+            return [await driver.call(func) for func in (here, here_async, here)]
+
+        assert await run(main) == [threading.current_thread().name] * 3
+
+    async def test_error_in_such_a_teardown(self, no_threads: Callable[[bool], None]) -> None:
+        async def main(driver: Driver) -> None:
+            driver.loop_if_no_thread = True
+            await driver.call(lambda: 1 / 0)
+
+        with pytest.raises(ZeroDivisionError):
+            await run(main)
+
+    async def test_nobody_catches_it(self, no_threads: Callable[[bool], None]) -> None:
+        async def main(driver: Driver) -> None:
+            await driver.call(here)
+
+        with pytest.raises(NoThread):
+            await run(main)
+
+    async def test_run_sync(self, no_threads: Callable[[bool], None]) -> None:
+        with pytest.raises(NoThread):
+            await run_in_worker(here)
+        no_threads(False)
+        assert await run_in_worker(here) == "asyncflask-worker"
+
+    def test_background_loop(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        threads.shutdown()
+        coro = here_async()
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refused)
+            with pytest.raises(NoThread):
+                wait(coro)
+        assert wait(coro) == "asyncflask-loop"
+
+    async def test_max_threads(self) -> None:
+        threads.shutdown()
+        pool.limit_threads(2)
+        end = asyncio.Event()
+        held = 0
+
+        async def holding(driver: Driver) -> None:
+            nonlocal held
+            await driver.call(here)
+            await driver.to_loop()
+            held += 1
+            await end.wait()
+
+        async def main(driver: Driver) -> str:
+            return await driver.call(here)  # type: ignore[no-any-return]
+
+        try:
+            tasks = [asyncio.create_task(run(holding)) for _ in range(2)]
+            while held < 2:
+                await asyncio.sleep(0.001)
+            with pytest.raises(NoThread, match=r"All 2 threads.*MAX_THREADS"):
+                await run(main)
+            end.set()
+            await asyncio.gather(*tasks)
+            assert await run(main) == "asyncflask-worker"
+        finally:
+            pool.limit_threads(pool.DEFAULT_MAX_THREADS)
+
+    async def test_no_more_threads_than_slots_are_needed(self) -> None:
+        """Who waits for a slot takes the thread of the one that has ended."""
+        slots_of(asyncio.get_running_loop(), 2)
+        threads.shutdown()
+        pool.limit_threads(2)
+
+        async def main(driver: Driver) -> str:
+            return await driver.call(here)  # type: ignore[no-any-return]
+
+        try:
+            results = await asyncio.gather(*(run(main) for _ in range(20)))
+            assert results == ["asyncflask-worker"] * 20
+        finally:
+            pool.limit_threads(pool.DEFAULT_MAX_THREADS)
+
+    async def test_abandoned_while_it_waits_for_a_slot(self) -> None:
+        slots = slots_of(asyncio.get_running_loop(), 1)
+        working, go_on = threading.Event(), threading.Event()
+        called: list[str] = []
+
+        def work() -> None:
+            working.set()
+            assert go_on.wait(10)
+
+        async def busy(driver: Driver) -> None:
+            await driver.call(work)
+
+        async def main(driver: Driver) -> None:
+            await driver.call(called.append, "by an abandoned request")
+
+        running = asyncio.create_task(run(busy))
+        await asyncio.to_thread(working.wait, 10)
+        waiting = asyncio.create_task(run(main))
+        while not slots.waiting:
+            await asyncio.sleep(0)
+        threads.abandon(waiting)
+        with pytest.raises(threads.Abandoned):
+            await waiting
+        go_on.set()
+        await running
+        await asyncio.sleep(0)
+        assert (called, slots.free) == ([], 1)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of address space")
+    def test_real_limit(self) -> None:
+        """The system gives some threads and then no more; afterwards all goes on."""
+        code = """
+            import asyncio, re, resource, threading
+            from asyncflask.asgi.threads import Driver, NoThread
+
+            async def request(end):
+                driver = Driver()
+                async def main():
+                    try:
+                        await driver.call(int)
+                    except NoThread:
+                        return False
+                    await driver.to_loop()
+                    await end.wait()
+                    return True
+                try:
+                    return await driver.run(main())
+                finally:
+                    driver.release()
+
+            async def round():
+                end = asyncio.Event()
+                tasks = [asyncio.create_task(request(end)) for _ in range(40)]
+                await asyncio.wait(tasks, timeout=0.1)
+                end.set()
+                return sum(await asyncio.gather(*tasks))
+
+            async def main():
+                got = [await round() for _ in range(4)]
+                assert 0 < got[0] < 40, got
+                resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+                assert await round() == 40
+
+            used = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
+            threading.stack_size(64 << 20)
+            resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), -1))
+            asyncio.run(main())
+        """
+        command = [sys.executable, "-c", textwrap.dedent(code)]
+        result = subprocess.run(command, timeout=60, capture_output=True, text=True)
+        assert (result.returncode, result.stderr) == (0, "")
 
 
 class TestPool:

@@ -123,6 +123,7 @@ def _stepped(
                     continue
                 if ended is not None:
                     return ended.value  # type: ignore[no-any-return]
+                continue
             if yielded is _TO_LOOP:
                 yielded = context.run(coro.send, None)
                 continue
