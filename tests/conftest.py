@@ -53,10 +53,10 @@ def leftovers(files_before: set[str]) -> dict[str, object]:
             left[name] = ctx
             while variable.get(None) is not None:  # or all tests after this one fail as well
                 variable.get().pop()
-    background = loops._background
-    loop = background.running if background else None
-    if loop and (tasks := asyncio.run_coroutine_threadsafe(_tasks_left(), loop).result()):
-        left["tasks of the background loop"] = tasks
+    for background in loops._background:
+        loop = background.loop()
+        if tasks := asyncio.run_coroutine_threadsafe(_tasks_left(), loop).result():
+            left["tasks of the background loop"] = tasks
     threads.shutdown()
     for thread in threading.enumerate():
         if thread.name.startswith("asyncflask-"):

@@ -32,14 +32,16 @@ json.provider
 json._ json.orjson
 json.tag
 wrappers
-events sessions
-helpers
+events sessions plan bodies
+helpers respond
 views
 templating
 sansio._ sansio.scaffold
 sansio.blueprints
 sansio.app
 dispatch
+converse
+lifetime entry
 commands
 serving
 cli

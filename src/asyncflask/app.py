@@ -10,16 +10,12 @@ import asyncio
 import inspect
 import os
 import sys
-import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from contextvars import Context, copy_context
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from functools import partial
-from operator import attrgetter, itemgetter
-from types import MethodType
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from functools import partial, wraps
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import quote
 
 import click
@@ -31,16 +27,14 @@ from werkzeug.routing import Rule as Rule  # for others: Flask has it by this na
 from werkzeug.serving import is_running_from_reloader
 from werkzeug.wsgi import get_host
 
-from . import dispatch
+from . import converse, dispatch, respond
 from .alias import in_flasks_command
 from .asgi import proxy, wsgi
 from .asgi.conversation import Conversations
-from .asgi.lifespan import lifespan, on_stop_signal, serve_lifespan
+from .asgi.lifespan import serve_lifespan
 from .asgi.threads import (
     ENDED,
     Abandoned,
-    Call,
-    Driver,
     async_to_sync,
     background_loop,
     call_here,
@@ -56,16 +50,18 @@ from .ctx import (
     _cv_app,
     _cv_request,
     _unbound,
+    current_app_ctx,
     current_request_ctx,
 )
 from .debughelpers import FormDataRoutingRedirect
+from .entry import AppType, arguments, marked_async
 from .globals import g, request, session
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send_from_directory
-from .routing import Map
+from .lifetime import serving, start_background_task
+from .plan import METHODS, WATCHED, Setup
 from .sansio.app import App
 from .sansio.scaffold import _sentinel
 from .sessions import SecureCookieSessionInterface, SessionInterface
-from .signals import OF_EACH_REQUEST
 from .wrappers import Request, Response
 
 if TYPE_CHECKING:
@@ -75,10 +71,37 @@ if TYPE_CHECKING:
     from .templating import Environment
     from .testing import FlaskClient, FlaskCliRunner
 
+WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+T = TypeVar("T")
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
-class Flask(App):
+_CURRENT: dict[str, Callable[[], Any]] = {
+    "do_teardown_appcontext": current_app_ctx,
+    "update_template_context": partial(_cv_request.get, None),
+}
+
+
+def _with_ctx(method: Callable[..., T]) -> Callable[..., T]:
+    """A step's method, which Flask 3.2 gives the context first and Flask 3.1 does not."""
+    current = _CURRENT.get(method.__name__, current_request_ctx)
+
+    @wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> T:
+        if args and isinstance(args[0], (RequestContext, AppContext)):
+            return method(self, *args, **kwargs)
+        if "ctx" in kwargs:
+            return method(self, kwargs.pop("ctx"), *args, **kwargs)
+        return method(self, current(), *args, **kwargs)
+
+    signature = inspect.signature(method)
+    call.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[p for p in signature.parameters.values() if p.name != "ctx"]
+    )
+    return call
+
+
+class Flask(App, metaclass=AppType):
     """An application. It is an ASGI app (`uvicorn module:app`), and a WSGI app as well.
 
     Parameters are Flask's (see `sansio.app.App`), and *lifespan*: a function that is given the
@@ -143,8 +166,6 @@ class Flask(App):
 
     _request_context_class = RequestContext
 
-    _own_steps = dispatch.OWN
-
     def __init__(
         self,
         import_name: str,
@@ -160,6 +181,11 @@ class Flask(App):
         *,
         lifespan: Lifespan | None = None,
     ) -> None:
+        self._made_setup: Setup | None = None
+        self._replaced: frozenset[str] = frozenset()
+        """The methods of `_OWN` that were set on the app itself."""
+        self._version = object()
+        """Another one each time that an attribute is set of which a `Setup` is made."""
         super().__init__(
             import_name=import_name,
             static_url_path=static_url_path,
@@ -182,12 +208,6 @@ class Flask(App):
         self.cli = AppGroup(name=self.name)
         """The app's commands."""
         self.lifespan = lifespan
-        self._quiet: tuple[Any, ...] | None = None
-        """What `_judge` gave, since an attribute was last set."""
-        self._wsgi_wrapped = False
-        """Whether `wsgi_app` was set on the app itself, as half of all apps do."""
-        self._replaced: frozenset[str] = frozenset()
-        """The methods of `_OWN` that were set on the app itself, but for `wsgi_app`."""
         self.background_tasks: set[asyncio.Task[None]] = set()
         """The tasks of `add_background_task` that have not ended."""
         self._conversations = Conversations()
@@ -206,115 +226,84 @@ class Flask(App):
 
     # -- ASGI and WSGI ------------------------------------------------------------------------
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """ASGI with *scope*, *receive* and *send*; WSGI with *environ* and *start_response*.
         Goes to `asgi_app` and `wsgi_app`, which middleware may replace."""
+        if len(args) != 3:
+            args = arguments(args, kwargs)
         if len(args) == 3:
-            return self.asgi_app(*args)
-        if len(args) == 2:
-            return self.wsgi_app(*args)
-        raise TypeError(
-            "An app is called by servers: with (scope, receive, send) for ASGI, with (environ,"
-            f" start_response) for WSGI; not with {len(args)} arguments."
-        )
+            return self._asgi_app(*args)
+        return self.wsgi_app(*args)
 
-    async def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """The ASGI application (ASGI specification 3.0). To wrap it:
         ``app.asgi_app = Middleware(app.asgi_app)``, or `add_middleware`."""
-        if (quiet := self._quiet) is None:
-            quiet = self._judge()
-        if (
-            not quiet
-            or scope["type"] != "http"
-            or (_steps_in(_flasks_own) if type(self) is Flask else _steps_of(type(self)))
-            != _OWN_STEPS
-            or "asyncflask.environ" in scope
-        ):
-            await self._serve(scope, receive, send)
-            return
-        # As `_respond` for a request of an app of which no step is replaced.
-        ctx = self._request_context_class(self, None)
-        headers = scope["headers"]
-        lines = dict(headers)
-        ctx._lines = lines if len(lines) == len(headers) else None
-        ctx._scope = scope
-        ctx._receive = receive
-        ctx._steps = dispatch.OWN
-        ctx._own = True
-        ctx._context = context = copy_context()
-        ctx._outer = copy_context()
-        note_loop()
-        if any(quiet):
-            coro = dispatch.serve_http(self, ctx, send)
-        else:
-            coro = dispatch.serve_simple(self, ctx, send, quiet)
-        try:
-            # What `run` would do first: a request that waits for nothing is over by it.
-            yielded = context.run(next, coro.__await__(), ENDED)
-            if yielded is not ENDED:
-                await self._driven(coro, yielded, ctx.driver, scope)
-        finally:
-            if ctx._driver is not None:
-                ctx._driver.release()
-            else:
-                ctx._context = None  # so that none is made that nobody releases
-        if ctx._whole is not None:
-            start, content = ctx._whole
-            await send(start)
-            await send({"type": "http.response.body", "body": content})
+        return self._serve(scope, receive, send)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """`asgi_app` for all but requests to an app of which no step is replaced."""
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, wsgi_app: WSGIApp | None = None
+    ) -> None:
+        """`asgi_app`. *wsgi_app*: what is to answer in its place, round the app."""
         kind = scope["type"]
         if kind == "lifespan":
-            await serve_lifespan(self._serving(), scope, receive, send)
+            await serve_lifespan(serving(self), scope, receive, send)
             return
         if kind != "http" and kind != "websocket":
             raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
-        if self._wsgi_wrapped and "asyncflask.environ" not in scope:
-            scope = proxy.fixed_scope(scope, self.wsgi_app)
+        origin: wsgi.Origin | None = scope.get(wsgi.ORIGIN)
+        setup = self._setup()
+        if setup.wsgi_app is not None and (origin is None or origin.app is not self):
+            scope = proxy.fixed_scope(scope, setup.wsgi_app)
+            wsgi_app = setup.wsgi_middleware
         if self._mounts and (mount := self._mounted_at(scope)) is not None:
             await mount.handle(scope, receive, send)
             return
-        await self._respond(scope, receive, send)
-
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request or WebSocket of this app, in a context of its own."""
         note_loop()
-        context, outer = copy_context(), copy_context()
-        limit, worker = self.config["WORKER_THREADS"], scope.get("asyncflask.worker")
-        driver = Driver(None, limit, worker, context, outer)
-        if scope["type"] == "websocket":
-            serve: Callable[..., Coroutine[Any, Any, Any]] = dispatch.serve_websocket
-        elif "asyncflask.environ" not in scope and self._wsgi_middleware() is not None:
-            serve = dispatch.serve_by_wsgi
+        ctx = RequestContext.of_scope(self, scope, receive)
+        if kind == "websocket":
+            coro = converse.serve_websocket(self, ctx, send)
+        elif wsgi_app is not None:
+            coro = dispatch.serve_by_wsgi(self, ctx, send, wsgi_app)
         else:
-            serve = dispatch.serve_request
-        coro: Coroutine[Any, Any, Any] = serve(self, driver, scope, receive, send)
+            coro = dispatch.serve_http(self, ctx, send)
+        context = ctx._context
+        assert context is not None
         try:
-            yielded = context.run(coro.send, None)
-        except StopIteration as stop:
-            whole = stop.value
-        else:
-            whole = await self._driven(coro, yielded, driver, scope)
+            # What `Driver.run` would do first: a request that waits for nothing is over by it.
+            yielded = context.run(next, coro.__await__(), ENDED)
+            if yielded is not ENDED:
+                await self._driven(coro, yielded, ctx)
         finally:
-            driver.release()
-        if whole is not None:
-            start, content = whole
-            await send(start)
+            ctx.end()
+        if ctx._whole is not None:
+            start, content = ctx._whole
+            if start is not None:
+                await send(start)
             await send({"type": "http.response.body", "body": content})
 
     async def _driven(
-        self, coro: Coroutine[Any, Any, Any], yielded: Any, driver: Driver | None, scope: Scope
-    ) -> Any:
-        """What the flow *coro* gives that has begun and yielded something."""
-        assert driver is not None
+        self, coro: Coroutine[Any, Any, Any], yielded: Any, ctx: RequestContext
+    ) -> None:
+        """Drive a flow to its end that has begun and yielded something."""
+        assert ctx.driver is not None
         try:
-            return await driver.run(coro, yielded)
+            await ctx.driver.run(coro, yielded)
         except Abandoned:
-            path = scope["path"]
-            self.logger.warning("Plain code of %s still blocked: it was left to itself.", path)
-            return None
+            path = ctx._scope["path"]
+            self.logger.warning("Sync code of %s still blocked: it was left to itself.", path)
+
+    def _called_round(
+        self, func: Callable[..., Any], scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        """ASGI for an app of which `__call__` is the WSGI function *func*."""
+        if scope["type"] != "http":
+            return self._asgi_app(scope, receive, send)
+
+        def called(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            environ["asyncflask.outermost"] = True
+            return func(self, environ, start_response)
+
+        return self._serve(scope, receive, send, called)
 
     def wsgi_app(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -322,15 +311,10 @@ class Flask(App):
         """The WSGI application (PEP 3333). To wrap it:
         ``app.wsgi_app = Middleware(app.wsgi_app)``; that takes effect under ASGI too, for
         requests."""
-        # A request that came by ASGI has been through that middleware already.
-        app = self._respond if "asyncflask.scope" in environ else self.asgi_app
-        return wsgi.respond(app, environ, start_response)
-
-    def _wsgi_middleware(self) -> Callable[..., Any] | None:
-        """What is to be called in place of `wsgi_app`, but for the `ProxyFix` outside of it, which
-        `asgi_app` has applied."""
-        within = proxy.within(self.wsgi_app)
-        return None if within == MethodType(_OWN["wsgi_app"], self) else within
+        # A request that came by ASGI has been through the ASGI middleware already.
+        inside = "asyncflask.scope" in environ and not environ.pop("asyncflask.outermost", False)
+        app = self._serve if inside else self.asgi_app
+        return wsgi.respond(app, environ, start_response, self, (_cv_app, _cv_request))
 
     def add_middleware(
         self, middleware_class: Callable[..., ASGIApp] | Middleware, *args: Any, **kwargs: Any
@@ -376,57 +360,6 @@ class Flask(App):
 
     # -- starting and stopping ----------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _serving(self) -> AsyncIterator[dict[str, Any]]:
-        """The app's lifespan: mounted apps, `lifespan`, `while_serving`, `before_serving`; and
-        back in the opposite order, after the streams and WebSockets have been ended."""
-        loop = asyncio.get_running_loop()
-        driver = Driver(loop, self.config["WORKER_THREADS"])
-        app_ctx = self.app_context()
-        conversations = self._conversations = Conversations()
-        timeout = self.config["SHUTDOWN_TIMEOUT"]
-        stopping: list[asyncio.Task[None]] = []
-
-        def stop() -> None:
-            if not stopping:
-                stopping.append(asyncio.ensure_future(conversations.stop(timeout)))
-
-        async def run(func: Callable[..., Any], *args: Any) -> Any:
-            async def on_its_side() -> Any:
-                value = await driver.call(func, *args)
-                await driver.to_loop()
-                return value
-
-            return await driver.run(on_its_side())
-
-        state: dict[str, Any] = {}
-        async with AsyncExitStack() as stack:
-            stack.callback(driver.release)
-            stack.callback(setattr, self, "_conversations", Conversations())
-            await run(app_ctx._push, driver.call)
-            stack.push_async_callback(run, app_ctx._pop, None, driver.call)
-            for mount in self._mounts:
-                state.update(await stack.enter_async_context(lifespan(mount.app)))
-            if self.lifespan is not None:
-                user_lifespan = self.lifespan(self)
-                state.update(await run(user_lifespan.__aenter__) or {})
-                stack.push_async_exit(partial(run, user_lifespan.__aexit__))
-            for generator_function in self.while_serving_gens:
-                generator = generator_function()
-                await run(partial(_advance, generator))
-                stack.push_async_callback(run, partial(_finish, generator))
-            for func in self.before_serving_funcs:
-                await run(func)
-            stack.enter_context(on_stop_signal(stop))
-            try:
-                yield state
-            finally:
-                stop()
-                await asyncio.wait(stopping)
-                await self._end_background_tasks(timeout)
-                for func in self.after_serving_funcs:
-                    await run(func)
-
     def add_background_task(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Call *func*, plain or asynchronous, with the arguments and in an app context: after
         the response of the current request, or at once where there is none. An error is logged;
@@ -435,65 +368,20 @@ class Flask(App):
         ctx = _cv_request.get(None)
         if ctx is not None and ctx.driver is not None:
             loop = ctx.driver.loop
-            start = partial(self._start_background_task, loop, func, args, kwargs)
+            start = partial(start_background_task, self, loop, func, args, kwargs)
             if ctx.websocket is None:
                 ctx._background.append(start)
                 return
         else:
             loop = asyncio.get_running_loop() if on_loop() else background_loop()
-            start = partial(self._start_background_task, loop, func, args, kwargs)
+            start = partial(start_background_task, self, loop, func, args, kwargs)
         loop.call_soon_threadsafe(start)
-
-    def _start_background_task(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        driver = Driver(loop, self.config["WORKER_THREADS"])
-        driver.context = Context()
-
-        async def run() -> None:
-            app_ctx = self.app_context()
-            await app_ctx._push(driver.call)
-            error: BaseException | None = None
-            try:
-                await driver.call(func, *args, **kwargs)
-            except Exception as exc:
-                error = exc
-                name = getattr(func, "__qualname__", repr(func))
-                self.logger.exception("The background task %s failed.", name)
-            finally:
-                await app_ctx._pop(error, driver.call)
-                await driver.to_loop()
-
-        async def drive_and_release() -> None:
-            try:
-                await driver.run(run())
-            finally:
-                driver.release()
-
-        task = loop.create_task(drive_and_release())
-        self.background_tasks.add(task)
-        task.add_done_callback(self.background_tasks.discard)
 
     @property
     def stopping(self) -> bool:
         """Whether the server is stopping. A stream may look at it, to end by itself before it is
         cancelled after `SHUTDOWN_TIMEOUT` seconds."""
         return self._conversations.stopping
-
-    async def _end_background_tasks(self, timeout: float) -> None:
-        loop = asyncio.get_running_loop()
-        tasks = {task for task in self.background_tasks if task.get_loop() is loop}
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=timeout)
-            for task in late:
-                task.cancel()
-            if late:
-                self.logger.warning("%d background tasks were cancelled at shutdown.", len(late))
-                await asyncio.wait(late)
 
     def run(
         self,
@@ -591,118 +479,109 @@ class Flask(App):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name == "_quiet":
-            return
-        with _judging:
-            self._quiet = None
-        if name == "wsgi_app":
-            self._wsgi_wrapped = True
-        elif name in _OWN:
-            self._replaced = self._replaced | {name}
+        if name in WATCHED:
+            self._changed(name, value)
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        if name == "wsgi_app":
-            self._wsgi_wrapped = False
-        self._replaced = self._replaced - {name}
+        if name in WATCHED:
+            self._changed(name, None)
 
-    def _is_replaced(self, name: str) -> bool:
-        """Whether a subclass, an extension or a test put something in a method's place."""
-        return name in self._replaced or getattr(type(self), name) is not _OWN[name]
-
-    def _judge(self) -> tuple[Any, ...]:
-        """What has to be empty for a request to go the short way of `dispatch.serve_simple`; it is
-        empty itself if attributes of the app are against that. Kept until one is set."""
-        with _judging:
-            if (
-                self._wsgi_wrapped
-                or self._mounts
-                or self._replaced
-                or not isinstance(self.url_map, Map)
-            ):
-                self._quiet = ()
+    def _changed(self, name: str, value: Any) -> None:
+        """An attribute was set, or deleted, that the plans of requests are made of."""
+        if name == "asgi_app":
+            if value is None:
+                object.__delattr__(self, "_asgi_app")
             else:
-                self._quiet = (
-                    self.before_request_funcs,
-                    self.url_value_preprocessors,
-                    self.after_request_funcs,
-                    self.teardown_request_funcs,
-                    self.teardown_appcontext_funcs,
-                    *(signal.receivers for signal in OF_EACH_REQUEST),
-                )
-            return self._quiet
+                object.__setattr__(self, "_asgi_app", value)
+        if name in _OWN:
+            replaced = self._replaced - {name} if value is None else self._replaced | {name}
+            object.__setattr__(self, "_replaced", replaced)
+        # No counter: two threads may be here at once.
+        object.__setattr__(self, "_version", object())
 
-    def _steps(self) -> dispatch.Steps:
-        """The steps of the pipeline, with what calls the methods that took the place of some."""
-        if not self._replaced:
-            own = _steps_in(_flasks_own) if type(self) is Flask else _steps_of(type(self))
-            if own == _OWN_STEPS:
-                return dispatch.OWN
-        return dispatch.Steps._make(
-            partial(_call_replaced, getattr(self, name)) if self._is_replaced(name) else step
-            for name, step in dispatch.OWN._asdict().items()
-        )
+    def _setup(self) -> Setup:
+        """What requests need to know of the app, as it is now."""
+        setup = self._made_setup
+        if setup is None or not setup.is_current(self):
+            setup = self._made_setup = Setup(self, _OWN)
+        return setup
 
-    # -- the steps, for plain code ------------------------------------------------------------
+    def _step(self, name: str) -> dispatch.Step:
+        return dispatch.step(self, name)
 
-    def full_dispatch_request(self) -> Response:
-        """Run hooks, view and error handlers, and give the response."""
-        ctx = current_request_ctx()
-        rv = drive(dispatch.full_dispatch_request(self, ctx, call_here))
-        return self.response_class(rv[1], mimetype=rv[0]) if type(rv) is tuple else rv
+    # -- the steps, for sync code -------------------------------------------------------------
 
-    def preprocess_request(self) -> Any:
-        """Run the `before_request` functions; gives the value of the first that has one."""
-        return drive(dispatch.preprocess_request(self, current_request_ctx(), call_here))
+    @_with_ctx
+    def full_dispatch_request(self, ctx: RequestContext) -> Response:
+        """Run hooks, view and error handlers. Returns the response."""
+        return drive(dispatch.full_dispatch_request(self, ctx, call_here))  # type: ignore[no-any-return]
 
-    def dispatch_request(self) -> Any:
-        """Call the view of the matched rule, and give its value."""
-        return drive(dispatch.dispatch_request(self, current_request_ctx(), call_here))
+    @_with_ctx
+    def preprocess_request(self, ctx: RequestContext) -> Any:
+        """Run the `before_request` functions. Returns the value of the first that has one."""
+        return drive(dispatch.preprocess_request(self, ctx, call_here))
 
-    def handle_http_exception(self, e: HTTPException) -> Any:
-        """What the error handler for *e* gives, or *e* itself."""
-        return drive(dispatch.handle_http_exception(self, current_request_ctx(), call_here, e))
+    @_with_ctx
+    def dispatch_request(self, ctx: RequestContext) -> Any:
+        """Call the view of the matched rule. Returns its value; raises the routing exception if
+        no rule matched."""
+        return drive(dispatch.dispatch_request(self, ctx, call_here))
 
-    def handle_user_exception(self, e: Exception) -> Any:
-        """What the error handler for *e* gives; without one it is raised again."""
-        return drive(dispatch.handle_user_exception(self, current_request_ctx(), call_here, e))
+    @_with_ctx
+    def handle_http_exception(self, ctx: RequestContext, e: HTTPException) -> Any:
+        """Call the error handler for *e*. Returns its value, or *e* if there is none."""
+        return drive(dispatch.handle_http_exception(self, ctx, call_here, e))
 
-    def handle_exception(self, e: Exception) -> Response:
+    @_with_ctx
+    def handle_user_exception(self, ctx: RequestContext, e: Exception) -> Any:
+        """Call the error handler for *e*. Returns its value; raises *e* if there is none."""
+        return drive(dispatch.handle_user_exception(self, ctx, call_here, e))
+
+    @_with_ctx
+    def handle_exception(self, ctx: RequestContext, e: Exception) -> Response:
         """The response to an exception that no handler took: a 500, or it is raised again."""
-        return drive(dispatch.handle_exception(self, current_request_ctx(), call_here, e))  # type: ignore[no-any-return]
+        return drive(dispatch.handle_exception(self, ctx, call_here, e))  # type: ignore[no-any-return]
 
-    def finalize_request(self, rv: Any, from_error_handler: bool = False) -> Response:
-        """The response for the value of a view, after the `after_request` functions."""
-        ctx = current_request_ctx()
+    @_with_ctx
+    def finalize_request(
+        self, ctx: RequestContext, rv: Any, from_error_handler: bool = False
+    ) -> Response:
+        """Make the response of a view's return value, and run the `after_request` functions."""
         return drive(  # type: ignore[no-any-return]
             dispatch.finalize_request(self, ctx, call_here, rv, from_error_handler)
         )
 
     def make_response(self, rv: Any) -> Response:
-        """The response for the value of a view: `str`, `bytes`, `dict`, `list`, an iterator, an
-        asynchronous iterator, a response of Werkzeug or Starlette, a WSGI callable, or a tuple
+        """Make the response of a view's return value: `str`, `bytes`, `dict`, `list`, an iterator,
+        an asynchronous iterator, a response of Werkzeug or Starlette, a WSGI callable, or a tuple
         of one of these with status and headers. Raises `TypeError` for anything else."""
-        return dispatch.make_response(self, _cv_request.get(None), rv)  # type: ignore[no-any-return]
+        return respond.make_response(self, _cv_request.get(None), rv)  # type: ignore[no-any-return]
 
-    def process_response(self, response: Response) -> Response:
+    @_with_ctx
+    def process_response(self, ctx: RequestContext, response: Response) -> Response:
         """Run the `after_request` functions, and save the session."""
-        ctx = current_request_ctx()
         return drive(dispatch.process_response(self, ctx, call_here, response))  # type: ignore[no-any-return]
 
-    def do_teardown_request(self, exc: BaseException | None = _sentinel) -> None:
+    @_with_ctx
+    def do_teardown_request(
+        self, ctx: RequestContext, exc: BaseException | None = _sentinel
+    ) -> None:
         """Run the `teardown_request` functions; *exc* is by default the current exception."""
         exc = sys.exception() if exc is _sentinel else exc
-        drive(dispatch.do_teardown_request(self, current_request_ctx(), call_here, exc))
+        drive(dispatch.do_teardown_request(self, ctx, call_here, exc))
 
-    def do_teardown_appcontext(self, exc: BaseException | None = _sentinel) -> None:
+    @_with_ctx
+    def do_teardown_appcontext(
+        self, ctx: AppContext, exc: BaseException | None = _sentinel
+    ) -> None:
         """Run the `teardown_appcontext` functions; *exc* is by default the current exception."""
         exc = sys.exception() if exc is _sentinel else exc
-        ctx = _cv_app.get()
         drive(dispatch.do_teardown_appcontext(self, ctx, call_here, exc))
 
-    def update_template_context(self, context: dict[str, Any]) -> None:
-        """Add to *context* what the context processors give."""
-        ctx = _cv_request.get(None)
+    @_with_ctx
+    def update_template_context(self, ctx: Any, context: dict[str, Any]) -> None:
+        """Add to *context* what the context processors return."""
         drive(dispatch.update_template_context(self, ctx, call_here, context))
 
     # -- what the steps ask -------------------------------------------------------------------
@@ -712,9 +591,10 @@ class Flask(App):
         are opened for each request, as their authors expect."""
         return type(self.session_interface) is SecureCookieSessionInterface
 
-    def log_exception(self, exc_info: Any) -> None:
+    @_with_ctx
+    def log_exception(self, ctx: RequestContext, exc_info: Any) -> None:
         """Log an exception that became a 500."""
-        req = current_request_ctx().request
+        req = ctx.request
         self.logger.error("Exception on %s [%s]", req.path, req.method, exc_info=exc_info)
 
     def raise_routing_exception(self, request: Request) -> NoReturn:
@@ -731,10 +611,11 @@ class Flask(App):
             raise error
         raise FormDataRoutingRedirect(request)
 
-    def make_default_options_response(self) -> Response:
+    @_with_ctx
+    def make_default_options_response(self, ctx: RequestContext) -> Response:
         """The answer to OPTIONS: what methods the URL has."""
         response = self.response_class()
-        response.allow.update(current_request_ctx().url_adapter.allowed_methods())
+        response.allow.update(ctx.url_adapter.allowed_methods())
         return response
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
@@ -775,21 +656,6 @@ class Flask(App):
             subdomain=subdomain,
         )
 
-    def _map_of_paths(self, own: bool) -> Map | None:
-        """The URL map, where the host has no part in matching and building, nor anything else
-        that an adapter would add to it. *own*: whether no step was replaced."""
-        url_map = self.url_map
-        if (
-            not isinstance(url_map, Map)
-            or url_map.host_matching
-            or self.subdomain_matching
-            or self.request_class.trusted_hosts is not None
-            or self.config["TRUSTED_HOSTS"] is not None
-            or not (own or not self._is_replaced("create_url_adapter"))
-        ):
-            return None
-        return url_map
-
     def _build_path(
         self, ctx: RequestContext, endpoint: str, values: dict[str, Any], method: str | None
     ) -> str | None:
@@ -804,8 +670,7 @@ class Flask(App):
         ):
             return None
         # A rule that was matched without an adapter was found in it.
-        known = request.url_rule is not None
-        url_map: Any = self.url_map if known else self._map_of_paths(ctx._own)
+        url_map = self._setup().paths
         if url_map is None:
             return None
         path: str | None = url_map.build_path(endpoint, values, method or request.method)
@@ -933,58 +798,11 @@ class Flask(App):
         return names
 
 
-_judging = threading.RLock()
-"""Held while `Flask._quiet` is set: one thread may change an app that another one looks at."""
+_OWN = {name: getattr(Flask, name) for name in METHODS}
+"""By name the methods that are steps of a request, as they are here."""
 
-# The methods that are looked at before they are called: one that was replaced is user code.
-_NAMES = (
-    *dispatch.Steps._fields,
-    "app_context",
-    "create_url_adapter",
-    "make_response",
-    "wsgi_app",
-)
-_steps_of = attrgetter(*_NAMES)
-_steps_in = itemgetter(*_NAMES)
-_flasks_own = Flask.__dict__
-_OWN_STEPS = _steps_of(Flask)
-_OWN = {name: Flask.__dict__[name] for name in _NAMES}
-
-# Servers look at this to tell ASGI from WSGI: calling an app gives a coroutine.
-if sys.version_info >= (3, 12):
-    inspect.markcoroutinefunction(Flask.__call__)
-else:
-    Flask.__call__._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
-
-
-async def _call_replaced(
-    method: Callable[..., Any], app: Flask, ctx: Any, call: Call, *args: Any
-) -> Any:
-    return await call(method, *args)
+marked_async(Flask.__call__)
 
 
 async def _nothing() -> NoReturn:
     raise RuntimeError("There is nothing to receive here.")
-
-
-async def _advance_async(generator: Any) -> None:
-    await generator.__anext__()
-
-
-def _advance(generator: Any) -> Any:
-    """To the first `yield` of a `while_serving` function."""
-    return _advance_async(generator) if hasattr(generator, "__anext__") else next(generator)
-
-
-def _finish(generator: Any) -> Any:
-    """To the end of it."""
-    if hasattr(generator, "__anext__"):
-        return _finish_async(generator)
-    if next(generator, _sentinel) is not _sentinel:
-        raise RuntimeError("A 'while_serving' function has to yield once, and did so twice.")
-    return None
-
-
-async def _finish_async(generator: Any) -> None:
-    async for _ in generator:
-        raise RuntimeError("A 'while_serving' function has to yield once, and did so twice.")

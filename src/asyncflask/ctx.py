@@ -10,17 +10,17 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextvars import Context, ContextVar, Token
-from functools import wraps
+from contextlib import suppress
+from contextvars import Context, ContextVar, Token, copy_context
+from functools import partial, wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 from werkzeug.exceptions import HTTPException
 
 from .asgi.threads import Call, Driver, call_here, drive, is_async, run_in_worker
-from .asgi.wsgi import route_path
-from .lazy import Lazy
+from .asgi.wsgi import ORIGIN, Origin, route_path
 from .signals import (
     appcontext_popped,
     appcontext_pushed,
@@ -79,15 +79,13 @@ class App(Protocol):
     def make_response(self, rv: Any) -> Any: ...
     def redirect(self, location: str, code: int = 302) -> Any: ...
     def url_for(self, endpoint: str, **values: Any) -> str: ...
-    def _map_of_paths(self, own: bool) -> Any: ...
     def get_send_file_max_age(self, filename: str | None) -> int | None: ...
     def iter_blueprints(self) -> Any: ...
     def create_global_jinja_loader(self) -> Any: ...
     def update_template_context(self, context: dict[str, Any]) -> None: ...
-    def _steps(self) -> Any: ...
-    def _is_replaced(self, name: str) -> bool: ...
-    @property
-    def _own_steps(self) -> Any: ...
+    def _setup(self) -> Any: ...
+    def _step(self, name: str) -> Any: ...
+    def _opens_session_lazily(self) -> bool: ...
 
 
 class _AppCtxGlobals:
@@ -131,63 +129,42 @@ class _AppCtxGlobals:
         return object.__repr__(self) if ctx is None else f"<flask.g of {ctx.app.name!r}>"
 
 
-class AppContext:
-    """An app that is in use, with its `g` (Flask: The Application Context).
+class _Context:
+    """Both contexts: entered and left by hand, by `with`, or by `async with` where functions
+    that run at teardown may be asynchronous."""
 
-    Enter it with `with`; in asynchronous code with `async with`, if functions registered with
-    `teardown_appcontext` are asynchronous.
-    """
+    app: Any
+    _url_adapter: Any
 
-    def __init__(self, app: Any) -> None:
-        self.app = app
-        self.g: Any = app.app_ctx_globals_class()
-        self._url_adapter: Any = _unbound
-        self._cv_tokens: list[Token[AppContext]] = []
+    async def _push(self, call: Call) -> None:
+        raise NotImplementedError
+
+    async def _pop(self, exc: BaseException | None, call: Call) -> None:
+        raise NotImplementedError
+
+    def _bind_urls(self) -> Any:
+        """Make what `url_adapter` gives."""
+        raise NotImplementedError
 
     @property
     def url_adapter(self) -> Any:
-        """What builds URLs outside of a request; `None` without `SERVER_NAME`."""
-        if self._url_adapter is _unbound:
-            self._url_adapter = self.app.create_url_adapter(None)
-        return self._url_adapter
+        """What matches and builds URLs here (Werkzeug: `MapAdapter`), or `None`."""
+        return self._bind_urls() if self._url_adapter is _unbound else self._url_adapter
 
     @url_adapter.setter
     def url_adapter(self, value: Any) -> None:
         self._url_adapter = value
 
-    async def _push(self, call: Call) -> None:
-        self._cv_tokens.append(_cv_app.set(self))
-        if appcontext_pushed.receivers:
-            await emit(appcontext_pushed, self.app, call)
-
-    async def _pop(self, exc: BaseException | None, call: Call) -> None:
-        app = self.app
-        try:
-            if len(self._cv_tokens) == 1 and (
-                app.teardown_appcontext_funcs
-                or appcontext_tearing_down.receivers
-                or app._is_replaced("do_teardown_appcontext")
-            ):
-                if exc is _sentinel:
-                    exc = sys.exc_info()[1]
-                await app._steps().do_teardown_appcontext(app, self, call, exc)
-        finally:
-            current = _cv_app.get()
-            _cv_app.reset(self._cv_tokens.pop())
-        if current is not self:
-            raise AssertionError(f"Popped wrong app context: {current!r} instead of {self!r}.")
-        if appcontext_popped.receivers:
-            await emit(appcontext_popped, app, call)
-
     def push(self) -> None:
-        """Make this the current app context."""
+        """Make this the current context."""
         drive(self._push(call_here))
 
     def pop(self, exc: BaseException | None = _sentinel) -> None:
-        """Undo `push`; the last one runs the functions registered with `teardown_appcontext`."""
+        """Undo `push`; the last `pop` runs the teardown functions with *exc*, by default the
+        exception that is being handled."""
         drive(self._pop(exc, call_here))
 
-    def __enter__(self) -> AppContext:
+    def __enter__(self) -> Self:
         self.push()
         return self
 
@@ -199,7 +176,7 @@ class AppContext:
     ) -> None:
         self.pop(exc_value)
 
-    async def __aenter__(self) -> AppContext:
+    async def __aenter__(self) -> Self:
         await self._push(_call_on_loop)
         return self
 
@@ -212,77 +189,137 @@ class AppContext:
         await self._pop(exc_value, _call_on_loop)
 
 
-class RequestContext:
+class AppContext(_Context):
+    """An app in use, with its `g` (Flask: The Application Context)."""
+
+    # No defaults in the class: either they or a look at `__dict__` keep Python 3.11 from reading
+    # attributes in its fast way. In `RequestContext` too.
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.g: Any = app.app_ctx_globals_class()
+        self._url_adapter: Any = _unbound
+        self._cv_tokens: list[tuple[Token[AppContext], None]] = []
+
+    def _bind_urls(self) -> Any:
+        self._url_adapter = self.app.create_url_adapter(None)
+        return self._url_adapter
+
+    async def _push(self, call: Call) -> None:
+        self._cv_tokens.append((_cv_app.set(self), None))
+        if appcontext_pushed.receivers:
+            await emit(appcontext_pushed, self.app, call)
+
+    async def _pop(self, exc: BaseException | None, call: Call) -> None:
+        error: BaseException | None = None
+        if len(self._cv_tokens) == 1:
+            exc = sys.exception() if exc is _sentinel else exc
+            teardown = self.app._setup().plan(self.app, None).app_teardown
+            error = await tear_down(self.app, call, teardown, exc)
+        raise_collected("app", [error, await self._unset(call)])
+
+    async def _unset(self, call: Call) -> BaseException | None:
+        """Make this the current context no longer. Returns what went wrong."""
+        current = _cv_app.get(None)
+        _undo(_cv_app, self._cv_tokens)
+        if current is not self:
+            return _popped_wrong("app", current, self)
+        if appcontext_popped.receivers:
+            try:
+                await emit(appcontext_popped, self.app, call)
+            except BaseException as error:
+                return error
+        return None
+
+
+class RequestContext(_Context):
     """One request or WebSocket: its `request`, `session` and matched rule (Flask: The Request
-    Context). Made by `Flask.request_context` and `Flask.test_request_context`.
+    Context). Made by `Flask.request_context` and `Flask.test_request_context`, or `of_scope`.
 
     *environ*: a WSGI environ, from which the request is made unless *request* is given.
     """
-
-    websocket: Any
-    """The connection, if this is a WebSocket."""
 
     flashes: list[tuple[str, str]] | None = None
     """The messages of `get_flashed_messages`, once it was called."""
 
     _deferred: tuple[AppContext | None, BaseException | None] | None = None
-    _error: BaseException | None = None
-
-    # What each request reads has no default in the class, and `__dict__` is left alone: either
-    # keeps Python 3.11 from reading attributes in its fast way. In `AppContext` too.
+    """What `_pop` was to tear down when a stream held the context."""
 
     def __init__(self, app: Any, environ: Any, request: Any = None, session: Any = None) -> None:
         self.app = app
         self.websocket: Any = None
-        self._driver: Driver | None = None
-        self._context: Context | None = None
-        self._lines: dict[bytes, bytes] | None = None
-        """The header lines by name, if no name is repeated."""
-        self._url_adapter: Any = _unbound
-        self._holds = 0
-        self._found: tuple[Any, dict[str, Any]] | None = None
-        """The rule that was matched and the values of its placeholders, until `request` is made,
-        which has them then."""
-        self._made = False
-        self._whole: Any = None
-        """The response as a whole: the message that begins it, and its content."""
-        self._opened_session = session
+        """The connection, if this is a WebSocket."""
         self._after_request_functions: list[Callable[[Any], Any]] = []
         self._background: list[Callable[[], None]] = []
+        self._context: Context | None = None
+        """Where the code of the request runs; `None` for a context that was pushed by hand."""
         self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
-        if request is not None:
-            self.request = request
-            self._made = True
-        elif environ is not None:
-            self.request = app.request_class(environ)
-            self.request.json_module = app.json
-            self._made = True
+        self._driver: Driver | None = None
+        self._error: BaseException | None = None
+        """What the view or a hook raised."""
+        self._holds = 0
+        self._lines: dict[bytes, bytes] | None = None
+        """The header lines by name, if no name is repeated."""
+        self._match: tuple[Any, dict[str, Any] | None] = None, None
+        """The matched rule and the values of its placeholders, until there is a request, which
+        has them then."""
+        self._opened_session = session
+        self._origin: Origin | None = None
+        self._request = request
+        self._url_adapter: Any = _unbound
+        self._whole: tuple[Message | None, bytes] | None = None
+        """The response if it is there as a whole: the message that begins it, unless that was
+        sent, and its content."""
+        if request is None and environ is not None:
+            self._request = app.request_class(environ)
+            self._request.json_module = app.json
         if environ is not None:
-            self._bind()
+            self._bind_urls()
 
-    @Lazy
-    def _steps(self) -> Any:
-        return self.app._steps()
+    @classmethod
+    def of_scope(cls, app: Any, scope: Scope, receive: Receive) -> Self:
+        """The context of a request that has arrived by ASGI. It runs in a copy of the current
+        `contextvars.Context`, and *receive* in another one."""
+        self = cls(app, None)
+        headers = scope["headers"]
+        lines = dict(headers)
+        if len(lines) == len(headers):
+            self._lines = lines
+        self._scope = scope
+        self._receive = receive
+        self._context = copy_context()
+        self._outer = copy_context()
+        self._origin = origin = scope.get(ORIGIN)
+        if origin is not None:
+            origin.context = self._context
+        return self
 
-    @Lazy
-    def _own(self) -> bool:
-        """Whether no step of the pipeline was replaced."""
-        return self._steps is self.app._own_steps
+    _scope: Scope
+    _receive: Receive
+    _outer: Context
 
     @property
     def driver(self) -> Driver | None:
-        """What runs it, made when it is first needed; `None` for a context that was pushed by
-        hand."""
+        """What runs the request, made when it is first needed; `None` for a context that was
+        pushed by hand."""
         if self._driver is None and self._context is not None:
             with _making:
                 if self._driver is None:
+                    worker = None if self._origin is None else self._origin.worker
                     limit = self.app.config["WORKER_THREADS"]
-                    self._driver = Driver(None, limit, None, self._context, self._outer)
+                    self._driver = Driver(None, limit, worker, self._context, self._outer)
         return self._driver
 
     @driver.setter
     def driver(self, value: Driver | None) -> None:
         self._driver = value
+
+    def end(self) -> None:
+        """Give back what runs the request. None is made any more that nobody would give back."""
+        if self._driver is not None:
+            self._driver.release()
+        else:
+            self._context = None
 
     def _call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         """`Driver.call`, which needs no driver for coroutine functions."""
@@ -295,46 +332,60 @@ class RequestContext:
             return driver.call_plain(func, args, kwargs)
         return driver.call(func, *args, **kwargs)
 
-    _scope: Scope
-    _receive: Receive
-    _outer: Context
-
-    @Lazy
+    @property
     def request(self) -> Any:
-        """The request."""
-        with _making:  # two threads of the user's may ask at once
-            if self._made:
-                return self.request
-            request = self.app.request_class.from_scope(
-                self._scope, self._receive, self._outer, self._lines
-            )
-            request.json_module = self.app.json
-            if self._made:
-                return self.request
-            if self._found is not None:
-                request.url_rule, request.view_args = self._found
-                self._found = None
-            self.request = request
-            self._made = True
-            return request
+        """The request, made when it is first needed."""
+        request = self._request
+        return self._make_request() if request is None else request
 
-    def _bind(self) -> Any:
-        """Make the URL adapter, or note why there can be none."""
+    @request.setter
+    def request(self, value: Any) -> None:
+        self._request = value
+
+    def _make_request(self) -> Any:
+        with _making:  # two threads of the user's may ask at once
+            if self._request is None:
+                app = self.app
+                request = app.request_class.from_scope(
+                    self._scope, self._receive, self._outer, self._lines
+                )
+                request.json_module = app.json
+                if self._request is not None:  # its initializer has asked for it
+                    return self._request
+                request.url_rule, request.view_args = self._match
+                self._request = request
+            return self._request
+
+    @property
+    def _rule(self) -> Any:
+        """The matched rule, or `None`."""
+        request = self._request
+        return self._match[0] if request is None else request.url_rule
+
+    def _set_match(self, rule: Any, values: dict[str, Any]) -> None:
+        if self._request is None:
+            self._match = rule, values
+        else:
+            self._request.url_rule, self._request.view_args = rule, values
+
+    def _plan(self, own: bool = False) -> Any:
+        """What is to be done for this request, as things are now. *own*: by the methods of `Flask`
+        itself, whatever was put in their places."""
+        rule = self._rule
+        setup = self.app._setup()
+        if own:
+            setup = setup.own
+        if setup.names_blueprints:
+            return setup.plan(self.app, rule)
+        return setup.plan(self.app, rule, tuple(self.request.blueprints))
+
+    def _bind_urls(self) -> Any:
         self._url_adapter = None
         try:
             self._url_adapter = self.app.create_url_adapter(self.request)
         except HTTPException as exc:
             self.request.routing_exception = exc
         return self._url_adapter
-
-    @property
-    def url_adapter(self) -> Any:
-        """What matches and builds URLs for this request; `None` if its host is refused."""
-        return self._bind() if self._url_adapter is _unbound else self._url_adapter
-
-    @url_adapter.setter
-    def url_adapter(self, value: Any) -> None:
-        self._url_adapter = value
 
     def copy(self) -> RequestContext:
         """A context of its own with the same request and session, to be pushed in another
@@ -345,22 +396,40 @@ class RequestContext:
 
     def match_request(self) -> None:
         """Find the rule of the request's URL, or note the `HTTPException` that says why not."""
-        request, websocket = self.request, self.websocket is not None
-        found = None
-        if self._url_adapter is _unbound and request._scope is not None:
-            url_map = self.app._map_of_paths(self._own)
-            if url_map is not None:
-                found = url_map.find(request.path, request.method, websocket)
-        if found is None:
-            adapter = self.url_adapter
-            if adapter is None:
-                return  # there is a routing exception instead
-            try:
-                found = adapter.match(return_rule=True, websocket=websocket)
-            except HTTPException as exc:
-                request.routing_exception = exc
-                return
-        request.url_rule, request.view_args = found
+        drive(self._find_rule(call_here))
+
+    async def _find_rule(self, call: Call) -> None:
+        """`match_request`. Converters that are not Werkzeug's own are sync code of the app's."""
+        found = self._find_by_path()
+        try:
+            if found is None:
+                adapter = self.url_adapter
+                if adapter is None or self.request.routing_exception is not None:
+                    return
+                match = partial(
+                    adapter.match, return_rule=True, websocket=self.websocket is not None
+                )
+                if self.app._setup().has_converters():
+                    found = await call(match)
+                else:
+                    found = match()
+            self._set_match(*found)
+        except HTTPException as exc:
+            self.request.routing_exception = exc
+
+    def _find_by_path(self) -> tuple[Any, dict[str, Any]] | None:
+        """Rule and values, where the path alone decides and nothing of the app's has a say."""
+        setup = self.app._setup()
+        if setup.paths is None or self._url_adapter is not _unbound or self._context is None:
+            return None
+        request = self._request
+        if request is not None and "environ" in request.__dict__:
+            return None
+        scope = self._scope
+        path = route_path(scope) if scope.get("root_path") else scope["path"]
+        method = scope.get("method", "GET")
+        found: Any = setup.paths.find(path, method, self.websocket is not None)
+        return found
 
     @property
     def session(self) -> Any:
@@ -388,108 +457,84 @@ class RequestContext:
             session = await call(interface.make_null_session, self.app)
         self._opened_session = session
 
-    def _enter(self, app_ctx: AppContext) -> None:
-        """`_push` when it has nothing to call."""
-        app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
-        self._cv_tokens.append((_cv_request.set(self), app_ctx))
-        self._find_rule()
-
-    def _find_rule(self) -> None:
-        """`match_request`, by the path alone if that will do."""
-        if not self._made:
-            url_map = self.app._map_of_paths(self._own)
-            if url_map is not None:
-                scope = self._scope
-                path = route_path(scope) if scope.get("root_path") else scope["path"]
-                self._found = found = url_map.find(path, scope["method"], False)
-                if found is not None:
-                    return
-        if self.request.routing_exception is None:
-            self.match_request()
-
-    def _is_missed(self) -> bool:
-        """Whether `_pop` has anything to call."""
-        app = self.app
-        return bool(
-            app.teardown_request_funcs
-            or app.teardown_appcontext_funcs
-            or request_tearing_down.receivers
-            or appcontext_tearing_down.receivers
-            or appcontext_popped.receivers
-            or not self._own
-        )
-
-    def _leave(self) -> bool:
-        """`_pop` when it has nothing to call. If other contexts are in the way, false, and nothing
-        is done."""
-        tokens = self._cv_tokens
-        if len(tokens) != 1 or _cv_request.get(None) is not self:
-            return False
-        token, app_ctx = tokens[0]
-        if _cv_app.get(None) is not app_ctx or app_ctx is None or len(app_ctx._cv_tokens) != 1:
-            return False
-        if self._made:
-            self.request.close()
-        tokens.clear()
-        _cv_request.reset(token)
-        _cv_app.reset(app_ctx._cv_tokens.pop())
-        return True
-
     async def _push(self, call: Call, app_ctx: AppContext | None = None) -> None:
         """*app_ctx*: what to use in place of a current one, which is then not looked at."""
         if app_ctx is None:
             current = _cv_app.get(None)
             if current is None or current.app is not self.app:
                 app_ctx = self.app.app_context()
+        self._set(app_ctx)
+        await self._begin(call, app_ctx)
+        if self.request.routing_exception is None:
+            await self._find_rule(call)
+
+    def _set(self, app_ctx: AppContext | None) -> None:
+        """Make this the current context, and *app_ctx* unless there is one to be shared."""
         if app_ctx is not None:
-            await app_ctx._push(call)
+            app_ctx._cv_tokens.append((_cv_app.set(app_ctx), None))
         self._cv_tokens.append((_cv_request.set(self), app_ctx))
+
+    async def _begin(self, call: Call, app_ctx: AppContext | None) -> None:
+        """What follows `_set`: the signal, and a session that is not opened when it is read."""
+        if app_ctx is not None and appcontext_pushed.receivers:
+            await emit(appcontext_pushed, self.app, call)
         if self._opened_session is None and not self.app._opens_session_lazily():
             await self._open_session(call)
-        if self.request.routing_exception is None:
-            self.match_request()
 
     async def _pop(self, exc: BaseException | None, call: Call) -> None:
-        app = self.app
         last = len(self._cv_tokens) == 1
-        if exc is _sentinel:
-            exc = sys.exc_info()[1]
-        held = last and self._holds > 0
-        try:
-            if held:
-                self._deferred = self._cv_tokens[-1][1], exc
-            elif last:
-                try:
-                    if (
-                        app.teardown_request_funcs
-                        or request_tearing_down.receivers
-                        or app._is_replaced("do_teardown_request")
-                    ):
-                        await app._steps().do_teardown_request(app, self, call, exc)
-                finally:
-                    self.request.close()
-        finally:
-            current = _cv_request.get()
-            token, app_ctx = self._cv_tokens.pop()
-            _cv_request.reset(token)
+        exc = sys.exception() if exc is _sentinel else exc
+        if last and self._holds:
+            app_ctx = self._cv_tokens[-1][1]
+            self._deferred = app_ctx, exc
+            self._unset()
             if app_ctx is not None:
-                if held:
-                    _cv_app.reset(app_ctx._cv_tokens.pop())
-                else:
-                    await app_ctx._pop(exc, call)
-            if current is not self:
-                raise AssertionError(
-                    f"Popped wrong request context: {current!r} instead of {self!r}."
-                )
+                _undo(_cv_app, app_ctx._cv_tokens)
+            return
+        errors: list[BaseException | None] = []
+        if last:
+            plan = self._plan()
+            errors.append(await tear_down(self.app, call, plan.request_teardown, exc))
+            try:
+                if self._request is not None:
+                    self._request.close()
+            except BaseException as error:
+                errors.append(error)
+        current = _cv_request.get(None)
+        app_ctx = self._unset()
+        if app_ctx is not None:
+            if last and len(app_ctx._cv_tokens) == 1:
+                errors.append(await tear_down(self.app, call, plan.app_teardown, exc))
+            errors.append(await app_ctx._unset(call))
+        if current is not self:
+            errors.append(_popped_wrong("request", current, self))
+        raise_collected("context", errors)
 
-    def push(self) -> None:
-        """Make this the current request context, and its app's the current app context unless
-        that is one of this app already."""
-        drive(self._push(call_here))
+    def _unset(self) -> AppContext | None:
+        app_ctx: AppContext | None = _undo(_cv_request, self._cv_tokens)
+        return app_ctx
 
-    def pop(self, exc: BaseException | None = _sentinel) -> None:
-        """Undo `push`; the last one runs the functions registered with `teardown_request`."""
-        drive(self._pop(exc, call_here))
+    def _leave(self) -> bool:
+        """`_pop`, if it has nothing to call. False, with nothing done, if it has, or if other
+        contexts were left behind."""
+        if (
+            len(self._cv_tokens) != 1
+            or _cv_request.get(None) is not self
+            or request_tearing_down.receivers
+            or appcontext_tearing_down.receivers
+            or appcontext_popped.receivers
+            or self._plan().tears_down
+        ):
+            return False
+        app_ctx = self._cv_tokens[0][1]
+        if app_ctx is not None:
+            if _cv_app.get(None) is not app_ctx or len(app_ctx._cv_tokens) != 1:
+                return False
+            _cv_app.reset(app_ctx._cv_tokens.pop()[0])
+        if self._request is not None:
+            self._request.close()
+        self._unset()
+        return True
 
     def hold(self) -> None:
         """Put off the teardown until `release`: a stream still needs the context."""
@@ -500,38 +545,66 @@ class RequestContext:
         self._holds -= 1
         if self._deferred is not None and not self._holds:
             (app_ctx, exc), self._deferred = self._deferred, None
-            drive(self._push(call_here, app_ctx))
+            self._set(app_ctx)
             self.pop(exc)
-
-    def __enter__(self) -> RequestContext:
-        self.push()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self.pop(exc_value)
-
-    async def __aenter__(self) -> RequestContext:
-        await self._push(_call_on_loop)
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        await self._pop(exc_value, _call_on_loop)
 
     def __repr__(self) -> str:
         return (
             f"<{type(self).__name__} {self.request.url!r}"
             f" [{self.request.method}] of {self.app.name}>"
         )
+
+
+def _undo(variable: ContextVar[Any], tokens: list[Any]) -> Any:
+    """Undo the last push that was made in this `contextvars.Context`: a stream may still have a
+    context pushed which a test client pushed again in the test's. Returns what was with it."""
+    for index in range(len(tokens) - 1, -1, -1):
+        token, more = tokens[index]
+        with suppress(ValueError):  # of another Context
+            variable.reset(token)
+            del tokens[index]
+            return more
+    raise LookupError("This context was not pushed here.")
+
+
+def _popped_wrong(kind: str, current: Any, own: Any) -> AssertionError:
+    return AssertionError(f"Popped wrong {kind} context: {current!r} instead of {own!r}.")
+
+
+async def tear_down(
+    app: Any, call: Call, teardown: Any, exc: BaseException | None
+) -> BaseException | None:
+    """Call all functions of *teardown* with *exc*, whatever they raise, and send its signal.
+    Returns what they raised: a cancellation too, for the others still have to run."""
+    functions, signal, name = teardown
+    errors: list[BaseException] = []
+    for func, _ in functions:
+        try:
+            await call(func, exc)
+        except BaseException as error:
+            errors.append(error)
+    if signal is not None and signal.receivers:
+        try:
+            await emit(signal, app, call, exc=exc)
+        except BaseException as error:
+            errors.append(error)
+    return collected(name, errors) if errors else None
+
+
+def collected(name: str, errors: list[BaseException]) -> BaseException:
+    """One error as it is; of several, what is no `Exception` before a group of all."""
+    for error in errors:
+        if len(errors) == 1 or not isinstance(error, Exception):
+            return error
+    return BaseExceptionGroup(f"Errors during {name} teardown", errors)
+
+
+def raise_collected(name: str, errors: list[BaseException | None]) -> None:
+    """Raise what was collected, if anything was."""
+    raised = [error for error in errors if error is not None]
+    errors.clear()
+    if raised:
+        raise collected(name, raised)
 
 
 _cv_app: ContextVar[AppContext] = ContextVar("asyncflask.app_ctx")

@@ -213,7 +213,7 @@ async def _prepared(
         template = environment.from_string(name_or_source)
     else:
         template = environment.get_or_select_template(name_or_source)
-    await app._steps().update_template_context(app, _cv_request.get(None), _call, context)
+    await app._step("update_template_context")(app, _cv_request.get(None), _call, context)
     await emit(before_render_template, app, _call, template=template, context=context)
     return app, template
 

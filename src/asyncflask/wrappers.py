@@ -41,7 +41,7 @@ from werkzeug.wsgi import get_input_stream
 from . import json
 from .asgi.http import SPOOL_BYTES, Body, BodyFile, encode_headers
 from .asgi.threads import wait
-from .asgi.wsgi import environ_from_scope, route_path
+from .asgi.wsgi import environ_of, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
 from .formparser import FormDataParser
@@ -220,7 +220,7 @@ class Request(RequestBase):
         read, unless a subclass has an `__init__` of its own, which wants a whole environ."""
         if not cls._lazy:
             body = Body(scope, receive, None, None if outer is None else outer.copy())
-            self = cls(environ_from_scope(scope, body))
+            self = cls(environ_of(scope, body))
             self._scope, self._body = scope, body
             return self
         path = route_path(scope)
@@ -310,7 +310,7 @@ class Request(RequestBase):
     def environ(self) -> Any:
         """The WSGI environ of the request; changes to it are seen by all who read it here."""
         assert self._scope is not None
-        environ = environ_from_scope(self._scope, self._body)
+        environ = environ_of(self._scope, self._body)
         if "_file" in self.__dict__:
             environ["wsgi.input"] = self._file
         environ["werkzeug.request"] = self

@@ -145,3 +145,40 @@ def test_in_one_process(order: str, tmp_path: Path) -> None:
     assert (result.stdout, result.returncode) == ("done\n", 0), result.stderr
     # A thread that was begun before gevent patched cannot end in order, says `threading`.
     assert result.stderr == "" or order == "used first"
+
+
+def test_greenlet_that_is_killed(tmp_path: Path) -> None:
+    """Its request is cancelled, and torn down in it."""
+    code = f"""
+        {FIRST}
+        import asyncio, gevent, gevent.event
+        from asyncflask import Flask
+        app = Flask("app")
+        waiting = gevent.event.Event()
+        seen = []
+
+        @app.before_request
+        def begin():
+            seen.append(gevent.getcurrent())
+            waiting.set()
+
+        @app.get("/")
+        async def for_ever():
+            await asyncio.Event().wait()
+
+        @app.teardown_request
+        def torn_down(error):
+            gevent.sleep(0)
+            seen.append(gevent.getcurrent())
+
+        greenlet = gevent.spawn(lambda: app.test_client().get("/"))
+        waiting.wait()
+        greenlet.kill()
+        assert seen == [greenlet, greenlet], seen
+        print("done")
+    """
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
+    result = subprocess.run(
+        command, cwd=TESTS, capture_output=True, text=True, timeout=SECONDS * 4
+    )
+    assert (result.stdout, result.stderr, result.returncode) == ("done\n", "", 0)

@@ -104,7 +104,7 @@ class Body:
         """Whether the response may say that the connection ends with it (RFC 9112 section 9.6;
         HTTP/2 knows no such header, and in WSGI it is the server's own affair)."""
         http_1: bool = self._scope.get("http_version", "1.1") < "2"
-        return http_1 and "asyncflask.environ" not in self._scope
+        return http_1 and "asyncflask.origin" not in self._scope
 
     # -- on the loop
 
@@ -486,17 +486,18 @@ async def send_response(
     send: Send,
     body: Body,
     conversations: Conversations,
-    start: Message,
+    start: Message | None,
     content: bytes | Iterable[bytes] | AsyncIterable[bytes],
 ) -> None:
-    """Send a response: the message *start*, and *content* whole or chunk by chunk as the client
+    """Send a response: the message *start*, unless that has been sent, and *content* whole or chunk by chunk as the client
     takes it. Ends early when the client leaves. Plain iterables run on the request's thread;
     closing them is up to the caller."""
     await driver.to_loop()
-    if start["status"] == 413 and body.closable:
-        # RFC 9110 section 15.5.14: to prevent the client from continuing the request.
-        start = {**start, "headers": [*start["headers"], (b"connection", b"close")]}
-    await send(start)
+    if start is not None:
+        if start["status"] == 413 and body.closable:
+            # RFC 9110 section 15.5.14: to prevent the client from continuing the request.
+            start = {**start, "headers": [*start["headers"], (b"connection", b"close")]}
+        await send(start)
     if isinstance(content, bytes):
         await send({"type": "http.response.body", "body": content})
         return

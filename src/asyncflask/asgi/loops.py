@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import weakref
 from asyncio import _get_running_loop
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from .native import Event, Lock, start_thread
 
 _served: weakref.ref[asyncio.AbstractEventLoop] | None = None
-_background: _Background | None = None
+_background: list[_Background] = []
+_blocked: set[asyncio.AbstractEventLoop] = set()
+"""Whose threads wait for a request that a coroutine function of theirs made: see `off_loop`."""
 _lock = Lock()
 
 
@@ -64,7 +67,7 @@ def note_loop() -> None:
 def remember(loop: asyncio.AbstractEventLoop) -> None:
     """Note the loop that serves requests, for threads that users start on their own."""
     global _served
-    if _background is not None and loop is _background.running:
+    if any(loop is background.running for background in _background):
         return
     if _served is None or _served() is not loop:
         _served = weakref.ref(loop)
@@ -72,36 +75,59 @@ def remember(loop: asyncio.AbstractEventLoop) -> None:
 
 def loop_for_outsiders() -> asyncio.AbstractEventLoop:
     loop = _served() if _served is not None else None
-    return loop if loop is not None and loop.is_running() else background_loop()
+    if loop is not None and loop.is_running() and loop not in _blocked:
+        return loop
+    return background_loop()
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """A loop in a thread of its own, for WSGI and for sync code without a server. Made on first
-    use, ended by `shutdown` or with the process."""
-    global _background
+    """A loop in a thread of its own, for WSGI and for sync code without a server: always the
+    same, unless that one is blocked. Made on first use, ended by `shutdown` or with the
+    process. Raises `NoThread`."""
     with _lock:
-        if _background is None:
-            _background = _Background()
-        background = _background
+        for background in _background:
+            if background.running not in _blocked:
+                break
+        else:
+            background = _Background()
+            _background.append(background)
     try:
         return background.loop()
     except RuntimeError:
-        with _lock:
-            if _background is background:
-                _background = None
+        with _lock, suppress(ValueError):
+            _background.remove(background)
         raise
 
 
-def end_background_loop() -> None:
-    global _background
+@contextmanager
+def off_loop() -> Iterator[None]:
+    """Have this thread count as one without a loop, if it has one: for sync code that a
+    coroutine function of the user's called, and that blocks the loop until it has its answer.
+    Nothing may wait for that loop meanwhile."""
+    loop = _get_running_loop()
+    if loop is None:
+        yield
+        return
+    _blocked.add(loop)
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)
+        _blocked.discard(loop)
+
+
+def end_background_loops() -> None:
     with _lock:
-        background, _background = _background, None
-    if background is not None:
+        ending = _background.copy()
+        _background.clear()
+    for background in ending:
         background.end()
 
 
 def forget() -> None:
-    """After a fork the thread exists in the parent only."""
-    global _background, _lock
-    _background = None
+    """After a fork the threads exist in the parent only."""
+    global _lock
     _lock = Lock()
+    _background.clear()
+    _blocked.clear()

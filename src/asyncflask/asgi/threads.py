@@ -18,16 +18,17 @@ import atexit
 import inspect
 import os
 from asyncio import _get_running_loop
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextvars import Context, copy_context
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator
+from contextvars import Context, ContextVar, copy_context
 from functools import partial, wraps
 from types import CoroutineType, FunctionType, coroutine
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from . import loops, pool
 from .loops import background_loop as background_loop
-from .loops import end_background_loop, loop_for_outsiders, remember
+from .loops import end_background_loops, loop_for_outsiders, remember
 from .loops import note_loop as note_loop
+from .loops import off_loop as off_loop
 from .native import NoThread as NoThread
 from .native import queue_here
 from .pool import DEFAULT_WORKER_THREADS, Slots, end_idle, give_back, here, stop, take_worker
@@ -542,7 +543,7 @@ class Driver:
             self._pending -= 1
             if self._released:
                 self.release()
-        _adopt(context)
+        adopt(context)
         value, error = job.take()
         if error is None:
             error = job.refusal
@@ -657,7 +658,7 @@ def wait(awaitable: Awaitable[T]) -> T:
             loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
         raise
     finally:
-        _adopt(context)
+        adopt(context)
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:
@@ -724,10 +725,11 @@ def async_to_sync(func: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     return wrapper
 
 
-def _adopt(context: Context) -> None:
-    """Set in the current context what was changed in its copy *context*."""
+def adopt(context: Context, private: Collection[ContextVar[Any]] = ()) -> None:
+    """Set in the current context what was changed in its copy *context*, but for the variables
+    that are *private* to that."""
     for variable, value in context.items():
-        if variable.get(_missing) is not value:
+        if variable.get(_missing) is not value and variable not in private:
             variable.set(value)
 
 
@@ -738,8 +740,8 @@ _missing: Any = object()
 
 
 def shutdown() -> None:
-    """End the background loop and all idle worker threads. Both come back when needed."""
-    end_background_loop()
+    """End the background loops and all idle worker threads. They come back when needed."""
+    end_background_loops()
     end_idle()
 
 

@@ -1,0 +1,291 @@
+"""What a request to an endpoint runs, in order, as a plan that is made once; and how it is known
+that a plan still holds.
+
+Users fill registries, set attributes and replace methods at any time. Nothing here is told of that:
+a `Setup` and its `Plan`s are *compared* with what they were made of, by identity and in a few calls
+that run in C, and made anew when they differ. So registries stay ordinary dicts and lists. By
+identity, since a wrapper may say that it equals what it wraps.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from itertools import chain, repeat
+from operator import attrgetter, is_, itemgetter
+from typing import Any, Final, NamedTuple
+
+from .asgi import proxy
+from .asgi.threads import is_async
+from .ctx import _cv_request, current_app_ctx, current_request_ctx
+from .routing import Map
+from .signals import appcontext_tearing_down, request_tearing_down
+from .wrappers import Request, Response
+
+Hook = tuple[Callable[..., Any], bool]
+"""A function, and whether it is asynchronous."""
+
+METHODS: Final = (
+    "full_dispatch_request",
+    "preprocess_request",
+    "dispatch_request",
+    "handle_http_exception",
+    "handle_user_exception",
+    "finalize_request",
+    "process_response",
+    "handle_exception",
+    "do_teardown_request",
+    "do_teardown_appcontext",
+    "update_template_context",
+    "make_response",
+    "create_url_adapter",
+    "app_context",
+    "asgi_app",
+    "wsgi_app",
+)
+"""The methods of an app that are steps of a request: one that was replaced is user code."""
+
+SETTINGS: Final = (
+    "url_map.host_matching",
+    "subdomain_matching",
+    "session_interface.__class__",
+    "response_class",
+    "request_class",
+    "request_class.trusted_hosts",
+)
+
+CONFIG: Final = ("TRUSTED_HOSTS", "CANCEL_ON_DISCONNECT")
+
+REGISTRIES: Final = (
+    "url_value_preprocessors",
+    "before_request_funcs",
+    "after_request_funcs",
+    "teardown_request_funcs",
+)
+
+WATCHED: Final = frozenset(
+    {*METHODS, *REGISTRIES, *(name.partition(".")[0] for name in SETTINGS)}
+    | {"teardown_appcontext_funcs", "_mounts"}
+)
+"""The attributes of an app of which a `Setup` is made: one that is set makes another."""
+
+_methods_of = attrgetter(*METHODS)
+_settings_of = attrgetter(*SETTINGS)
+_config_of = itemgetter(*CONFIG)
+_registries_of = attrgetter(*REGISTRIES)
+
+
+class Teardown(NamedTuple):
+    """The functions that one context runs at its end, the signal that follows them, and the name
+    of the context."""
+
+    functions: tuple[Hook, ...]
+    signal: Any
+    context: str
+
+
+class Setup:
+    """What is true of all requests of *app*, and the plans of its endpoints.
+
+    *own*: by name the methods as they are in `Flask` itself. *replaced*: whether to look for
+    others in their places; without it, the plans are what the methods of `Flask` themselves do.
+    """
+
+    def __init__(self, app: Any, own: dict[str, Any], replaced: bool = True) -> None:
+        self.version = app._version  # first: what is set from here on makes another setup
+        self.methods = _methods_of(type(app))
+        self.settings = _settings_of(app)
+        self.config = _config_of(app.config)
+        self.replaced: dict[str, Callable[..., Any]] = {}
+        if replaced:
+            for name in METHODS:
+                if name in app._replaced or getattr(type(app), name) is not own[name]:
+                    self.replaced[name] = _taking_ctx(name, getattr(app, name))
+        self.wsgi_app = app.wsgi_app if "wsgi_app" in self.replaced else None
+        """What took the place of `Flask.wsgi_app`."""
+        self.wsgi_middleware = _middleware(app, self.wsgi_app, own["wsgi_app"])
+        request_class = app.request_class
+        self.own = Setup(app, own, replaced=False) if self.replaced else self
+        self.lazy_session: bool = app._opens_session_lazily()
+        self.own_app_context = "app_context" not in self.replaced
+        self.names_blueprints = all(
+            getattr(request_class, name) is getattr(Request, name)
+            for name in ("endpoint", "blueprint", "blueprints")
+        )
+        self.lazy_request = request_class.__init__ is Request.__init__
+        self.paths = self._map_of_paths(app)
+        self.map: Any = app.url_map
+        self.plans: dict[Any, Plan] = {}
+
+    def is_current(self, app: Any) -> bool:
+        """Whether the app is what it was."""
+        return (
+            self.version is app._version
+            and all(map(is_, _methods_of(type(app)), self.methods))
+            and _settings_of(app) == self.settings
+            and _config_of(app.config) == self.config
+        )
+
+    def _map_of_paths(self, app: Any) -> Map | None:
+        """The URL map, where the host has no part in matching and building, nor anything else
+        that an adapter would add to it."""
+        url_map = app.url_map
+        if (
+            not isinstance(url_map, Map)
+            or url_map.host_matching
+            or app.subdomain_matching
+            or app.request_class.trusted_hosts is not None
+            or app.config["TRUSTED_HOSTS"] is not None
+            or "create_url_adapter" in self.replaced
+        ):
+            return None
+        return url_map
+
+    def has_converters(self) -> bool:
+        """Whether a rule has a converter that is the app's own code."""
+        return any(
+            not type(converter).__module__.startswith("werkzeug.")
+            for rule in self.map.iter_rules()
+            for converter in rule._converters.values()
+        )
+
+    def plan(self, app: Any, rule: Any, names: tuple[str, ...] | None = None) -> Plan:
+        """The plan for requests that *rule* matched, or `None`. *names*: of the blueprints whose
+        hooks are run, innermost first; by default those of the rule's endpoint."""
+        key = id(rule) if names is None else (id(rule), names)
+        plan = self.plans.get(key)
+        if plan is None or plan.rule is not rule or not plan.is_current(app):
+            if names is None:
+                names = () if rule is None else blueprints_of(rule.endpoint)
+            plan = self.plans[key] = Plan(app, self, rule, names)
+        return plan
+
+
+def _middleware(app: Any, wsgi_app: Any, own: Any) -> Any:
+    """What is to be called in place of `wsgi_app`, inside of each `ProxyFix`, which is applied to
+    the scope. `None` if that is the app's own."""
+    within = proxy.within(wsgi_app)
+    return None if getattr(within, "__func__", None) is own and within.__self__ is app else within
+
+
+class Plan:
+    """What is done for a request that *rule* matched: the functions of all registries in the
+    order in which they run, or the method that took the place of a step."""
+
+    __slots__ = (
+        "_fingerprint",
+        "_functions",
+        "_keys",
+        "_registries",
+        "after",
+        "app_teardown",
+        "bare",
+        "before",
+        "cancel",
+        "dispatch",
+        "finalize",
+        "full_dispatch",
+        "make_response",
+        "preprocessors",
+        "process_response",
+        "request_teardown",
+        "rule",
+        "tears_down",
+    )
+
+    def __init__(self, app: Any, setup: Setup, rule: Any, blueprints: tuple[str, ...]) -> None:
+        self.rule = rule
+        innermost_first = (*blueprints, None)
+        names = (None, *reversed(blueprints))
+        registries = _registries_of(app)
+        self._registries = tuple(d for d in registries for _ in names)
+        self._keys = innermost_first * len(registries)
+        lists = self._lists(app)
+        self._functions = tuple(chain.from_iterable(lists))  # kept alive: an `id` stays theirs
+        self._fingerprint = _fingerprint(lists)
+        preprocessors, before, after, teardown = registries
+        replaced = setup.replaced.get
+        self.preprocessors = _hooks(f for name in names for f in preprocessors.get(name, ()))
+        self.before = _hooks(f for name in names for f in before.get(name, ()))
+        self.after = _hooks(f for name in innermost_first for f in reversed(after.get(name, ())))
+        if (step := replaced("preprocess_request")) is not None:
+            self.preprocessors, self.before = (), _hooks([step])
+        self.process_response = replaced("process_response")
+        self.full_dispatch = replaced("full_dispatch_request")
+        self.finalize = replaced("finalize_request")
+        self.make_response = replaced("make_response")
+        self.request_teardown = Teardown(
+            _hooks(f for name in innermost_first for f in reversed(teardown.get(name, ()))),
+            request_tearing_down,
+            "request",
+        )
+        if (step := replaced("do_teardown_request")) is not None:
+            self.request_teardown = Teardown(_hooks([step]), None, "request")
+        self.app_teardown = Teardown(
+            _hooks(reversed(app.teardown_appcontext_funcs)), appcontext_tearing_down, "app"
+        )
+        if (step := replaced("do_teardown_appcontext")) is not None:
+            self.app_teardown = Teardown(_hooks([step]), None, "app")
+        self.tears_down = bool(self.request_teardown.functions or self.app_teardown.functions)
+        self.bare = (
+            not self.after
+            and self.process_response is None
+            and self.finalize is None
+            and self.make_response is None
+            and app.response_class is Response
+        )
+        self.dispatch = replaced("dispatch_request")
+        cancel = getattr(rule, "cancel_on_disconnect", None)
+        self.cancel = app.config["CANCEL_ON_DISCONNECT"] if cancel is None else cancel
+
+    def is_current(self, app: Any) -> bool:
+        """Whether the registries hold what they did. That they are the same is the setup's."""
+        return self._fingerprint == _fingerprint(self._lists(app))
+
+    def _lists(self, app: Any) -> Lists:
+        found = map(dict.get, self._registries, self._keys, repeat(()))
+        return (*found, app.teardown_appcontext_funcs)
+
+
+Lists = tuple[Collection[Callable[..., Any]], ...]
+
+
+def _fingerprint(lists: Lists) -> tuple[int, ...]:
+    return (*map(len, lists), *map(id, chain.from_iterable(lists)))
+
+
+def _hooks(functions: Iterable[Callable[..., Any]]) -> tuple[Hook, ...]:
+    return tuple((func, is_async(func)) for func in functions)
+
+
+def _taking_ctx(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """*method* as Flask 3.1 calls it. Flask 3.2 gives the context first to one that names it."""
+    try:
+        first = next(iter(inspect.signature(method).parameters), "")
+    except (TypeError, ValueError):  # no Python function
+        return method
+    if first != "ctx":
+        return method
+    current = _CURRENT.get(name, current_request_ctx)
+    if is_async(method):
+
+        async def with_ctx(*args: Any) -> Any:
+            return await method(current(), *args)
+
+        return with_ctx
+    return lambda *args: method(current(), *args)
+
+
+_CURRENT: dict[str, Callable[[], Any]] = {
+    "do_teardown_appcontext": current_app_ctx,
+    "update_template_context": partial(_cv_request.get, None),
+}
+
+
+def blueprints_of(endpoint: str) -> tuple[str, ...]:
+    """The names of an endpoint's blueprint and of those round it, innermost first."""
+    names = []
+    while endpoint := endpoint.rpartition(".")[0]:
+        names.append(endpoint)
+    return tuple(names)
