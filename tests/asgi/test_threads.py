@@ -1,4 +1,4 @@
-"""The two sides: hops, threads, contexts, waiting, limits."""
+"""Loop and thread: hops, threads, contexts, waiting, limits."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ class AsyncCall:
 
     async def method(self) -> None: ...
 
-    def plain(self) -> None: ...
+    def sync(self) -> None: ...
 
     @classmethod
     async def of_class(cls) -> None: ...
 
 
-class PlainCall:
+class SyncCall:
     def __call__(self) -> None: ...
 
 
@@ -101,9 +101,9 @@ async def agen() -> Any:
         (functools.partial(AsyncCall()), True),
         (AsyncCall().method, True),
         (AsyncCall.of_class, True),
-        (AsyncCall().plain, False),
+        (AsyncCall().sync, False),
         (AsyncCall, False),  # a class gives an instance
-        (PlainCall(), False),
+        (SyncCall(), False),
         (agen, False),
         (len, False),
         (lambda: here_async(), False),  # found out when it is called
@@ -114,7 +114,7 @@ def test_is_async(func: Callable[..., Any], expected: bool) -> None:
 
 
 class TestCall:
-    async def test_sides(self) -> None:
+    async def test_where_code_runs(self) -> None:
         async def main(driver: Driver) -> list[str]:
             call = driver.call
             return [await call(here), await call(here_async), await call(here)]
@@ -123,7 +123,7 @@ class TestCall:
         assert loop == threading.current_thread().name
         assert first == second == "asyncflask-worker"
 
-    async def test_plain_functions_in_a_row_are_one_hop(self, hops: list[object]) -> None:
+    async def test_sync_functions_in_a_row_are_one_hop(self, hops: list[object]) -> None:
         async def main(driver: Driver) -> None:
             for _ in range(5):
                 await driver.call(here)
@@ -131,7 +131,7 @@ class TestCall:
         await run(main)
         assert len(hops) == 1
 
-    async def test_coroutine_functions_are_none(self, hops: list[object]) -> None:
+    async def test_async_functions_are_none(self, hops: list[object]) -> None:
         async def main(driver: Driver) -> None:
             for _ in range(5):
                 await driver.call(here_async)
@@ -139,7 +139,7 @@ class TestCall:
         await run(main)
         assert hops == []
 
-    async def test_each_change_of_colour_is_one_hop(self, hops: list[object]) -> None:
+    async def test_each_change_to_a_thread_is_one_hop(self, hops: list[object]) -> None:
         async def main(driver: Driver) -> None:
             for func in (here, here, here_async, here_async, here, here):
                 await driver.call(func)
@@ -147,7 +147,7 @@ class TestCall:
         await run(main)
         assert len(hops) == 2
 
-    async def test_one_thread_for_all_plain_code(self) -> None:
+    async def test_one_thread_for_all_sync_code(self) -> None:
         async def main(driver: Driver) -> set[int]:
             idents = {await driver.call(threading.get_ident)}
             for _ in range(20):
@@ -160,21 +160,21 @@ class TestCall:
         results = await asyncio.gather(*(run(main) for _ in range(10)))
         assert [len(idents) for idents in results] == [1] * 10
 
-    async def test_plain_wrapper_of_a_coroutine_function(self) -> None:
+    async def test_sync_wrapper_of_an_async_function(self) -> None:
         async def main(driver: Driver) -> Any:
             return await driver.call(lambda: here_async())
 
         assert await run(main) == threading.current_thread().name
 
     async def test_arguments(self) -> None:
-        def plain(*args: int, **kwargs: int) -> object:
+        def sync(*args: int, **kwargs: int) -> object:
             return args, kwargs
 
-        async def coroutine(*args: int, **kwargs: int) -> object:
+        async def async_(*args: int, **kwargs: int) -> object:
             return args, kwargs
 
         async def main(driver: Driver) -> object:
-            return [await driver.call(f, 1, 2, func=3) for f in (plain, coroutine)]
+            return [await driver.call(f, 1, 2, func=3) for f in (sync, async_)]
 
         assert await run(main) == [((1, 2), {"func": 3})] * 2
 
@@ -212,23 +212,23 @@ class TestCall:
 
         assert await run(main) == "asyncflask-worker"
 
-    async def test_prepare_comes_before_the_first_coroutine_function(self) -> None:
+    async def test_prepare_comes_before_the_first_async_function(self) -> None:
         events: list[str] = []
 
         async def prepare() -> None:
             events.append("prepare")
 
-        async def coroutine() -> None:
-            events.append("coroutine")
+        async def async_() -> None:
+            events.append("async")
 
         async def main(driver: Driver) -> None:
             driver.prepare = prepare
-            await driver.call(events.append, "plain")
-            await driver.call(coroutine)
-            await driver.call(coroutine)
+            await driver.call(events.append, "sync")
+            await driver.call(async_)
+            await driver.call(async_)
 
         await run(main)
-        assert events == ["plain", "prepare", "coroutine", "coroutine"]
+        assert events == ["sync", "prepare", "async", "async"]
 
     async def test_worker_is_given_back(self) -> None:
         async def main(driver: Driver) -> int:
@@ -241,17 +241,17 @@ class TestContext:
     async def test_both_ways(self) -> None:
         seen: list[str] = []
 
-        def plain(value: str) -> None:
+        def sync(value: str) -> None:
             seen.append(variable.get())
             variable.set(value)
 
-        async def coroutine(value: str) -> None:
-            plain(value)
+        async def async_(value: str) -> None:
+            sync(value)
 
         async def main(driver: Driver) -> None:
-            await driver.call(plain, "1")
-            await driver.call(coroutine, "2")
-            await driver.call(plain, "3")
+            await driver.call(sync, "1")
+            await driver.call(async_, "2")
+            await driver.call(sync, "3")
             seen.append(variable.get())
 
         variable.set("0")
@@ -260,24 +260,24 @@ class TestContext:
         assert variable.get() == "0"  # a request's changes are its own
 
     async def test_run_sync(self) -> None:
-        def plain() -> str:
+        def sync() -> str:
             before = variable.get()
             variable.set("by the thread")
             return before
 
         variable.set("by the loop")
-        assert await run_in_worker(plain) == "by the loop"
+        assert await run_in_worker(sync) == "by the loop"
         assert variable.get() == "by the thread"
 
     def test_wait(self) -> None:
-        async def coroutine() -> str:
+        async def async_() -> str:
             before = variable.get()
             await asyncio.sleep(0)
             variable.set("by the loop")
             return before
 
         variable.set("by the thread")
-        assert wait(coroutine()) == "by the thread"
+        assert wait(async_()) == "by the thread"
         assert variable.get() == "by the loop"
         variable.set("unset")
 
@@ -511,17 +511,17 @@ class TestWait:
             wait(for_ever())
         assert ended.wait(10)
 
-    async def test_plain_code_runs_while_a_thread_waits(self) -> None:
-        """The thread that waits for the loop does the request's other plain work."""
+    async def test_sync_code_runs_while_a_thread_waits(self) -> None:
+        """The thread that waits for the loop does the request's other sync work."""
 
         async def ask_back(driver: Driver) -> int:
             return await driver.run_sync(threading.get_ident)
 
         async def main(driver: Driver) -> tuple[int, int]:
-            def plain() -> tuple[int, int]:
+            def sync() -> tuple[int, int]:
                 return threading.get_ident(), wait(ask_back(driver))
 
-            return await driver.call(plain)  # type: ignore[no-any-return]
+            return await driver.call(sync)  # type: ignore[no-any-return]
 
         outer, inner = await run(main)
         assert outer == inner
@@ -531,7 +531,7 @@ async def running_loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
-class TestBothColours:
+class TestSyncAndAsync:
     def test_value_or_awaitable(self) -> None:
         assert value_or_awaitable(here_async()) == "asyncflask-loop"
 
@@ -596,11 +596,11 @@ class TestSlots:
         slots = slots_of(loop, 2)
         assert slots_of(loop, 99) is slots  # who asks first
 
-        def plain() -> str:
+        def sync() -> str:
             return wait(run_in_worker(here))
 
         async def main(driver: Driver) -> Any:
-            return await driver.call(plain)
+            return await driver.call(sync)
 
         both = asyncio.gather(*(run(main) for _ in range(6)))
         assert await asyncio.wait_for(both, 30) == ["asyncflask-worker"] * 6
@@ -704,6 +704,13 @@ class TestNoThread:
             return [await driver.call(func) for func in (here, here_async, here)]
 
         assert await run(main) == [threading.current_thread().name] * 3
+
+    async def test_run_sync_in_such_a_teardown(self, no_threads: Callable[[bool], None]) -> None:
+        async def main(driver: Driver) -> str:
+            driver.loop_if_no_thread = True
+            return await driver.run_sync(here)
+
+        assert await run(main) == threading.current_thread().name
 
     async def test_error_in_such_a_teardown(self, no_threads: Callable[[bool], None]) -> None:
         async def main(driver: Driver) -> None:

@@ -120,7 +120,10 @@ def _stepped(
                 if thrown is not None:
                     if ended is not None:
                         raise thrown
-                    yielded = context.run(coro.throw, thrown)
+                    try:
+                        yielded = context.run(coro.throw, thrown)
+                    finally:
+                        thrown = None  # its traceback holds this frame: no cycle
                     continue
                 if ended is not None:
                     return ended.value  # type: ignore[no-any-return]
@@ -209,19 +212,15 @@ def in_this_context(func: Callable[..., Awaitable[T]]) -> InContext[T]:
 class _Job:
     """A call on the request's thread, for which one task waits. It is in one of these states:
 
-    ========= ==================== ======================== =======================================
-    state     thread               task                     what comes next
-    ========= ==================== ======================== =======================================
-    waiting   none: all slots are  waits                    `Driver._start`: started or refused
-              taken
-    started   runs the call        waits                    `_land`: done; `cancel`, of `abandon`
-                                                            alone: abandoned
-    done      free for others      woken in the same step   `take` gives value or error
-                                   of the loop
-    refused   there is none        woken in the next step   `refusal` is raised
-    abandoned runs on, or blocks   woken in the next step,  nothing of the request runs any more
-              for ever             cancelled
-    ========= ==================== ======================== =======================================
+    ========= ===================== =============== =========================================
+    state     thread                task            what comes next
+    ========= ===================== =============== =========================================
+    waiting   none: no slot is free waits           `Driver._start`: started or refused
+    started   makes the call        waits           done; or abandoned, by `abandon` alone
+    done      free again            woken at once   `take` gives value or error
+    refused   none can be had       woken soon      `NoThread`; in a teardown `call` on the loop
+    abandoned goes on, or blocks    cancelled soon  nothing more of the request is run
+    ========= ===================== =============== =========================================
 
     A thread cannot be interrupted: a cancelled task waits until it is done, and is cancelled then
     (`Task.cancel` remembers it when its future refuses).
@@ -241,7 +240,7 @@ class _Job:
         "_value",
         "_wakeup",
         "abandoned",
-        "refusal",
+        "refused",
     )
 
     def __init__(
@@ -256,10 +255,17 @@ class _Job:
         self._error: BaseException | None = None
         self._wakeup: Callable[[_Job], object] | None = None
         self.abandoned = False
-        self.refusal: NoThread | None = None
+        self.refused = False
 
     def __call__(self) -> None:
         """On the thread: make the call, and tell the loop."""
+        self.call()
+        try:
+            self._driver.loop.call_soon_threadsafe(self._land)
+        except RuntimeError:  # the loop was closed: nobody waits any more
+            self.take()
+
+    def call(self) -> None:
         local = here()
         before, local.driver = getattr(local, "driver", None), self._driver
         try:
@@ -267,10 +273,6 @@ class _Job:
         except BaseException as error:
             self._error = error
         local.driver = before
-        try:
-            self._driver.loop.call_soon_threadsafe(self._land)
-        except RuntimeError:  # the loop was closed: nobody waits any more
-            self.take()
 
     def _land(self) -> None:
         # After the request has gone on, and perhaps ended: who is next may take its thread.
@@ -281,8 +283,8 @@ class _Job:
             if slots is not None:
                 slots.release()
 
-    def refuse(self, refusal: NoThread) -> None:
-        self.refusal = refusal
+    def refuse(self, error: NoThread) -> None:
+        self._error, self.refused = error, True
         self._driver.loop.call_soon(self._wake)
 
     def take(self) -> tuple[Any, BaseException | None]:
@@ -389,9 +391,9 @@ class Driver:
         """Called once on the loop, before the first async function is. It gives what is left to
         be awaited, if it has to wait."""
         self.loop_if_no_thread = False
-        """For teardown, which must run: `call` runs sync functions on the loop if no thread can
-        be had, rather than raise `NoThread`. None can only be missing for the first of a request:
-        so nothing of it is bound to another thread."""
+        """For teardown, which must run: sync functions run on the loop if no thread can be had,
+        rather than raise `NoThread`. One that a request has had stays its own; so nothing of
+        this request is bound to a thread."""
         self._pending = 0
         self._released = False
 
@@ -486,12 +488,12 @@ class Driver:
             thrown = exc
         if job.abandoned:
             raise Abandoned
-        if job.refusal is None:
-            value, error = job.take()
-        elif thrown is not None or not self.loop_if_no_thread:
-            return None, None, thrown or job.refusal
-        else:
-            value, error = _outcome_of(self.context.run, coro.send, None)
+        if job.refused:
+            _, refusal = job.take()
+            if thrown is not None or not self.loop_if_no_thread:
+                return None, None, thrown or refusal
+            job.call()
+        value, error = job.take()
         if error is None or isinstance(error, StopIteration):
             return value, error, thrown
         try:
@@ -543,16 +545,17 @@ class Driver:
             self._pending -= 1
             if self._released:
                 self.release()
+        if job.refused and self.loop_if_no_thread:
+            job.take()
+            job.call()
         adopt(context)
         value, error = job.take()
-        if error is None:
-            error = job.refusal
-        if error is None:
-            return value  # type: ignore[no-any-return]
-        try:
-            raise error
-        finally:
-            error = None  # its traceback holds this frame: no cycle
+        if error is not None:
+            try:
+                raise error
+            finally:
+                error = None  # its traceback holds this frame: no cycle
+        return value  # type: ignore[no-any-return]
 
     def free_slot(self) -> None:
         """On the request's thread: from now on it counts no more among the sync functions that
@@ -581,13 +584,6 @@ async def _all_of(prepare: Callable[[], Awaitable[None] | None]) -> None:
     rest = prepare()
     if rest is not None:
         await rest
-
-
-def _outcome_of(func: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
-    try:
-        return func(*args), None
-    except BaseException as error:
-        return None, error
 
 
 async def run_in_worker(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
