@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable
+from copy import copy
 from functools import partial
 from itertools import chain, repeat
 from operator import attrgetter, is_, itemgetter
@@ -20,7 +21,14 @@ from .asgi import proxy
 from .asgi.threads import is_async
 from .ctx import _cv_request, current_app_ctx, current_request_ctx
 from .routing import Map
-from .signals import appcontext_tearing_down, request_tearing_down
+from .signals import (
+    appcontext_popped,
+    appcontext_pushed,
+    appcontext_tearing_down,
+    request_finished,
+    request_started,
+    request_tearing_down,
+)
 from .wrappers import Request, Response
 
 Hook = tuple[Callable[..., Any], bool]
@@ -41,12 +49,13 @@ METHODS: Final = (
     "make_response",
     "create_url_adapter",
     "app_context",
-    "asgi_app",
     "wsgi_app",
 )
 """The methods of an app that are steps of a request: one that was replaced is user code."""
 
 SETTINGS: Final = (
+    "_version",
+    "__class__._version_of_class",
     "url_map.host_matching",
     "subdomain_matching",
     "session_interface.__class__",
@@ -65,15 +74,27 @@ REGISTRIES: Final = (
 )
 
 WATCHED: Final = frozenset(
-    {*METHODS, *REGISTRIES, *(name.partition(".")[0] for name in SETTINGS)}
-    | {"teardown_appcontext_funcs", "_mounts"}
+    {*METHODS, *REGISTRIES, *(name.partition(".")[0] for name in SETTINGS[2:])}
+    | {"teardown_appcontext_funcs", "asgi_app", "_mounts"}
 )
 """The attributes of an app of which a `Setup` is made: one that is set makes another."""
 
-_methods_of = attrgetter(*METHODS)
-_settings_of = attrgetter(*SETTINGS)
+_settings_of = attrgetter(*SETTINGS, *(f"__class__.{name}" for name in METHODS))
 _config_of = itemgetter(*CONFIG)
 _registries_of = attrgetter(*REGISTRIES)
+
+SIGNALS: Final = tuple(
+    signal.receivers
+    for signal in (
+        request_started,
+        request_finished,
+        request_tearing_down,
+        appcontext_pushed,
+        appcontext_tearing_down,
+        appcontext_popped,
+    )
+)
+"""The receivers of the signals of each request."""
 
 
 class Teardown(NamedTuple):
@@ -93,8 +114,7 @@ class Setup:
     """
 
     def __init__(self, app: Any, own: dict[str, Any], replaced: bool = True) -> None:
-        self.version = app._version  # first: what is set from here on makes another setup
-        self.methods = _methods_of(type(app))
+        # First: what changes from here on makes another setup.
         self.settings = _settings_of(app)
         self.config = _config_of(app.config)
         self.replaced: dict[str, Callable[..., Any]] = {}
@@ -105,6 +125,7 @@ class Setup:
         self.wsgi_app = app.wsgi_app if "wsgi_app" in self.replaced else None
         """What took the place of `Flask.wsgi_app`."""
         self.wsgi_middleware = _middleware(app, self.wsgi_app, own["wsgi_app"])
+        self.is_wrapped = self.wsgi_app is not None or bool(app._mounts)
         request_class = app.request_class
         self.own = Setup(app, own, replaced=False) if self.replaced else self
         self.lazy_session: bool = app._opens_session_lazily()
@@ -116,16 +137,18 @@ class Setup:
         self.lazy_request = request_class.__init__ is Request.__init__
         self.paths = self._map_of_paths(app)
         self.map: Any = app.url_map
+        self.is_plain = (
+            self.lazy_request
+            and self.lazy_session
+            and self.names_blueprints
+            and self.paths is not None
+        )
+        """Whether the rule of a request may be found before anything of it is looked at."""
         self.plans: dict[Any, Plan] = {}
 
-    def is_current(self, app: Any) -> bool:
+    def holds(self, app: Any) -> bool:
         """Whether the app is what it was."""
-        return (
-            self.version is app._version
-            and all(map(is_, _methods_of(type(app)), self.methods))
-            and _settings_of(app) == self.settings
-            and _config_of(app.config) == self.config
-        )
+        return _settings_of(app) == self.settings and _config_of(app.config) == self.config
 
     def _map_of_paths(self, app: Any) -> Map | None:
         """The URL map, where the host has no part in matching and building, nor anything else
@@ -174,10 +197,11 @@ class Plan:
     order in which they run, or the method that took the place of a step."""
 
     __slots__ = (
-        "_fingerprint",
+        "_copies",
         "_functions",
         "_keys",
         "_registries",
+        "_settings",
         "after",
         "app_teardown",
         "bare",
@@ -192,6 +216,8 @@ class Plan:
         "request_teardown",
         "rule",
         "tears_down",
+        "view",
+        "view_is_async",
     )
 
     def __init__(self, app: Any, setup: Setup, rule: Any, blueprints: tuple[str, ...]) -> None:
@@ -199,11 +225,13 @@ class Plan:
         innermost_first = (*blueprints, None)
         names = (None, *reversed(blueprints))
         registries = _registries_of(app)
-        self._registries = tuple(d for d in registries for _ in names)
-        self._keys = innermost_first * len(registries)
-        lists = self._lists(app)
-        self._functions = tuple(chain.from_iterable(lists))  # kept alive: an `id` stays theirs
-        self._fingerprint = _fingerprint(lists)
+        app_teardown = {None: app.teardown_appcontext_funcs}
+        self._settings = setup.settings
+        self._registries = (*(d for d in registries for _ in names), app_teardown)
+        self._keys = (*innermost_first * len(registries), None)
+        lists = map(dict.get, self._registries, self._keys, _NONE)
+        self._copies = tuple(map(copy, lists))
+        self._functions = tuple(chain.from_iterable(self._copies))
         preprocessors, before, after, teardown = registries
         replaced = setup.replaced.get
         self.preprocessors = _hooks(f for name in names for f in preprocessors.get(name, ()))
@@ -238,21 +266,24 @@ class Plan:
         self.dispatch = replaced("dispatch_request")
         cancel = getattr(rule, "cancel_on_disconnect", None)
         self.cancel = app.config["CANCEL_ON_DISCONNECT"] if cancel is None else cancel
+        self.view = None if rule is None else app.view_functions.get(rule.endpoint)
+        self.view_is_async = self.view is not None and is_async(self.view)
 
     def is_current(self, app: Any) -> bool:
-        """Whether the registries hold what they did. That they are the same is the setup's."""
-        return self._fingerprint == _fingerprint(self._lists(app))
+        """Whether the app is what it was, and its registries hold what they did. The config is of
+        no matter once the request has begun."""
+        return (
+            _settings_of(app) == self._settings
+            and (lists := tuple(map(dict.get, self._registries, self._keys, _NONE)))
+            == self._copies
+            and (
+                not self._functions
+                or all(map(is_, chain.from_iterable(lists), self._functions))
+            )
+        )
 
-    def _lists(self, app: Any) -> Lists:
-        found = map(dict.get, self._registries, self._keys, repeat(()))
-        return (*found, app.teardown_appcontext_funcs)
 
-
-Lists = tuple[Collection[Callable[..., Any]], ...]
-
-
-def _fingerprint(lists: Lists) -> tuple[int, ...]:
-    return (*map(len, lists), *map(id, chain.from_iterable(lists)))
+_NONE: Final = repeat(())
 
 
 def _hooks(functions: Iterable[Callable[..., Any]]) -> tuple[Hook, ...]:
