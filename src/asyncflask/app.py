@@ -244,9 +244,7 @@ class Flask(App, metaclass=AppType):
             return
         await self._run(dispatch.serve_http, setup, scope, receive, send)
 
-    async def _serve_other(
-        self, setup: Setup, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _serve_other(self, setup: Setup, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what is no request of the app alone."""
         kind = scope["type"]
         if kind == "lifespan":

@@ -26,7 +26,16 @@ from .asgi.websocket import (
     origin_allowed,
 )
 from .ctx import RequestContext
-from .dispatch import answer, arrive, enter, finalize, finish, has_session, respond_to_error, save_session
+from .dispatch import (
+    answer,
+    arrive,
+    enter,
+    finalize,
+    finish,
+    has_session,
+    respond_to_error,
+    save_session,
+)
 from .respond import close, content_of, response_start
 
 if TYPE_CHECKING:

@@ -213,7 +213,7 @@ class AppContext(_Context):
         error: BaseException | None = None
         if len(self._cv_tokens) == 1:
             exc = sys.exception() if exc is _sentinel else exc
-            teardown = self.app._setup().plan(self.app, None).app_teardown
+            teardown = self.app._setup().plan(self.app, None).end_app
             error = await tear_down(self.app, call, teardown, exc)
         raise_collected("app", [error, await self._unset(call)])
 
@@ -372,10 +372,6 @@ class RequestContext(_Context):
             plan = self._last_plan = self._make_plan(self.app._setup(), rule)
         return plan
 
-    def _own_plan(self) -> Any:
-        """What the methods of `Flask` itself do, whatever was put in their places."""
-        return self._make_plan(self.app._setup().own, self.request.url_rule)
-
     def _make_plan(self, setup: Any, rule: Any) -> Any:
         if setup.names_blueprints:
             return setup.plan(self.app, rule)
@@ -497,7 +493,7 @@ class RequestContext(_Context):
         errors: list[BaseException | None] = []
         if last:
             plan = self._plan()
-            errors.append(await tear_down(self.app, call, plan.request_teardown, exc))
+            errors.append(await tear_down(self.app, call, plan.end_request, exc))
             try:
                 if self._request is not None:
                     self._request.close()
@@ -507,7 +503,7 @@ class RequestContext(_Context):
         app_ctx = self._unset()
         if app_ctx is not None:
             if last and len(app_ctx._cv_tokens) == 1:
-                errors.append(await tear_down(self.app, call, plan.app_teardown, exc))
+                errors.append(await tear_down(self.app, call, plan.end_app, exc))
             errors.append(await app_ctx._unset(call))
         if current is not self:
             errors.append(_popped_wrong("request", current, self))
@@ -524,7 +520,7 @@ class RequestContext(_Context):
         if (
             len(tokens) != 1
             or _cv_request.get(None) is not self
-            or (plan or self._plan()).tears_down
+            or (plan or self._plan()).ends
             or request_tearing_down.receivers
             or appcontext_tearing_down.receivers
             or appcontext_popped.receivers

@@ -252,11 +252,11 @@ def propagates(app: Flask) -> bool:
 async def full_dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Any:
     """Run hooks, view and error handlers. Returns the response; `None` for a WebSocket that was
     accepted."""
-    rv = await answer(app, ctx, call, ctx._own_plan())
+    rv = await answer(app, ctx, call, ctx._plan())
     websocket = ctx.websocket
     if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
         return None
-    return await finalize(app, ctx, call, ctx._own_plan(), rv)
+    return await finalize(app, ctx, call, ctx._plan(), rv)
 
 
 async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any:
@@ -266,9 +266,17 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
     try:
         if request_started.receivers:
             await emit(request_started, app, call)
-        rv = await run_before(ctx, call, plan) if plan.before or plan.preprocessors else None
+        rv = None
+        if plan.preprocess is not None:
+            rv = await call(plan.preprocess)
+        elif plan.begins:
+            rv = await preprocess_request(app, ctx, call)
         if rv is None:
-            rv = await call_view(app, ctx, call, plan)
+            if plan.dispatch is None:
+                answering = dispatch_request(app, ctx, call)
+            else:
+                answering = call(plan.dispatch)
+            rv = await (answering if ctx.websocket is None else converse(ctx, call, answering))
     except Exception as exc:
         if ctx.websocket is not None and ctx.websocket.is_own_end(exc):
             return None
@@ -283,11 +291,7 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
 async def preprocess_request(app: Flask, ctx: RequestContext, call: Call) -> Any:
     """Run the URL value preprocessors, then the `before_request` functions until one returns a
     value."""
-    return await run_before(ctx, call, ctx._own_plan())
-
-
-async def run_before(ctx: RequestContext, call: Call, plan: Plan) -> Any:
-    """`preprocess_request`, with the functions of *plan*."""
+    plan = ctx._last_plan or ctx._plan()
     for func, _ in plan.preprocessors:
         await call(func, ctx.request.endpoint, ctx.request.view_args)
     for func, asynchronous in plan.before:
@@ -297,15 +301,9 @@ async def run_before(ctx: RequestContext, call: Call, plan: Plan) -> Any:
     return None
 
 
-async def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Any:
+def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[Any]:
     """Call the view of the matched rule. Raises the routing exception if there is none."""
-    return await call_view(app, ctx, call, ctx._own_plan())
-
-
-def call_view(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Awaitable[Any]:
-    """`dispatch_request`, or what took its place in *plan*."""
-    if plan.dispatch is not None:
-        return call(plan.dispatch)
+    plan = ctx._last_plan or ctx._plan()
     request = ctx._request
     if request is None:
         method = ctx._scope["method"]
@@ -320,7 +318,7 @@ def call_view(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Awaita
         return call_here(app.make_default_options_response)
     if ctx._context is not None and call is not call_here:
         if ctx.websocket is not None:
-            return converse(ctx, call, call_handler(ctx, call, view, values or {}))
+            return call_handler(ctx, call, view, values or {})
         if plan.cancel:
             return call_until_disconnect(ctx, view, values or {})
         if view is plan.view and plan.view_is_async and ctx._driver is None:
@@ -354,12 +352,12 @@ async def call_handler(
     return await driver.task(handler(**values))
 
 
-async def converse(ctx: RequestContext, call: Call, step: Awaitable[Any]) -> Any:
+async def converse(ctx: RequestContext, call: Call, answering: Awaitable[Any]) -> Any:
     """The return value of a WebSocket's handler: a response that refuses the connection. One that
     used the socket of the environ has answered by that, whatever it returns."""
     sock: EnvironSocket = ctx.websocket.scope["asyncflask.handshake"]["werkzeug.socket"]
     try:
-        rv = await step
+        rv = await answering
     finally:
         answered = await call(sock.end)
     if answered:
@@ -377,20 +375,7 @@ async def finalize_request(
     app: Flask, ctx: RequestContext, call: Call, rv: Any, from_error_handler: bool = False
 ) -> Any:
     """Make the response of a view's or a handler's return value, and run the hooks on it."""
-    return await finalize(app, ctx, call, ctx._own_plan(), rv, from_error_handler)
-
-
-async def finalize(
-    app: Flask,
-    ctx: RequestContext,
-    call: Call,
-    plan: Plan,
-    rv: Any,
-    from_error_handler: bool = False,
-) -> Any:
-    """`finalize_request`, or what took its place in *plan*."""
-    if plan.finalize is not None:
-        return await call(plan.finalize, rv, from_error_handler)
+    plan = ctx._plan()
     if plan.make_response is not None:
         response = await call(plan.make_response, rv)
     elif callable(rv) and not isinstance(rv, _RESPONSES) and not is_starlettes(rv):
@@ -398,7 +383,10 @@ async def finalize(
     else:
         response = make_response(app, ctx, rv)
     try:
-        response = await run_after(app, ctx, call, plan, response)
+        if plan.process is None:
+            response = await process_response(app, ctx, call, response)
+        else:
+            response = await call(plan.process, response)
         if request_finished.receivers:
             await emit(request_finished, app, call, response=response)
     except Exception:
@@ -408,21 +396,29 @@ async def finalize(
     return response
 
 
+def finalize(
+    app: Flask,
+    ctx: RequestContext,
+    call: Call,
+    plan: Plan,
+    rv: Any,
+    from_error_handler: bool = False,
+) -> Awaitable[Any]:
+    """`finalize_request`, or what took its place."""
+    if plan.finalize is not None:
+        return call(plan.finalize, rv, from_error_handler)
+    return finalize_request(app, ctx, call, rv, from_error_handler)
+
+
 _RESPONSES = (BaseResponse, HTTPException)
 
 
 async def process_response(app: Flask, ctx: RequestContext, call: Call, response: Any) -> Any:
     """Run the `after_request` functions, and save the session."""
-    return await run_after(app, ctx, call, ctx._own_plan(), response)
-
-
-async def run_after(
-    app: Flask, ctx: RequestContext, call: Call, plan: Plan, response: Any
-) -> Any:
-    """`process_response`, or what took its place in *plan*."""
-    if plan.process_response is not None:
-        return await call(plan.process_response, response)
-    functions = [*((func, False) for func in ctx._after_request_functions), *plan.after]
+    plan = ctx._plan()
+    functions = plan.after
+    if ctx._after_request_functions:
+        functions = (*((func, False) for func in ctx._after_request_functions), *functions)
     for func, asynchronous in functions:
         given = await (
             func(response) if asynchronous and ctx._driver is None else call(func, response)
@@ -548,7 +544,7 @@ async def do_teardown_request(
     app: Flask, ctx: RequestContext, call: Call, error: BaseException | None
 ) -> None:
     """Run all `teardown_request` functions; what they raise is raised when all have run."""
-    teardown = ctx._own_plan().request_teardown
+    teardown = ctx._plan().teardown_request
     raise_collected("request", [await tear_down(app, call, teardown, error)])
 
 
@@ -556,7 +552,7 @@ async def do_teardown_appcontext(
     app: Flask, ctx: AppContext, call: Call, error: BaseException | None
 ) -> None:
     """Run all `teardown_appcontext` functions; what they raise is raised when all have run."""
-    teardown = app._setup().own.plan(app, None).app_teardown
+    teardown = app._setup().plan(app, None).teardown_app
     raise_collected("app", [await tear_down(app, call, teardown, error)])
 
 

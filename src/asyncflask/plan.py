@@ -15,6 +15,7 @@ from copy import copy
 from functools import partial
 from itertools import chain, repeat
 from operator import attrgetter, is_, itemgetter
+from types import MethodType
 from typing import Any, Final, NamedTuple
 
 from .asgi import proxy
@@ -109,25 +110,22 @@ class Teardown(NamedTuple):
 class Setup:
     """What is true of all requests of *app*, and the plans of its endpoints.
 
-    *own*: by name the methods as they are in `Flask` itself. *replaced*: whether to look for
-    others in their places; without it, the plans are what the methods of `Flask` themselves do.
+    *own*: by name the methods as they are in `Flask` itself.
     """
 
-    def __init__(self, app: Any, own: dict[str, Any], replaced: bool = True) -> None:
+    def __init__(self, app: Any, own: dict[str, Any]) -> None:
         # First: what changes from here on makes another setup.
         self.settings = _settings_of(app)
         self.config = _config_of(app.config)
         self.replaced: dict[str, Callable[..., Any]] = {}
-        if replaced:
-            for name in METHODS:
-                if name in app._replaced or getattr(type(app), name) is not own[name]:
-                    self.replaced[name] = _taking_ctx(name, getattr(app, name))
+        for name in METHODS:
+            if name in app._replaced or getattr(type(app), name) is not own[name]:
+                self.replaced[name] = _taking_ctx(name, getattr(app, name))
         self.wsgi_app = app.wsgi_app if "wsgi_app" in self.replaced else None
         """What took the place of `Flask.wsgi_app`."""
         self.wsgi_middleware = _middleware(app, self.wsgi_app, own["wsgi_app"])
         self.is_wrapped = self.wsgi_app is not None or bool(app._mounts)
         request_class = app.request_class
-        self.own = Setup(app, own, replaced=False) if self.replaced else self
         self.lazy_session: bool = app._opens_session_lazily()
         self.own_app_context = "app_context" not in self.replaced
         self.names_blueprints = all(
@@ -189,36 +187,43 @@ def _middleware(app: Any, wsgi_app: Any, own: Any) -> Any:
     """What is to be called in place of `wsgi_app`, inside of each `ProxyFix`, which is applied to
     the scope. `None` if that is the app's own."""
     within = proxy.within(wsgi_app)
-    return None if getattr(within, "__func__", None) is own and within.__self__ is app else within
+    # By type: a wrapper may have all attributes of what it wraps.
+    if type(within) is MethodType and within.__func__ is own and within.__self__ is app:
+        return None
+    return within
 
 
 class Plan:
     """What is done for a request that *rule* matched: the functions of all registries in the
-    order in which they run, or the method that took the place of a step."""
+    order in which they run, and the methods that took the places of steps."""
 
-    __slots__ = (
-        "_copies",
-        "_functions",
-        "_keys",
-        "_registries",
-        "_settings",
-        "after",
-        "app_teardown",
-        "bare",
-        "before",
-        "cancel",
-        "dispatch",
-        "finalize",
-        "full_dispatch",
-        "make_response",
-        "preprocessors",
-        "process_response",
-        "request_teardown",
-        "rule",
-        "tears_down",
-        "view",
-        "view_is_async",
-    )
+    __slots__ = {
+        "_copies": "The lists of the registries as they were.",
+        "_functions": "What was in them.",
+        "_keys": "What the lists are in the registries by.",
+        "_registries": "Where they are.",
+        "_settings": "As in the setup.",
+        "after": "The `after_request` functions.",
+        "bare": "Whether nothing of the app wants to see a response.",
+        "before": "The `before_request` functions.",
+        "begins": "Whether anything is called before the view.",
+        "cancel": "Whether the view is cancelled when the client leaves.",
+        "dispatch": "The method in the place of `dispatch_request`, or `None`. So the others:",
+        "end_app": "What is called at the end of the app context.",
+        "end_request": "What is called at the end of the request context.",
+        "ends": "Whether one of these is any function.",
+        "finalize": "In the place of `finalize_request`.",
+        "full_dispatch": "In the place of `full_dispatch_request`.",
+        "make_response": "In its own.",
+        "preprocess": "In the place of `preprocess_request`.",
+        "preprocessors": "The `url_value_preprocessor` functions.",
+        "process": "In the place of `process_response`.",
+        "rule": "The matched rule, or `None`.",
+        "teardown_app": "The `teardown_appcontext` functions.",
+        "teardown_request": "The `teardown_request` functions.",
+        "view": "The view of the rule's endpoint.",
+        "view_is_async": "Whether that is a coroutine function.",
+    }
 
     def __init__(self, app: Any, setup: Setup, rule: Any, blueprints: tuple[str, ...]) -> None:
         self.rule = rule
@@ -237,28 +242,30 @@ class Plan:
         self.preprocessors = _hooks(f for name in names for f in preprocessors.get(name, ()))
         self.before = _hooks(f for name in names for f in before.get(name, ()))
         self.after = _hooks(f for name in innermost_first for f in reversed(after.get(name, ())))
-        if (step := replaced("preprocess_request")) is not None:
-            self.preprocessors, self.before = (), _hooks([step])
-        self.process_response = replaced("process_response")
+        self.preprocess = replaced("preprocess_request")
+        self.process = replaced("process_response")
         self.full_dispatch = replaced("full_dispatch_request")
         self.finalize = replaced("finalize_request")
         self.make_response = replaced("make_response")
-        self.request_teardown = Teardown(
+        self.teardown_request = Teardown(
             _hooks(f for name in innermost_first for f in reversed(teardown.get(name, ()))),
             request_tearing_down,
             "request",
         )
-        if (step := replaced("do_teardown_request")) is not None:
-            self.request_teardown = Teardown(_hooks([step]), None, "request")
-        self.app_teardown = Teardown(
+        self.teardown_app = Teardown(
             _hooks(reversed(app.teardown_appcontext_funcs)), appcontext_tearing_down, "app"
         )
+        self.end_request = self.teardown_request
+        self.end_app = self.teardown_app
+        if (step := replaced("do_teardown_request")) is not None:
+            self.end_request = Teardown(_hooks([step]), None, "request")
         if (step := replaced("do_teardown_appcontext")) is not None:
-            self.app_teardown = Teardown(_hooks([step]), None, "app")
-        self.tears_down = bool(self.request_teardown.functions or self.app_teardown.functions)
+            self.end_app = Teardown(_hooks([step]), None, "app")
+        self.begins = bool(self.before or self.preprocessors or self.preprocess)
+        self.ends = bool(self.end_request.functions or self.end_app.functions)
         self.bare = (
             not self.after
-            and self.process_response is None
+            and self.process is None
             and self.finalize is None
             and self.make_response is None
             and app.response_class is Response
@@ -276,10 +283,7 @@ class Plan:
             _settings_of(app) == self._settings
             and (lists := tuple(map(dict.get, self._registries, self._keys, _NONE)))
             == self._copies
-            and (
-                not self._functions
-                or all(map(is_, chain.from_iterable(lists), self._functions))
-            )
+            and (not self._functions or all(map(is_, chain.from_iterable(lists), self._functions)))
         )
 
 

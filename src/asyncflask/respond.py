@@ -28,6 +28,7 @@ from .ctx import RequestContext, current_request_ctx
 from .events import AsyncEvents, PlainEvents
 from .json.provider import DefaultJSONProvider
 from .wrappers import AsyncBody, Request, Response, from_starlette, is_starlettes, plain_lines
+
 if TYPE_CHECKING:
     from .app import Flask
 
