@@ -89,10 +89,12 @@ def _with_ctx(method: Callable[..., T]) -> Callable[..., T]:
     @wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> T:
         if args and isinstance(args[0], (RequestContext, AppContext)):
-            return method(self, *args, **kwargs)
-        if "ctx" in kwargs:
-            return method(self, kwargs.pop("ctx"), *args, **kwargs)
-        return method(self, current(), *args, **kwargs)
+            ctx, *args = args  # type: ignore[assignment]
+        else:
+            ctx = kwargs.pop("ctx") if "ctx" in kwargs else current()
+        if isinstance(ctx, RequestContext):
+            ctx._plan()  # it may have been made long ago
+        return method(self, ctx, *args, **kwargs)
 
     signature = inspect.signature(method)
     call.__signature__ = signature.replace(  # type: ignore[attr-defined]
@@ -501,7 +503,7 @@ class Flask(App, metaclass=AppType):
     def _setup(self) -> Setup:
         """What requests need to know of the app, as it is now."""
         setup = self._made_setup
-        if setup is None or not setup.holds(self):
+        if setup is None or not setup.is_current(self):
             setup = self._made_setup = Setup(self, _OWN)
         return setup
 
@@ -668,7 +670,7 @@ class Flask(App, metaclass=AppType):
         ):
             return None
         # A rule that was matched without an adapter was found in it.
-        url_map = self._setup().paths
+        url_map = self._setup().paths(self)
         if url_map is None:
             return None
         path: str | None = url_map.build_path(endpoint, values, method or request.method)

@@ -23,9 +23,7 @@ from .asgi.wsgi import ORIGIN, Origin, route_path
 from .signals import (
     appcontext_popped,
     appcontext_pushed,
-    appcontext_tearing_down,
     emit,
-    request_tearing_down,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -210,25 +208,26 @@ class AppContext(_Context):
             await emit(appcontext_pushed, self.app, call)
 
     async def _pop(self, exc: BaseException | None, call: Call) -> None:
-        error: BaseException | None = None
+        errors: list[BaseException] = []
         if len(self._cv_tokens) == 1:
             exc = sys.exception() if exc is _sentinel else exc
             teardown = self.app._setup().plan(self.app, None).end_app
-            error = await tear_down(self.app, call, teardown, exc)
-        raise_collected("app", [error, await self._unset(call)])
+            await tear_down(self.app, call, teardown, exc, errors)
+        await self._unset(call, errors)
+        if errors:
+            raise collected("app", errors)
 
-    async def _unset(self, call: Call) -> BaseException | None:
-        """Make this the current context no longer. Returns what went wrong."""
+    async def _unset(self, call: Call, errors: list[BaseException]) -> None:
+        """Make this the current context no longer."""
         current = _cv_app.get(None)
         _undo(_cv_app, self._cv_tokens)
         if current is not self:
-            return _popped_wrong("app", current, self)
-        if appcontext_popped.receivers:
+            errors.append(_popped_wrong("app", current, self))
+        elif appcontext_popped.receivers:
             try:
                 await emit(appcontext_popped, self.app, call)
             except BaseException as error:
-                return error
-        return None
+                errors.append(error)
 
 
 class RequestContext(_Context):
@@ -401,8 +400,7 @@ class RequestContext(_Context):
         setup = self.app._setup()
         found = None
         if (
-            setup.paths is not None
-            and self._url_adapter is _unbound
+            self._url_adapter is _unbound
             and self._scope is not None
             and (self._request is None or "environ" not in self._request.__dict__)
         ):
@@ -425,9 +423,11 @@ class RequestContext(_Context):
 
     def _find_by_path(self, setup: Any) -> tuple[Any, dict[str, Any]] | None:
         """Rule and values, where the path alone decides and nothing of the app's has a say."""
-        scope = self._scope
+        scope, paths = self._scope, setup.paths(self.app)
+        if paths is None:
+            return None
         path = route_path(scope) if scope.get("root_path") else scope["path"]
-        found: Any = setup.paths.find(path, scope.get("method", "GET"), self.websocket is not None)
+        found: Any = paths.find(path, scope.get("method", "GET"), self.websocket is not None)
         return found
 
     @property
@@ -480,7 +480,8 @@ class RequestContext(_Context):
         if self._opened_session is None and not self.app._opens_session_lazily():
             await self._open_session(call)
 
-    async def _pop(self, exc: BaseException | None, call: Call) -> None:
+    async def _pop(self, exc: BaseException | None, call: Call, plan: Any = None) -> None:
+        """*plan*: if it is known to be current."""
         last = len(self._cv_tokens) == 1
         exc = sys.exception() if exc is _sentinel else exc
         if last and self._holds:
@@ -490,10 +491,11 @@ class RequestContext(_Context):
             if app_ctx is not None:
                 _undo(_cv_app, app_ctx._cv_tokens)
             return
-        errors: list[BaseException | None] = []
+        errors: list[BaseException] = []
         if last:
-            plan = self._plan()
-            errors.append(await tear_down(self.app, call, plan.end_request, exc))
+            plan = plan or self._plan()
+            if plan.end_request.is_due():
+                await tear_down(self.app, call, plan.end_request, exc, errors)
             try:
                 if self._request is not None:
                     self._request.close()
@@ -502,29 +504,23 @@ class RequestContext(_Context):
         current = _cv_request.get(None)
         app_ctx = self._unset()
         if app_ctx is not None:
-            if last and len(app_ctx._cv_tokens) == 1:
-                errors.append(await tear_down(self.app, call, plan.end_app, exc))
-            errors.append(await app_ctx._unset(call))
+            if last and plan.end_app.is_due() and len(app_ctx._cv_tokens) == 1:
+                await tear_down(self.app, call, plan.end_app, exc, errors)
+            await app_ctx._unset(call, errors)
         if current is not self:
             errors.append(_popped_wrong("request", current, self))
-        raise_collected("context", errors)
+        if errors:
+            raise collected("context", errors)
 
     def _unset(self) -> AppContext | None:
         app_ctx: AppContext | None = _undo(_cv_request, self._cv_tokens)
         return app_ctx
 
-    def _leave(self, plan: Any) -> bool:
-        """`_pop`, if it has nothing to call. False, with nothing done, if it has, or if other
-        contexts were left behind. *plan*: if it is known to be current."""
+    def _leave(self) -> bool:
+        """`_pop`, when it has nothing to call. False, with nothing done, if other contexts were
+        left behind."""
         tokens = self._cv_tokens
-        if (
-            len(tokens) != 1
-            or _cv_request.get(None) is not self
-            or (plan or self._plan()).ends
-            or request_tearing_down.receivers
-            or appcontext_tearing_down.receivers
-            or appcontext_popped.receivers
-        ):
+        if len(tokens) != 1 or _cv_request.get(None) is not self:
             return False
         token, app_ctx = tokens[0]
         if app_ctx is not None:
@@ -575,23 +571,24 @@ def _popped_wrong(kind: str, current: Any, own: Any) -> AssertionError:
 
 
 async def tear_down(
-    app: Any, call: Call, teardown: Any, exc: BaseException | None
-) -> BaseException | None:
+    app: Any, call: Call, teardown: Any, exc: BaseException | None, errors: list[BaseException]
+) -> None:
     """Call all functions of *teardown* with *exc*, whatever they raise, and send its signal.
-    Returns what they raised: a cancellation too, for the others still have to run."""
+    What they raise is added to *errors*: a cancellation too, for the others still have to run."""
     functions, signal, name = teardown
-    errors: list[BaseException] = []
+    raised: list[BaseException] = []
     for func, _ in functions:
         try:
             await call(func, exc)
         except BaseException as error:
-            errors.append(error)
+            raised.append(error)
     if signal is not None and signal.receivers:
         try:
             await emit(signal, app, call, exc=exc)
         except BaseException as error:
-            errors.append(error)
-    return collected(name, errors) if errors else None
+            raised.append(error)
+    if raised:
+        errors.append(collected(name, raised))
 
 
 def collected(name: str, errors: list[BaseException]) -> BaseException:
@@ -600,14 +597,6 @@ def collected(name: str, errors: list[BaseException]) -> BaseException:
         if len(errors) == 1 or not isinstance(error, Exception):
             return error
     return BaseExceptionGroup(f"Errors during {name} teardown", errors)
-
-
-def raise_collected(name: str, errors: list[BaseException | None]) -> None:
-    """Raise what was collected, if anything was."""
-    raised = [error for error in errors if error is not None]
-    errors.clear()
-    if raised:
-        raise collected(name, raised)
 
 
 _cv_app: ContextVar[AppContext] = ContextVar("asyncflask.app_ctx")

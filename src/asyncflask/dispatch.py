@@ -31,7 +31,7 @@ from .asgi.http import Body, good_hosts, malformed
 from .asgi.threads import Call, call_here, is_async
 from .asgi.wsgi import Origin, environ_from_scope, serve
 from .bodies import end_body, expect_body, no_more_body
-from .ctx import AppContext, RequestContext, _cv_app, raise_collected, tear_down
+from .ctx import AppContext, RequestContext, _cv_app, tear_down
 from .debughelpers import add_advice
 from .plan import METHODS, Plan
 from .respond import (
@@ -46,6 +46,7 @@ from .respond import (
     whole_content,
 )
 from .signals import (
+    appcontext_popped,
     appcontext_pushed,
     emit,
     got_request_exception,
@@ -97,7 +98,7 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
         held = ctx._holds
         if ctx._origin is not None:
             await keep_contexts(ctx, ctx._origin)
-        if not held and not ctx._leave(plan if content else None):
+        if not held and not leave(ctx, plan if content else None):
             await finish(app, ctx, error)
     try:
         if ctx._holds or ctx._background:
@@ -225,15 +226,24 @@ async def keep_contexts(ctx: RequestContext, origin: Origin) -> None:
     origin.keep(ctx)
 
 
+def leave(ctx: RequestContext, plan: Plan | None) -> bool:
+    """Leave the contexts, if that calls nothing. *plan*: if it is known to be current."""
+    plan = plan or ctx._plan()
+    return (
+        not (plan.end_request.is_due() or plan.end_app.is_due() or appcontext_popped.receivers)
+        and ctx._leave()
+    )
+
+
 async def finish(app: Flask, ctx: RequestContext, error: BaseException | None) -> None:
     """Tear the context down, once. A teardown function that fails is logged, or raised where
     exceptions propagate; it does not take the client's answer away."""
-    if error is not None and app.should_ignore_error(error):
-        error = None
     if not ctx._cv_tokens:  # the app has popped it
         return
+    if error is not None and app.should_ignore_error(error):
+        error = None
     try:
-        await ctx._pop(error, ctx._call)
+        await ctx._pop(error, ctx._call, ctx._last_plan)
     except Exception:
         if propagates(app):
             raise
@@ -252,7 +262,7 @@ def propagates(app: Flask) -> bool:
 async def full_dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Any:
     """Run hooks, view and error handlers. Returns the response; `None` for a WebSocket that was
     accepted."""
-    rv = await answer(app, ctx, call, ctx._plan())
+    rv = await answer(app, ctx, call, ctx._last_plan)
     websocket = ctx.websocket
     if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
         return None
@@ -291,7 +301,7 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
 async def preprocess_request(app: Flask, ctx: RequestContext, call: Call) -> Any:
     """Run the URL value preprocessors, then the `before_request` functions until one returns a
     value."""
-    plan = ctx._last_plan or ctx._plan()
+    plan = ctx._last_plan
     for func, _ in plan.preprocessors:
         await call(func, ctx.request.endpoint, ctx.request.view_args)
     for func, asynchronous in plan.before:
@@ -303,7 +313,7 @@ async def preprocess_request(app: Flask, ctx: RequestContext, call: Call) -> Any
 
 def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[Any]:
     """Call the view of the matched rule. Raises the routing exception if there is none."""
-    plan = ctx._last_plan or ctx._plan()
+    plan = ctx._last_plan
     request = ctx._request
     if request is None:
         method = ctx._scope["method"]
@@ -319,7 +329,7 @@ def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[A
     if ctx._context is not None and call is not call_here:
         if ctx.websocket is not None:
             return call_handler(ctx, call, view, values or {})
-        if plan.cancel:
+        if plan.cancel or (plan.cancel is None and app.config["CANCEL_ON_DISCONNECT"]):
             return call_until_disconnect(ctx, view, values or {})
         if view is plan.view and plan.view_is_async and ctx._driver is None:
             return view(**values) if values else view()
@@ -375,7 +385,7 @@ async def finalize_request(
     app: Flask, ctx: RequestContext, call: Call, rv: Any, from_error_handler: bool = False
 ) -> Any:
     """Make the response of a view's or a handler's return value, and run the hooks on it."""
-    plan = ctx._plan()
+    plan = ctx._last_plan
     if plan.make_response is not None:
         response = await call(plan.make_response, rv)
     elif callable(rv) and not isinstance(rv, _RESPONSES) and not is_starlettes(rv):
@@ -415,7 +425,7 @@ _RESPONSES = (BaseResponse, HTTPException)
 
 async def process_response(app: Flask, ctx: RequestContext, call: Call, response: Any) -> Any:
     """Run the `after_request` functions, and save the session."""
-    plan = ctx._plan()
+    plan = ctx._last_plan
     functions = plan.after
     if ctx._after_request_functions:
         functions = (*((func, False) for func in ctx._after_request_functions), *functions)
@@ -544,8 +554,10 @@ async def do_teardown_request(
     app: Flask, ctx: RequestContext, call: Call, error: BaseException | None
 ) -> None:
     """Run all `teardown_request` functions; what they raise is raised when all have run."""
-    teardown = ctx._plan().teardown_request
-    raise_collected("request", [await tear_down(app, call, teardown, error)])
+    errors: list[BaseException] = []
+    await tear_down(app, call, ctx._last_plan.teardown_request, error, errors)
+    if errors:
+        raise errors[0]
 
 
 async def do_teardown_appcontext(
@@ -553,7 +565,10 @@ async def do_teardown_appcontext(
 ) -> None:
     """Run all `teardown_appcontext` functions; what they raise is raised when all have run."""
     teardown = app._setup().plan(app, None).teardown_app
-    raise_collected("app", [await tear_down(app, call, teardown, error)])
+    errors: list[BaseException] = []
+    await tear_down(app, call, teardown, error, errors)
+    if errors:
+        raise errors[0]
 
 
 # -- templates --------------------------------------------------------------------------------

@@ -60,8 +60,8 @@ class AppType(ABCMeta):
             if name in namespace:
                 setattr(cls, name, namespace[name])
 
-    _version_of_class = object()
-    """Another one each time that an attribute of an app's class is set."""
+    version = object()
+    """Another one each time that an attribute of an app's class is set or deleted."""
 
     def __setattr__(cls, name: str, value: Any) -> None:
         if name == "__call__":
@@ -71,8 +71,11 @@ class AppType(ABCMeta):
             if type(value) is FunctionType:
                 value = _AsgiMethod(value)
         super().__setattr__(name, value)
-        # A wrapper may say that it equals the method that it wraps.
-        AppType._version_of_class = object()
+        AppType.version = object()
+
+    def __delattr__(cls, name: str) -> None:
+        super().__delattr__(name)
+        AppType.version = object()
 
 
 def _called_by_any_server(func: Any) -> Any:

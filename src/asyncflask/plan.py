@@ -14,20 +14,17 @@ from collections.abc import Callable, Collection, Iterable
 from copy import copy
 from functools import partial
 from itertools import chain, repeat
-from operator import attrgetter, is_, itemgetter
+from operator import attrgetter, is_
 from types import MethodType
 from typing import Any, Final, NamedTuple
 
 from .asgi import proxy
 from .asgi.threads import is_async
+from .entry import AppType
 from .ctx import _cv_request, current_app_ctx, current_request_ctx
 from .routing import Map
 from .signals import (
-    appcontext_popped,
-    appcontext_pushed,
     appcontext_tearing_down,
-    request_finished,
-    request_started,
     request_tearing_down,
 )
 from .wrappers import Request, Response
@@ -54,19 +51,6 @@ METHODS: Final = (
 )
 """The methods of an app that are steps of a request: one that was replaced is user code."""
 
-SETTINGS: Final = (
-    "_version",
-    "__class__._version_of_class",
-    "url_map.host_matching",
-    "subdomain_matching",
-    "session_interface.__class__",
-    "response_class",
-    "request_class",
-    "request_class.trusted_hosts",
-)
-
-CONFIG: Final = ("TRUSTED_HOSTS", "CANCEL_ON_DISCONNECT")
-
 REGISTRIES: Final = (
     "url_value_preprocessors",
     "before_request_funcs",
@@ -75,27 +59,23 @@ REGISTRIES: Final = (
 )
 
 WATCHED: Final = frozenset(
-    {*METHODS, *REGISTRIES, *(name.partition(".")[0] for name in SETTINGS[2:])}
-    | {"teardown_appcontext_funcs", "asgi_app", "_mounts"}
+    {
+        *METHODS,
+        *REGISTRIES,
+        "_mounts",
+        "asgi_app",
+        "request_class",
+        "response_class",
+        "session_interface",
+        "subdomain_matching",
+        "teardown_appcontext_funcs",
+        "url_map",
+    }
 )
 """The attributes of an app of which a `Setup` is made: one that is set makes another."""
 
-_settings_of = attrgetter(*SETTINGS, *(f"__class__.{name}" for name in METHODS))
-_config_of = itemgetter(*CONFIG)
+_methods_of = attrgetter(*METHODS)
 _registries_of = attrgetter(*REGISTRIES)
-
-SIGNALS: Final = tuple(
-    signal.receivers
-    for signal in (
-        request_started,
-        request_finished,
-        request_tearing_down,
-        appcontext_pushed,
-        appcontext_tearing_down,
-        appcontext_popped,
-    )
-)
-"""The receivers of the signals of each request."""
 
 
 class Teardown(NamedTuple):
@@ -106,6 +86,10 @@ class Teardown(NamedTuple):
     signal: Any
     context: str
 
+    def is_due(self) -> bool:
+        """Whether there is anything to call."""
+        return bool(self.functions or (self.signal is not None and self.signal.receivers))
+
 
 class Setup:
     """What is true of all requests of *app*, and the plans of its endpoints.
@@ -115,8 +99,16 @@ class Setup:
 
     def __init__(self, app: Any, own: dict[str, Any]) -> None:
         # First: what changes from here on makes another setup.
-        self.settings = _settings_of(app)
-        self.config = _config_of(app.config)
+        self.version, self.class_version = app._version, AppType.version
+        self.methods = None
+        if any(
+            name in vars(cls)
+            for cls in type(app).__mro__
+            if not isinstance(cls, AppType)
+            for name in METHODS
+        ):  # the class of a mixin does not tell that it was changed
+            self.methods = _methods_of(type(app))
+        self.lazy_session: bool = app._opens_session_lazily()
         self.replaced: dict[str, Callable[..., Any]] = {}
         for name in METHODS:
             if name in app._replaced or getattr(type(app), name) is not own[name]:
@@ -133,35 +125,48 @@ class Setup:
             for name in ("endpoint", "blueprint", "blueprints")
         )
         self.lazy_request = request_class.__init__ is Request.__init__
-        self.paths = self._map_of_paths(app)
+        self.request_class: Any = request_class
+        self._paths = self._map_of_paths(app)
         self.map: Any = app.url_map
         self.is_plain = (
             self.lazy_request
             and self.lazy_session
             and self.names_blueprints
-            and self.paths is not None
+            and self._paths is not None
         )
         """Whether the rule of a request may be found before anything of it is looked at."""
         self.plans: dict[Any, Plan] = {}
 
-    def holds(self, app: Any) -> bool:
+    def is_current(self, app: Any) -> bool:
         """Whether the app is what it was."""
-        return _settings_of(app) == self.settings and _config_of(app.config) == self.config
+        return (
+            self.version is app._version
+            and self.class_version is AppType.version
+            and (self.methods is None or self.methods == _methods_of(type(app)))
+        )
 
     def _map_of_paths(self, app: Any) -> Map | None:
-        """The URL map, where the host has no part in matching and building, nor anything else
-        that an adapter would add to it."""
+        """The URL map, where a path alone may match a rule."""
         url_map = app.url_map
         if (
             not isinstance(url_map, Map)
-            or url_map.host_matching
             or app.subdomain_matching
-            or app.request_class.trusted_hosts is not None
-            or app.config["TRUSTED_HOSTS"] is not None
             or "create_url_adapter" in self.replaced
         ):
             return None
         return url_map
+
+    def paths(self, app: Any) -> Map | None:
+        """The URL map, where the host has no part in matching and building."""
+        paths = self._paths
+        if (
+            paths is None
+            or paths.host_matching
+            or self.request_class.trusted_hosts is not None
+            or app.config["TRUSTED_HOSTS"] is not None
+        ):
+            return None
+        return paths
 
     def has_converters(self) -> bool:
         """Whether a rule has a converter that is the app's own code."""
@@ -202,16 +207,15 @@ class Plan:
         "_functions": "What was in them.",
         "_keys": "What the lists are in the registries by.",
         "_registries": "Where they are.",
-        "_settings": "As in the setup.",
+        "_setup": "Of the app.",
         "after": "The `after_request` functions.",
         "bare": "Whether nothing of the app wants to see a response.",
         "before": "The `before_request` functions.",
         "begins": "Whether anything is called before the view.",
-        "cancel": "Whether the view is cancelled when the client leaves.",
+        "cancel": "Whether the view is cancelled when the client leaves, if the rule says.",
         "dispatch": "The method in the place of `dispatch_request`, or `None`. So the others:",
         "end_app": "What is called at the end of the app context.",
         "end_request": "What is called at the end of the request context.",
-        "ends": "Whether one of these is any function.",
         "finalize": "In the place of `finalize_request`.",
         "full_dispatch": "In the place of `full_dispatch_request`.",
         "make_response": "In its own.",
@@ -231,7 +235,7 @@ class Plan:
         names = (None, *reversed(blueprints))
         registries = _registries_of(app)
         app_teardown = {None: app.teardown_appcontext_funcs}
-        self._settings = setup.settings
+        self._setup = setup
         self._registries = (*(d for d in registries for _ in names), app_teardown)
         self._keys = (*innermost_first * len(registries), None)
         lists = map(dict.get, self._registries, self._keys, _NONE)
@@ -262,7 +266,6 @@ class Plan:
         if (step := replaced("do_teardown_appcontext")) is not None:
             self.end_app = Teardown(_hooks([step]), None, "app")
         self.begins = bool(self.before or self.preprocessors or self.preprocess)
-        self.ends = bool(self.end_request.functions or self.end_app.functions)
         self.bare = (
             not self.after
             and self.process is None
@@ -272,15 +275,16 @@ class Plan:
         )
         self.dispatch = replaced("dispatch_request")
         cancel = getattr(rule, "cancel_on_disconnect", None)
-        self.cancel = app.config["CANCEL_ON_DISCONNECT"] if cancel is None else cancel
+        self.cancel: bool | None = cancel
         self.view = None if rule is None else app.view_functions.get(rule.endpoint)
         self.view_is_async = self.view is not None and is_async(self.view)
 
     def is_current(self, app: Any) -> bool:
-        """Whether the app is what it was, and its registries hold what they did. The config is of
-        no matter once the request has begun."""
+        """Whether the app is what it was, and its registries hold what they did."""
         return (
-            _settings_of(app) == self._settings
+            (setup := self._setup).version is app._version
+            and setup.class_version is AppType.version
+            and (setup.methods is None or setup.is_current(app))
             and (lists := tuple(map(dict.get, self._registries, self._keys, _NONE)))
             == self._copies
             and (not self._functions or all(map(is_, chain.from_iterable(lists), self._functions)))
