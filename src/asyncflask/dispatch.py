@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from starlette.types import Message, Send
+from starlette.types import Message, Scope, Send
 from werkzeug.exceptions import (
     BadRequest,
     BadRequestKeyError,
@@ -186,6 +186,7 @@ def enter(app: Flask, ctx: RequestContext) -> Plan | None:
     if has_body(ctx):
         expect_body(ctx)
     plan = ctx._last_plan = setup.plan(app, found[0])
+    tell_middleware(ctx._scope, plan, found[1])
     return plan
 
 
@@ -198,7 +199,16 @@ async def arrive(app: Flask, ctx: RequestContext, call: Call) -> Plan:
         await ctx._find_rule(call)
     if has_body(ctx):
         expect_body(ctx)
-    return ctx._plan()
+    plan: Plan = ctx._plan()
+    tell_middleware(ctx._scope, plan, ctx.request.view_args)
+    return plan
+
+
+def tell_middleware(scope: Scope, plan: Plan, values: dict[str, Any] | None) -> None:
+    """Put into the scope what ASGI middleware names a request by, as Starlette does."""
+    if plan.route is not None:
+        scope["route"], scope["endpoint"] = plan.route, plan.view
+        scope["path_params"] = values
 
 
 def has_body(ctx: RequestContext) -> bool:

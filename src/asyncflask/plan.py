@@ -100,15 +100,11 @@ class Setup:
     def __init__(self, app: Any, own: dict[str, Any]) -> None:
         # First: what changes from here on makes another setup.
         self.version, self.class_version = app._version, AppType.version
-        self.methods = None
-        if any(
-            name in vars(cls)
-            for cls in type(app).__mro__
-            if not isinstance(cls, AppType)
-            for name in METHODS
-        ):  # the class of a mixin does not tell that it was changed
-            self.methods = _methods_of(type(app))
-        self.lazy_session: bool = app._opens_session_lazily()
+        classes = type(app).__mro__
+        last = max(n for n, cls in enumerate(classes) if isinstance(cls, AppType))
+        # The class of a mixin does not tell that it was changed.
+        mixed = any(not isinstance(cls, AppType) for cls in classes[:last])
+        self.methods = _methods_of(type(app)) if mixed else None
         self.replaced: dict[str, Callable[..., Any]] = {}
         for name in METHODS:
             if name in app._replaced or getattr(type(app), name) is not own[name]:
@@ -198,6 +194,15 @@ def _middleware(app: Any, wsgi_app: Any, own: Any) -> Any:
     return within
 
 
+class Route(NamedTuple):
+    """A matched rule as ASGI middleware looks at it (Starlette: `scope["route"]`)."""
+
+    path: str
+    path_format: str
+    name: str
+    methods: set[str] | None
+
+
 class Plan:
     """What is done for a request that *rule* matched: the functions of all registries in the
     order in which they run, and the methods that took the places of steps."""
@@ -222,6 +227,7 @@ class Plan:
         "preprocess": "In the place of `preprocess_request`.",
         "preprocessors": "The `url_value_preprocessor` functions.",
         "process": "In the place of `process_response`.",
+        "route": "The same for ASGI middleware.",
         "rule": "The matched rule, or `None`.",
         "teardown_app": "The `teardown_appcontext` functions.",
         "teardown_request": "The `teardown_request` functions.",
@@ -277,6 +283,9 @@ class Plan:
         cancel = getattr(rule, "cancel_on_disconnect", None)
         self.cancel: bool | None = cancel
         self.view = None if rule is None else app.view_functions.get(rule.endpoint)
+        self.route: Route | None = None
+        if rule is not None:
+            self.route = Route(rule.rule, rule.rule, rule.endpoint, rule.methods)
         self.view_is_async = self.view is not None and is_async(self.view)
 
     def is_current(self, app: Any) -> bool:
