@@ -89,10 +89,12 @@ def _with_ctx(method: Callable[..., T]) -> Callable[..., T]:
     @wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> T:
         if args and isinstance(args[0], (RequestContext, AppContext)):
-            return method(self, *args, **kwargs)
-        if "ctx" in kwargs:
-            return method(self, kwargs.pop("ctx"), *args, **kwargs)
-        return method(self, current(), *args, **kwargs)
+            ctx, *args = args  # type: ignore[assignment]
+        else:
+            ctx = kwargs.pop("ctx") if "ctx" in kwargs else current()
+        if isinstance(ctx, RequestContext):
+            ctx._plan()  # it may have been made long ago
+        return method(self, ctx, *args, **kwargs)
 
     signature = inspect.signature(method)
     call.__signature__ = signature.replace(  # type: ignore[attr-defined]
@@ -235,44 +237,52 @@ class Flask(App, metaclass=AppType):
             return self._asgi_app(*args)
         return self.wsgi_app(*args)
 
-    def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application (ASGI specification 3.0). To wrap it:
         ``app.asgi_app = Middleware(app.asgi_app)``, or `add_middleware`."""
-        return self._serve(scope, receive, send)
+        setup = self._setup()
+        if setup.is_wrapped or scope["type"] != "http":
+            await self._serve_other(setup, scope, receive, send)
+            return
+        await self._run(dispatch.serve_http, setup, scope, receive, send)
 
-    async def _serve(
-        self, scope: Scope, receive: Receive, send: Send, wsgi_app: WSGIApp | None = None
-    ) -> None:
-        """`asgi_app`. *wsgi_app*: what is to answer in its place, round the app."""
+    async def _serve_other(self, setup: Setup, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve what is no request of the app alone."""
         kind = scope["type"]
         if kind == "lifespan":
             await serve_lifespan(serving(self), scope, receive, send)
             return
         if kind != "http" and kind != "websocket":
             raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
+        serve: dispatch.Flow = dispatch.serve_http
         origin: wsgi.Origin | None = scope.get(wsgi.ORIGIN)
-        setup = self._setup()
         if setup.wsgi_app is not None and (origin is None or origin.app is not self):
             scope = proxy.fixed_scope(scope, setup.wsgi_app)
-            wsgi_app = setup.wsgi_middleware
+            if setup.wsgi_middleware is not None:
+                serve = partial(dispatch.serve_by_wsgi, wsgi_app=setup.wsgi_middleware)
+        if kind == "websocket":
+            serve = converse.serve_websocket
         if self._mounts and (mount := self._mounted_at(scope)) is not None:
             await mount.handle(scope, receive, send)
-            return
-        note_loop()
-        ctx = RequestContext.of_scope(self, scope, receive)
-        if kind == "websocket":
-            coro = converse.serve_websocket(self, ctx, send)
-        elif wsgi_app is not None:
-            coro = dispatch.serve_by_wsgi(self, ctx, send, wsgi_app)
         else:
-            coro = dispatch.serve_http(self, ctx, send)
-        context = ctx._context
-        assert context is not None
+            await self._run(serve, setup, scope, receive, send)
+
+    async def _run(
+        self, serve: dispatch.Flow, setup: Setup, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve one request or WebSocket, in a `contextvars.Context` of its own."""
+        note_loop()
+        ctx = RequestContext(self, None, setup=setup, scope=scope, receive=receive)
+        coro = serve(self, ctx, send)
         try:
             # What `Driver.run` would do first: a request that waits for nothing is over by it.
-            yielded = context.run(next, coro.__await__(), ENDED)
+            yielded = ctx._context.run(next, coro.__await__(), ENDED)  # type: ignore[union-attr]
             if yielded is not ENDED:
-                await self._driven(coro, yielded, ctx)
+                assert ctx.driver is not None
+                await ctx.driver.run(coro, yielded)
+        except Abandoned:
+            path = ctx._scope["path"]
+            self.logger.warning("Sync code of %s still blocked: it was left to itself.", path)
         finally:
             ctx.end()
         if ctx._whole is not None:
@@ -280,17 +290,6 @@ class Flask(App, metaclass=AppType):
             if start is not None:
                 await send(start)
             await send({"type": "http.response.body", "body": content})
-
-    async def _driven(
-        self, coro: Coroutine[Any, Any, Any], yielded: Any, ctx: RequestContext
-    ) -> None:
-        """Drive a flow to its end that has begun and yielded something."""
-        assert ctx.driver is not None
-        try:
-            await ctx.driver.run(coro, yielded)
-        except Abandoned:
-            path = ctx._scope["path"]
-            self.logger.warning("Sync code of %s still blocked: it was left to itself.", path)
 
     def _called_round(
         self, func: Callable[..., Any], scope: Scope, receive: Receive, send: Send
@@ -303,7 +302,8 @@ class Flask(App, metaclass=AppType):
             environ["asyncflask.outermost"] = True
             return func(self, environ, start_response)
 
-        return self._serve(scope, receive, send, called)
+        serve = partial(dispatch.serve_by_wsgi, wsgi_app=called)
+        return self._run(serve, self._setup(), scope, receive, send)
 
     def wsgi_app(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -313,7 +313,7 @@ class Flask(App, metaclass=AppType):
         requests."""
         # A request that came by ASGI has been through the ASGI middleware already.
         inside = "asyncflask.scope" in environ and not environ.pop("asyncflask.outermost", False)
-        app = self._serve if inside else self.asgi_app
+        app = partial(Flask._asgi_app, self) if inside else self.asgi_app
         return wsgi.respond(app, environ, start_response, self, (_cv_app, _cv_request))
 
     def add_middleware(
@@ -670,7 +670,7 @@ class Flask(App, metaclass=AppType):
         ):
             return None
         # A rule that was matched without an adapter was found in it.
-        url_map = self._setup().paths
+        url_map = self._setup().paths(self)
         if url_map is None:
             return None
         path: str | None = url_map.build_path(endpoint, values, method or request.method)

@@ -26,7 +26,16 @@ from .asgi.websocket import (
     origin_allowed,
 )
 from .ctx import RequestContext
-from .dispatch import answer, arrive, finish, has_session, respond_to_error, save_session
+from .dispatch import (
+    answer,
+    arrive,
+    enter,
+    finalize,
+    finish,
+    has_session,
+    respond_to_error,
+    save_session,
+)
 from .respond import close, content_of, response_start
 
 if TYPE_CHECKING:
@@ -55,7 +64,7 @@ async def serve_websocket(app: Flask, ctx: RequestContext, send: Send) -> None:
                 response = await _answer(app, ctx, driver.call)
                 error = ctx._error
                 if response is not None:
-                    start = response_start(response, ctx.request)
+                    start = response_start(response, ctx)
             except Exception as exc:
                 error = exc
                 response, start = await respond_to_error(app, ctx, driver.call, exc)
@@ -95,13 +104,17 @@ def _open(app: Flask, ctx: RequestContext, driver: Driver, send: Send) -> WebSoc
 
 
 async def _answer(app: Flask, ctx: RequestContext, call: Call) -> Any:
-    plan = await arrive(app, ctx, call)
+    plan = enter(app, ctx) or await arrive(app, ctx, call)
     ctx.websocket.configure(websocket_options(app, ctx))
     if not may_open(app, ctx):
         return Forbidden("This page may not open a WebSocket here.").get_response()
     if plan.full_dispatch is not None:
         return await call(plan.full_dispatch)
-    return await answer(app, ctx, call, plan, alone=False)
+    rv = await answer(app, ctx, call, plan)
+    websocket = ctx.websocket
+    if rv is None or websocket.accepted or websocket.closed:
+        return None
+    return await finalize(app, ctx, call, ctx._plan(), rv)
 
 
 def may_open(app: Flask, ctx: RequestContext) -> bool:

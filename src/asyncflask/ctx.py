@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial, wraps
 from types import TracebackType
@@ -24,9 +23,7 @@ from .asgi.wsgi import ORIGIN, Origin, route_path
 from .signals import (
     appcontext_popped,
     appcontext_pushed,
-    appcontext_tearing_down,
     emit,
-    request_tearing_down,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -211,25 +208,26 @@ class AppContext(_Context):
             await emit(appcontext_pushed, self.app, call)
 
     async def _pop(self, exc: BaseException | None, call: Call) -> None:
-        error: BaseException | None = None
+        errors: list[BaseException] = []
         if len(self._cv_tokens) == 1:
             exc = sys.exception() if exc is _sentinel else exc
-            teardown = self.app._setup().plan(self.app, None).app_teardown
-            error = await tear_down(self.app, call, teardown, exc)
-        raise_collected("app", [error, await self._unset(call)])
+            teardown = self.app._setup().plan(self.app, None).end_app
+            await tear_down(self.app, call, teardown, exc, errors)
+        await self._unset(call, errors)
+        if errors:
+            raise collected("app", errors)
 
-    async def _unset(self, call: Call) -> BaseException | None:
-        """Make this the current context no longer. Returns what went wrong."""
+    async def _unset(self, call: Call, errors: list[BaseException]) -> None:
+        """Make this the current context no longer."""
         current = _cv_app.get(None)
         _undo(_cv_app, self._cv_tokens)
         if current is not self:
-            return _popped_wrong("app", current, self)
-        if appcontext_popped.receivers:
+            errors.append(_popped_wrong("app", current, self))
+        elif appcontext_popped.receivers:
             try:
                 await emit(appcontext_popped, self.app, call)
             except BaseException as error:
-                return error
-        return None
+                errors.append(error)
 
 
 class RequestContext(_Context):
@@ -245,7 +243,17 @@ class RequestContext(_Context):
     _deferred: tuple[AppContext | None, BaseException | None] | None = None
     """What `_pop` was to tear down when a stream held the context."""
 
-    def __init__(self, app: Any, environ: Any, request: Any = None, session: Any = None) -> None:
+    def __init__(
+        self,
+        app: Any,
+        environ: Any,
+        request: Any = None,
+        session: Any = None,
+        *,
+        setup: Any = None,
+        scope: Scope | None = None,
+        receive: Receive | None = None,
+    ) -> None:
         self.app = app
         self.websocket: Any = None
         """The connection, if this is a WebSocket."""
@@ -258,6 +266,8 @@ class RequestContext(_Context):
         self._error: BaseException | None = None
         """What the view or a hook raised."""
         self._holds = 0
+        self._last_plan: Any = None
+        """The plan of the request, as it was when it was last looked at."""
         self._lines: dict[bytes, bytes] | None = None
         """The header lines by name, if no name is repeated."""
         self._match: tuple[Any, dict[str, Any] | None] = None, None
@@ -270,33 +280,24 @@ class RequestContext(_Context):
         self._whole: tuple[Message | None, bytes] | None = None
         """The response if it is there as a whole: the message that begins it, unless that was
         sent, and its content."""
-        if request is None and environ is not None:
-            self._request = app.request_class(environ)
-            self._request.json_module = app.json
-        if environ is not None:
-            self._bind_urls()
-
-    @classmethod
-    def of_scope(cls, app: Any, scope: Scope, receive: Receive) -> Self:
-        """The context of a request that has arrived by ASGI. It runs in a copy of the current
-        `contextvars.Context`, and *receive* in another one."""
-        self = cls(app, None)
-        headers = scope["headers"]
-        lines = dict(headers)
-        if len(lines) == len(headers):
-            self._lines = lines
+        self._setup = setup
         self._scope = scope
         self._receive = receive
-        self._context = copy_context()
-        self._outer = copy_context()
-        self._origin = origin = scope.get(ORIGIN)
-        if origin is not None:
-            origin.context = self._context
-        return self
-
-    _scope: Scope
-    _receive: Receive
-    _outer: Context
+        if scope is not None:
+            headers = scope["headers"]
+            lines = dict(headers)
+            if len(lines) == len(headers):
+                self._lines = lines
+            self._context = copy_context()
+            self._outer = copy_context()
+            if ORIGIN in scope:
+                self._origin = origin = scope[ORIGIN]
+                origin.context = self._context
+        elif environ is not None:
+            if request is None:
+                self._request = app.request_class(environ)
+                self._request.json_module = app.json
+            self._bind_urls()
 
     @property
     def driver(self) -> Driver | None:
@@ -356,25 +357,21 @@ class RequestContext(_Context):
                 self._request = request
             return self._request
 
-    @property
-    def _rule(self) -> Any:
-        """The matched rule, or `None`."""
-        request = self._request
-        return self._match[0] if request is None else request.url_rule
-
     def _set_match(self, rule: Any, values: dict[str, Any]) -> None:
         if self._request is None:
             self._match = rule, values
         else:
             self._request.url_rule, self._request.view_args = rule, values
 
-    def _plan(self, own: bool = False) -> Any:
-        """What is to be done for this request, as things are now. *own*: by the methods of `Flask`
-        itself, whatever was put in their places."""
-        rule = self._rule
-        setup = self.app._setup()
-        if own:
-            setup = setup.own
+    def _plan(self) -> Any:
+        """What is to be done for this request, as things are now."""
+        rule = self._match[0] if self._request is None else self._request.url_rule
+        plan = self._last_plan
+        if plan is None or plan.rule is not rule or not plan.is_current(self.app):
+            plan = self._last_plan = self._make_plan(self.app._setup(), rule)
+        return plan
+
+    def _make_plan(self, setup: Any, rule: Any) -> Any:
         if setup.names_blueprints:
             return setup.plan(self.app, rule)
         return setup.plan(self.app, rule, tuple(self.request.blueprints))
@@ -400,7 +397,14 @@ class RequestContext(_Context):
 
     async def _find_rule(self, call: Call) -> None:
         """`match_request`. Converters that are not Werkzeug's own are sync code of the app's."""
-        found = self._find_by_path()
+        setup = self.app._setup()
+        found = None
+        if (
+            self._url_adapter is _unbound
+            and self._scope is not None
+            and (self._request is None or "environ" not in self._request.__dict__)
+        ):
+            found = self._find_by_path(setup)
         try:
             if found is None:
                 adapter = self.url_adapter
@@ -409,7 +413,7 @@ class RequestContext(_Context):
                 match = partial(
                     adapter.match, return_rule=True, websocket=self.websocket is not None
                 )
-                if self.app._setup().has_converters():
+                if setup.has_converters():
                     found = await call(match)
                 else:
                     found = match()
@@ -417,18 +421,13 @@ class RequestContext(_Context):
         except HTTPException as exc:
             self.request.routing_exception = exc
 
-    def _find_by_path(self) -> tuple[Any, dict[str, Any]] | None:
+    def _find_by_path(self, setup: Any) -> tuple[Any, dict[str, Any]] | None:
         """Rule and values, where the path alone decides and nothing of the app's has a say."""
-        setup = self.app._setup()
-        if setup.paths is None or self._url_adapter is not _unbound or self._context is None:
+        scope, paths = self._scope, setup.paths(self.app)
+        if paths is None:
             return None
-        request = self._request
-        if request is not None and "environ" in request.__dict__:
-            return None
-        scope = self._scope
         path = route_path(scope) if scope.get("root_path") else scope["path"]
-        method = scope.get("method", "GET")
-        found: Any = setup.paths.find(path, method, self.websocket is not None)
+        found: Any = paths.find(path, scope.get("method", "GET"), self.websocket is not None)
         return found
 
     @property
@@ -481,7 +480,8 @@ class RequestContext(_Context):
         if self._opened_session is None and not self.app._opens_session_lazily():
             await self._open_session(call)
 
-    async def _pop(self, exc: BaseException | None, call: Call) -> None:
+    async def _pop(self, exc: BaseException | None, call: Call, plan: Any = None) -> None:
+        """*plan*: if it is known to be current."""
         last = len(self._cv_tokens) == 1
         exc = sys.exception() if exc is _sentinel else exc
         if last and self._holds:
@@ -491,10 +491,11 @@ class RequestContext(_Context):
             if app_ctx is not None:
                 _undo(_cv_app, app_ctx._cv_tokens)
             return
-        errors: list[BaseException | None] = []
+        errors: list[BaseException] = []
         if last:
-            plan = self._plan()
-            errors.append(await tear_down(self.app, call, plan.request_teardown, exc))
+            plan = plan or self._plan()
+            if plan.end_request.is_due():
+                await tear_down(self.app, call, plan.end_request, exc, errors)
             try:
                 if self._request is not None:
                     self._request.close()
@@ -503,37 +504,33 @@ class RequestContext(_Context):
         current = _cv_request.get(None)
         app_ctx = self._unset()
         if app_ctx is not None:
-            if last and len(app_ctx._cv_tokens) == 1:
-                errors.append(await tear_down(self.app, call, plan.app_teardown, exc))
-            errors.append(await app_ctx._unset(call))
+            if last and plan.end_app.is_due() and len(app_ctx._cv_tokens) == 1:
+                await tear_down(self.app, call, plan.end_app, exc, errors)
+            await app_ctx._unset(call, errors)
         if current is not self:
             errors.append(_popped_wrong("request", current, self))
-        raise_collected("context", errors)
+        if errors:
+            raise collected("context", errors)
 
     def _unset(self) -> AppContext | None:
         app_ctx: AppContext | None = _undo(_cv_request, self._cv_tokens)
         return app_ctx
 
     def _leave(self) -> bool:
-        """`_pop`, if it has nothing to call. False, with nothing done, if it has, or if other
-        contexts were left behind."""
-        if (
-            len(self._cv_tokens) != 1
-            or _cv_request.get(None) is not self
-            or request_tearing_down.receivers
-            or appcontext_tearing_down.receivers
-            or appcontext_popped.receivers
-            or self._plan().tears_down
-        ):
+        """`_pop`, when it has nothing to call. False, with nothing done, if other contexts were
+        left behind."""
+        tokens = self._cv_tokens
+        if len(tokens) != 1 or _cv_request.get(None) is not self:
             return False
-        app_ctx = self._cv_tokens[0][1]
+        token, app_ctx = tokens[0]
         if app_ctx is not None:
             if _cv_app.get(None) is not app_ctx or len(app_ctx._cv_tokens) != 1:
                 return False
             _cv_app.reset(app_ctx._cv_tokens.pop()[0])
         if self._request is not None:
             self._request.close()
-        self._unset()
+        tokens.clear()
+        _cv_request.reset(token)
         return True
 
     def hold(self) -> None:
@@ -560,10 +557,12 @@ def _undo(variable: ContextVar[Any], tokens: list[Any]) -> Any:
     context pushed which a test client pushed again in the test's. Returns what was with it."""
     for index in range(len(tokens) - 1, -1, -1):
         token, more = tokens[index]
-        with suppress(ValueError):  # of another Context
+        try:
             variable.reset(token)
-            del tokens[index]
-            return more
+        except ValueError:  # of another Context
+            continue
+        del tokens[index]
+        return more
     raise LookupError("This context was not pushed here.")
 
 
@@ -572,23 +571,24 @@ def _popped_wrong(kind: str, current: Any, own: Any) -> AssertionError:
 
 
 async def tear_down(
-    app: Any, call: Call, teardown: Any, exc: BaseException | None
-) -> BaseException | None:
+    app: Any, call: Call, teardown: Any, exc: BaseException | None, errors: list[BaseException]
+) -> None:
     """Call all functions of *teardown* with *exc*, whatever they raise, and send its signal.
-    Returns what they raised: a cancellation too, for the others still have to run."""
+    What they raise is added to *errors*: a cancellation too, for the others still have to run."""
     functions, signal, name = teardown
-    errors: list[BaseException] = []
+    raised: list[BaseException] = []
     for func, _ in functions:
         try:
             await call(func, exc)
         except BaseException as error:
-            errors.append(error)
+            raised.append(error)
     if signal is not None and signal.receivers:
         try:
             await emit(signal, app, call, exc=exc)
         except BaseException as error:
-            errors.append(error)
-    return collected(name, errors) if errors else None
+            raised.append(error)
+    if raised:
+        errors.append(collected(name, raised))
 
 
 def collected(name: str, errors: list[BaseException]) -> BaseException:
@@ -597,14 +597,6 @@ def collected(name: str, errors: list[BaseException]) -> BaseException:
         if len(errors) == 1 or not isinstance(error, Exception):
             return error
     return BaseExceptionGroup(f"Errors during {name} teardown", errors)
-
-
-def raise_collected(name: str, errors: list[BaseException | None]) -> None:
-    """Raise what was collected, if anything was."""
-    raised = [error for error in errors if error is not None]
-    errors.clear()
-    if raised:
-        raise collected(name, raised)
 
 
 _cv_app: ContextVar[AppContext] = ContextVar("asyncflask.app_ctx")

@@ -9,12 +9,12 @@ methods of `Flask` with the steps' names can run them for sync code.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from starlette.types import Message, Send
+from starlette.types import Message, Scope, Send
 from werkzeug.exceptions import (
     BadRequest,
     BadRequestKeyError,
@@ -31,30 +31,35 @@ from .asgi.http import Body, good_hosts, malformed
 from .asgi.threads import Call, call_here, is_async
 from .asgi.wsgi import Origin, environ_from_scope, serve
 from .bodies import end_body, expect_body, no_more_body
-from .ctx import AppContext, RequestContext, _cv_app, raise_collected, tear_down
+from .ctx import AppContext, RequestContext, _cv_app, tear_down
 from .debughelpers import add_advice
 from .plan import METHODS, Plan
 from .respond import (
     close,
+    Content,
     content_alone,
     make_response,
+    method_of,
+    plain_start,
     response_start,
     send_content,
     whole_content,
 )
 from .signals import (
+    appcontext_popped,
     appcontext_pushed,
     emit,
     got_request_exception,
     request_finished,
     request_started,
 )
-from .wrappers import Response, is_starlettes, plain_lines
+from .wrappers import Response, is_starlettes
 
 if TYPE_CHECKING:
     from .app import Flask
 
 Step = Callable[..., Awaitable[Any]]
+Flow = Callable[["Flask", RequestContext, Send], Coroutine[Any, Any, None]]
 
 # -- the flow ---------------------------------------------------------------------------------
 
@@ -62,44 +67,52 @@ Step = Callable[..., Awaitable[Any]]
 async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
     """Answer one request. A response that is there as a whole is left in `ctx._whole`, all else
     done: it is for the caller to send, in the context of the server."""
-    call, origin = ctx._call, ctx._origin
+    call = ctx._call
     error: BaseException | None = None
-    held = False
+    response: Any = None
+    content: Content | None = None
+    start: Message | None
+    held = 0
     try:
         try:
-            plan = await arrive(app, ctx, call)
+            plan = enter(app, ctx) or await arrive(app, ctx, call)
             if plan.full_dispatch is None:
-                response = await answer(app, ctx, call, plan)
+                rv = await answer(app, ctx, call, plan)
+                plan = ctx._plan()  # the view may have registered functions
+                if not is_seen(app, ctx, plan):
+                    content = content_alone(app, rv)
+                if content is None:
+                    response = await finalize(app, ctx, call, plan, rv)
             else:
                 response = await call(plan.full_dispatch)
-            if type(response) is tuple:  # content, of which nobody is to see a response
-                start: Message | None = {
-                    "type": "http.response.start",
-                    "status": 200,
-                    "headers": plain_lines(response[0], len(response[1])),
-                }
-            else:
-                start = response_start(response, ctx.request)
+            start = plain_start(*content) if content else response_start(response, ctx)
         except Exception as exc:
-            error = exc
+            error, content = exc, None
             response, start = await respond_to_error(app, ctx, call, exc)
-        if origin is not None:
+        if ctx._origin is not None:
             start = await start_wsgi(ctx, send, response, start)
     except BaseException as exc:
         error = exc
         raise
     finally:
-        held = ctx._holds > 0
-        if origin is not None:
-            await keep_contexts(ctx, origin)
-        if not held and ctx._cv_tokens and not ctx._leave():
+        held = ctx._holds
+        if ctx._origin is not None:
+            await keep_contexts(ctx, ctx._origin)
+        if not held and not leave(ctx, plan if content else None):
             await finish(app, ctx, error)
     try:
-        whole = whole_content(ctx, response)
-        if whole is None:
-            await send_rest(app, ctx, send, response, start)
+        if ctx._holds or ctx._background:
+            whole = None
+        elif content is None:
+            whole = whole_content(ctx, response)
         else:
+            whole = content[1] if method_of(ctx) != "HEAD" else b""
+        if whole is not None:
             ctx._whole = start, whole
+        else:
+            if content is not None:
+                response = Response(content[1], mimetype=content[0])
+            await send_rest(app, ctx, send, response, start)
     finally:
         if held and ctx._cv_tokens:
             await finish(app, ctx, sys.exception())
@@ -126,8 +139,6 @@ async def send_rest(
     """Send what is not there as a whole, and do what was to be done after it."""
     driver = ctx.driver
     assert driver is not None
-    if type(response) is tuple:
-        response = Response(response[1], mimetype=response[0])
     body, send = ctx.request._body, driver.outside(send)
     try:
         await send_content(app, ctx, driver, body, send, response, start)
@@ -154,38 +165,58 @@ async def serve_by_wsgi(
 # -- arrival and end --------------------------------------------------------------------------
 
 
-async def arrive(app: Flask, ctx: RequestContext, call: Call) -> Plan:
-    """Push the contexts and find the rule. Returns the request's plan."""
-    setup = app._setup()
-    scope, lines = ctx._scope, ctx._lines
+def enter(app: Flask, ctx: RequestContext) -> Plan | None:
+    """Push the contexts and find the rule, as far as no code of the app has a say in it. Returns
+    the request's plan; `None` if the rest is left to `arrive`."""
+    setup = ctx._setup
     app_ctx: AppContext | None = None
     if ctx._origin is None or (current := _cv_app.get(None)) is None or current.app is not app:
         app_ctx = AppContext(app) if setup.own_app_context else app.app_context()
     ctx._set(app_ctx)
+    lines = ctx._lines
     if lines is None or lines.get(b"host") not in good_hosts:
-        if (problem := malformed(scope)) is not None:
+        if (problem := malformed(ctx._scope)) is not None:
             ctx.request.routing_exception = BadRequest(problem)
-    if not setup.lazy_request:
-        ctx.request  # noqa: B018
-    if appcontext_pushed.receivers or not setup.lazy_session:
-        await ctx._begin(call, app_ctx)
-    request = ctx._request
-    if request is None or request.routing_exception is None:
-        found = ctx._find_by_path()
-        if found is not None:
-            ctx._set_match(*found)
-        else:
-            await ctx._find_rule(call)
-    if ctx.websocket is None and (
-        lines is None
-        or b"content-length" in lines
-        or b"transfer-encoding" in lines
-        or scope["method"] not in _WITHOUT_BODY
-    ):
+    if not setup.is_plain or ctx._request is not None or appcontext_pushed.receivers:
+        return None
+    found = ctx._find_by_path(setup)
+    if found is None:
+        return None
+    ctx._match = found
+    if has_body(ctx):
         expect_body(ctx)
-    if setup.names_blueprints:
-        return setup.plan(app, ctx._rule)
-    return ctx._plan()
+    plan = ctx._last_plan = setup.plan(app, found[0])
+    tell_middleware(ctx._scope, plan, found[1])
+    return plan
+
+
+async def arrive(app: Flask, ctx: RequestContext, call: Call) -> Plan:
+    """What `enter` has left to be done."""
+    if not ctx._setup.lazy_request:
+        ctx.request  # noqa: B018
+    await ctx._begin(call, ctx._cv_tokens[0][1])
+    if ctx.request.routing_exception is None:
+        await ctx._find_rule(call)
+    if has_body(ctx):
+        expect_body(ctx)
+    plan: Plan = ctx._plan()
+    tell_middleware(ctx._scope, plan, ctx.request.view_args)
+    return plan
+
+
+def tell_middleware(scope: Scope, plan: Plan, values: dict[str, Any] | None) -> None:
+    """Put into the scope what ASGI middleware names a request by, as Starlette does."""
+    if plan.route is not None:
+        scope["route"], scope["endpoint"] = plan.route, plan.view
+        scope["path_params"] = values
+
+
+def has_body(ctx: RequestContext) -> bool:
+    """False if the request has surely no body."""
+    lines = ctx._lines
+    if lines is None or b"content-length" in lines or b"transfer-encoding" in lines:
+        return ctx.websocket is None
+    return ctx._scope.get("method", "GET") not in _WITHOUT_BODY
 
 
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
@@ -205,13 +236,24 @@ async def keep_contexts(ctx: RequestContext, origin: Origin) -> None:
     origin.keep(ctx)
 
 
+def leave(ctx: RequestContext, plan: Plan | None) -> bool:
+    """Leave the contexts, if that calls nothing. *plan*: if it is known to be current."""
+    plan = plan or ctx._plan()
+    return (
+        not (plan.end_request.is_due() or plan.end_app.is_due() or appcontext_popped.receivers)
+        and ctx._leave()
+    )
+
+
 async def finish(app: Flask, ctx: RequestContext, error: BaseException | None) -> None:
     """Tear the context down, once. A teardown function that fails is logged, or raised where
     exceptions propagate; it does not take the client's answer away."""
+    if not ctx._cv_tokens:  # the app has popped it
+        return
     if error is not None and app.should_ignore_error(error):
         error = None
     try:
-        await ctx._pop(error, ctx._call)
+        await ctx._pop(error, ctx._call, ctx._last_plan)
     except Exception:
         if propagates(app):
             raise
@@ -230,55 +272,46 @@ def propagates(app: Flask) -> bool:
 async def full_dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Any:
     """Run hooks, view and error handlers. Returns the response; `None` for a WebSocket that was
     accepted."""
-    return await answer(app, ctx, call, own_plan(app, ctx), alone=False)
+    rv = await answer(app, ctx, call, ctx._last_plan)
+    websocket = ctx.websocket
+    if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
+        return None
+    return await finalize(app, ctx, call, ctx._plan(), rv)
 
 
-async def answer(
-    app: Flask, ctx: RequestContext, call: Call, plan: Plan, alone: bool = True
-) -> Any:
-    """`full_dispatch_request`. *alone*: where nobody is to see the response, its mimetype and
-    content will do."""
+async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any:
+    """The return value of a hook, of the view, or of the handler of what these raised."""
     if not app._got_first_request:
         app._got_first_request = True
-    websocket = ctx.websocket
     try:
         if request_started.receivers:
             await emit(request_started, app, call)
         rv = None
-        if plan.before or plan.preprocessors:
-            rv = await run_before(ctx, call, plan)
+        if plan.preprocess is not None:
+            rv = await call(plan.preprocess)
+        elif plan.begins:
+            rv = await preprocess_request(app, ctx, call)
         if rv is None:
-            rv = await call_view(app, ctx, call, plan)
+            if plan.dispatch is None:
+                answering = dispatch_request(app, ctx, call)
+            else:
+                answering = call(plan.dispatch)
+            rv = await (answering if ctx.websocket is None else converse(ctx, call, answering))
     except Exception as exc:
-        if websocket is not None and websocket.is_own_end(exc):
+        if ctx.websocket is not None and ctx.websocket.is_own_end(exc):
             return None
         ctx._error = exc
         no_more_body(ctx)
         rv = await step(app, "handle_user_exception")(app, ctx, call, exc)
-    no_more_body(ctx)
-    if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
-        return None
-    plan = ctx._plan()  # the view may have registered functions
-    if alone and not is_seen(app, ctx, plan):
-        content = content_alone(app, rv)
-        if content is not None:
-            return content
-    return await finalize(app, ctx, call, plan, rv)
-
-
-def own_plan(app: Flask, ctx: RequestContext) -> Plan:
-    """The plan that the methods of `Flask` itself follow, whatever was put in their places."""
-    return ctx._plan(own=True)
+    if ctx._driver is not None:
+        no_more_body(ctx)
+    return rv
 
 
 async def preprocess_request(app: Flask, ctx: RequestContext, call: Call) -> Any:
     """Run the URL value preprocessors, then the `before_request` functions until one returns a
     value."""
-    return await run_before(ctx, call, own_plan(app, ctx))
-
-
-async def run_before(ctx: RequestContext, call: Call, plan: Plan) -> Any:
-    """`preprocess_request`, with the functions of *plan*."""
+    plan = ctx._last_plan
     for func, _ in plan.preprocessors:
         await call(func, ctx.request.endpoint, ctx.request.view_args)
     for func, asynchronous in plan.before:
@@ -288,15 +321,9 @@ async def run_before(ctx: RequestContext, call: Call, plan: Plan) -> Any:
     return None
 
 
-async def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Any:
+def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[Any]:
     """Call the view of the matched rule. Raises the routing exception if there is none."""
-    return await call_view(app, ctx, call, own_plan(app, ctx))
-
-
-def call_view(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Awaitable[Any]:
-    """`dispatch_request`, or what took its place in *plan*."""
-    if plan.dispatch is not None:
-        return call(plan.dispatch)
+    plan = ctx._last_plan
     request = ctx._request
     if request is None:
         method = ctx._scope["method"]
@@ -306,14 +333,16 @@ def call_view(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Awaita
             app.raise_routing_exception(request)
         method = request.method
         rule, values = request.url_rule, request.view_args
+    view = app.view_functions[rule.endpoint]
     if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
         return call_here(app.make_default_options_response)
-    view = app.view_functions[rule.endpoint]
     if ctx._context is not None and call is not call_here:
         if ctx.websocket is not None:
-            return converse(ctx, call, call_handler(ctx, call, view, values or {}))
-        if plan.cancel:
+            return call_handler(ctx, call, view, values or {})
+        if plan.cancel or (plan.cancel is None and app.config["CANCEL_ON_DISCONNECT"]):
             return call_until_disconnect(ctx, view, values or {})
+        if view is plan.view and plan.view_is_async and ctx._driver is None:
+            return view(**values) if values else view()
     return call(view, **values) if values else call(view)
 
 
@@ -343,12 +372,12 @@ async def call_handler(
     return await driver.task(handler(**values))
 
 
-async def converse(ctx: RequestContext, call: Call, step: Awaitable[Any]) -> Any:
+async def converse(ctx: RequestContext, call: Call, answering: Awaitable[Any]) -> Any:
     """The return value of a WebSocket's handler: a response that refuses the connection. One that
     used the socket of the environ has answered by that, whatever it returns."""
     sock: EnvironSocket = ctx.websocket.scope["asyncflask.handshake"]["werkzeug.socket"]
     try:
-        rv = await step
+        rv = await answering
     finally:
         answered = await call(sock.end)
     if answered:
@@ -366,20 +395,7 @@ async def finalize_request(
     app: Flask, ctx: RequestContext, call: Call, rv: Any, from_error_handler: bool = False
 ) -> Any:
     """Make the response of a view's or a handler's return value, and run the hooks on it."""
-    return await finalize(app, ctx, call, own_plan(app, ctx), rv, from_error_handler)
-
-
-async def finalize(
-    app: Flask,
-    ctx: RequestContext,
-    call: Call,
-    plan: Plan,
-    rv: Any,
-    from_error_handler: bool = False,
-) -> Any:
-    """`finalize_request`, or what took its place in *plan*."""
-    if plan.finalize is not None:
-        return await call(plan.finalize, rv, from_error_handler)
+    plan = ctx._last_plan
     if plan.make_response is not None:
         response = await call(plan.make_response, rv)
     elif callable(rv) and not isinstance(rv, _RESPONSES) and not is_starlettes(rv):
@@ -387,7 +403,10 @@ async def finalize(
     else:
         response = make_response(app, ctx, rv)
     try:
-        response = await run_after(app, ctx, call, plan, response)
+        if plan.process is None:
+            response = await process_response(app, ctx, call, response)
+        else:
+            response = await call(plan.process, response)
         if request_finished.receivers:
             await emit(request_finished, app, call, response=response)
     except Exception:
@@ -397,19 +416,29 @@ async def finalize(
     return response
 
 
+def finalize(
+    app: Flask,
+    ctx: RequestContext,
+    call: Call,
+    plan: Plan,
+    rv: Any,
+    from_error_handler: bool = False,
+) -> Awaitable[Any]:
+    """`finalize_request`, or what took its place."""
+    if plan.finalize is not None:
+        return call(plan.finalize, rv, from_error_handler)
+    return finalize_request(app, ctx, call, rv, from_error_handler)
+
+
 _RESPONSES = (BaseResponse, HTTPException)
 
 
 async def process_response(app: Flask, ctx: RequestContext, call: Call, response: Any) -> Any:
     """Run the `after_request` functions, and save the session."""
-    return await run_after(app, ctx, call, own_plan(app, ctx), response)
-
-
-async def run_after(app: Flask, ctx: RequestContext, call: Call, plan: Plan, response: Any) -> Any:
-    """`process_response`, or what took its place in *plan*."""
-    if plan.process_response is not None:
-        return await call(plan.process_response, response)
-    functions = [*((func, False) for func in ctx._after_request_functions), *plan.after]
+    plan = ctx._last_plan
+    functions = plan.after
+    if ctx._after_request_functions:
+        functions = (*((func, False) for func in ctx._after_request_functions), *functions)
     for func, asynchronous in functions:
         given = await (
             func(response) if asynchronous and ctx._driver is None else call(func, response)
@@ -521,11 +550,11 @@ async def respond_to_error(
     hook breaks every one, is replaced by a bare 500."""
     response = await step(app, "handle_exception")(app, ctx, call, error)
     try:
-        return response, response_start(response, ctx.request)
+        return response, response_start(response, ctx)
     except ValueError:
         app.logger.exception("The response to an exception cannot be sent.")
         response = InternalServerError().get_response()
-        return response, response_start(response, ctx.request)
+        return response, response_start(response, ctx)
 
 
 # -- teardown ---------------------------------------------------------------------------------
@@ -535,16 +564,21 @@ async def do_teardown_request(
     app: Flask, ctx: RequestContext, call: Call, error: BaseException | None
 ) -> None:
     """Run all `teardown_request` functions; what they raise is raised when all have run."""
-    teardown = own_plan(app, ctx).request_teardown
-    raise_collected("request", [await tear_down(app, call, teardown, error)])
+    errors: list[BaseException] = []
+    await tear_down(app, call, ctx._last_plan.teardown_request, error, errors)
+    if errors:
+        raise errors[0]
 
 
 async def do_teardown_appcontext(
     app: Flask, ctx: AppContext, call: Call, error: BaseException | None
 ) -> None:
     """Run all `teardown_appcontext` functions; what they raise is raised when all have run."""
-    teardown = app._setup().own.plan(app, None).app_teardown
-    raise_collected("app", [await tear_down(app, call, teardown, error)])
+    teardown = app._setup().plan(app, None).teardown_app
+    errors: list[BaseException] = []
+    await tear_down(app, call, teardown, error, errors)
+    if errors:
+        raise errors[0]
 
 
 # -- templates --------------------------------------------------------------------------------

@@ -60,6 +60,9 @@ class AppType(ABCMeta):
             if name in namespace:
                 setattr(cls, name, namespace[name])
 
+    version = object()
+    """Another one each time that an attribute of an app's class is set or deleted."""
+
     def __setattr__(cls, name: str, value: Any) -> None:
         if name == "__call__":
             value = _called_by_any_server(value)
@@ -68,6 +71,11 @@ class AppType(ABCMeta):
             if type(value) is FunctionType:
                 value = _AsgiMethod(value)
         super().__setattr__(name, value)
+        AppType.version = object()
+
+    def __delattr__(cls, name: str) -> None:
+        super().__delattr__(name)
+        AppType.version = object()
 
 
 def _called_by_any_server(func: Any) -> Any:

@@ -103,7 +103,17 @@ def _wrong_type(rv: Any) -> str:
     )
 
 
-def content_alone(app: Flask, rv: Any) -> tuple[str | None, bytes] | None:
+Content = tuple[str | None, bytes]
+"""A mimetype, and what is of it."""
+
+
+def plain_start(mimetype: str | None, content: bytes) -> Message:
+    """The message that begins a response which nobody has seen."""
+    lines = plain_lines(mimetype, len(content))
+    return {"type": "http.response.start", "status": 200, "headers": lines}
+
+
+def content_alone(app: Flask, rv: Any) -> Content | None:
     """The mimetype and content of *rv*, if its response would have no headers but its own."""
     kind = type(rv)
     if kind is str:
@@ -117,7 +127,7 @@ def content_alone(app: Flask, rv: Any) -> tuple[str | None, bytes] | None:
     return None
 
 
-def response_start(response: Any, request: Request) -> Message:
+def response_start(response: Any, ctx: RequestContext) -> Message:
     """The message that begins *response*, checked: a bad header raises `ValueError` here, where
     it can still become a 500."""
     status = response.status_code
@@ -141,7 +151,7 @@ def response_start(response: Any, request: Request) -> Message:
                     message = checked_start_message(status, lines, response.status)
                     message["asyncflask.headers"] = headers
                     return message
-    environ = request.environ if response.autocorrect_location_header else {}
+    environ = ctx.request.environ if response.autocorrect_location_header else {}
     return start_message(status, response.get_wsgi_headers(environ), response.status)
 
 
@@ -151,10 +161,6 @@ _CORRECTED = frozenset({b"location", b"content-location"})
 
 def whole_content(ctx: RequestContext, response: Any) -> bytes | None:
     """The content of *response*, if it is there as a whole and nothing is left to be done."""
-    if ctx._holds or ctx._background:
-        return None
-    if type(response) is tuple:
-        return b"" if method_of(ctx) == "HEAD" else response[1]
     if (
         not isinstance(response.response, (list, tuple))
         or response.direct_passthrough
