@@ -145,6 +145,7 @@ class Flask(App, metaclass=AppType):
             # Beyond Flask's.
             "CANCEL_ON_DISCONNECT": False,
             "EVENT_STREAM_KEEP_ALIVE": 15,
+            "MAX_THREADS": 512,
             "SHUTDOWN_TIMEOUT": 10,
             "WEBSOCKET_ALLOWED_ORIGINS": None,
             "WEBSOCKET_MAX_MESSAGE_SIZE": None,

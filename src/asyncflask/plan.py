@@ -19,7 +19,7 @@ from types import MethodType
 from typing import Any, Final, NamedTuple
 
 from .asgi import proxy
-from .asgi.threads import is_async
+from .asgi.threads import is_async, limit_threads
 from .entry import AppType
 from .ctx import _cv_request, current_app_ctx, current_request_ctx
 from .routing import Map
@@ -132,6 +132,7 @@ class Setup:
         )
         """Whether the rule of a request may be found before anything of it is looked at."""
         self.plans: dict[Any, Plan] = {}
+        limit_threads(app.config["MAX_THREADS"])
 
     def is_current(self, app: Any) -> bool:
         """Whether the app is what it was."""

@@ -745,9 +745,9 @@ class TestNoThread:
                 wait(coro)
         assert wait(coro) == "asyncflask-loop"
 
-    async def test_max_threads(self) -> None:
+    async def test_max_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
         threads.shutdown()
-        pool.limit_threads(2)
+        monkeypatch.setattr(pool, "_max_threads", 2)
         end = asyncio.Event()
         held = 0
 
@@ -761,32 +761,34 @@ class TestNoThread:
         async def main(driver: Driver) -> str:
             return await driver.call(here)  # type: ignore[no-any-return]
 
-        try:
-            tasks = [asyncio.create_task(run(holding)) for _ in range(2)]
-            while held < 2:
-                await asyncio.sleep(0.001)
-            with pytest.raises(NoThread, match=r"All 2 threads.*MAX_THREADS"):
-                await run(main)
-            end.set()
-            await asyncio.gather(*tasks)
-            assert await run(main) == "asyncflask-worker"
-        finally:
-            pool.limit_threads(pool.DEFAULT_MAX_THREADS)
+        tasks = [asyncio.create_task(run(holding)) for _ in range(2)]
+        while held < 2:
+            await asyncio.sleep(0.001)
+        with pytest.raises(NoThread, match=r"All 2 threads.*MAX_THREADS"):
+            await run(main)
+        end.set()
+        await asyncio.gather(*tasks)
+        assert await run(main) == "asyncflask-worker"
 
-    async def test_no_more_threads_than_slots_are_needed(self) -> None:
+    def test_the_first_limit_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pool, "_max_threads", None)
+        threads.limit_threads(3)
+        threads.limit_threads(4)
+        assert pool._max_threads == 3
+
+    async def test_no_more_threads_than_slots_are_needed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Who waits for a slot takes the thread of the one that has ended."""
         slots_of(asyncio.get_running_loop(), 2)
         threads.shutdown()
-        pool.limit_threads(2)
+        monkeypatch.setattr(pool, "_max_threads", 2)
 
         async def main(driver: Driver) -> str:
             return await driver.call(here)  # type: ignore[no-any-return]
 
-        try:
-            results = await asyncio.gather(*(run(main) for _ in range(20)))
-            assert results == ["asyncflask-worker"] * 20
-        finally:
-            pool.limit_threads(pool.DEFAULT_MAX_THREADS)
+        results = await asyncio.gather(*(run(main) for _ in range(20)))
+        assert results == ["asyncflask-worker"] * 20
 
     async def test_abandoned_while_it_waits_for_a_slot(self) -> None:
         slots = slots_of(asyncio.get_running_loop(), 1)

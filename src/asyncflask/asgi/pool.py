@@ -87,14 +87,15 @@ def stop() -> None:
 
 _pool: set[Worker] = set()  # the worker threads there are
 _idle: list[Worker] = []  # a stack: the thread used last has the warmest caches
-_max_threads = DEFAULT_MAX_THREADS
+_max_threads: int | None = None
 _local = threading.local()
 
 
 def limit_threads(number: int) -> None:
-    """Have this process start no more than *number* worker threads. Those there are stay."""
+    """Have this process start no more than *number* worker threads; the first call counts."""
     global _max_threads
-    _max_threads = number
+    if _max_threads is None:
+        _max_threads = number
 
 
 def here() -> Any:
@@ -131,9 +132,10 @@ def take_worker() -> Worker:
         return _idle.pop()
     except IndexError:
         pass
-    if len(_pool) >= _max_threads:
+    limit = DEFAULT_MAX_THREADS if _max_threads is None else _max_threads
+    if len(_pool) >= limit:
         raise NoThread(
-            f"All {_max_threads} threads of this process are in use (MAX_THREADS), many of them"
+            f"All {limit} threads of this process are in use (MAX_THREADS), many of them"
             " perhaps by clients that are slow to send or to read."
         )
     worker = Worker()
