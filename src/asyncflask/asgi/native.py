@@ -119,6 +119,13 @@ class Event:
 def start_thread(target: Callable[[], object], name: str) -> Thread:
     """Have a thread of the operating system call *target*. The process does not wait for it at
     its end. Raises `NoThread`."""
+    eventlet = sys.modules.get("eventlet.patcher")
+    if eventlet is not None and eventlet.is_monkey_patched("thread"):
+        raise RuntimeError(
+            "asyncflask needs an event loop in a thread of its own, and eventlet has patched"
+            " threads away (eventlet.monkey_patch). Remove the patch: run the app with an ASGI"
+            " server, with gunicorn's threads, or with gevent."
+        )
     try:
         if gevent_patched():
             return _BesideGevent(target, name)
