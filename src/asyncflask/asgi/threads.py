@@ -95,8 +95,6 @@ def _ask(where: str) -> Generator[str, None, None]:
 
 _TO_THREAD: Final = "to thread"
 _TO_LOOP: Final = "to loop"
-
-
 _NOT_STARTED: Final[Any] = object()
 
 
