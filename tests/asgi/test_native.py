@@ -127,6 +127,6 @@ def test_eventlet(monkeypatch: pytest.MonkeyPatch) -> None:
         def is_monkey_patched(module: str) -> bool:
             return module == "thread"
 
-    monkeypatch.setitem(sys.modules, "eventlet.patcher", Patcher)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "eventlet.patcher", Patcher)
     with pytest.raises(RuntimeError, match="eventlet has patched"):
         start_thread(int, "a-name")

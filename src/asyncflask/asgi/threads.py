@@ -216,7 +216,7 @@ class _Job:
     waiting   none: no slot is free waits           `Driver._start`: started or refused
     started   makes the call        waits           done; or abandoned, by `abandon` alone
     done      free again            woken at once   `take` gives value or error
-    refused   none can be had       woken soon      `NoThread`; in a teardown `call` on the loop
+    refused   none can be had       woken soon      `NoThread`; in a teardown called on the loop
     abandoned goes on, or blocks    cancelled soon  nothing more of the request is run
     ========= ===================== =============== =========================================
 
@@ -255,22 +255,24 @@ class _Job:
         self.abandoned = False
         self.refused = False
 
-    def __call__(self) -> None:
+    def __call__(self, land: bool = True) -> None:
         """On the thread: make the call, and tell the loop."""
-        self.call()
-        try:
-            self._driver.loop.call_soon_threadsafe(self._land)
-        except RuntimeError:  # the loop was closed: nobody waits any more
-            self.take()
-
-    def call(self) -> None:
-        local = here()
-        before, local.driver = getattr(local, "driver", None), self._driver
+        local, driver = here(), self._driver
+        before, local.driver = getattr(local, "driver", None), driver
+        if carries := self._context is driver.context:  # the request's own coroutine
+            driver.in_thread = True
         try:
             self._value = self._context.run(self._func, *self._args)
         except BaseException as error:
             self._error = error
+        if carries:
+            driver.in_thread = False
         local.driver = before
+        if land:
+            try:
+                driver.loop.call_soon_threadsafe(self._land)
+            except RuntimeError:  # the loop was closed: nobody waits any more
+                self.take()
 
     def _land(self) -> None:
         # After the request has gone on, and perhaps ended: who is next may take its thread.
@@ -477,7 +479,7 @@ class Driver:
         """Have the thread resume *coro* until it asks for the loop. Gives what it yielded; its
         end, if it came to that; and what is to be raised in it, the refusal of a thread or the
         cancellation of the task meanwhile."""
-        job = _Job(self, self.context, self._resume, coro)
+        job = _Job(self, self.context, coro.send, None)
         self._post(job)
         thrown: BaseException | None = None
         try:
@@ -490,7 +492,7 @@ class Driver:
             _, refusal = job.take()
             if thrown is not None or not self.loop_if_no_thread:
                 return None, None, thrown or refusal
-            job.call()
+            job(land=False)
         value, error = job.take()
         if error is None or isinstance(error, StopIteration):
             return value, error, thrown
@@ -498,13 +500,6 @@ class Driver:
             raise error
         finally:
             error = None  # its traceback holds this frame: no cycle
-
-    def _resume(self, coro: Coroutine[Any, Any, Any]) -> Any:
-        self.in_thread = True
-        try:
-            return coro.send(None)
-        finally:
-            self.in_thread = False
 
     def _post(self, job: _Job) -> None:
         remember(self.loop)
@@ -545,7 +540,7 @@ class Driver:
                 self.release()
         if job.refused and self.loop_if_no_thread:
             job.take()
-            job.call()
+            job(land=False)
         adopt(context)
         value, error = job.take()
         if error is not None:
