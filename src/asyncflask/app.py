@@ -243,8 +243,8 @@ class Flask(App, metaclass=AppType):
         setup = self._setup()
         if setup.is_wrapped or scope["type"] != "http":
             await self._serve_other(setup, scope, receive, send)
-            return
-        await self._run(dispatch.serve_http, setup, scope, receive, send)
+        else:
+            await self._run(dispatch.serve_http, setup, scope, receive, send)
 
     async def _serve_other(self, setup: Setup, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what is no request of the app alone."""
@@ -370,7 +370,7 @@ class Flask(App, metaclass=AppType):
             loop = ctx.driver.loop
             start = partial(start_background_task, self, loop, func, args, kwargs)
             if ctx.websocket is None:
-                ctx._background.append(start)
+                ctx.add_background(start)
                 return
         else:
             loop = asyncio.get_running_loop() if on_loop() else background_loop()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial, wraps
 from types import TracebackType
@@ -23,11 +23,14 @@ from .asgi.wsgi import ORIGIN, Origin, route_path
 from .signals import (
     appcontext_popped,
     appcontext_pushed,
+    appcontext_tearing_down,
     emit,
+    request_tearing_down,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_NO_MATCH = None, None
 _sentinel: Any = object()
 _unbound: Any = object()
 
@@ -131,7 +134,7 @@ class _Context:
     that run at teardown may be asynchronous."""
 
     app: Any
-    _url_adapter: Any
+    _url_adapter: Any = _unbound
 
     async def _push(self, call: Call) -> None:
         raise NotImplementedError
@@ -195,7 +198,6 @@ class AppContext(_Context):
     def __init__(self, app: Any) -> None:
         self.app = app
         self.g: Any = app.app_ctx_globals_class()
-        self._url_adapter: Any = _unbound
         self._cv_tokens: list[tuple[Token[AppContext], None]] = []
 
     def _bind_urls(self) -> Any:
@@ -213,21 +215,25 @@ class AppContext(_Context):
             exc = sys.exception() if exc is _sentinel else exc
             teardown = self.app._setup().plan(self.app, None).end_app
             await tear_down(self.app, call, teardown, exc, errors)
-        await self._unset(call, errors)
+        if self._unset(errors):
+            await self._tell(call, errors)
         if errors:
             raise collected("app", errors)
 
-    async def _unset(self, call: Call, errors: list[BaseException]) -> None:
-        """Make this the current context no longer."""
+    def _unset(self, errors: list[BaseException]) -> bool:
+        """Make this the current context no longer. Returns whether anybody is to be told."""
         current = _cv_app.get(None)
         _undo(_cv_app, self._cv_tokens)
         if current is not self:
             errors.append(_popped_wrong("app", current, self))
-        elif appcontext_popped.receivers:
-            try:
-                await emit(appcontext_popped, self.app, call)
-            except BaseException as error:
-                errors.append(error)
+            return False
+        return bool(appcontext_popped.receivers)
+
+    async def _tell(self, call: Call, errors: list[BaseException]) -> None:
+        try:
+            await emit(appcontext_popped, self.app, call)
+        except BaseException as error:
+            errors.append(error)
 
 
 class RequestContext(_Context):
@@ -237,11 +243,26 @@ class RequestContext(_Context):
     *environ*: a WSGI environ, from which the request is made unless *request* is given.
     """
 
+    # In the class: what few requests have.
+
     flashes: list[tuple[str, str]] | None = None
     """The messages of `get_flashed_messages`, once it was called."""
 
+    websocket: Any = None
+    """The connection, if this is a WebSocket."""
+
+    _after_request_functions: Sequence[Callable[[Any], Any]] = ()
+    _background: Sequence[Callable[[], None]] = ()
+
     _deferred: tuple[AppContext | None, BaseException | None] | None = None
     """What `_pop` was to tear down when a stream held the context."""
+
+    _error: BaseException | None = None
+    """What the view or a hook raised."""
+
+    _holds = 0
+    _opened_session: Any = None
+    _origin: Origin | None = None
 
     def __init__(
         self,
@@ -255,34 +276,29 @@ class RequestContext(_Context):
         receive: Receive | None = None,
     ) -> None:
         self.app = app
-        self.websocket: Any = None
-        """The connection, if this is a WebSocket."""
-        self._after_request_functions: list[Callable[[Any], Any]] = []
-        self._background: list[Callable[[], None]] = []
         self._context: Context | None = None
         """Where the code of the request runs; `None` for a context that was pushed by hand."""
         self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
         self._driver: Driver | None = None
-        self._error: BaseException | None = None
-        """What the view or a hook raised."""
-        self._holds = 0
         self._last_plan: Any = None
         """The plan of the request, as it was when it was last looked at."""
         self._lines: dict[bytes, bytes] | None = None
         """The header lines by name, if no name is repeated."""
-        self._match: tuple[Any, dict[str, Any] | None] = None, None
+        self._match: tuple[Any, dict[str, Any] | None] = _NO_MATCH
         """The matched rule and the values of its placeholders, until there is a request, which
         has them then."""
-        self._opened_session = session
-        self._origin: Origin | None = None
+        self._more = False
+        """Whether something has a part in the end of the request that its plan does not know of:
+        a session, `after_this_request`, a stream, a background task, a test."""
+        self._receive = receive
         self._request = request
-        self._url_adapter: Any = _unbound
+        self._scope = scope
+        self._setup = setup
         self._whole: tuple[Message | None, bytes] | None = None
         """The response if it is there as a whole: the message that begins it, unless that was
         sent, and its content."""
-        self._setup = setup
-        self._scope = scope
-        self._receive = receive
+        if session is not None:
+            self._session = session
         if scope is not None:
             headers = scope["headers"]
             lines = dict(headers)
@@ -291,6 +307,7 @@ class RequestContext(_Context):
             self._context = copy_context()
             self._outer = copy_context()
             if ORIGIN in scope:
+                self._more = True
                 self._origin = origin = scope[ORIGIN]
                 origin.context = self._context
         elif environ is not None:
@@ -448,13 +465,14 @@ class RequestContext(_Context):
     @_session.setter
     def _session(self, session: Any) -> None:
         self._opened_session = session
+        self._more = True
 
     async def _open_session(self, call: Call) -> None:
         interface = self.app.session_interface
         session = await call(interface.open_session, self.app, self.request)
         if session is None:
             session = await call(interface.make_null_session, self.app)
-        self._opened_session = session
+        self._session = session
 
     async def _push(self, call: Call, app_ctx: AppContext | None = None) -> None:
         """*app_ctx*: what to use in place of a current one, which is then not looked at."""
@@ -506,7 +524,8 @@ class RequestContext(_Context):
         if app_ctx is not None:
             if last and plan.end_app.is_due() and len(app_ctx._cv_tokens) == 1:
                 await tear_down(self.app, call, plan.end_app, exc, errors)
-            await app_ctx._unset(call, errors)
+            if app_ctx._unset(errors):
+                await app_ctx._tell(call, errors)
         if current is not self:
             errors.append(_popped_wrong("request", current, self))
         if errors:
@@ -517,10 +536,12 @@ class RequestContext(_Context):
         return app_ctx
 
     def _leave(self) -> bool:
-        """`_pop`, when it has nothing to call. False, with nothing done, if other contexts were
-        left behind."""
+        """`_pop`, if it has nothing to call. False, with nothing done, if it has, or if other
+        contexts were left behind."""
         tokens = self._cv_tokens
-        if len(tokens) != 1 or _cv_request.get(None) is not self:
+        if self._last_plan.ends or any(_AT_END) or len(tokens) != 1:
+            return False
+        if _cv_request.get(None) is not self:
             return False
         token, app_ctx = tokens[0]
         if app_ctx is not None:
@@ -533,9 +554,15 @@ class RequestContext(_Context):
         _cv_request.reset(token)
         return True
 
+    def add_background(self, begin: Callable[[], None]) -> None:
+        """Have *begin* called after the response was sent."""
+        self._background = [*self._background, begin]
+        self._more = True
+
     def hold(self) -> None:
         """Put off the teardown until `release`: a stream still needs the context."""
         self._holds += 1
+        self._more = True
 
     def release(self) -> None:
         """Undo `hold`; run the teardown if the context was popped meanwhile."""
@@ -552,16 +579,21 @@ class RequestContext(_Context):
         )
 
 
+_AT_END = tuple(
+    signal.receivers
+    for signal in (request_tearing_down, appcontext_tearing_down, appcontext_popped)
+)
+
+
 def _undo(variable: ContextVar[Any], tokens: list[Any]) -> Any:
     """Undo the last push that was made in this `contextvars.Context`: a stream may still have a
     context pushed which a test client pushed again in the test's. Returns what was with it."""
-    for index in range(len(tokens) - 1, -1, -1):
-        token, more = tokens[index]
+    for token, more in reversed(tokens):
         try:
             variable.reset(token)
         except ValueError:  # of another Context
             continue
-        del tokens[index]
+        tokens.remove((token, more))
         return more
     raise LookupError("This context was not pushed here.")
 
@@ -666,7 +698,8 @@ def after_this_request(f: F) -> F:
             "'after_this_request' registers a function for the response of the current request,"
             " and a request context is not active here. Call it in a view or a hook."
         )
-    ctx._after_request_functions.append(f)
+    ctx._after_request_functions = [*ctx._after_request_functions, f]
+    ctx._more = True
     return f
 
 

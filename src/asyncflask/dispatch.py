@@ -69,23 +69,23 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
     done: it is for the caller to send, in the context of the server."""
     call = ctx._call
     error: BaseException | None = None
-    response: Any = None
     content: Content | None = None
-    start: Message | None
-    held = 0
+    response: Any = None
     try:
         try:
             plan = enter(app, ctx) or await arrive(app, ctx, call)
             if plan.full_dispatch is None:
                 rv = await answer(app, ctx, call, plan)
                 plan = ctx._plan()  # the view may have registered functions
-                if not is_seen(app, ctx, plan):
+                if plan.bare and not is_seen(app, ctx):
                     content = content_alone(app, rv)
                 if content is None:
                     response = await finalize(app, ctx, call, plan, rv)
             else:
                 response = await call(plan.full_dispatch)
-            start = plain_start(*content) if content else response_start(response, ctx)
+            start: Message | None = (
+                plain_start(*content) if content else response_start(response, ctx)
+            )
         except Exception as exc:
             error, content = exc, None
             response, start = await respond_to_error(app, ctx, call, exc)
@@ -96,23 +96,22 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
         raise
     finally:
         held = ctx._holds
-        if ctx._origin is not None:
-            await keep_contexts(ctx, ctx._origin)
-        if not held and not leave(ctx, plan if content else None):
-            await finish(app, ctx, error)
+        if not content:
+            ctx._plan()
+        if ctx._more or not ctx._leave():
+            await leave(app, ctx, error)
+    if content and not ctx._more:
+        ctx._whole = start, content[1] if method_of(ctx) != "HEAD" else b""
+        end_body(ctx)
+        return
     try:
-        if ctx._holds or ctx._background:
-            whole = None
-        elif content is None:
-            whole = whole_content(ctx, response)
-        else:
-            whole = content[1] if method_of(ctx) != "HEAD" else b""
-        if whole is not None:
-            ctx._whole = start, whole
-        else:
-            if content is not None:
-                response = Response(content[1], mimetype=content[0])
+        if content:
+            response = Response(content[1], mimetype=content[0])
+        whole = None if ctx._holds or ctx._background else whole_content(ctx, response)
+        if whole is None:
             await send_rest(app, ctx, send, response, start)
+        else:
+            ctx._whole = start, whole
     finally:
         if held and ctx._cv_tokens:
             await finish(app, ctx, sys.exception())
@@ -168,14 +167,13 @@ async def serve_by_wsgi(
 def enter(app: Flask, ctx: RequestContext) -> Plan | None:
     """Push the contexts and find the rule, as far as no code of the app has a say in it. Returns
     the request's plan; `None` if the rest is left to `arrive`."""
-    setup = ctx._setup
+    setup, scope, lines = ctx._setup, ctx._scope, ctx._lines
     app_ctx: AppContext | None = None
-    if ctx._origin is None or (current := _cv_app.get(None)) is None or current.app is not app:
+    if not ctx._more or (current := _cv_app.get(None)) is None or current.app is not app:
         app_ctx = AppContext(app) if setup.own_app_context else app.app_context()
     ctx._set(app_ctx)
-    lines = ctx._lines
     if lines is None or lines.get(b"host") not in good_hosts:
-        if (problem := malformed(ctx._scope)) is not None:
+        if (problem := malformed(scope)) is not None:
             ctx.request.routing_exception = BadRequest(problem)
     if not setup.is_plain or ctx._request is not None or appcontext_pushed.receivers:
         return None
@@ -183,10 +181,15 @@ def enter(app: Flask, ctx: RequestContext) -> Plan | None:
     if found is None:
         return None
     ctx._match = found
-    if has_body(ctx):
-        expect_body(ctx)
+    if (
+        lines is None
+        or b"content-length" in lines
+        or b"transfer-encoding" in lines
+        or scope.get("method") != "GET"
+    ):
+        look_for_body(ctx)
     plan = ctx._last_plan = setup.plan(app, found[0])
-    tell_middleware(ctx._scope, plan, found[1])
+    scope["route"], scope["endpoint"], scope["path_params"] = plan.route, plan.view, found[1]
     return plan
 
 
@@ -197,26 +200,24 @@ async def arrive(app: Flask, ctx: RequestContext, call: Call) -> Plan:
     await ctx._begin(call, ctx._cv_tokens[0][1])
     if ctx.request.routing_exception is None:
         await ctx._find_rule(call)
-    if has_body(ctx):
-        expect_body(ctx)
+    look_for_body(ctx)
     plan: Plan = ctx._plan()
-    tell_middleware(ctx._scope, plan, ctx.request.view_args)
+    if plan.route is not None:
+        values = ctx.request.view_args
+        ctx._scope.update(route=plan.route, endpoint=plan.view, path_params=values)
     return plan
 
 
-def tell_middleware(scope: Scope, plan: Plan, values: dict[str, Any] | None) -> None:
-    """Put into the scope what ASGI middleware names a request by, as Starlette does."""
-    if plan.route is not None:
-        scope["route"], scope["endpoint"] = plan.route, plan.view
-        scope["path_params"] = values
-
-
-def has_body(ctx: RequestContext) -> bool:
-    """False if the request has surely no body."""
+def look_for_body(ctx: RequestContext) -> None:
+    """Have the body received, unless there is surely none."""
     lines = ctx._lines
-    if lines is None or b"content-length" in lines or b"transfer-encoding" in lines:
-        return ctx.websocket is None
-    return ctx._scope.get("method", "GET") not in _WITHOUT_BODY
+    if ctx.websocket is None and (
+        lines is None
+        or b"content-length" in lines
+        or b"transfer-encoding" in lines
+        or ctx._scope["method"] not in _WITHOUT_BODY
+    ):
+        expect_body(ctx)
 
 
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
@@ -236,13 +237,12 @@ async def keep_contexts(ctx: RequestContext, origin: Origin) -> None:
     origin.keep(ctx)
 
 
-def leave(ctx: RequestContext, plan: Plan | None) -> bool:
-    """Leave the contexts, if that calls nothing. *plan*: if it is known to be current."""
-    plan = plan or ctx._plan()
-    return (
-        not (plan.end_request.is_due() or plan.end_app.is_due() or appcontext_popped.receivers)
-        and ctx._leave()
-    )
+async def leave(app: Flask, ctx: RequestContext, error: BaseException | None) -> None:
+    """Tear the contexts down, unless a stream still holds them."""
+    if ctx._origin is not None:
+        await keep_contexts(ctx, ctx._origin)
+    if not ctx._holds and not ctx._leave():
+        await finish(app, ctx, error)
 
 
 async def finish(app: Flask, ctx: RequestContext, error: BaseException | None) -> None:
@@ -455,13 +455,11 @@ async def process_response(app: Flask, ctx: RequestContext, call: Call, response
     return response
 
 
-def is_seen(app: Flask, ctx: RequestContext, plan: Plan) -> bool:
-    """True if a hook, signal or session needs the response object."""
+def is_seen(app: Flask, ctx: RequestContext) -> bool:
+    """True if a signal, the session or a function of this very request needs the response
+    object."""
     return bool(
-        not plan.bare
-        or ctx._after_request_functions
-        or request_finished.receivers
-        or has_session(app, ctx)
+        request_finished.receivers or ctx._after_request_functions or has_session(app, ctx)
     )
 
 
