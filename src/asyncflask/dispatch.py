@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from starlette.types import Message, Scope, Send
+from starlette.types import Message, Send
 from werkzeug.exceptions import (
     BadRequest,
     BadRequestKeyError,
@@ -31,12 +31,12 @@ from .asgi.http import Body, good_hosts, malformed
 from .asgi.threads import Call, call_here, is_async
 from .asgi.wsgi import Origin, environ_from_scope, serve
 from .bodies import end_body, expect_body, no_more_body
-from .ctx import AppContext, RequestContext, _cv_app, tear_down
+from .contexts import AppContext, RequestContext, _cv_app, tear_down
 from .debughelpers import add_advice
 from .plan import METHODS, Plan
 from .respond import (
-    close,
     Content,
+    close,
     content_alone,
     make_response,
     method_of,
@@ -46,7 +46,6 @@ from .respond import (
     whole_content,
 )
 from .signals import (
-    appcontext_popped,
     appcontext_pushed,
     emit,
     got_request_exception,
@@ -83,14 +82,13 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
                     response = await finalize(app, ctx, call, plan, rv)
             else:
                 response = await call(plan.full_dispatch)
-            start: Message | None = (
-                plain_start(*content) if content else response_start(response, ctx)
-            )
+            start = plain_start(*content) if content else response_start(response, ctx)
         except Exception as exc:
             error, content = exc, None
             response, start = await respond_to_error(app, ctx, call, exc)
+        unsent: Message | None = start
         if ctx._origin is not None:
-            start = await start_wsgi(ctx, send, response, start)
+            unsent = await start_wsgi(ctx, send, response, start)
     except BaseException as exc:
         error = exc
         raise
@@ -101,7 +99,7 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
         if ctx._more or not ctx._leave():
             await leave(app, ctx, error)
     if content and not ctx._more:
-        ctx._whole = start, content[1] if method_of(ctx) != "HEAD" else b""
+        ctx._whole = unsent, content[1] if method_of(ctx) != "HEAD" else b""
         end_body(ctx)
         return
     try:
@@ -109,9 +107,9 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
             response = Response(content[1], mimetype=content[0])
         whole = None if ctx._holds or ctx._background else whole_content(ctx, response)
         if whole is None:
-            await send_rest(app, ctx, send, response, start)
+            await send_rest(app, ctx, send, response, unsent)
         else:
-            ctx._whole = start, whole
+            ctx._whole = unsent, whole
     finally:
         if held and ctx._cv_tokens:
             await finish(app, ctx, sys.exception())
@@ -172,9 +170,8 @@ def enter(app: Flask, ctx: RequestContext) -> Plan | None:
     if not ctx._more or (current := _cv_app.get(None)) is None or current.app is not app:
         app_ctx = AppContext(app) if setup.own_app_context else app.app_context()
     ctx._set(app_ctx)
-    if lines is None or lines.get(b"host") not in good_hosts:
-        if (problem := malformed(scope)) is not None:
-            ctx.request.routing_exception = BadRequest(problem)
+    if (lines is None or lines.get(b"host") not in good_hosts) and (problem := malformed(scope)):
+        ctx.request.routing_exception = BadRequest(problem)
     if not setup.is_plain or ctx._request is not None or appcontext_pushed.receivers:
         return None
     found = ctx._find_by_path(setup)
@@ -188,7 +185,8 @@ def enter(app: Flask, ctx: RequestContext) -> Plan | None:
         or scope.get("method") != "GET"
     ):
         look_for_body(ctx)
-    plan = ctx._last_plan = setup.plan(app, found[0])
+    plan: Plan = setup.plan(app, found[0])
+    ctx._last_plan = plan
     scope["route"], scope["endpoint"], scope["path_params"] = plan.route, plan.view, found[1]
     return plan
 
@@ -333,16 +331,17 @@ def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[A
             app.raise_routing_exception(request)
         method = request.method
         rule, values = request.url_rule, request.view_args
-    view = app.view_functions[rule.endpoint]
     if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
         return call_here(app.make_default_options_response)
+    view = app.view_functions[rule.endpoint]
     if ctx._context is not None and call is not call_here:
         if ctx.websocket is not None:
             return call_handler(ctx, call, view, values or {})
         if plan.cancel or (plan.cancel is None and app.config["CANCEL_ON_DISCONNECT"]):
             return call_until_disconnect(ctx, view, values or {})
         if view is plan.view and plan.view_is_async and ctx._driver is None:
-            return view(**values) if values else view()
+            # What `call` would do.
+            return view(**values) if values else view()  # type: ignore[no-any-return]
     return call(view, **values) if values else call(view)
 
 
@@ -472,11 +471,12 @@ def has_session(app: Flask, ctx: RequestContext) -> bool:
     if lines is not None and b"cookie" not in lines:
         return False
     cookies = ctx.request._header(b"cookie")
+    interface: Any = app.session_interface
     return (
         cookies is not None
         and app._opens_session_lazily()
-        and app.session_interface.get_cookie_name(app) in cookies
-        and app.session_interface._may_renew(app, ctx.request)
+        and interface.get_cookie_name(app) in cookies
+        and interface._may_renew(app, ctx.request)
     )
 
 

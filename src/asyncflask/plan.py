@@ -1,16 +1,17 @@
 """What a request to an endpoint runs, in order, as a plan that is made once; and how it is known
 that a plan still holds.
 
-Users fill registries, set attributes and replace methods at any time. Nothing here is told of that:
-a `Setup` and its `Plan`s are *compared* with what they were made of, by identity and in a few calls
-that run in C, and made anew when they differ. So registries stay ordinary dicts and lists. By
-identity, since a wrapper may say that it equals what it wraps.
+Users fill registries, set attributes and replace methods at any time. The registries tell
+nobody: a `Plan` is *compared* with what it was made of, in a few calls that run in C, and made
+anew when that differs. So they stay ordinary dicts and lists. Functions are compared by identity,
+since a wrapper may say that it equals what it wraps. An attribute that is set, of the app or of
+its class, leaves another *version* behind, which makes another `Setup`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from functools import partial
 from itertools import chain, repeat
@@ -20,8 +21,8 @@ from typing import Any, Final, NamedTuple
 
 from .asgi import proxy
 from .asgi.threads import is_async
-from .entry import AppType
 from .ctx import _cv_request, current_app_ctx, current_request_ctx
+from .entry import AppType
 from .routing import Map
 from .signals import (
     appcontext_tearing_down,
@@ -227,9 +228,9 @@ class Plan:
         "preprocess": "In the place of `preprocess_request`.",
         "preprocessors": "The `url_value_preprocessor` functions.",
         "process": "In the place of `process_response`.",
-        "route": "The same for ASGI middleware.",
-        "setup": "Of the app.",
+        "route": "The matched rule for ASGI middleware.",
         "rule": "The matched rule, or `None`.",
+        "setup": "Of the app.",
         "teardown_app": "The `teardown_appcontext` functions.",
         "teardown_request": "The `teardown_request` functions.",
         "view": "The view of the rule's endpoint.",
