@@ -28,9 +28,6 @@ from .ctx import (
 from .entry import AppType
 from .wrappers import Response
 
-if TYPE_CHECKING:
-    pass
-
 T = TypeVar("T")
 
 _CURRENT: dict[str, Callable[[], Any]] = {
