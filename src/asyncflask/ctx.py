@@ -131,18 +131,20 @@ def copy_current_request_context(f: F) -> F:
             "'copy_current_request_context' copies the current request context, and a request"
             " context is not active here. Call it in a view or a hook."
         )
-    ctx = original.copy()
+    copied = original.copy()
+
+    # A copy for each call: several threads or tasks may be in it at once.
 
     if is_async(f):
 
         async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
-            async with ctx:
+            async with copied.copy():
                 return await f(*args, **kwargs)
 
         return wraps(f)(async_wrapper)  # type: ignore[return-value]
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with ctx:
+        with copied.copy():
             return f(*args, **kwargs)
 
     return wraps(f)(wrapper)  # type: ignore[return-value]
