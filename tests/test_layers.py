@@ -20,8 +20,9 @@ asgi.http
 asgi.websocket asgi.wsgi asgi.lifespan asgi.events
 asgi.environ_socket asgi.proxy asgi.client
 _version typing config formparser lazy routing
-_distribution
+_distribution entry
 signals alias
+contexts
 ctx
 rooms.base rooms.scripts
 rooms.hub
@@ -32,8 +33,9 @@ json.provider
 json._ json.orjson
 json.tag
 wrappers
-events sessions plan bodies
-helpers respond
+events sessions bodies
+plan
+helpers respond urls
 views
 templating
 sansio._ sansio.scaffold
@@ -41,7 +43,7 @@ sansio.blueprints
 sansio.app
 dispatch
 converse
-lifetime entry
+lifetime steps
 commands
 serving
 cli
@@ -84,6 +86,7 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("cli", "as_flask"): "likewise",
 }
 
+BELOW_APP = ("converse", "dispatch", "lifetime", "respond", "urls")
 TYPE_CHECKING_IMPORTS = {
     ("json._", "wrappers"): "what 'jsonify' gives, and requests read their JSON by this module",
     ("_", "asgi.websocket"): "loaded when the name is first used",
@@ -93,6 +96,7 @@ TYPE_CHECKING_IMPORTS = {
     ("sansio.app", "templating"): "likewise",
     ("app", "testing"): "the test clients are imported by who makes one",
     ("cli", "serving"): "imported by the command that serves",
+    **{(name, "app"): "'app: Flask', and the app calls them" for name in BELOW_APP},
     ("globals", "app"): "'current_app: Flask', and the app gives the proxies to its templates",
 }
 
@@ -153,7 +157,7 @@ def test_every_file_has_its_layer() -> None:
 
 
 def test_this_test_sees_imports() -> None:
-    assert imports("ctx") == {"asgi.threads", "asgi.wsgi", "lazy", "signals"}
+    assert imports("ctx") == {"asgi.threads", "contexts"}
     assert "json._" in imports("wrappers")  # from . import json
     assert {"ctx", "sansio.blueprints", "typing"} <= imports("sansio.app")
     assert "globals" in imports("_")

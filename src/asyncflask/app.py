@@ -7,27 +7,23 @@ steps of `dispatch.py` for plain code. What an app is made of is in `sansio/app.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
-import sys
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from functools import partial, wraps
-from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
-from urllib.parse import quote
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.datastructures import ImmutableDict
-from werkzeug.exceptions import BadRequest, HTTPException, NotFound
-from werkzeug.routing import BuildError, MapAdapter, RequestRedirect
+from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.routing import MapAdapter, RequestRedirect
 from werkzeug.routing import Rule as Rule  # for others: Flask has it by this name too
 from werkzeug.serving import is_running_from_reloader
-from werkzeug.wsgi import get_host
 
-from . import converse, dispatch, respond
+from . import converse, dispatch, urls
 from .alias import in_flasks_command
 from .asgi import proxy, wsgi
 from .asgi.conversation import Conversations
@@ -37,8 +33,6 @@ from .asgi.threads import (
     Abandoned,
     async_to_sync,
     background_loop,
-    call_here,
-    drive,
     is_async,
     note_loop,
     on_loop,
@@ -49,9 +43,6 @@ from .ctx import (
     RequestContext,
     _cv_app,
     _cv_request,
-    _unbound,
-    current_app_ctx,
-    current_request_ctx,
 )
 from .debughelpers import FormDataRoutingRedirect
 from .entry import AppType, arguments, marked_async
@@ -60,8 +51,8 @@ from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send
 from .lifetime import serving, start_background_task
 from .plan import METHODS, WATCHED, Setup
 from .sansio.app import App
-from .sansio.scaffold import _sentinel
 from .sessions import SecureCookieSessionInterface, SessionInterface
+from .steps import Steps
 from .wrappers import Request, Response
 
 if TYPE_CHECKING:
@@ -72,38 +63,10 @@ if TYPE_CHECKING:
     from .testing import FlaskClient, FlaskCliRunner
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-T = TypeVar("T")
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
-_CURRENT: dict[str, Callable[[], Any]] = {
-    "do_teardown_appcontext": current_app_ctx,
-    "update_template_context": partial(_cv_request.get, None),
-}
-
-
-def _with_ctx(method: Callable[..., T]) -> Callable[..., T]:
-    """A step's method, which Flask 3.2 gives the context first and Flask 3.1 does not."""
-    current = _CURRENT.get(method.__name__, current_request_ctx)
-
-    @wraps(method)
-    def call(self: Any, *args: Any, **kwargs: Any) -> T:
-        if args and isinstance(args[0], (RequestContext, AppContext)):
-            ctx, *args = args  # type: ignore[assignment]
-        else:
-            ctx = kwargs.pop("ctx") if "ctx" in kwargs else current()
-        if isinstance(ctx, RequestContext):
-            ctx._plan()  # it may have been made long ago
-        return method(self, ctx, *args, **kwargs)
-
-    signature = inspect.signature(method)
-    call.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[p for p in signature.parameters.values() if p.name != "ctx"]
-    )
-    return call
-
-
-class Flask(App, metaclass=AppType):
+class Flask(Steps, App, metaclass=AppType):
     """An application. It is an ASGI app (`uvicorn module:app`), and a WSGI app as well.
 
     Parameters are Flask's (see `sansio.app.App`), and *lifespan*: a function that is given the
@@ -163,6 +126,9 @@ class Flask(App, metaclass=AppType):
 
     response_class: type[Response] = Response
     """What responses are made of."""
+
+    _asgi_app: ASGIApp
+    """`asgi_app`, as it was set: without the object that it gives when it is bound."""
 
     session_interface: SessionInterface = SecureCookieSessionInterface()
     """What opens and saves sessions."""
@@ -244,8 +210,8 @@ class Flask(App, metaclass=AppType):
         setup = self._setup()
         if setup.is_wrapped or scope["type"] != "http":
             await self._serve_other(setup, scope, receive, send)
-            return
-        await self._run(dispatch.serve_http, setup, scope, receive, send)
+        else:
+            await self._run(dispatch.serve_http, setup, scope, receive, send)
 
     async def _serve_other(self, setup: Setup, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what is no request of the app alone."""
@@ -273,7 +239,7 @@ class Flask(App, metaclass=AppType):
     ) -> None:
         """Serve one request or WebSocket, in a `contextvars.Context` of its own."""
         note_loop()
-        ctx = RequestContext(self, None, setup=setup, scope=scope, receive=receive)
+        ctx = RequestContext.of_scope(self, setup, scope, receive)
         coro = serve(self, ctx, send)
         try:
             # What `Driver.run` would do first: a request that waits for nothing is over by it.
@@ -371,7 +337,7 @@ class Flask(App, metaclass=AppType):
             loop = ctx.driver.loop
             start = partial(start_background_task, self, loop, func, args, kwargs)
             if ctx.websocket is None:
-                ctx._background.append(start)
+                ctx.add_background(start)
                 return
         else:
             loop = asyncio.get_running_loop() if on_loop() else background_loop()
@@ -511,92 +477,12 @@ class Flask(App, metaclass=AppType):
     def _step(self, name: str) -> dispatch.Step:
         return dispatch.step(self, name)
 
-    # -- the steps, for sync code -------------------------------------------------------------
-
-    @_with_ctx
-    def full_dispatch_request(self, ctx: RequestContext) -> Response:
-        """Run hooks, view and error handlers. Returns the response."""
-        return drive(dispatch.full_dispatch_request(self, ctx, call_here))  # type: ignore[no-any-return]
-
-    @_with_ctx
-    def preprocess_request(self, ctx: RequestContext) -> Any:
-        """Run the `before_request` functions. Returns the value of the first that has one."""
-        return drive(dispatch.preprocess_request(self, ctx, call_here))
-
-    @_with_ctx
-    def dispatch_request(self, ctx: RequestContext) -> Any:
-        """Call the view of the matched rule. Returns its value; raises the routing exception if
-        no rule matched."""
-        return drive(dispatch.dispatch_request(self, ctx, call_here))
-
-    @_with_ctx
-    def handle_http_exception(self, ctx: RequestContext, e: HTTPException) -> Any:
-        """Call the error handler for *e*. Returns its value, or *e* if there is none."""
-        return drive(dispatch.handle_http_exception(self, ctx, call_here, e))
-
-    @_with_ctx
-    def handle_user_exception(self, ctx: RequestContext, e: Exception) -> Any:
-        """Call the error handler for *e*. Returns its value; raises *e* if there is none."""
-        return drive(dispatch.handle_user_exception(self, ctx, call_here, e))
-
-    @_with_ctx
-    def handle_exception(self, ctx: RequestContext, e: Exception) -> Response:
-        """The response to an exception that no handler took: a 500, or it is raised again."""
-        return drive(dispatch.handle_exception(self, ctx, call_here, e))  # type: ignore[no-any-return]
-
-    @_with_ctx
-    def finalize_request(
-        self, ctx: RequestContext, rv: Any, from_error_handler: bool = False
-    ) -> Response:
-        """Make the response of a view's return value, and run the `after_request` functions."""
-        return drive(  # type: ignore[no-any-return]
-            dispatch.finalize_request(self, ctx, call_here, rv, from_error_handler)
-        )
-
-    def make_response(self, rv: Any) -> Response:
-        """Make the response of a view's return value: `str`, `bytes`, `dict`, `list`, an iterator,
-        an asynchronous iterator, a response of Werkzeug or Starlette, a WSGI callable, or a tuple
-        of one of these with status and headers. Raises `TypeError` for anything else."""
-        return respond.make_response(self, _cv_request.get(None), rv)  # type: ignore[no-any-return]
-
-    @_with_ctx
-    def process_response(self, ctx: RequestContext, response: Response) -> Response:
-        """Run the `after_request` functions, and save the session."""
-        return drive(dispatch.process_response(self, ctx, call_here, response))  # type: ignore[no-any-return]
-
-    @_with_ctx
-    def do_teardown_request(
-        self, ctx: RequestContext, exc: BaseException | None = _sentinel
-    ) -> None:
-        """Run the `teardown_request` functions; *exc* is by default the current exception."""
-        exc = sys.exception() if exc is _sentinel else exc
-        drive(dispatch.do_teardown_request(self, ctx, call_here, exc))
-
-    @_with_ctx
-    def do_teardown_appcontext(
-        self, ctx: AppContext, exc: BaseException | None = _sentinel
-    ) -> None:
-        """Run the `teardown_appcontext` functions; *exc* is by default the current exception."""
-        exc = sys.exception() if exc is _sentinel else exc
-        drive(dispatch.do_teardown_appcontext(self, ctx, call_here, exc))
-
-    @_with_ctx
-    def update_template_context(self, ctx: Any, context: dict[str, Any]) -> None:
-        """Add to *context* what the context processors return."""
-        drive(dispatch.update_template_context(self, ctx, call_here, context))
-
     # -- what the steps ask -------------------------------------------------------------------
 
     def _opens_session_lazily(self) -> bool:
         """Whether the session is a signed cookie, which costs nothing unless it is used. Others
         are opened for each request, as their authors expect."""
         return type(self.session_interface) is SecureCookieSessionInterface
-
-    @_with_ctx
-    def log_exception(self, ctx: RequestContext, exc_info: Any) -> None:
-        """Log an exception that became a 500."""
-        req = ctx.request
-        self.logger.error("Exception on %s [%s]", req.path, req.method, exc_info=exc_info)
 
     def raise_routing_exception(self, request: Request) -> NoReturn:
         """Raise why no rule matched. In debug mode a redirect that would lose a form is an
@@ -612,72 +498,10 @@ class Flask(App, metaclass=AppType):
             raise error
         raise FormDataRoutingRedirect(request)
 
-    @_with_ctx
-    def make_default_options_response(self, ctx: RequestContext) -> Response:
-        """The answer to OPTIONS: what methods the URL has."""
-        response = self.response_class()
-        response.allow.update(ctx.url_adapter.allowed_methods())
-        return response
-
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """What matches and builds URLs for *request*, or by `SERVER_NAME` outside of one.
+        """Make what matches and builds URLs for *request*, or by `SERVER_NAME` outside of one.
         Raises `SecurityError` (400) for a host that is not in `TRUSTED_HOSTS`."""
-        config = self.config
-        if request is None:
-            if config["SERVER_NAME"] is None:
-                return None
-            return self.url_map.bind(
-                config["SERVER_NAME"],
-                script_name=config["APPLICATION_ROOT"],
-                url_scheme=config["PREFERRED_URL_SCHEME"],
-            )
-        if config["TRUSTED_HOSTS"] is not None:
-            request.trusted_hosts = config["TRUSTED_HOSTS"]
-        host_matching = self.url_map.host_matching
-        if request._scope is not None and not (host_matching or self.subdomain_matching):
-            return self.url_map.bind(
-                request.host,
-                script_name=request.root_path,
-                subdomain=self.url_map.default_subdomain or "",
-                url_scheme=request.scheme,
-                default_method=request.method,
-                path_info=request.path,
-                query_args=request.query_string.decode("latin-1"),
-            )
-        request.host = get_host(request.environ, request.trusted_hosts)
-        # Werkzeug gives no host for what it takes for none; names in Unicode are not refused.
-        if not request.host and not request.environ.get("HTTP_HOST", "").isprintable():
-            raise BadRequest("The request's Host header is malformed.")
-        subdomain = None
-        if not host_matching and not self.subdomain_matching:
-            subdomain = self.url_map.default_subdomain or ""
-        return self.url_map.bind_to_environ(
-            request.environ,
-            server_name=None if host_matching else config["SERVER_NAME"],
-            subdomain=subdomain,
-        )
-
-    def _build_path(
-        self, ctx: RequestContext, endpoint: str, values: dict[str, Any], method: str | None
-    ) -> str | None:
-        """What `Map.build_path` gives for *ctx*, unless it has an adapter to ask already, which
-        may be another one than this app would make."""
-        request = ctx.request
-        if (
-            ctx.app is not self
-            or ctx._url_adapter is not _unbound
-            or request._scope is None
-            or request.trusted_hosts is not None
-        ):
-            return None
-        # A rule that was matched without an adapter was found in it.
-        url_map = self._setup().paths(self)
-        if url_map is None:
-            return None
-        path: str | None = url_map.build_path(endpoint, values, method or request.method)
-        return None if path is None else f"{request.root_path}/{path}"
-
-    # -- URLs ---------------------------------------------------------------------------------
+        return urls.adapter(self, request)
 
     def url_for(
         self,
@@ -694,50 +518,15 @@ class Flask(App, metaclass=AppType):
         string. ``".name"`` is in the current blueprint. *_external*: with scheme and host, as is
         the default outside of a request, where `SERVER_NAME` has to be set. Raises
         `werkzeug.routing.BuildError` if nothing fits (Flask: `Flask.url_for`)."""
-        adapter: Any
-        ctx = _cv_request.get(None)
-        if ctx is not None:
-            if endpoint.startswith("."):
-                blueprint = ctx.request.blueprint
-                endpoint = endpoint[1:] if blueprint is None else f"{blueprint}{endpoint}"
-            if _external is None:
-                _external = _scheme is not None
-            if ctx.websocket is not None and _external and _scheme is None:
-                # A link for a person, not for another WebSocket.
-                _scheme = "https" if ctx.request.scheme == "wss" else "http"
-        else:
-            app_ctx = _cv_app.get(None)
-            adapter = app_ctx.url_adapter if app_ctx is not None else self.create_url_adapter(None)
-            if adapter is None:
-                raise RuntimeError(
-                    "A URL cannot be built outside of a request unless the config has"
-                    " 'SERVER_NAME' (and 'APPLICATION_ROOT' and 'PREFERRED_URL_SCHEME' if they"
-                    " are not the defaults)."
-                )
-            if _external is None:
-                _external = True
-        if _scheme is not None and not _external:
-            raise ValueError("With '_scheme', '_external' must be True.")
-        self.inject_url_defaults(endpoint, values)
-        url: str | None = None
-        if ctx is not None and not _external:
-            url = self._build_path(ctx, endpoint, values, _method)
-        if url is None:
-            if ctx is not None:
-                adapter = ctx.url_adapter
-            try:
-                url = adapter.build(
-                    endpoint, values, method=_method, url_scheme=_scheme, force_external=_external
-                )
-            except BuildError as error:
-                values.update(
-                    _anchor=_anchor, _method=_method, _scheme=_scheme, _external=_external
-                )
-                return self.handle_url_build_error(error, endpoint, values)
-        if _anchor is not None:
-            anchor = quote(_anchor, safe="%!#$&'()*+,/:;=?@")
-            url = f"{url}#{anchor}"
-        return url
+        return urls.build(
+            self,
+            endpoint,
+            values,
+            anchor=_anchor,
+            method=_method,
+            scheme=_scheme,
+            external=_external,
+        )
 
     # -- files and templates ------------------------------------------------------------------
 

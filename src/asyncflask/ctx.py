@@ -1,88 +1,22 @@
-"""The contexts: what belongs to one request or WebSocket, and what to one use of an app.
-
-`_cv_app` and `_cv_request` are the only variables; the framework passes the contexts by hand
-and reads the variables only where user code calls in without one. The proxies are in
-`globals.py`.
-"""
+"""What users call to get at the contexts, and the namespace behind `g`. The contexts themselves
+are in `contexts.py`, the proxies in `globals.py`."""
 
 from __future__ import annotations
 
-import sys
-import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextvars import Context, ContextVar, Token, copy_context
-from functools import partial, wraps
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from starlette.types import Message, Receive, Scope
-from werkzeug.exceptions import HTTPException
-
-from .asgi.threads import Call, Driver, call_here, drive, is_async, run_in_worker
-from .asgi.wsgi import ORIGIN, Origin, route_path
-from .signals import (
-    appcontext_popped,
-    appcontext_pushed,
-    emit,
-)
+from .asgi.threads import is_async, run_in_worker
+from .contexts import App as App
+from .contexts import AppContext as AppContext
+from .contexts import RequestContext as RequestContext
+from .contexts import _cv_app as _cv_app
+from .contexts import _cv_request as _cv_request
+from .contexts import _sentinel as _sentinel
+from .contexts import _unbound as _unbound
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_sentinel: Any = object()
-_unbound: Any = object()
-
-_making = threading.RLock()  # a signal handler may ask, too
-
-
-class App(Protocol):
-    """What the contexts, and everything below `sansio`, need of an app."""
-
-    @property
-    def import_name(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def config(self) -> Any: ...
-    @property
-    def json(self) -> Any: ...
-    @property
-    def logger(self) -> Any: ...
-    @property
-    def debug(self) -> bool: ...
-    @property
-    def testing(self) -> bool: ...
-    @property
-    def secret_key(self) -> Any: ...
-    @property
-    def session_interface(self) -> Any: ...
-    @property
-    def request_class(self) -> Any: ...
-    @property
-    def response_class(self) -> Any: ...
-    @property
-    def app_ctx_globals_class(self) -> Any: ...
-    @property
-    def permanent_session_lifetime(self) -> Any: ...
-    @property
-    def jinja_env(self) -> Any: ...
-    @property
-    def jinja_loader(self) -> Any: ...
-    @property
-    def root_path(self) -> str: ...
-    @property
-    def aborter(self) -> Any: ...
-    def create_url_adapter(self, request: Any) -> Any: ...
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]: ...
-    def make_response(self, rv: Any) -> Any: ...
-    def redirect(self, location: str, code: int = 302) -> Any: ...
-    def url_for(self, endpoint: str, **values: Any) -> str: ...
-    def get_send_file_max_age(self, filename: str | None) -> int | None: ...
-    def iter_blueprints(self) -> Any: ...
-    def create_global_jinja_loader(self) -> Any: ...
-    def update_template_context(self, context: dict[str, Any]) -> None: ...
-    def _setup(self) -> Any: ...
-    def _step(self, name: str) -> Any: ...
-    def _opens_session_lazily(self) -> bool: ...
 
 
 class _AppCtxGlobals:
@@ -126,482 +60,6 @@ class _AppCtxGlobals:
         return object.__repr__(self) if ctx is None else f"<flask.g of {ctx.app.name!r}>"
 
 
-class _Context:
-    """Both contexts: entered and left by hand, by `with`, or by `async with` where functions
-    that run at teardown may be asynchronous."""
-
-    app: Any
-    _url_adapter: Any
-
-    async def _push(self, call: Call) -> None:
-        raise NotImplementedError
-
-    async def _pop(self, exc: BaseException | None, call: Call) -> None:
-        raise NotImplementedError
-
-    def _bind_urls(self) -> Any:
-        """Make what `url_adapter` gives."""
-        raise NotImplementedError
-
-    @property
-    def url_adapter(self) -> Any:
-        """What matches and builds URLs here (Werkzeug: `MapAdapter`), or `None`."""
-        return self._bind_urls() if self._url_adapter is _unbound else self._url_adapter
-
-    @url_adapter.setter
-    def url_adapter(self, value: Any) -> None:
-        self._url_adapter = value
-
-    def push(self) -> None:
-        """Make this the current context."""
-        drive(self._push(call_here))
-
-    def pop(self, exc: BaseException | None = _sentinel) -> None:
-        """Undo `push`; the last `pop` runs the teardown functions with *exc*, by default the
-        exception that is being handled."""
-        drive(self._pop(exc, call_here))
-
-    def __enter__(self) -> Self:
-        self.push()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self.pop(exc_value)
-
-    async def __aenter__(self) -> Self:
-        await self._push(_call_on_loop)
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        await self._pop(exc_value, _call_on_loop)
-
-
-class AppContext(_Context):
-    """An app in use, with its `g` (Flask: The Application Context)."""
-
-    # No defaults in the class: either they or a look at `__dict__` keep Python 3.11 from reading
-    # attributes in its fast way. In `RequestContext` too.
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-        self.g: Any = app.app_ctx_globals_class()
-        self._url_adapter: Any = _unbound
-        self._cv_tokens: list[tuple[Token[AppContext], None]] = []
-
-    def _bind_urls(self) -> Any:
-        self._url_adapter = self.app.create_url_adapter(None)
-        return self._url_adapter
-
-    async def _push(self, call: Call) -> None:
-        self._cv_tokens.append((_cv_app.set(self), None))
-        if appcontext_pushed.receivers:
-            await emit(appcontext_pushed, self.app, call)
-
-    async def _pop(self, exc: BaseException | None, call: Call) -> None:
-        errors: list[BaseException] = []
-        if len(self._cv_tokens) == 1:
-            exc = sys.exception() if exc is _sentinel else exc
-            teardown = self.app._setup().plan(self.app, None).end_app
-            await tear_down(self.app, call, teardown, exc, errors)
-        await self._unset(call, errors)
-        if errors:
-            raise collected("app", errors)
-
-    async def _unset(self, call: Call, errors: list[BaseException]) -> None:
-        """Make this the current context no longer."""
-        current = _cv_app.get(None)
-        _undo(_cv_app, self._cv_tokens)
-        if current is not self:
-            errors.append(_popped_wrong("app", current, self))
-        elif appcontext_popped.receivers:
-            try:
-                await emit(appcontext_popped, self.app, call)
-            except BaseException as error:
-                errors.append(error)
-
-
-class RequestContext(_Context):
-    """One request or WebSocket: its `request`, `session` and matched rule (Flask: The Request
-    Context). Made by `Flask.request_context` and `Flask.test_request_context`, or `of_scope`.
-
-    *environ*: a WSGI environ, from which the request is made unless *request* is given.
-    """
-
-    flashes: list[tuple[str, str]] | None = None
-    """The messages of `get_flashed_messages`, once it was called."""
-
-    _deferred: tuple[AppContext | None, BaseException | None] | None = None
-    """What `_pop` was to tear down when a stream held the context."""
-
-    def __init__(
-        self,
-        app: Any,
-        environ: Any,
-        request: Any = None,
-        session: Any = None,
-        *,
-        setup: Any = None,
-        scope: Scope | None = None,
-        receive: Receive | None = None,
-    ) -> None:
-        self.app = app
-        self.websocket: Any = None
-        """The connection, if this is a WebSocket."""
-        self._after_request_functions: list[Callable[[Any], Any]] = []
-        self._background: list[Callable[[], None]] = []
-        self._context: Context | None = None
-        """Where the code of the request runs; `None` for a context that was pushed by hand."""
-        self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
-        self._driver: Driver | None = None
-        self._error: BaseException | None = None
-        """What the view or a hook raised."""
-        self._holds = 0
-        self._last_plan: Any = None
-        """The plan of the request, as it was when it was last looked at."""
-        self._lines: dict[bytes, bytes] | None = None
-        """The header lines by name, if no name is repeated."""
-        self._match: tuple[Any, dict[str, Any] | None] = None, None
-        """The matched rule and the values of its placeholders, until there is a request, which
-        has them then."""
-        self._opened_session = session
-        self._origin: Origin | None = None
-        self._request = request
-        self._url_adapter: Any = _unbound
-        self._whole: tuple[Message | None, bytes] | None = None
-        """The response if it is there as a whole: the message that begins it, unless that was
-        sent, and its content."""
-        self._setup = setup
-        self._scope = scope
-        self._receive = receive
-        if scope is not None:
-            headers = scope["headers"]
-            lines = dict(headers)
-            if len(lines) == len(headers):
-                self._lines = lines
-            self._context = copy_context()
-            self._outer = copy_context()
-            if ORIGIN in scope:
-                self._origin = origin = scope[ORIGIN]
-                origin.context = self._context
-        elif environ is not None:
-            if request is None:
-                self._request = app.request_class(environ)
-                self._request.json_module = app.json
-            self._bind_urls()
-
-    @property
-    def driver(self) -> Driver | None:
-        """What runs the request, made when it is first needed; `None` for a context that was
-        pushed by hand."""
-        if self._driver is None and self._context is not None:
-            with _making:
-                if self._driver is None:
-                    worker = None if self._origin is None else self._origin.worker
-                    limit = self.app.config["WORKER_THREADS"]
-                    self._driver = Driver(None, limit, worker, self._context, self._outer)
-        return self._driver
-
-    @driver.setter
-    def driver(self, value: Driver | None) -> None:
-        self._driver = value
-
-    def end(self) -> None:
-        """Give back what runs the request. None is made any more that nobody would give back."""
-        if self._driver is not None:
-            self._driver.release()
-        else:
-            self._context = None
-
-    def _call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-        """`Driver.call`, which needs no driver for coroutine functions."""
-        driver = self._driver
-        if driver is None:
-            if is_async(func):
-                return func(*args, **kwargs)  # type: ignore[no-any-return]
-            driver = self.driver
-            assert driver is not None
-            return driver.call_plain(func, args, kwargs)
-        return driver.call(func, *args, **kwargs)
-
-    @property
-    def request(self) -> Any:
-        """The request, made when it is first needed."""
-        request = self._request
-        return self._make_request() if request is None else request
-
-    @request.setter
-    def request(self, value: Any) -> None:
-        self._request = value
-
-    def _make_request(self) -> Any:
-        with _making:  # two threads of the user's may ask at once
-            if self._request is None:
-                app = self.app
-                request = app.request_class.from_scope(
-                    self._scope, self._receive, self._outer, self._lines
-                )
-                request.json_module = app.json
-                if self._request is not None:  # its initializer has asked for it
-                    return self._request
-                request.url_rule, request.view_args = self._match
-                self._request = request
-            return self._request
-
-    def _set_match(self, rule: Any, values: dict[str, Any]) -> None:
-        if self._request is None:
-            self._match = rule, values
-        else:
-            self._request.url_rule, self._request.view_args = rule, values
-
-    def _plan(self) -> Any:
-        """What is to be done for this request, as things are now."""
-        rule = self._match[0] if self._request is None else self._request.url_rule
-        plan = self._last_plan
-        if plan is None or plan.rule is not rule or not plan.is_current(self.app):
-            plan = self._last_plan = self._make_plan(self.app._setup(), rule)
-        return plan
-
-    def _make_plan(self, setup: Any, rule: Any) -> Any:
-        if setup.names_blueprints:
-            return setup.plan(self.app, rule)
-        return setup.plan(self.app, rule, tuple(self.request.blueprints))
-
-    def _bind_urls(self) -> Any:
-        self._url_adapter = None
-        try:
-            self._url_adapter = self.app.create_url_adapter(self.request)
-        except HTTPException as exc:
-            self.request.routing_exception = exc
-        return self._url_adapter
-
-    def copy(self) -> RequestContext:
-        """A context of its own with the same request and session, to be pushed in another
-        thread or task."""
-        ctx = self.__class__(self.app, None, self.request, self._opened_session)
-        ctx.websocket = self.websocket
-        return ctx
-
-    def match_request(self) -> None:
-        """Find the rule of the request's URL, or note the `HTTPException` that says why not."""
-        drive(self._find_rule(call_here))
-
-    async def _find_rule(self, call: Call) -> None:
-        """`match_request`. Converters that are not Werkzeug's own are sync code of the app's."""
-        setup = self.app._setup()
-        found = None
-        if (
-            self._url_adapter is _unbound
-            and self._scope is not None
-            and (self._request is None or "environ" not in self._request.__dict__)
-        ):
-            found = self._find_by_path(setup)
-        try:
-            if found is None:
-                adapter = self.url_adapter
-                if adapter is None or self.request.routing_exception is not None:
-                    return
-                match = partial(
-                    adapter.match, return_rule=True, websocket=self.websocket is not None
-                )
-                if setup.has_converters():
-                    found = await call(match)
-                else:
-                    found = match()
-            self._set_match(*found)
-        except HTTPException as exc:
-            self.request.routing_exception = exc
-
-    def _find_by_path(self, setup: Any) -> tuple[Any, dict[str, Any]] | None:
-        """Rule and values, where the path alone decides and nothing of the app's has a say."""
-        scope, paths = self._scope, setup.paths(self.app)
-        if paths is None:
-            return None
-        path = route_path(scope) if scope.get("root_path") else scope["path"]
-        found: Any = paths.find(path, scope.get("method", "GET"), self.websocket is not None)
-        return found
-
-    @property
-    def session(self) -> Any:
-        """The session, opened now if it was not before. Reading it marks it as accessed, for
-        the `Vary` header."""
-        session = self._session
-        session.accessed = True
-        return session
-
-    @property
-    def _session(self) -> Any:
-        """The session, opened now if it was not before; not marked as accessed."""
-        if self._opened_session is None:
-            drive(self._open_session(call_here))
-        return self._opened_session
-
-    @_session.setter
-    def _session(self, session: Any) -> None:
-        self._opened_session = session
-
-    async def _open_session(self, call: Call) -> None:
-        interface = self.app.session_interface
-        session = await call(interface.open_session, self.app, self.request)
-        if session is None:
-            session = await call(interface.make_null_session, self.app)
-        self._opened_session = session
-
-    async def _push(self, call: Call, app_ctx: AppContext | None = None) -> None:
-        """*app_ctx*: what to use in place of a current one, which is then not looked at."""
-        if app_ctx is None:
-            current = _cv_app.get(None)
-            if current is None or current.app is not self.app:
-                app_ctx = self.app.app_context()
-        self._set(app_ctx)
-        await self._begin(call, app_ctx)
-        if self.request.routing_exception is None:
-            await self._find_rule(call)
-
-    def _set(self, app_ctx: AppContext | None) -> None:
-        """Make this the current context, and *app_ctx* unless there is one to be shared."""
-        if app_ctx is not None:
-            app_ctx._cv_tokens.append((_cv_app.set(app_ctx), None))
-        self._cv_tokens.append((_cv_request.set(self), app_ctx))
-
-    async def _begin(self, call: Call, app_ctx: AppContext | None) -> None:
-        """What follows `_set`: the signal, and a session that is not opened when it is read."""
-        if app_ctx is not None and appcontext_pushed.receivers:
-            await emit(appcontext_pushed, self.app, call)
-        if self._opened_session is None and not self.app._opens_session_lazily():
-            await self._open_session(call)
-
-    async def _pop(self, exc: BaseException | None, call: Call, plan: Any = None) -> None:
-        """*plan*: if it is known to be current."""
-        last = len(self._cv_tokens) == 1
-        exc = sys.exception() if exc is _sentinel else exc
-        if last and self._holds:
-            app_ctx = self._cv_tokens[-1][1]
-            self._deferred = app_ctx, exc
-            self._unset()
-            if app_ctx is not None:
-                _undo(_cv_app, app_ctx._cv_tokens)
-            return
-        errors: list[BaseException] = []
-        if last:
-            plan = plan or self._plan()
-            if plan.end_request.is_due():
-                await tear_down(self.app, call, plan.end_request, exc, errors)
-            try:
-                if self._request is not None:
-                    self._request.close()
-            except BaseException as error:
-                errors.append(error)
-        current = _cv_request.get(None)
-        app_ctx = self._unset()
-        if app_ctx is not None:
-            if last and plan.end_app.is_due() and len(app_ctx._cv_tokens) == 1:
-                await tear_down(self.app, call, plan.end_app, exc, errors)
-            await app_ctx._unset(call, errors)
-        if current is not self:
-            errors.append(_popped_wrong("request", current, self))
-        if errors:
-            raise collected("context", errors)
-
-    def _unset(self) -> AppContext | None:
-        app_ctx: AppContext | None = _undo(_cv_request, self._cv_tokens)
-        return app_ctx
-
-    def _leave(self) -> bool:
-        """`_pop`, when it has nothing to call. False, with nothing done, if other contexts were
-        left behind."""
-        tokens = self._cv_tokens
-        if len(tokens) != 1 or _cv_request.get(None) is not self:
-            return False
-        token, app_ctx = tokens[0]
-        if app_ctx is not None:
-            if _cv_app.get(None) is not app_ctx or len(app_ctx._cv_tokens) != 1:
-                return False
-            _cv_app.reset(app_ctx._cv_tokens.pop()[0])
-        if self._request is not None:
-            self._request.close()
-        tokens.clear()
-        _cv_request.reset(token)
-        return True
-
-    def hold(self) -> None:
-        """Put off the teardown until `release`: a stream still needs the context."""
-        self._holds += 1
-
-    def release(self) -> None:
-        """Undo `hold`; run the teardown if the context was popped meanwhile."""
-        self._holds -= 1
-        if self._deferred is not None and not self._holds:
-            (app_ctx, exc), self._deferred = self._deferred, None
-            self._set(app_ctx)
-            self.pop(exc)
-
-    def __repr__(self) -> str:
-        return (
-            f"<{type(self).__name__} {self.request.url!r}"
-            f" [{self.request.method}] of {self.app.name}>"
-        )
-
-
-def _undo(variable: ContextVar[Any], tokens: list[Any]) -> Any:
-    """Undo the last push that was made in this `contextvars.Context`: a stream may still have a
-    context pushed which a test client pushed again in the test's. Returns what was with it."""
-    for index in range(len(tokens) - 1, -1, -1):
-        token, more = tokens[index]
-        try:
-            variable.reset(token)
-        except ValueError:  # of another Context
-            continue
-        del tokens[index]
-        return more
-    raise LookupError("This context was not pushed here.")
-
-
-def _popped_wrong(kind: str, current: Any, own: Any) -> AssertionError:
-    return AssertionError(f"Popped wrong {kind} context: {current!r} instead of {own!r}.")
-
-
-async def tear_down(
-    app: Any, call: Call, teardown: Any, exc: BaseException | None, errors: list[BaseException]
-) -> None:
-    """Call all functions of *teardown* with *exc*, whatever they raise, and send its signal.
-    What they raise is added to *errors*: a cancellation too, for the others still have to run."""
-    functions, signal, name = teardown
-    raised: list[BaseException] = []
-    for func, _ in functions:
-        try:
-            await call(func, exc)
-        except BaseException as error:
-            raised.append(error)
-    if signal is not None and signal.receivers:
-        try:
-            await emit(signal, app, call, exc=exc)
-        except BaseException as error:
-            raised.append(error)
-    if raised:
-        errors.append(collected(name, raised))
-
-
-def collected(name: str, errors: list[BaseException]) -> BaseException:
-    """One error as it is; of several, what is no `Exception` before a group of all."""
-    for error in errors:
-        if len(errors) == 1 or not isinstance(error, Exception):
-            return error
-    return BaseExceptionGroup(f"Errors during {name} teardown", errors)
-
-
-_cv_app: ContextVar[AppContext] = ContextVar("asyncflask.app_ctx")
-_cv_request: ContextVar[RequestContext] = ContextVar("asyncflask.request_ctx")
-
 NO_APP = """Working outside of application context.
 
 No app is in use here, so 'current_app' and 'g' have nothing to stand for. They do in views,
@@ -616,13 +74,6 @@ NO_WEBSOCKET = """Working outside of a WebSocket.
 
 'websocket' stands for the connection in functions registered with 'app.websocket', and in the
 hooks that run for them; a request has none."""
-
-
-async def _call_on_loop(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """`Driver.call` for `async with`: what plain functions clean up was made by plain code in
-    that same block, on the loop's thread."""
-    value = func(*args, **kwargs)
-    return await value if isinstance(value, Awaitable) else value
 
 
 def current_app_ctx() -> AppContext:
@@ -666,7 +117,8 @@ def after_this_request(f: F) -> F:
             "'after_this_request' registers a function for the response of the current request,"
             " and a request context is not active here. Call it in a view or a hook."
         )
-    ctx._after_request_functions.append(f)
+    ctx._after_request_functions = [*ctx._after_request_functions, f]
+    ctx._more = True
     return f
 
 
@@ -679,18 +131,20 @@ def copy_current_request_context(f: F) -> F:
             "'copy_current_request_context' copies the current request context, and a request"
             " context is not active here. Call it in a view or a hook."
         )
-    ctx = original.copy()
+    copied = original.copy()
+
+    # A copy for each call: several threads or tasks may be in it at once.
 
     if is_async(f):
 
         async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
-            async with ctx:
+            async with copied.copy():
                 return await f(*args, **kwargs)
 
         return wraps(f)(async_wrapper)  # type: ignore[return-value]
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with ctx:
+        with copied.copy():
             return f(*args, **kwargs)
 
     return wraps(f)(wrapper)  # type: ignore[return-value]

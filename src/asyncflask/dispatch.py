@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from starlette.types import Message, Scope, Send
+from starlette.types import Message, Send
 from werkzeug.exceptions import (
     BadRequest,
     BadRequestKeyError,
@@ -31,12 +31,12 @@ from .asgi.http import Body, good_hosts, malformed
 from .asgi.threads import Call, call_here, is_async
 from .asgi.wsgi import Origin, environ_from_scope, serve
 from .bodies import end_body, expect_body, no_more_body
-from .ctx import AppContext, RequestContext, _cv_app, tear_down
+from .contexts import AppContext, RequestContext, _cv_app, tear_down
 from .debughelpers import add_advice
 from .plan import METHODS, Plan
 from .respond import (
-    close,
     Content,
+    close,
     content_alone,
     make_response,
     method_of,
@@ -46,7 +46,6 @@ from .respond import (
     whole_content,
 )
 from .signals import (
-    appcontext_popped,
     appcontext_pushed,
     emit,
     got_request_exception,
@@ -69,17 +68,15 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
     done: it is for the caller to send, in the context of the server."""
     call = ctx._call
     error: BaseException | None = None
-    response: Any = None
     content: Content | None = None
-    start: Message | None
-    held = 0
+    response: Any = None
     try:
         try:
             plan = enter(app, ctx) or await arrive(app, ctx, call)
             if plan.full_dispatch is None:
                 rv = await answer(app, ctx, call, plan)
                 plan = ctx._plan()  # the view may have registered functions
-                if not is_seen(app, ctx, plan):
+                if plan.bare and not is_seen(app, ctx):
                     content = content_alone(app, rv)
                 if content is None:
                     response = await finalize(app, ctx, call, plan, rv)
@@ -89,30 +86,30 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
         except Exception as exc:
             error, content = exc, None
             response, start = await respond_to_error(app, ctx, call, exc)
+        unsent: Message | None = start
         if ctx._origin is not None:
-            start = await start_wsgi(ctx, send, response, start)
+            unsent = await start_wsgi(ctx, send, response, start)
     except BaseException as exc:
         error = exc
         raise
     finally:
         held = ctx._holds
-        if ctx._origin is not None:
-            await keep_contexts(ctx, ctx._origin)
-        if not held and not leave(ctx, plan if content else None):
-            await finish(app, ctx, error)
+        if not content:
+            ctx._plan()
+        if ctx._more or not ctx._leave():
+            await leave(app, ctx, error)
+    if content and not ctx._more:
+        ctx._whole = unsent, content[1] if method_of(ctx) != "HEAD" else b""
+        end_body(ctx)
+        return
     try:
-        if ctx._holds or ctx._background:
-            whole = None
-        elif content is None:
-            whole = whole_content(ctx, response)
+        if content:
+            response = Response(content[1], mimetype=content[0])
+        whole = None if ctx._holds or ctx._background else whole_content(ctx, response)
+        if whole is None:
+            await send_rest(app, ctx, send, response, unsent)
         else:
-            whole = content[1] if method_of(ctx) != "HEAD" else b""
-        if whole is not None:
-            ctx._whole = start, whole
-        else:
-            if content is not None:
-                response = Response(content[1], mimetype=content[0])
-            await send_rest(app, ctx, send, response, start)
+            ctx._whole = unsent, whole
     finally:
         if held and ctx._cv_tokens:
             await finish(app, ctx, sys.exception())
@@ -168,25 +165,29 @@ async def serve_by_wsgi(
 def enter(app: Flask, ctx: RequestContext) -> Plan | None:
     """Push the contexts and find the rule, as far as no code of the app has a say in it. Returns
     the request's plan; `None` if the rest is left to `arrive`."""
-    setup = ctx._setup
+    setup, scope, lines = ctx._setup, ctx._scope, ctx._lines
     app_ctx: AppContext | None = None
-    if ctx._origin is None or (current := _cv_app.get(None)) is None or current.app is not app:
+    if not ctx._more or (current := _cv_app.get(None)) is None or current.app is not app:
         app_ctx = AppContext(app) if setup.own_app_context else app.app_context()
     ctx._set(app_ctx)
-    lines = ctx._lines
-    if lines is None or lines.get(b"host") not in good_hosts:
-        if (problem := malformed(ctx._scope)) is not None:
-            ctx.request.routing_exception = BadRequest(problem)
+    if (lines is None or lines.get(b"host") not in good_hosts) and (problem := malformed(scope)):
+        ctx.request.routing_exception = BadRequest(problem)
     if not setup.is_plain or ctx._request is not None or appcontext_pushed.receivers:
         return None
     found = ctx._find_by_path(setup)
     if found is None:
         return None
     ctx._match = found
-    if has_body(ctx):
-        expect_body(ctx)
-    plan = ctx._last_plan = setup.plan(app, found[0])
-    tell_middleware(ctx._scope, plan, found[1])
+    if (
+        lines is None
+        or b"content-length" in lines
+        or b"transfer-encoding" in lines
+        or scope.get("method") != "GET"
+    ):
+        look_for_body(ctx)
+    plan: Plan = setup.plan(app, found[0])
+    ctx._last_plan = plan
+    scope["route"], scope["endpoint"], scope["path_params"] = plan.route, plan.view, found[1]
     return plan
 
 
@@ -197,26 +198,24 @@ async def arrive(app: Flask, ctx: RequestContext, call: Call) -> Plan:
     await ctx._begin(call, ctx._cv_tokens[0][1])
     if ctx.request.routing_exception is None:
         await ctx._find_rule(call)
-    if has_body(ctx):
-        expect_body(ctx)
+    look_for_body(ctx)
     plan: Plan = ctx._plan()
-    tell_middleware(ctx._scope, plan, ctx.request.view_args)
+    if plan.route is not None:
+        values = ctx.request.view_args
+        ctx._scope.update(route=plan.route, endpoint=plan.view, path_params=values)
     return plan
 
 
-def tell_middleware(scope: Scope, plan: Plan, values: dict[str, Any] | None) -> None:
-    """Put into the scope what ASGI middleware names a request by, as Starlette does."""
-    if plan.route is not None:
-        scope["route"], scope["endpoint"] = plan.route, plan.view
-        scope["path_params"] = values
-
-
-def has_body(ctx: RequestContext) -> bool:
-    """False if the request has surely no body."""
+def look_for_body(ctx: RequestContext) -> None:
+    """Have the body received, unless there is surely none."""
     lines = ctx._lines
-    if lines is None or b"content-length" in lines or b"transfer-encoding" in lines:
-        return ctx.websocket is None
-    return ctx._scope.get("method", "GET") not in _WITHOUT_BODY
+    if ctx.websocket is None and (
+        lines is None
+        or b"content-length" in lines
+        or b"transfer-encoding" in lines
+        or ctx._scope["method"] not in _WITHOUT_BODY
+    ):
+        expect_body(ctx)
 
 
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
@@ -236,13 +235,12 @@ async def keep_contexts(ctx: RequestContext, origin: Origin) -> None:
     origin.keep(ctx)
 
 
-def leave(ctx: RequestContext, plan: Plan | None) -> bool:
-    """Leave the contexts, if that calls nothing. *plan*: if it is known to be current."""
-    plan = plan or ctx._plan()
-    return (
-        not (plan.end_request.is_due() or plan.end_app.is_due() or appcontext_popped.receivers)
-        and ctx._leave()
-    )
+async def leave(app: Flask, ctx: RequestContext, error: BaseException | None) -> None:
+    """Tear the contexts down, unless a stream still holds them."""
+    if ctx._origin is not None:
+        await keep_contexts(ctx, ctx._origin)
+    if not ctx._holds and not ctx._leave():
+        await finish(app, ctx, error)
 
 
 async def finish(app: Flask, ctx: RequestContext, error: BaseException | None) -> None:
@@ -333,16 +331,17 @@ def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[A
             app.raise_routing_exception(request)
         method = request.method
         rule, values = request.url_rule, request.view_args
-    view = app.view_functions[rule.endpoint]
     if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
         return call_here(app.make_default_options_response)
+    view = app.view_functions[rule.endpoint]
     if ctx._context is not None and call is not call_here:
         if ctx.websocket is not None:
             return call_handler(ctx, call, view, values or {})
         if plan.cancel or (plan.cancel is None and app.config["CANCEL_ON_DISCONNECT"]):
             return call_until_disconnect(ctx, view, values or {})
         if view is plan.view and plan.view_is_async and ctx._driver is None:
-            return view(**values) if values else view()
+            # What `call` would do.
+            return view(**values) if values else view()  # type: ignore[no-any-return]
     return call(view, **values) if values else call(view)
 
 
@@ -455,13 +454,11 @@ async def process_response(app: Flask, ctx: RequestContext, call: Call, response
     return response
 
 
-def is_seen(app: Flask, ctx: RequestContext, plan: Plan) -> bool:
-    """True if a hook, signal or session needs the response object."""
+def is_seen(app: Flask, ctx: RequestContext) -> bool:
+    """True if a signal, the session or a function of this very request needs the response
+    object."""
     return bool(
-        not plan.bare
-        or ctx._after_request_functions
-        or request_finished.receivers
-        or has_session(app, ctx)
+        request_finished.receivers or ctx._after_request_functions or has_session(app, ctx)
     )
 
 
@@ -474,11 +471,12 @@ def has_session(app: Flask, ctx: RequestContext) -> bool:
     if lines is not None and b"cookie" not in lines:
         return False
     cookies = ctx.request._header(b"cookie")
+    interface: Any = app.session_interface
     return (
         cookies is not None
         and app._opens_session_lazily()
-        and app.session_interface.get_cookie_name(app) in cookies
-        and app.session_interface._may_renew(app, ctx.request)
+        and interface.get_cookie_name(app) in cookies
+        and interface._may_renew(app, ctx.request)
     )
 
 

@@ -2,8 +2,8 @@
 of `Flask.__call__`.
 
 Monitoring libraries and subclasses put WSGI functions there. Python looks a call up in the class,
-where a function of two arguments cannot be called with three: so the class of `Flask` makes one that
-can of it, and under ASGI the function is WSGI middleware round the app.
+where a function of two arguments cannot be called with three: so the class of `Flask` puts one
+there that can, and under ASGI the function is WSGI middleware round the app.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
 """What a request to an endpoint runs, in order, as a plan that is made once; and how it is known
 that a plan still holds.
 
-Users fill registries, set attributes and replace methods at any time. Nothing here is told of that:
-a `Setup` and its `Plan`s are *compared* with what they were made of, by identity and in a few calls
-that run in C, and made anew when they differ. So registries stay ordinary dicts and lists. By
-identity, since a wrapper may say that it equals what it wraps.
+Users fill registries, set attributes and replace methods at any time. The registries tell
+nobody: a `Plan` is *compared* with what it was made of, in a few calls that run in C, and made
+anew when that differs. So they stay ordinary dicts and lists. Functions are compared by identity,
+since a wrapper may say that it equals what it wraps. An attribute that is set, of the app or of
+its class, leaves another *version* behind, which makes another `Setup`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from functools import partial
 from itertools import chain, repeat
@@ -20,8 +21,8 @@ from typing import Any, Final, NamedTuple
 
 from .asgi import proxy
 from .asgi.threads import is_async, limit_threads
-from .entry import AppType
 from .ctx import _cv_request, current_app_ctx, current_request_ctx
+from .entry import AppType
 from .routing import Map
 from .signals import (
     appcontext_tearing_down,
@@ -178,7 +179,7 @@ class Setup:
         hooks are run, innermost first; by default those of the rule's endpoint."""
         key = id(rule) if names is None else (id(rule), names)
         plan = self.plans.get(key)
-        if plan is None or plan.rule is not rule or not plan.is_current(app):
+        if plan is None or plan.rule is not rule or not plan.is_complete():
             if names is None:
                 names = () if rule is None else blueprints_of(rule.endpoint)
             plan = self.plans[key] = Plan(app, self, rule, names)
@@ -213,7 +214,6 @@ class Plan:
         "_functions": "What was in them.",
         "_keys": "What the lists are in the registries by.",
         "_registries": "Where they are.",
-        "_setup": "Of the app.",
         "after": "The `after_request` functions.",
         "bare": "Whether nothing of the app wants to see a response.",
         "before": "The `before_request` functions.",
@@ -222,14 +222,16 @@ class Plan:
         "dispatch": "The method in the place of `dispatch_request`, or `None`. So the others:",
         "end_app": "What is called at the end of the app context.",
         "end_request": "What is called at the end of the request context.",
+        "ends": "Whether one of these is any function.",
         "finalize": "In the place of `finalize_request`.",
         "full_dispatch": "In the place of `full_dispatch_request`.",
         "make_response": "In its own.",
         "preprocess": "In the place of `preprocess_request`.",
         "preprocessors": "The `url_value_preprocessor` functions.",
         "process": "In the place of `process_response`.",
-        "route": "The same for ASGI middleware.",
+        "route": "The matched rule for ASGI middleware.",
         "rule": "The matched rule, or `None`.",
+        "setup": "Of the app.",
         "teardown_app": "The `teardown_appcontext` functions.",
         "teardown_request": "The `teardown_request` functions.",
         "view": "The view of the rule's endpoint.",
@@ -242,7 +244,7 @@ class Plan:
         names = (None, *reversed(blueprints))
         registries = _registries_of(app)
         app_teardown = {None: app.teardown_appcontext_funcs}
-        self._setup = setup
+        self.setup = setup
         self._registries = (*(d for d in registries for _ in names), app_teardown)
         self._keys = (*innermost_first * len(registries), None)
         lists = map(dict.get, self._registries, self._keys, _NONE)
@@ -273,6 +275,7 @@ class Plan:
         if (step := replaced("do_teardown_appcontext")) is not None:
             self.end_app = Teardown(_hooks([step]), None, "app")
         self.begins = bool(self.before or self.preprocessors or self.preprocess)
+        self.ends = bool(self.end_request.functions or self.end_app.functions)
         self.bare = (
             not self.after
             and self.process is None
@@ -291,13 +294,13 @@ class Plan:
 
     def is_current(self, app: Any) -> bool:
         """Whether the app is what it was, and its registries hold what they did."""
-        return (
-            (setup := self._setup).version is app._version
-            and setup.class_version is AppType.version
-            and (setup.methods is None or setup.is_current(app))
-            and (lists := tuple(map(dict.get, self._registries, self._keys, _NONE)))
-            == self._copies
-            and (not self._functions or all(map(is_, chain.from_iterable(lists), self._functions)))
+        return self.setup.is_current(app) and self.is_complete()
+
+    def is_complete(self) -> bool:
+        """Whether the registries hold what they did."""
+        lists = tuple(map(dict.get, self._registries, self._keys, _NONE))
+        return lists == self._copies and (
+            not self._functions or all(map(is_, chain.from_iterable(lists), self._functions))
         )
 
 

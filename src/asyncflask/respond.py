@@ -27,7 +27,7 @@ from .asgi.threads import Driver
 from .ctx import RequestContext, current_request_ctx
 from .events import AsyncEvents, PlainEvents
 from .json.provider import DefaultJSONProvider
-from .wrappers import AsyncBody, Request, Response, from_starlette, is_starlettes, plain_lines
+from .wrappers import AsyncBody, Response, from_starlette, is_starlettes, plain_lines
 
 if TYPE_CHECKING:
     from .app import Flask
@@ -118,7 +118,7 @@ def content_alone(app: Flask, rv: Any) -> Content | None:
     kind = type(rv)
     if kind is str:
         return Response.default_mimetype, rv.encode()
-    provider = app.json
+    provider: Any = app.json
     if (kind is dict or kind is list) and (
         getattr(provider.response, "__func__", None) is DefaultJSONProvider.response
     ):
