@@ -215,6 +215,10 @@ class RequestContext(_Context):
     _deferred: tuple[AppContext | None, BaseException | None] | None = None
     """What `_pop` was to tear down when a stream held the context."""
 
+    _ending = False
+    """Whether it is being torn down: then sync functions run on the loop if no thread is to be
+    had."""
+
     _error: BaseException | None = None
     """What the view or a hook raised."""
 
@@ -286,6 +290,7 @@ class RequestContext(_Context):
                     worker = None if self._origin is None else self._origin.worker
                     limit = self.app.config["WORKER_THREADS"]
                     self._driver = Driver(None, limit, worker, self._context, self._outer)
+                    self._driver.loop_if_no_thread = self._ending
         return self._driver
 
     @driver.setter

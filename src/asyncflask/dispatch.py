@@ -12,7 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import Message, Send
 from werkzeug.exceptions import (
@@ -21,6 +21,7 @@ from werkzeug.exceptions import (
     ClientDisconnected,
     HTTPException,
     InternalServerError,
+    ServiceUnavailable,
 )
 from werkzeug.routing import RoutingException
 from werkzeug.wrappers import Response as BaseResponse
@@ -28,7 +29,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from .asgi.conversation import Conversation, Conversations
 from .asgi.environ_socket import EnvironSocket
 from .asgi.http import Body, good_hosts, malformed
-from .asgi.threads import Call, call_here, is_async
+from .asgi.threads import Call, NoThread, call_here, is_async
 from .asgi.wsgi import Origin, environ_from_scope, serve
 from .bodies import end_body, expect_body, no_more_body
 from .contexts import AppContext, RequestContext, _cv_app, tear_down
@@ -250,6 +251,9 @@ async def finish(app: Flask, ctx: RequestContext, error: BaseException | None) -
         return
     if error is not None and app.should_ignore_error(error):
         error = None
+    ctx._ending = True
+    if ctx._driver is not None:
+        ctx._driver.loop_if_no_thread = True
     try:
         await ctx._pop(error, ctx._call, ctx._last_plan)
     except Exception:
@@ -298,6 +302,8 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
     except Exception as exc:
         if ctx.websocket is not None and ctx.websocket.is_own_end(exc):
             return None
+        if isinstance(exc, NoThread):
+            exc = too_busy(app, exc)
         ctx._error = exc
         no_more_body(ctx)
         rv = await step(app, "handle_user_exception")(app, ctx, call, exc)
@@ -545,14 +551,33 @@ async def respond_to_error(
     app: Flask, ctx: RequestContext, call: Call, error: Exception
 ) -> tuple[Any, Message]:
     """The response to *error*, and its start. A response that cannot be sent either, since a
-    hook breaks every one, is replaced by a bare 500."""
-    response = await step(app, "handle_exception")(app, ctx, call, error)
+    hook breaks every one, is replaced by a bare 500; by a bare 503 if no thread is to be had."""
+    response: Any = None
     try:
+        if isinstance(error, NoThread):
+            raise error
+        response = await step(app, "handle_exception")(app, ctx, call, error)
         return response, response_start(response, ctx)
+    except NoThread as exc:
+        response = too_busy(app, exc).get_response()
     except ValueError:
+        if response is None:
+            raise
         app.logger.exception("The response to an exception cannot be sent.")
         response = InternalServerError().get_response()
-        return response, response_start(response, ctx)
+    return response, response_start(response, ctx)
+
+
+def too_busy(app: Flask, error: NoThread) -> ServiceUnavailable:
+    """What a client gets for whom no thread is to be had (RFC 9110 section 15.6.4)."""
+    app.logger.error("No thread for sync code: %s", error)
+    unavailable = ServiceUnavailable(retry_after=RETRY_SECONDS)
+    unavailable.__cause__ = error
+    return unavailable
+
+
+RETRY_SECONDS: Final = 5
+"""When a client that got a 503 for want of a thread is to come again."""
 
 
 # -- teardown ---------------------------------------------------------------------------------
