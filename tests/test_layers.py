@@ -30,7 +30,7 @@ json.provider
 json._ json.orjson
 json.tag
 wrappers
-events sessions
+bodies events sessions
 helpers
 views
 templating

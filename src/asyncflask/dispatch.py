@@ -14,7 +14,7 @@ from functools import partial
 from inspect import CO_COROUTINE
 from itertools import chain
 from operator import attrgetter, itemgetter
-from types import CoroutineType, FunctionType
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from starlette.types import Message, Receive, Scope, Send
@@ -35,7 +35,6 @@ from .asgi.environ_socket import EnvironSocket, handshake_environ
 from .asgi.events import send_events
 from .asgi.http import (
     Body,
-    announced,
     checked_start_message,
     encode_and_name,
     good_hosts,
@@ -43,7 +42,7 @@ from .asgi.http import (
     send_response,
     start_message,
 )
-from .asgi.threads import Call, Driver, as_coroutine, call_here, is_async, rest_of
+from .asgi.threads import Call, Driver, call_here, is_async
 from .asgi.websocket import (
     INTERNAL_ERROR,
     NORMAL,
@@ -53,6 +52,7 @@ from .asgi.websocket import (
     origin_allowed,
 )
 from .asgi.wsgi import environ_from_scope, route_path, serve, update_environ
+from .bodies import body_to_come, end_body, expect_body, no_more_body, receive_body
 from .ctx import AppContext, RequestContext, _cv_app, _cv_request, current_request_ctx
 from .debughelpers import add_advice
 from .events import AsyncEvents, PlainEvents
@@ -499,92 +499,6 @@ async def keep_for_test_client(ctx: RequestContext, environ: Any, body: Body) ->
         await body.keep(ctx.driver)
         keep(_cv_app.get())
         keep(ctx)
-
-
-def expect_body(ctx: RequestContext) -> None:
-    """Have the body received, if there is one, before the first asynchronous function."""
-    if body_to_come(ctx):
-        driver = ctx.driver
-        assert driver is not None
-        driver.prepare = partial(receive_body, ctx)
-
-
-def body_to_come(ctx: RequestContext) -> bool:
-    """Whether there is a body that has not been received."""
-    request, lines = ctx.request, ctx._lines
-    if lines is not None and not request._used and b"content-length" in lines:
-        return lines[b"content-length"] != b"0"
-    return request._has_body and not request._body.complete
-
-
-def receive_body(ctx: RequestContext) -> Awaitable[None] | None:
-    """Have the body there before asynchronous code runs, which could not wait when it reads.
-    Gives what is left to be awaited, unless all of it has come with the first message."""
-    request = ctx.request
-    if getattr(request.url_rule, "stream", False):
-        return None
-    limit = request.max_content_length
-    if (
-        not request._used
-        and request._outer is not None
-        and (limit is None or announced(ctx._scope, ctx._lines)[0] <= limit)
-    ):
-        # As `Body.begin`; most often there need be no `Body` then.
-        context = request._outer.copy()
-        coro = context.run(request._receive)
-        if type(coro) is not CoroutineType:
-            coro = as_coroutine(coro)
-        try:
-            yielded = context.run(coro.send, None)
-        except StopIteration as stop:
-            message = stop.value
-            content = message.get("body")
-            if (
-                type(content) is bytes
-                and not message.get("more_body")
-                and content
-                and (limit is None or len(content) <= limit)
-            ):
-                request._content = content
-                return None
-            body = request._body
-            body.take(message)
-            rest = None
-        else:
-            body = request._body
-            rest = body.received_from(rest_of(coro, context, yielded))
-        body.limit(limit)
-    else:
-        body = request._body
-        body.limit(limit)
-        rest = None if body.complete else body.begin()
-    if rest is None and body.complete:
-        if body.error is not None:
-            raise body.error
-        return None
-    return _receive_rest(ctx, body, rest)
-
-
-async def _receive_rest(ctx: RequestContext, body: Body, rest: Awaitable[None] | None) -> None:
-    """A large form is parsed as it arrives, on the request's thread: its files go to disk."""
-    if rest is not None:
-        await rest
-    await body.receive_ahead()
-    if body.complete:
-        return
-    request, driver = ctx.request, ctx.driver
-    assert driver is not None
-    if request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):
-        await driver.run_sync(request._load_form_data)
-    else:
-        await body.spool(driver)
-
-
-def no_more_body(ctx: RequestContext) -> None:
-    """What the view did not read is not received for the asynchronous hooks after it: it may be
-    too large, or never come."""
-    if ctx._driver is not None:
-        ctx._driver.prepare = None
 
 
 # -- the pipeline's steps ---------------------------------------------------------------------
@@ -1202,12 +1116,6 @@ async def send_content(
     await driver.to_loop()
     async with Conversation(app._conversations, body.gone):
         await source(ctx.request.scope, body.as_receive, send_changed)
-
-
-def end_body(ctx: RequestContext) -> None:
-    """Free what the request's body holds."""
-    if ctx._made and ctx.request._used and ctx.request._body is not None:
-        ctx.request._body.end()
 
 
 async def close(response: Any, driver: Driver) -> None:
