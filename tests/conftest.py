@@ -53,9 +53,9 @@ def leftovers(files_before: set[str]) -> dict[str, object]:
             left[name] = ctx
             while variable.get(None) is not None:  # or all tests after this one fail as well
                 variable.get().pop()
-    loop = threads._background
-    if loop and (tasks := asyncio.run_coroutine_threadsafe(_tasks_left(), loop).result()):
-        left["tasks of the background loop"] = tasks
+    for loop in threads._background:
+        if tasks := asyncio.run_coroutine_threadsafe(_tasks_left(), loop).result():
+            left["tasks of the background loop"] = tasks
     threads.shutdown()
     for thread in threading.enumerate():
         if thread.name.startswith("asyncflask-"):

@@ -18,7 +18,7 @@ asgi.http
 asgi.websocket asgi.wsgi asgi.lifespan asgi.events
 asgi.environ_socket asgi.proxy asgi.client
 _version typing config formparser lazy routing
-_distribution
+headers _distribution
 signals alias
 ctx
 rooms.base rooms.scripts
@@ -29,6 +29,7 @@ debughelpers logging
 json.provider
 json._ json.orjson
 json.tag
+responses
 wrappers
 bodies events sessions
 helpers

@@ -228,7 +228,7 @@ class Flask(App):
             or scope["type"] != "http"
             or (_steps_in(_flasks_own) if type(self) is Flask else _steps_of(type(self)))
             != _OWN_STEPS
-            or "asyncflask.environ" in scope
+            or wsgi.ORIGIN in scope
         ):
             await self._serve(scope, receive, send)
             return
@@ -271,7 +271,7 @@ class Flask(App):
             return
         if kind != "http" and kind != "websocket":
             raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
-        if self._wsgi_wrapped and "asyncflask.environ" not in scope:
+        if self._wsgi_wrapped and not self._is_within_wsgi(scope):
             scope = proxy.fixed_scope(scope, self.wsgi_app)
         if self._mounts and (mount := self._mounted_at(scope)) is not None:
             await mount.handle(scope, receive, send)
@@ -282,11 +282,14 @@ class Flask(App):
         """Answer a request or WebSocket of this app, in a context of its own."""
         note_loop()
         context, outer = copy_context(), copy_context()
-        limit, worker = self.config["WORKER_THREADS"], scope.get("asyncflask.worker")
-        driver = Driver(None, limit, worker, context, outer)
+        origin: wsgi.Origin | None = scope.get(wsgi.ORIGIN)
+        worker = None
+        if origin is not None:
+            worker, origin.context = origin.worker, context
+        driver = Driver(None, self.config["WORKER_THREADS"], worker, context, outer)
         if scope["type"] == "websocket":
             serve: Callable[..., Coroutine[Any, Any, Any]] = dispatch.serve_websocket
-        elif "asyncflask.environ" not in scope and self._wsgi_middleware() is not None:
+        elif not self._is_within_wsgi(scope) and self._wsgi_middleware() is not None:
             serve = dispatch.serve_by_wsgi
         else:
             serve = dispatch.serve_request
@@ -301,7 +304,8 @@ class Flask(App):
             driver.release()
         if whole is not None:
             start, content = whole
-            await send(start)
+            if start is not None:
+                await send(start)
             await send({"type": "http.response.body", "body": content})
 
     async def _driven(
@@ -324,7 +328,12 @@ class Flask(App):
         requests."""
         # A request that came by ASGI has been through that middleware already.
         app = self._respond if "asyncflask.scope" in environ else self.asgi_app
-        return wsgi.respond(app, environ, start_response)
+        return wsgi.respond(app, environ, start_response, self, (_cv_app, _cv_request))
+
+    def _is_within_wsgi(self, scope: Scope) -> bool:
+        """Whether the request has been through this app's WSGI middleware."""
+        origin: wsgi.Origin | None = scope.get(wsgi.ORIGIN)
+        return origin is not None and origin.app is self
 
     def _wsgi_middleware(self) -> Callable[..., Any] | None:
         """What is to be called in place of `wsgi_app`, but for the `ProxyFix` outside of it, which

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from contextvars import Context, ContextVar, Token
 from functools import wraps
 from types import TracebackType
@@ -142,7 +143,7 @@ class AppContext:
         self.app = app
         self.g: Any = app.app_ctx_globals_class()
         self._url_adapter: Any = _unbound
-        self._cv_tokens: list[Token[AppContext]] = []
+        self._cv_tokens: list[tuple[Token[AppContext], None]] = []
 
     @property
     def url_adapter(self) -> Any:
@@ -156,7 +157,7 @@ class AppContext:
         self._url_adapter = value
 
     async def _push(self, call: Call) -> None:
-        self._cv_tokens.append(_cv_app.set(self))
+        self._cv_tokens.append((_cv_app.set(self), None))
         if appcontext_pushed.receivers:
             await emit(appcontext_pushed, self.app, call)
 
@@ -172,8 +173,8 @@ class AppContext:
                     exc = sys.exc_info()[1]
                 await app._steps().do_teardown_appcontext(app, self, call, exc)
         finally:
-            current = _cv_app.get()
-            _cv_app.reset(self._cv_tokens.pop())
+            current = _cv_app.get(None)
+            _undo(_cv_app, self._cv_tokens)
         if current is not self:
             raise AssertionError(f"Popped wrong app context: {current!r} instead of {self!r}.")
         if appcontext_popped.receivers:
@@ -390,7 +391,7 @@ class RequestContext:
 
     def _enter(self, app_ctx: AppContext) -> None:
         """`_push` when it has nothing to call."""
-        app_ctx._cv_tokens.append(_cv_app.set(app_ctx))
+        app_ctx._cv_tokens.append((_cv_app.set(app_ctx), None))
         self._cv_tokens.append((_cv_request.set(self), app_ctx))
         self._find_rule()
 
@@ -432,7 +433,7 @@ class RequestContext:
             self.request.close()
         tokens.clear()
         _cv_request.reset(token)
-        _cv_app.reset(app_ctx._cv_tokens.pop())
+        _cv_app.reset(app_ctx._cv_tokens.pop()[0])
         return True
 
     async def _push(self, call: Call, app_ctx: AppContext | None = None) -> None:
@@ -469,12 +470,11 @@ class RequestContext:
                 finally:
                     self.request.close()
         finally:
-            current = _cv_request.get()
-            token, app_ctx = self._cv_tokens.pop()
-            _cv_request.reset(token)
+            current = _cv_request.get(None)
+            app_ctx = _undo(_cv_request, self._cv_tokens)
             if app_ctx is not None:
                 if held:
-                    _cv_app.reset(app_ctx._cv_tokens.pop())
+                    _undo(_cv_app, app_ctx._cv_tokens)
                 else:
                     await app_ctx._pop(exc, call)
             if current is not self:
@@ -532,6 +532,18 @@ class RequestContext:
             f"<{type(self).__name__} {self.request.url!r}"
             f" [{self.request.method}] of {self.app.name}>"
         )
+
+
+def _undo(variable: ContextVar[Any], tokens: list[Any]) -> Any:
+    """Undo the last push that was made in this `contextvars.Context`: a stream may still have a
+    context pushed which a test client pushed again in the test's. Returns what was with it."""
+    for index in range(len(tokens) - 1, -1, -1):
+        token, more = tokens[index]
+        with suppress(ValueError):  # of another Context
+            variable.reset(token)
+            del tokens[index]
+            return more
+    raise LookupError("This context was not pushed here.")
 
 
 _cv_app: ContextVar[AppContext] = ContextVar("asyncflask.app_ctx")

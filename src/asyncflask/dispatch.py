@@ -51,7 +51,7 @@ from .asgi.websocket import (
     WebSocketOptions,
     origin_allowed,
 )
-from .asgi.wsgi import environ_from_scope, route_path, serve, update_environ
+from .asgi.wsgi import ORIGIN, Origin, environ_from_scope, route_path, serve
 from .bodies import body_to_come, end_body, expect_body, no_more_body, receive_body
 from .ctx import AppContext, RequestContext, _cv_app, _cv_request, current_request_ctx
 from .debughelpers import add_advice
@@ -103,7 +103,7 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
         app._got_first_request = True
     app_ctx = AppContext(app)
     app_token, token = _set_app(app_ctx), _set_request(ctx)
-    app_ctx._cv_tokens.append(app_token)
+    app_ctx._cv_tokens.append((app_token, None))
     ctx._cv_tokens.append((token, app_ctx))
     view = None
     waits = False
@@ -204,10 +204,10 @@ _settings_of = attrgetter(
     "subdomain_matching",
     "session_interface.__class__",
     "response_class",
-    "request_class._lazy",
+    "request_class.__init__",
     "request_class.trusted_hosts",
 )
-_SIMPLE_SETTINGS = (False, False, SecureCookieSessionInterface, Response, True, None)
+_SIMPLE_SETTINGS = (False, False, SecureCookieSessionInterface, Response, Request.__init__, None)
 _config_of = itemgetter("TRUSTED_HOSTS", "CANCEL_ON_DISCONNECT")
 _SIMPLE_CONFIG = (None, False)
 
@@ -225,61 +225,73 @@ async def serve_http(
 
     *rv*, *failure*: what the view gave or raised, if it was called already. *unsent*: why there
     can be no response of *rv*."""
-    environ = ctx._scope.get("asyncflask.environ")
+    origin: Origin | None = ctx._scope.get(ORIGIN)
     call = ctx._call
+    held = sends_itself = False
+    response: Any = None
     error: BaseException | None = None
     content: tuple[str | None, bytes] | None = None
     start: Message
     whole: bytes | None = None
+    started = False
     try:
         try:
-            if unsent is not None:
-                raise unsent
-            if failure is None and rv is _nothing:
-                await arrive(app, ctx, call)
-            if not ctx._own:
-                response = await ctx._steps.full_dispatch_request(app, ctx, call)
-            else:
-                if failure is not None:
-                    rv = await answer_to_error(app, ctx, call, failure)
-                elif rv is _nothing:
-                    rv = await answer(app, ctx, call)
-                if not is_seen(app, ctx):
-                    content = content_alone(app, rv)
+            try:
+                if unsent is not None:
+                    raise unsent
+                if failure is None and rv is _nothing:
+                    await arrive(app, ctx, call)
+                if not ctx._own:
+                    response = await ctx._steps.full_dispatch_request(app, ctx, call)
+                else:
+                    if failure is not None:
+                        rv = await answer_to_error(app, ctx, call, failure)
+                    elif rv is _nothing:
+                        rv = await answer(app, ctx, call)
+                    if not is_seen(app, ctx):
+                        content = content_alone(app, rv)
+                    if content is None:
+                        response = await finalize_request(app, ctx, call, rv)
                 if content is None:
-                    response = await finalize_request(app, ctx, call, rv)
-            if content is None:
-                start = response_start(response, ctx.request)
-            else:
-                headers = plain_lines(content[0], len(content[1]))
-                start = {"type": "http.response.start", "status": 200, "headers": headers}
-                method = ctx.request.method if ctx._made else ctx._scope["method"]
-                whole = b"" if method == "HEAD" else content[1]
-        except Exception as exc:
-            error = exc
-            response, start = await respond_to_error(app, ctx, call, exc)
+                    start = response_start(response, ctx.request)
+                else:
+                    headers = plain_lines(content[0], len(content[1]))
+                    start = {"type": "http.response.start", "status": 200, "headers": headers}
+                    method = ctx.request.method if ctx._made else ctx._scope["method"]
+                    whole = b"" if method == "HEAD" else content[1]
+            except Exception as exc:
+                error = exc
+                response, start = await respond_to_error(app, ctx, call, exc)
+            sends_itself = getattr(response, "asgi_response", None) is not None
+            if origin is not None and not sends_itself:
+                # WSGI middleware may look at the request when the response starts.
+                assert ctx.driver is not None
+                await ctx.driver.to_loop()
+                await ctx.driver.outside(send)(start)
+                started = True
         except BaseException as exc:
             error = exc
             raise
         finally:
-            if not ctx._holds:
-                if environ is not None:
-                    await keep_for_test_client(ctx, environ, ctx.request._body)
-                if ctx._cv_tokens and (ctx._is_missed() or not ctx._leave()):
-                    await finish(app, ctx, error)
+            held = bool(ctx._holds or (origin is not None and sends_itself))
+            if origin is not None:
+                await keep_for_test_client(ctx, origin)
+            if not held and ctx._cv_tokens and (ctx._is_missed() or not ctx._leave()):
+                await finish(app, ctx, error)
         if whole is None or ctx._holds or ctx._background:
             if whole is not None and content is not None:
                 response = Response(content[1], mimetype=content[0])
             whole = whole_content(ctx, response)
         if whole is not None:
-            ctx._whole = start, whole
+            ctx._whole = None if started else start, whole
             return
         driver = ctx.driver
         assert driver is not None
         send = driver.outside(send)
         request = ctx.request
         try:
-            await send_content(app, ctx, driver, request._body, send, response, start)
+            begin_with = None if started else start
+            await send_content(app, ctx, driver, request._body, send, response, begin_with)
         finally:
             await close(response, driver)
             for begin in ctx._background:
@@ -287,7 +299,7 @@ async def serve_http(
         if (background := getattr(response, "background", None)) is not None:
             await call(background)
     finally:
-        if ctx._cv_tokens:  # a stream held the context
+        if held and ctx._cv_tokens:  # by a stream
             await finish(app, ctx, sys.exception())
         end_body(ctx)
 
@@ -296,10 +308,7 @@ async def serve_request(
     app: Any, driver: Driver, scope: Scope, receive: Receive, send: Send
 ) -> tuple[Message, bytes] | None:
     """`serve_http`, for a request of any app. Gives the response, if it is there as a whole."""
-    if "asyncflask.environ" in scope:
-        ctx = _context_of_environ(app, driver, scope, receive)
-    else:
-        ctx = make_context(app, driver, scope, receive)
+    ctx = make_context(app, driver, scope, receive)
     await serve_http(app, ctx, send)
     whole: tuple[Message, bytes] | None = ctx._whole
     return whole
@@ -437,13 +446,13 @@ def make_context(app: Any, driver: Driver, scope: Scope, receive: Receive) -> Re
 async def arrive(app: Any, ctx: RequestContext, call: Call) -> None:
     """Push the contexts, unless they are, and find the rule."""
     scope, lines = ctx._scope, ctx._lines
-    if "asyncflask.environ" in scope:
-        await ctx._push(call)
-    elif ctx._cv_tokens:
+    if ctx._cv_tokens:
         ctx._find_rule()
     else:
         look_at(app, ctx)
-        if appcontext_pushed.receivers or (
+        if ORIGIN in scope:
+            await ctx._push(call)  # shares a current context of this app
+        elif appcontext_pushed.receivers or (
             type(app.session_interface) is not SecureCookieSessionInterface
         ):
             await ctx._push(call, app.app_context())
@@ -463,26 +472,8 @@ def look_at(app: Any, ctx: RequestContext) -> None:
     lines = ctx._lines
     if lines is None or lines.get(b"host") not in good_hosts:
         _note_problem(ctx, ctx._scope)
-    if not app.request_class._lazy:
+    if app.request_class.__init__ is not Request.__init__:  # wants a whole environ
         ctx.request  # noqa: B018
-
-
-def _context_of_environ(
-    app: Any, driver: Driver, scope: Scope, receive: Receive
-) -> RequestContext:
-    environ = scope["asyncflask.environ"]
-    body = Body(scope, driver.outside(receive))
-    update_environ(environ, scope, body)
-    request = app.request_class(environ)
-    request._scope, request._body = scope, body
-    environ["wsgi.input"] = body.file()
-    environ["wsgi.input_terminated"] = True
-    request.json_module = app.json
-    ctx: RequestContext = app._request_context_class(app, None, request)
-    ctx._scope = scope
-    ctx.driver = driver
-    _note_problem(ctx, scope)
-    return ctx
 
 
 def _note_problem(ctx: RequestContext, scope: Scope) -> None:
@@ -490,15 +481,18 @@ def _note_problem(ctx: RequestContext, scope: Scope) -> None:
         ctx.request.routing_exception = BadRequest(problem)
 
 
-async def keep_for_test_client(ctx: RequestContext, environ: Any, body: Body) -> None:
+async def keep_for_test_client(ctx: RequestContext, origin: Origin) -> None:
     """Hand the contexts to a test client that asked for them; it pushes them again. What the
     view did not read of the body, the test still may."""
-    keep = environ and environ.get("werkzeug.debug.preserve_context")
-    if keep and ctx._cv_tokens and ctx.driver is not None:
-        await ctx.driver.to_loop()
-        await body.keep(ctx.driver)
-        keep(_cv_app.get())
-        keep(ctx)
+    if origin.keep is None or not ctx._cv_tokens:
+        return
+    driver = ctx.driver
+    assert driver is not None
+    if not ctx._holds:
+        await driver.to_loop()
+        await ctx.request._body.keep(driver)
+    origin.keep(_cv_app.get())
+    origin.keep(ctx)
 
 
 # -- the pipeline's steps ---------------------------------------------------------------------
@@ -1084,7 +1078,7 @@ async def send_content(
     body: Body,
     send: Send,
     response: Any,
-    start: Message,
+    start: Message | None,
 ) -> None:
     """Send *response*; a Starlette response sends itself, with the headers as they are now."""
     source = getattr(response, "asgi_response", None)

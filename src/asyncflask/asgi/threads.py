@@ -18,9 +18,9 @@ import threading
 import weakref
 from asyncio import _get_running_loop
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
-from contextlib import suppress
-from contextvars import Context, copy_context
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import Context, ContextVar, copy_context
 from functools import partial, wraps
 from queue import Empty, SimpleQueue
 from types import CoroutineType, FunctionType, coroutine
@@ -603,7 +603,7 @@ class Driver:
             self._pending -= 1
             if self._released:
                 self.release()
-        _adopt(context)
+        adopt(context)
         value, error = landing.take()
         if error is not None:
             try:
@@ -707,7 +707,7 @@ def wait(awaitable: Awaitable[T]) -> T:
         loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
         raise
     finally:
-        _adopt(context)
+        adopt(context)
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:
@@ -774,10 +774,11 @@ def async_to_sync(func: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     return wrapper
 
 
-def _adopt(context: Context) -> None:
-    """Set in the current context what was changed in its copy *context*."""
+def adopt(context: Context, private: Collection[ContextVar[Any]] = ()) -> None:
+    """Set in the current context what was changed in its copy *context*, but for the variables
+    that are *private* to that."""
     for variable, value in context.items():
-        if variable.get(_missing) is not value:
+        if variable.get(_missing) is not value and variable not in private:
             variable.set(value)
 
 
@@ -787,8 +788,7 @@ _missing: Any = object()
 # -- loops ------------------------------------------------------------------------------------
 
 _served: weakref.ref[asyncio.AbstractEventLoop] | None = None
-_background: asyncio.AbstractEventLoop | None = None
-_background_thread: threading.Thread | None = None
+_background: dict[asyncio.AbstractEventLoop, threading.Thread] = {}
 _lock = threading.Lock()
 
 
@@ -804,7 +804,7 @@ def note_loop() -> None:
 def _remember(loop: asyncio.AbstractEventLoop) -> None:
     """Note the loop that serves requests, for threads that users start on their own."""
     global _served
-    if loop is not _background and (_served is None or _served() is not loop):
+    if loop not in _background and (_served is None or _served() is not loop):
         _served = weakref.ref(loop)
 
 
@@ -814,26 +814,45 @@ def _loop_for_outsiders() -> asyncio.AbstractEventLoop:
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """A loop in a thread of its own, for WSGI and for plain code without a server. Made on
-    first use, ended by `shutdown` or with the process."""
-    global _background, _background_thread
+    """A loop in a thread of its own, for WSGI and for sync code without a server: always the
+    same, but on the thread of such a loop itself the one after it, so that a request can wait for
+    another one that it makes. Made on first use, ended by `shutdown` or with the process."""
+    here = _get_running_loop() or getattr(_local, "off_loop", None)
     with _lock:
-        if _background is None:
-            _background = asyncio.new_event_loop()
-            _background_thread = threading.Thread(
-                target=_background.run_forever, name="asyncflask-loop", daemon=True
-            )
-            _background_thread.start()
-        return _background
+        loops = [*_background]
+        place = loops.index(here) + 1 if here in _background else 0
+        if place < len(loops):
+            return loops[place]
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="asyncflask-loop", daemon=True)
+        _background[loop] = thread
+        thread.start()
+        return loop
+
+
+@contextmanager
+def off_loop() -> Iterator[None]:
+    """Have this thread count as one without a loop, if it has one: for sync code that a
+    coroutine function of the user's called, and that blocks the loop until it has its answer."""
+    loop = _get_running_loop()
+    if loop is None:
+        yield
+        return
+    _local.off_loop = loop
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)
+        _local.off_loop = None
 
 
 def shutdown() -> None:
-    """End the background loop and all idle worker threads. Both come back when needed."""
-    global _background, _background_thread
+    """End the background loops and all idle worker threads. They come back when needed."""
     with _lock:
-        loop, thread = _background, _background_thread
-        _background = _background_thread = None
-    if loop is not None and thread is not None:
+        background = dict(_background)
+        _background.clear()
+    for loop, thread in background.items():
         asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
@@ -860,8 +879,8 @@ async def _cancel_all() -> None:
 
 def _forget() -> None:
     """After a fork the threads exist in the parent only."""
-    global _background, _background_thread, _lock
-    _background = _background_thread = None
+    global _lock
+    _background.clear()
     _lock = threading.Lock()
     _idle.clear()
     _local.__dict__.clear()
