@@ -332,6 +332,12 @@ class TestMiddleware:
         assert app.test_client().get("/").text == "outer,inner"
         assert asyncio.run(exchange(app, http_scope())).body == b"outer,inner"
 
+    def test_changes_show_in_the_environ(self, app: Flask) -> None:
+        app.add_middleware(Header, "x-name", value="inner")
+        app.add_url_rule("/environ", "environ", lambda: request.environ["HTTP_X_NAME"])
+        assert app.test_client().get("/environ").text == "inner"
+        assert asyncio.run(exchange(app, http_scope("/environ"))).body == b"inner"
+
     def test_asgi_app_replaced(self, app: Flask) -> None:
         app.asgi_app = Header(app.asgi_app, "x-name")  # type: ignore[method-assign]
         assert app.test_client().get("/").text == "1"
@@ -443,6 +449,20 @@ class TestMount:
         assert (await exchange(app, http_scope("/inner/"))).body == b"inner /inner/"
         response = await asyncio.to_thread(app.test_client().get, "/inner/")
         assert response.text == "inner /inner/"
+
+    @pytest.mark.parametrize("door", ["client", "scope"])
+    def test_wsgi_middleware_of_another_flask(self, app: Flask, door: str) -> None:
+        inner = Flask("inner", static_folder=None)
+        inner.add_url_rule("/", "index", lambda: request.environ["own.key"])
+        wsgi_app = inner.wsgi_app
+        inner.wsgi_app = lambda environ, start_response: wsgi_app(  # type: ignore[method-assign]
+            {**environ, "own.key": "value"}, start_response
+        )
+        app.mount("/inner", inner)
+        if door == "client":
+            assert app.test_client().get("/inner/").text == "value"
+        else:
+            assert asyncio.run(exchange(app, http_scope("/inner/"))).body == b"value"
 
     async def test_lifespan(self, app: Flask, mounted: list[str]) -> None:
         app.mount("/other", self.other)

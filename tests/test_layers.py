@@ -20,7 +20,7 @@ asgi.http
 asgi.websocket asgi.wsgi asgi.lifespan asgi.events
 asgi.environ_socket asgi.proxy asgi.client
 _version typing config formparser lazy routing
-_distribution entry
+_distribution entry headers
 signals alias
 contexts
 ctx
@@ -32,8 +32,9 @@ debughelpers logging
 json.provider
 json._ json.orjson
 json.tag
+responses
 wrappers
-events sessions bodies
+bodies events sessions
 plan
 helpers respond urls
 views

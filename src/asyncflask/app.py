@@ -267,7 +267,8 @@ class Flask(Steps, App, metaclass=AppType):
 
         def called(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             environ["asyncflask.outermost"] = True
-            return func(self, environ, start_response)
+            content: Iterable[bytes] = func(self, environ, start_response)
+            return content
 
         serve = partial(dispatch.serve_by_wsgi, wsgi_app=called)
         return self._run(serve, self._setup(), scope, receive, send)
@@ -280,7 +281,7 @@ class Flask(Steps, App, metaclass=AppType):
         requests."""
         # A request that came by ASGI has been through the ASGI middleware already.
         inside = "asyncflask.scope" in environ and not environ.pop("asyncflask.outermost", False)
-        app = partial(Flask._asgi_app, self) if inside else self.asgi_app
+        app: Any = partial(Flask._asgi_app, self) if inside else self.asgi_app  # type: ignore[arg-type]
         return wsgi.respond(app, environ, start_response, self, (_cv_app, _cv_request))
 
     def add_middleware(

@@ -83,7 +83,8 @@ def receive_body(ctx: RequestContext) -> Awaitable[None] | None:
 
 
 async def _receive_rest(ctx: RequestContext, body: Body, rest: Awaitable[None] | None) -> None:
-    """A large form is parsed as it arrives, on the request's thread: its files go to disk."""
+    """A large form is parsed as it arrives, on the request's thread: its files go to disk. So does
+    the body itself, whatever it is, for who wants that."""
     if rest is not None:
         await rest
     await body.receive_ahead()
@@ -91,10 +92,11 @@ async def _receive_rest(ctx: RequestContext, body: Body, rest: Awaitable[None] |
         return
     request, driver = ctx.request, ctx.driver
     assert driver is not None
-    if request.mimetype in FORMS:
-        await driver.run_sync(request._load_form_data)
-    else:
-        await body.spool(driver)
+    if request.mimetype in FORMS and not await driver.run_sync(request._parse_form_ahead):
+        return  # too large a form, which the view may never ask for
+    await body.spool(driver)
+    if body.error is not None:
+        raise body.error
 
 
 def no_more_body(ctx: RequestContext) -> None:

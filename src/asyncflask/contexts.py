@@ -409,7 +409,9 @@ class RequestContext(_Context):
         if paths is None:
             return None
         path = route_path(scope) if scope.get("root_path") else scope["path"]
-        found: Any = paths.find(path, scope.get("method", "GET"), self.websocket is not None)
+        found: tuple[Any, dict[str, Any]] | None = paths.find(
+            path, scope.get("method", "GET"), self.websocket is not None
+        )
         return found
 
     @property

@@ -71,6 +71,8 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
     error: BaseException | None = None
     content: Content | None = None
     response: Any = None
+    unsent: Message | None = None
+    held = False
     try:
         try:
             plan = enter(app, ctx) or await arrive(app, ctx, call)
@@ -87,18 +89,21 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
         except Exception as exc:
             error, content = exc, None
             response, start = await respond_to_error(app, ctx, call, exc)
-        unsent: Message | None = start
+        unsent = start
         if ctx._origin is not None:
             unsent = await start_wsgi(ctx, send, response, start)
+        # A stream needs the contexts, and so does a WSGI response that has not started.
+        held = ctx._more and (ctx._holds > 0 or (ctx._origin is not None and unsent is not None))
     except BaseException as exc:
         error = exc
         raise
     finally:
-        held = ctx._holds
         if not content:
             ctx._plan()
-        if ctx._more or not ctx._leave():
-            await leave(app, ctx, error)
+        if ctx._origin is not None:
+            await keep_contexts(ctx, ctx._origin)
+        if not held and not ctx._leave():
+            await finish(app, ctx, error)
     if content and not ctx._more:
         ctx._whole = unsent, content[1] if method_of(ctx) != "HEAD" else b""
         end_body(ctx)
@@ -234,14 +239,6 @@ async def keep_contexts(ctx: RequestContext, origin: Origin) -> None:
         await ctx.request._body.keep(driver)
     origin.keep(_cv_app.get())
     origin.keep(ctx)
-
-
-async def leave(app: Flask, ctx: RequestContext, error: BaseException | None) -> None:
-    """Tear the contexts down, unless a stream still holds them."""
-    if ctx._origin is not None:
-        await keep_contexts(ctx, ctx._origin)
-    if not ctx._holds and not ctx._leave():
-        await finish(app, ctx, error)
 
 
 async def finish(app: Flask, ctx: RequestContext, error: BaseException | None) -> None:

@@ -22,7 +22,7 @@ from collections.abc import (
 from contextlib import suppress
 from contextvars import Context
 from time import monotonic
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 from starlette.types import Message, Receive, Scope, Send
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
@@ -78,8 +78,12 @@ class Body:
     told = False
     """Whether the limit is known."""
 
+    taken = 0
+    """How many bytes have been read."""
+
     _buffered = 0
     _file: IO[bytes] | None = None
+    _reader: io.BytesIO | io.BufferedReader | None = None
     _kept = False
     _limit: int | None = None
     _received: asyncio.Event | None = None
@@ -148,13 +152,16 @@ class Body:
         """Note that all of it has come, and this is left to be read."""
         self.take({"type": "http.request", "body": content})
 
+    def put_back(self, file: IO[bytes]) -> None:
+        """Note that *file* has all that has been read, to be read again. See `spool`."""
+        self._file, self.taken = file, 0
+
     def take(self, message: Message) -> None:
         """Note what has been received."""
         if message["type"] == "http.disconnect":
             self.left = True
             if not self.complete:
-                self.complete = True
-                self.error = ClientDisconnected()
+                self.refuse(ClientDisconnected())
             return
         if chunk := message.get("body", b""):
             self._buffered += len(chunk)
@@ -179,7 +186,11 @@ class Body:
 
     def _check(self, limit: int) -> None:
         if max(self.content_length, self._buffered) > limit:
-            self.error, self.complete = RequestEntityTooLarge(), True
+            self.refuse(RequestEntityTooLarge())
+
+    def refuse(self, error: Exception) -> None:
+        """Receive no more; whoever reads gets *error*."""
+        self.error, self.complete = error, True
 
     async def receive_ahead(self, size: int | None = None) -> None:
         """Receive the body now, so that plain reads do not have to wait; but stop when more than
@@ -213,11 +224,23 @@ class Body:
         while self._chunks:
             self._file.write(self._chunks.popleft())
 
+    def next_chunk(self, size: int | None = None) -> bytes | memoryview:
+        """Take what is next of what has come: a chunk, or *size* bytes of it; empty for none."""
+        if not self._chunks:
+            return b""
+        chunk = self._chunks.popleft()
+        if size is not None and len(chunk) > size:
+            view = memoryview(chunk)
+            self._chunks.appendleft(view[size:])
+            chunk = view[:size]
+        self.taken += len(chunk)
+        return chunk
+
     async def gone(self) -> None:
         """Return when the client has left. What arrives of the body meanwhile is kept."""
         pause = READ_AHEAD_SECONDS
         while not self.left:
-            if sum(map(len, self._chunks)) > READ_AHEAD_BYTES:
+            if self._chunks and self._buffered - self.taken > READ_AHEAD_BYTES:
                 # Ever slower, but never not at all: a client whose body nobody reads may leave.
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MAX_READ_AHEAD_SECONDS)
@@ -246,7 +269,7 @@ class Body:
                 raise self.error
             if not self._chunks:
                 return
-            yield bytes(self._chunks.popleft())
+            yield bytes(self.next_chunk())
 
     # -- plain code
 
@@ -254,6 +277,7 @@ class Body:
         """All that is left to be read, if it has come and is in memory."""
         if not self.complete or self.error is not None or self._file is not None:
             return None
+        self.taken = self._buffered
         chunks = self._chunks
         if len(chunks) == 1:
             return bytes(chunks.popleft())
@@ -266,11 +290,19 @@ class Body:
         whole = self.whole() if self._buffered <= READ_BYTES else None
         return BodyFile(self) if whole is None else io.BytesIO(whole)
 
-    def file(self) -> io.BufferedIOBase:
-        """A file to read it by, for plain code. There is one: what it has read is in its
-        buffer."""
-        raw = self.raw_file()
-        return io.BufferedReader(raw, READ_BYTES) if isinstance(raw, BodyFile) else raw
+    def file(self) -> io.BytesIO | io.BufferedReader:
+        """A file to read it by, for sync code. There is one: what it has read is in its buffer."""
+        reader = self._reader
+        if reader is None:
+            raw = self.raw_file()
+            reader = io.BufferedReader(raw, READ_BYTES) if isinstance(raw, BodyFile) else raw
+            self._reader = reader
+        return reader
+
+    def copying_file(self) -> IO[bytes]:
+        """A file that sync code may read once, after which the body is as if nobody had read it:
+        what was read is in a temporary file."""
+        return cast(IO[bytes], _CopyingFile(self))
 
     def end(self) -> None:
         """Free what this holds: the request is over."""
@@ -311,40 +343,26 @@ class BodyFile(io.RawIOBase):
             raise body.error
 
     def readinto(self, buffer: Any) -> int:
-        body = self._body
-        if body._file is not None:
-            size: int = body._file.readinto(buffer)  # type: ignore[attr-defined]
-            return size
-        self._ready()
-        if not body._chunks:
-            return 0
-        chunk = body._chunks.popleft()
-        size = min(len(buffer), len(chunk))
-        buffer[:size] = chunk[:size]
-        if size < len(chunk):
-            body._chunks.appendleft(memoryview(chunk)[size:])
-        return size
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def read(self, size: int | None = -1) -> bytes:
         """All of it; or some, at most *size* bytes: a chunk that is no longer is not copied."""
         body = self._body
         if size is None or size < 0:
             return self.readall()
-        if body._file is not None:
-            return body._file.read(size)
+        if body._file is not None and body.error is None:
+            data = body._file.read(size)
+            body.taken += len(data)
+            return data
         self._ready()
-        if not body._chunks:
-            return b""
-        chunk = body._chunks.popleft()
-        if len(chunk) > size:
-            view = memoryview(chunk)
-            body._chunks.appendleft(view[size:])
-            chunk = view[:size]
-        return bytes(chunk)
+        return bytes(body.next_chunk(size))
 
     def readall(self) -> bytes:
         body = self._body
-        if body._file is not None:
+        if body._file is not None and body.error is None:
+            body.taken = body._buffered
             return body._file.read()
         parts: list[bytes | memoryview] = []
         while True:
@@ -352,11 +370,32 @@ class BodyFile(io.RawIOBase):
             if not body._chunks:
                 return b"".join(parts)
             while body._chunks:
-                parts.append(body._chunks.popleft())
+                parts.append(body.next_chunk())
 
     def close(self) -> None:
         """Nothing: a buffer round this file closes it when it is thrown away, as the one in a
         WSGI environ is while the request goes on. See `Body.end`."""
+
+
+class _CopyingFile(BodyFile):
+    """See `Body.copying_file`."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__(body)
+        self._copy: IO[bytes] | None = tempfile.TemporaryFile()
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As its base."""
+        data = super().read(size)
+        if self._copy is not None:
+            self._copy.write(data)
+        return data
+
+    def close(self) -> None:
+        """Have the body read from the copy, and then from what is still to come."""
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            self._body.put_back(copy)
 
 
 async def _closed() -> Message:
@@ -489,9 +528,9 @@ async def send_response(
     start: Message | None,
     content: bytes | Iterable[bytes] | AsyncIterable[bytes],
 ) -> None:
-    """Send a response: the message *start*, unless that has been sent, and *content* whole or chunk by chunk as the client
-    takes it. Ends early when the client leaves. Plain iterables run on the request's thread;
-    closing them is up to the caller."""
+    """Send a response: the message *start*, unless that has been sent, and *content* whole or
+    chunk by chunk as the client takes it. Ends early when the client leaves. Sync iterables run
+    on the request's thread; closing them is up to the caller."""
     await driver.to_loop()
     if start is not None:
         if start["status"] == 413 and body.closable:

@@ -82,11 +82,13 @@ def loop_for_outsiders() -> asyncio.AbstractEventLoop:
 
 def background_loop() -> asyncio.AbstractEventLoop:
     """A loop in a thread of its own, for WSGI and for sync code without a server: always the
-    same, unless that one is blocked. Made on first use, ended by `shutdown` or with the
-    process. Raises `NoThread`."""
+    same, unless that one is blocked, or is running in this thread. Made on first use, ended by
+    `shutdown` or with the process. Raises `NoThread`."""
+    here = _get_running_loop()
     with _lock:
         for background in _background:
-            if background.running not in _blocked:
+            running = background.running
+            if running not in _blocked and (here is None or running is not here):
                 break
         else:
             background = _Background()

@@ -296,12 +296,14 @@ class _Exchange:
         self.worker = this_worker()
         driver = this_driver()
         self.loop = background_loop() if driver is None else driver.loop
-        self.inbox: deque[tuple[Message, Callable[[], object]]] = deque()
+        self.inbox: deque[Message] = deque()
+        self.holds_app = False
         self.started = self.done = False
         self.error: BaseException | None = None
         # Now: the environ will have the body that `receive` gives in its place.
         self.input: Any = get_input_stream(environ)  # type: ignore[arg-type]
         self.task: asyncio.Task[None] | None = None
+        self.taken = asyncio.Event()  # that the message was, and more is asked for
         self.left = asyncio.Event()  # that the client closed, or that all is sent
         self.scope = scope_from_environ(environ, self.worker, owner)
         self.origin: Origin = self.scope[ORIGIN]
@@ -333,18 +335,10 @@ class _Exchange:
         if message["type"] == "http.response.start":
             await self._on_thread(partial(self.start, message))
             return
-        taken = asyncio.Event()
-
-        def take() -> None:
-            self.loop.call_soon_threadsafe(taken.set)
-
-        self.worker.post(lambda: self.inbox.append((message, take)))
+        self.taken.clear()
+        self.worker.post(partial(self.inbox.append, message))
         if message.get("more_body", False):
-            left = asyncio.ensure_future(self.left.wait())
-            took = asyncio.ensure_future(taken.wait())
-            await asyncio.wait([left, took], return_when=asyncio.FIRST_COMPLETED)
-            left.cancel()
-            took.cancel()
+            await self.taken.wait()
         else:
             self.left.set()
 
@@ -433,20 +427,21 @@ class _Exchange:
             self.worker.jobs.get()()
 
     def next_message(self) -> Message | None:
-        """Work until the app has sent something, and give that; `None` when it has ended.
-        Raises what the app raised."""
+        """Work until the app has sent something, and give that; `None` when it has ended. The app
+        goes on when this is called again. Raises what the app raised."""
+        if self.holds_app and not self.done:
+            self.loop.call_soon_threadsafe(self.taken.set)
         self._work_until(lambda: self.inbox)
-        if not self.inbox:
-            return None
-        message, take = self.inbox.popleft()
-        take()
-        return message
+        self.holds_app = bool(self.inbox)
+        return self.inbox.popleft() if self.inbox else None
 
     def close(self) -> None:
         """Tell the app that the client has left, and see it end."""
         if self.done or self.loop.is_closed():
             return
-        self.loop.call_soon_threadsafe(self.left.set)
+        for event in (self.left, self.taken):
+            self.loop.call_soon_threadsafe(event.set)
+        self.holds_app = False
         # The garbage collector may call this on the very loop that the app runs on.
         if asyncio._get_running_loop() is not self.loop:
             while self.next_message() is not None:
