@@ -17,8 +17,8 @@ asgi.conversation asgi.outbox
 asgi.http
 asgi.websocket asgi.wsgi asgi.lifespan asgi.events
 asgi.environ_socket asgi.proxy asgi.client
-_version typing config formparser lazy routing
-_distribution
+_version typing config formparser lazy matcher
+_distribution routing
 signals alias
 ctx
 rooms.base rooms.scripts

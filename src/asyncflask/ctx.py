@@ -350,7 +350,7 @@ class RequestContext:
         if self._url_adapter is _unbound and request._scope is not None:
             url_map = self.app._map_of_paths(self._own)
             if url_map is not None:
-                found = url_map.find(request.path, request.method, websocket)
+                found = url_map.find_at_once(request.path, request.method, websocket)
         if found is None:
             adapter = self.url_adapter
             if adapter is None:
@@ -401,7 +401,7 @@ class RequestContext:
             if url_map is not None:
                 scope = self._scope
                 path = route_path(scope) if scope.get("root_path") else scope["path"]
-                self._found = found = url_map.find(path, scope["method"], False)
+                self._found = found = url_map.find_at_once(path, scope["method"], False)
                 if found is not None:
                     return
         if self.request.routing_exception is None:

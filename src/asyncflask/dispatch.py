@@ -111,7 +111,7 @@ async def serve_simple(app: Any, ctx: RequestContext, send: Send, quiet: tuple[A
         scope = ctx._scope
         method = scope["method"]
         path = route_path(scope) if scope["root_path"] else scope["path"]
-        ctx._found = found = app.url_map.find(path, method, False)
+        ctx._found = found = app.url_map.find_at_once(path, method, False)
         if found is not None:
             rule, values = found
             view = app.view_functions[rule.endpoint]
