@@ -444,6 +444,80 @@ class TestMount:
         response = await asyncio.to_thread(app.test_client().get, "/inner/")
         assert response.text == "inner /inner/"
 
+    @pytest.mark.parametrize(
+        ("path", "root", "query", "location"),
+        [
+            ("/other", "", b"", "/other/"),
+            ("/other", "", b"a=b%20c", "/other/?a=b%20c"),
+            ("/root/other", "/root", b"", "/root/other/"),
+            ("/ä ü", "", b"", "/%C3%A4%20%C3%BC/"),
+            ("/rest", "", b"", None),  # a route has it
+            ("/others", "", b"", None),
+        ],
+    )
+    async def test_without_its_slash(
+        self, app: Flask, path: str, root: str, query: bytes, location: str | None
+    ) -> None:
+        """What is mounted at ``/metrics`` is reached by that, too; by any method."""
+        app.add_url_rule("/rest", "rest", lambda: "own")
+        for mount in ("/other", "/ä ü", "/rest", "/"):
+            app.mount(mount, self.other)
+        scope = {**http_scope(path, root_path=root, method="POST"), "query_string": query}
+        peer = await exchange(app, scope)
+        assert dict(peer.headers).get("location") == location
+        assert (peer.status == 307) is (location is not None)
+
+    async def test_websocket_without_its_slash(self, app: Flask) -> None:
+        app.mount("/other", self.other)
+        with pytest.raises(WebSocketDenied) as denied:
+            async with WebSocketSession(app, "/other"):
+                pass
+        assert denied.value.status_code == 404
+
+    @pytest.mark.parametrize(
+        ("hosts", "status"),
+        [
+            ([b"good.example"], 200),
+            ([b"evil.example"], 400),
+            ([b"good.example", b"evil.example"], 400),
+            ([b"good.example", b"good.example"], 400),
+            ([b"a b"], 400),
+            ([], 400),
+        ],
+    )
+    @pytest.mark.parametrize("mount", ["/other", "/"])
+    async def test_hosts(self, app: Flask, mount: str, hosts: list[bytes], status: int) -> None:
+        """A request that the app refuses by its host does not reach what is mounted either."""
+        app.config["TRUSTED_HOSTS"] = ["good.example"]
+        app.mount(mount, self.other)
+        prefix = mount.rstrip("/")
+        headers = [(b"host", host) for host in hosts]
+        peer = await exchange(app, {**http_scope(f"{prefix}/a"), "headers": headers})
+        assert peer.status == status
+        if mount == "/other":
+            peer = await exchange(app, {**http_scope("/other"), "headers": headers})
+            assert peer.status == (307 if status == 200 else status)
+        session = WebSocketSession(app, f"{prefix}/ws")
+        session.scope["headers"] = headers
+        if status == 200:
+            async with session:
+                assert await session.receive() == "hello"
+        else:
+            with pytest.raises(WebSocketDenied) as denied:
+                async with session:
+                    pass
+            assert denied.value.status_code == status
+
+    async def test_converter_of_the_app_is_not_called_to_find_out(self, app: Flask) -> None:
+        class Guarded(BaseConverter):
+            def to_python(self, value: str) -> str:
+                return f"{request.endpoint} {value}"
+
+        app.url_map.converters["guarded"] = Guarded
+        app.add_url_rule("/guarded/<guarded:a>", "guarded", lambda a: a)
+        app.mount("/", self.other)
+        assert (await exchange(app, http_scope("/a"))).status == 200
+
     async def test_lifespan(self, app: Flask, mounted: list[str]) -> None:
         app.mount("/other", self.other)
         async with lifespan(app) as state:

@@ -25,7 +25,7 @@ from urllib.parse import quote
 import click
 from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.datastructures import ImmutableDict
-from werkzeug.exceptions import BadRequest, HTTPException, NotFound
+from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.routing import BuildError, MapAdapter, RequestRedirect
 from werkzeug.routing import Rule as Rule  # for others: Flask has it by this name too
 from werkzeug.serving import is_running_from_reloader
@@ -61,6 +61,7 @@ from .ctx import (
 from .debughelpers import FormDataRoutingRedirect
 from .globals import g, request, session
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send_from_directory
+from .mounts import Mounts
 from .routing import Map
 from .sansio.app import App
 from .sansio.scaffold import _sentinel
@@ -70,7 +71,6 @@ from .wrappers import Request, Response
 
 if TYPE_CHECKING:
     from starlette.middleware import Middleware
-    from starlette.routing import Mount
 
     from .templating import Environment
     from .testing import FlaskClient, FlaskCliRunner
@@ -191,7 +191,7 @@ class Flask(App):
         self.background_tasks: set[asyncio.Task[None]] = set()
         """The tasks of `add_background_task` that have not ended."""
         self._conversations = Conversations()
-        self._mounts: list[Mount] = []
+        self._mounts = Mounts()
         if self.has_static_folder:
             assert bool(static_host) == host_matching, (
                 "Static files need a 'static_host' with 'host_matching', and only then."
@@ -273,8 +273,8 @@ class Flask(App):
             raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
         if self._wsgi_wrapped and "asyncflask.environ" not in scope:
             scope = proxy.fixed_scope(scope, self.wsgi_app)
-        if self._mounts and (mount := self._mounted_at(scope)) is not None:
-            await mount.handle(scope, receive, send)
+        if self._mounts and (mounted := self._mounts.asked(self, scope)) is not None:
+            await mounted(scope, receive, send)
             return
         await self._respond(scope, receive, send)
 
@@ -347,32 +347,9 @@ class Flask(App):
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Have the ASGI *app* answer all below *path*; its lifespan is run with this app's. It
-        is asked before the routes, but at ``"/"`` after them. Hooks and error handlers of this
-        app are not run for it."""
-        from starlette.routing import Mount  # which takes as long to import as this whole file
-
-        self._mounts = [*self._mounts, Mount(path, app, name=name)]
-
-    def _mounted_at(self, scope: Scope) -> Mount | None:
-        for mount in self._mounts:
-            _, child = mount.matches(scope)  # nothing for a path that is not below
-            if child and (mount.path or not self._has_route(scope)):
-                scope.update(child, app_root_path=child["root_path"])
-                scope.pop("router", None)  # its URLs are its own, below where it is mounted
-                return mount
-        return None
-
-    def _has_route(self, scope: Scope) -> bool:
-        req = self.request_class.from_scope(scope, _nothing)
-        try:
-            adapter = self.create_url_adapter(req)
-            if adapter is not None:
-                adapter.match(websocket=scope["type"] == "websocket")
-        except NotFound:
-            return False
-        except HTTPException:
-            pass
-        return True
+        is asked before the routes, but at ``"/"`` after them. *path* itself is redirected to
+        ``path/``, if no route has it. Hooks and error handlers of this app are not run for it."""
+        self._mounts = self._mounts.with_mount(path, app, name)
 
     # -- starting and stopping ----------------------------------------------------------------
 
@@ -752,14 +729,16 @@ class Flask(App):
         if config["TRUSTED_HOSTS"] is not None:
             request.trusted_hosts = config["TRUSTED_HOSTS"]
         host_matching = self.url_map.host_matching
-        if request._scope is not None and not (host_matching or self.subdomain_matching):
+        scope = request._scope
+        if scope is not None and request._lazy and not (host_matching or self.subdomain_matching):
             return self.url_map.bind(
                 request.host,
                 script_name=request.root_path,
                 subdomain=self.url_map.default_subdomain or "",
                 url_scheme=request.scheme,
-                default_method=request.method,
-                path_info=request.path,
+                # Not the request's, which a subclass may have changed for others to see.
+                default_method=scope.get("method", "GET"),
+                path_info=wsgi.route_path(scope),
                 query_args=request.query_string.decode("latin-1"),
             )
         request.host = get_host(request.environ, request.trusted_hosts)

@@ -347,10 +347,12 @@ class RequestContext:
         """Find the rule of the request's URL, or note the `HTTPException` that says why not."""
         request, websocket = self.request, self.websocket is not None
         found = None
-        if self._url_adapter is _unbound and request._scope is not None:
+        scope = request._scope
+        if self._url_adapter is _unbound and scope is not None and request._lazy:
             url_map = self.app._map_of_paths(self._own)
             if url_map is not None:
-                found = url_map.find_at_once(request.path, request.method, websocket)
+                path, method = route_path(scope), scope.get("method", "GET")
+                found = url_map.find_at_once(path, method, websocket)
         if found is None:
             adapter = self.url_adapter
             if adapter is None:

@@ -83,9 +83,9 @@ class Map(MapBase):
             rule = tree.fixed[path].get(method)
             if rule is not None and (rule.methods is None or method in rule.methods):  # still
                 return Match(rule, {})
-        if self.host_matching:
+        if self.host_matching or (path and path[0] != "/"):
             return None
-        if path and (path[0] != "/" or path[1:2] == "/"):  # as `MapAdapter.match`
+        if path[1:2] == "/":  # of slashes at the start one counts: see `MapAdapter.match`
             return self.find("/" + path.lstrip("/"), method, websocket)
         missed: list[Rule] = []
         if tree.top and path:
