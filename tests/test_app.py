@@ -27,6 +27,7 @@ from werkzeug.routing import BaseConverter, BuildError, RequestRedirect
 from asyncflask import (
     Blueprint,
     Flask,
+    Request,
     Response,
     current_app,
     g,
@@ -304,6 +305,37 @@ class TestUrlFor:
         app.add_url_rule("/url", "url", lambda: url_for("index", _external=True))
         peer = await exchange(app, http_scope("/mounted/url", root_path="/mounted"))
         assert peer.body == b"http://localhost/mounted/"
+
+
+@pytest.mark.parametrize("host_matching", [False, True])
+async def test_a_request_class_that_changes_what_it_shows(host_matching: bool) -> None:
+    """Routing goes by what the server says, as in Flask: CTFd's requests have another `path`. But
+    an initializer may change the environ."""
+
+    class Shown(Request):
+        path = property(lambda self: "/shown", lambda self, value: None)  # type: ignore[assignment]
+        method = property(lambda self: "PUT", lambda self, value: None)  # type: ignore[assignment]
+
+    class Later(Request):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.path, self.method = "/later", "PUT"
+
+    class Changed(Request):
+        def __init__(self, environ: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+            environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix("/changed")
+            super().__init__(environ, *args, **kwargs)
+
+    app = Flask("app_test", static_folder=None)
+    app.url_map.host_matching = host_matching
+    host = {"host": "localhost"} if host_matching else {}
+    app.add_url_rule("/a", "a", lambda: f"{request.path} {request.method}", **host)
+    app.request_class = Shown
+    assert (await exchange(app, http_scope("/a"))).body == b"/shown PUT"
+    app.request_class = Later
+    assert (await exchange(app, http_scope("/a"))).body == b"/later PUT"
+    app.request_class = Changed
+    assert (await exchange(app, http_scope("/changed/a"))).body == b"/a GET"
 
 
 # -- wrapping and mounting --------------------------------------------------------------------

@@ -35,6 +35,7 @@ from . import dispatch
 from .alias import in_flasks_command
 from .asgi import proxy, wsgi
 from .asgi.conversation import Conversations
+from .asgi.http import normalised
 from .asgi.lifespan import lifespan, on_stop_signal, serve_lifespan
 from .asgi.threads import (
     ENDED,
@@ -221,6 +222,8 @@ class Flask(App):
     async def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application (ASGI specification 3.0). To wrap it:
         ``app.asgi_app = Middleware(app.asgi_app)``, or `add_middleware`."""
+        if scope["type"] == "http" or scope["type"] == "websocket":
+            scope = normalised(scope)
         if (quiet := self._quiet) is None:
             quiet = self._judge()
         if (

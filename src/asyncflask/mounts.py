@@ -84,7 +84,7 @@ def _is_trusted(app: App, scope: Scope) -> bool:
     try:
         get_host(
             scope.get("scheme", "http"),
-            None if host is None else host.decode("latin-1"),
+            None if host is None else host.decode("latin-1").strip(" \t"),
             scope.get("server"),
             trusted,
         )

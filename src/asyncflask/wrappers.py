@@ -61,12 +61,16 @@ _REMEMBERED_BYTES = 40
 """A longer name of a header is not remembered: clients choose them."""
 
 
+_BLANKS = " \t"
+"""What is round a value is no part of it (RFC 9110 section 5.5); httptools leaves what follows."""
+
+
 def _title_case(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     """ASGI's header lines with their names written as WSGI servers do."""
     return [
         (
             (_title if len(name) <= _REMEMBERED_BYTES else _title.__wrapped__)(name),
-            value.decode("latin-1"),
+            value.decode("latin-1").strip(_BLANKS),
         )
         for name, value in headers
     ]
@@ -110,7 +114,7 @@ class _RequestHeaders(Headers):
         lines = self._lines
         if lines is not None:
             line = lines.get(key.lower().encode("latin-1", "replace"))
-            return default if line is None else line.decode("latin-1")
+            return default if line is None else line.decode("latin-1").strip(_BLANKS)
         lower = key.lower()
         for name, value in self._list:  # without the exception of the base
             if name.lower() == lower:
@@ -338,11 +342,15 @@ class Request(RequestBase):
         lines = self._lines
         if lines is not None and "headers" not in self.__dict__:
             value = lines.get(name)
-            return None if value is None else value.decode("latin-1")
+            return None if value is None else value.decode("latin-1").strip(_BLANKS)
         if self._scope is None or "headers" in self.__dict__:
             header: str | None = self.headers.get(name.decode("latin-1"))
             return header
-        values = [str(value, "latin-1") for key, value in self._scope["headers"] if key == name]
+        values = [
+            str(value, "latin-1").strip(_BLANKS)
+            for key, value in self._scope["headers"]
+            if key == name
+        ]
         return ("; " if name == b"cookie" else ",").join(values) if values else None
 
     @Lazy

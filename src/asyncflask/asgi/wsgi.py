@@ -114,7 +114,7 @@ def environ_from_scope(scope: Scope, body: Body) -> dict[str, Any]:
         key = name.replace("-", "_")
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             key = f"HTTP_{key}"
-        value = raw_value.decode("latin-1")
+        value = raw_value.decode("latin-1").strip(" \t")
         if key in environ:
             value = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
         environ[key] = value
