@@ -313,8 +313,8 @@ async def test_a_request_class_that_changes_what_it_shows(host_matching: bool) -
     an initializer may change the environ."""
 
     class Shown(Request):
-        path = property(lambda self: "/shown", lambda self, value: None)  # type: ignore[assignment]
-        method = property(lambda self: "PUT", lambda self, value: None)  # type: ignore[assignment]
+        path = property(lambda self: "/shown", lambda self, value: None)
+        method = property(lambda self: "PUT", lambda self, value: None)
 
     class Later(Request):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -328,7 +328,7 @@ async def test_a_request_class_that_changes_what_it_shows(host_matching: bool) -
 
     app = Flask("app_test", static_folder=None)
     app.url_map.host_matching = host_matching
-    host = {"host": "localhost"} if host_matching else {}
+    host: Any = {"host": "localhost"} if host_matching else {}
     app.add_url_rule("/a", "a", lambda: f"{request.path} {request.method}", **host)
     app.request_class = Shown
     assert (await exchange(app, http_scope("/a"))).body == b"/shown PUT"
