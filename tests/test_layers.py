@@ -19,8 +19,9 @@ asgi.conversation asgi.outbox
 asgi.http
 asgi.websocket asgi.wsgi asgi.lifespan asgi.events
 asgi.environ_socket asgi.proxy asgi.client
-_version typing config formparser lazy routing
-_distribution entry headers
+_version typing config formparser lazy matcher
+_distribution entry headers routing
+mounts
 signals alias
 contexts
 ctx
@@ -78,7 +79,7 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("sansio.app", "_for_templates"): "likewise",
     ("sansio.scaffold", "jinja_loader"): "likewise",
     ("app", "add_middleware"): "Starlette is loaded when something of it is used",
-    ("app", "mount"): "likewise",
+    ("mounts", "with_mount"): "likewise",
     ("asgi.websocket", "load"): "likewise",
     ("wrappers", "state"): "likewise",
     ("cli", "_parse_uvicorn_options"): "extensions import 'cli' for 'with_appcontext'",

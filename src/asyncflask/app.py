@@ -18,7 +18,6 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 import click
 from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.datastructures import ImmutableDict
-from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import MapAdapter, RequestRedirect
 from werkzeug.routing import Rule as Rule  # for others: Flask has it by this name too
 from werkzeug.serving import is_running_from_reloader
@@ -27,6 +26,7 @@ from . import converse, dispatch, urls
 from .alias import in_flasks_command
 from .asgi import proxy, wsgi
 from .asgi.conversation import Conversations
+from .asgi.http import normalised
 from .asgi.lifespan import serve_lifespan
 from .asgi.threads import (
     ENDED,
@@ -49,6 +49,7 @@ from .entry import AppType, arguments, marked_async
 from .globals import g, request, session
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send_from_directory
 from .lifetime import serving, start_background_task
+from .mounts import Mounts
 from .plan import METHODS, WATCHED, Setup
 from .sansio.app import App
 from .sessions import SecureCookieSessionInterface, SessionInterface
@@ -57,7 +58,6 @@ from .wrappers import Request, Response
 
 if TYPE_CHECKING:
     from starlette.middleware import Middleware
-    from starlette.routing import Mount
 
     from .templating import Environment
     from .testing import FlaskClient, FlaskCliRunner
@@ -180,7 +180,7 @@ class Flask(Steps, App, metaclass=AppType):
         self.background_tasks: set[asyncio.Task[None]] = set()
         """The tasks of `add_background_task` that have not ended."""
         self._conversations = Conversations()
-        self._mounts: list[Mount] = []
+        self._mounts = Mounts()
         if self.has_static_folder:
             assert bool(static_host) == host_matching, (
                 "Static files need a 'static_host' with 'host_matching', and only then."
@@ -208,19 +208,26 @@ class Flask(Steps, App, metaclass=AppType):
         """The ASGI application (ASGI specification 3.0). To wrap it:
         ``app.asgi_app = Middleware(app.asgi_app)``, or `add_middleware`."""
         setup = self._setup()
-        if setup.is_wrapped or scope["type"] != "http":
+        if (
+            setup.is_wrapped
+            or scope["type"] != "http"
+            or scope["path"][:1] != "/"
+            or scope.get("root_path")
+            or not scope["method"].isupper()
+        ):
             await self._serve_other(setup, scope, receive, send)
         else:
             await self._run(dispatch.serve_http, setup, scope, receive, send)
 
     async def _serve_other(self, setup: Setup, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve what is no request of the app alone."""
+        """Serve what is no request of the app alone, or not written as most are."""
         kind = scope["type"]
         if kind == "lifespan":
             await serve_lifespan(serving(self), scope, receive, send)
             return
         if kind != "http" and kind != "websocket":
             raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
+        scope = normalised(scope)
         serve: dispatch.Flow = dispatch.serve_http
         origin: wsgi.Origin | None = scope.get(wsgi.ORIGIN)
         if setup.wsgi_app is not None and (origin is None or origin.app is not self):
@@ -229,8 +236,8 @@ class Flask(Steps, App, metaclass=AppType):
                 serve = partial(dispatch.serve_by_wsgi, wsgi_app=setup.wsgi_middleware)
         if kind == "websocket":
             serve = converse.serve_websocket
-        if self._mounts and (mount := self._mounted_at(scope)) is not None:
-            await mount.handle(scope, receive, send)
+        if self._mounts and (mounted := self._mounts.asked(self, scope)) is not None:
+            await mounted(scope, receive, send)
         else:
             await self._run(serve, setup, scope, receive, send)
 
@@ -299,32 +306,9 @@ class Flask(Steps, App, metaclass=AppType):
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Have the ASGI *app* answer all below *path*; its lifespan is run with this app's. It
-        is asked before the routes, but at ``"/"`` after them. Hooks and error handlers of this
-        app are not run for it."""
-        from starlette.routing import Mount  # which takes as long to import as this whole file
-
-        self._mounts = [*self._mounts, Mount(path, app, name=name)]
-
-    def _mounted_at(self, scope: Scope) -> Mount | None:
-        for mount in self._mounts:
-            _, child = mount.matches(scope)  # nothing for a path that is not below
-            if child and (mount.path or not self._has_route(scope)):
-                scope.update(child, app_root_path=child["root_path"])
-                scope.pop("router", None)  # its URLs are its own, below where it is mounted
-                return mount
-        return None
-
-    def _has_route(self, scope: Scope) -> bool:
-        req = self.request_class.from_scope(scope, _nothing)
-        try:
-            adapter = self.create_url_adapter(req)
-            if adapter is not None:
-                adapter.match(websocket=scope["type"] == "websocket")
-        except NotFound:
-            return False
-        except HTTPException:
-            pass
-        return True
+        is asked before the routes, but at ``"/"`` after them. *path* itself is redirected to
+        ``path/``, if no route has it. Hooks and error handlers of this app are not run for it."""
+        self._mounts = self._mounts.with_mount(path, app, name)
 
     # -- starting and stopping ----------------------------------------------------------------
 

@@ -17,10 +17,11 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from starlette.types import Message, Receive, Scope
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from .asgi.threads import Call, Driver, call_here, drive, is_async
 from .asgi.wsgi import ORIGIN, Origin, route_path
+from .routing import NOT_FOUND
 from .signals import (
     appcontext_popped,
     appcontext_pushed,
@@ -222,6 +223,9 @@ class RequestContext(_Context):
     _error: BaseException | None = None
     """What the view or a hook raised."""
 
+    _found: Any = _unbound
+    """What `_find_by_path` gave, if the rest is left to `_find_rule`."""
+
     _holds = 0
     _opened_session: Any = None
     _origin: Origin | None = None
@@ -379,40 +383,44 @@ class RequestContext(_Context):
 
     async def _find_rule(self, call: Call) -> None:
         """`match_request`. Converters that are not Werkzeug's own are sync code of the app's."""
-        setup = self.app._setup()
-        found = None
-        if (
-            self._url_adapter is _unbound
-            and self._scope is not None
-            and (self._request is None or "environ" not in self._request.__dict__)
-        ):
-            found = self._find_by_path(setup)
+        found, self._found = self._found, _unbound
+        if found is _unbound:
+            found = self._find_by_path(self.app._setup())
+        rule: Any
         try:
+            if found is NOT_FOUND:
+                raise NotFound
             if found is None:
                 adapter = self.url_adapter
                 if adapter is None or self.request.routing_exception is not None:
                     return
-                match = partial(
-                    adapter.match, return_rule=True, websocket=self.websocket is not None
-                )
-                if setup.has_converters():
-                    found = await call(match)
-                else:
-                    found = match()
-            self._set_match(*found)
+                websocket = self.websocket is not None
+                match = partial(adapter.match, return_rule=True, websocket=websocket)
+                pending = getattr(self.app.url_map, "pending", True)
+                rule, values = (await call(match)) if pending else match()
+            else:
+                rule, values, pending = found
+                if pending is not None:
+                    values = await call(pending)
         except HTTPException as exc:
             self.request.routing_exception = exc
+        else:
+            self._set_match(rule, values)
 
-    def _find_by_path(self, setup: Any) -> tuple[Any, dict[str, Any]] | None:
-        """Rule and values, where the path alone decides and nothing of the app's has a say."""
-        scope, paths = self._scope, setup.paths(self.app)
-        if paths is None:
+    def _find_by_path(self, setup: Any) -> Any:
+        """What `Map.find` gives, if the path alone decides; otherwise `None`. By the scope: what a
+        subclass of `Request` says is for its own use, unless it has made another environ."""
+        scope, request = self._scope, self._request
+        paths = setup.paths(self.app)
+        if (
+            paths is None
+            or scope is None
+            or self._url_adapter is not _unbound
+            or (request is not None and "environ" in request.__dict__)
+        ):
             return None
         path = route_path(scope) if scope.get("root_path") else scope["path"]
-        found: tuple[Any, dict[str, Any]] | None = paths.find(
-            path, scope.get("method", "GET"), self.websocket is not None
-        )
-        return found
+        return paths.find(path, scope.get("method", "GET"), self.websocket is not None)
 
     @property
     def session(self) -> Any:

@@ -46,6 +46,7 @@ from .respond import (
     send_content,
     whole_content,
 )
+from .routing import Match
 from .signals import (
     appcontext_pushed,
     emit,
@@ -181,9 +182,11 @@ def enter(app: Flask, ctx: RequestContext) -> Plan | None:
     if not setup.is_plain or ctx._request is not None or appcontext_pushed.receivers:
         return None
     found = ctx._find_by_path(setup)
-    if found is None:
+    if type(found) is not Match or found.pending is not None:
+        ctx._found = found
         return None
-    ctx._match = found
+    rule, values, _ = found
+    ctx._match = rule, values
     if (
         lines is None
         or b"content-length" in lines
@@ -191,9 +194,9 @@ def enter(app: Flask, ctx: RequestContext) -> Plan | None:
         or scope.get("method") != "GET"
     ):
         look_for_body(ctx)
-    plan: Plan = setup.plan(app, found[0])
+    plan: Plan = setup.plan(app, rule)
     ctx._last_plan = plan
-    scope["route"], scope["endpoint"], scope["path_params"] = plan.route, plan.view, found[1]
+    scope["route"], scope["endpoint"], scope["path_params"] = plan.route, plan.view, values
     return plan
 
 

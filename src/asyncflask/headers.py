@@ -8,7 +8,7 @@ from typing import Any
 from werkzeug.datastructures import EnvironHeaders, Headers
 from werkzeug.exceptions import BadRequestKeyError
 
-from .asgi.wsgi import Environ, header_variables
+from .asgi.wsgi import BLANKS, Environ, header_variables
 from .lazy import Lazy
 
 
@@ -44,7 +44,7 @@ class RequestHeaders(EnvironHeaders):
             except KeyError:
                 pass
         elif (line := self._lines.get(_line_name(key))) is not None:
-            return line.decode("latin-1")
+            return line.decode("latin-1").strip(BLANKS)
         raise BadRequestKeyError(key)
 
     def get(self, key: str, default: Any = None, type: Any = None) -> Any:  # type: ignore[override]
@@ -52,7 +52,7 @@ class RequestHeaders(EnvironHeaders):
         if type is not None or self._lines is None:
             return super().get(key, default, type)
         line = self._lines.get(_line_name(key))
-        return default if line is None else line.decode("latin-1")
+        return default if line is None else line.decode("latin-1").strip(BLANKS)
 
 
 def _line_name(key: str) -> bytes:

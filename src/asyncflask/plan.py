@@ -166,14 +166,6 @@ class Setup:
             return None
         return paths
 
-    def has_converters(self) -> bool:
-        """Whether a rule has a converter that is the app's own code."""
-        return any(
-            not type(converter).__module__.startswith("werkzeug.")
-            for rule in self.map.iter_rules()
-            for converter in rule._converters.values()
-        )
-
     def plan(self, app: Any, rule: Any, names: tuple[str, ...] | None = None) -> Plan:
         """The plan for requests that *rule* matched, or `None`. *names*: of the blueprints whose
         hooks are run, innermost first; by default those of the rule's endpoint."""

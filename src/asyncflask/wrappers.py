@@ -35,7 +35,7 @@ from werkzeug.wsgi import get_input_stream
 
 from . import json
 from .asgi.http import SPOOL_BYTES, Body, BodyFile
-from .asgi.wsgi import environ_of, route_path
+from .asgi.wsgi import BLANKS, environ_of, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
 from .formparser import FormDataParser
@@ -291,7 +291,7 @@ class Request(RequestBase):
         if self._scope is None:
             return self._header(b"host")
         hosts = [value for name, value in self._scope["headers"] if name == b"host"]
-        return hosts[0].decode("latin-1") if hosts else None
+        return hosts[0].decode("latin-1").strip(BLANKS) if hosts else None
 
     # Werkzeug's, but by `_header`.
 

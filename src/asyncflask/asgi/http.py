@@ -23,6 +23,7 @@ from contextlib import suppress
 from contextvars import Context
 from time import monotonic
 from typing import IO, Any, Final, cast
+from urllib.parse import unquote
 
 from starlette.types import Message, Receive, Scope, Send
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
@@ -410,6 +411,7 @@ def announced(scope: Scope, lines: Mapping[bytes, bytes] | None = None) -> tuple
         lines = dict(reversed(scope["headers"]))  # the first counts of those with one name
     value = lines.get(b"content-length")
     if value is not None:
+        value = value.strip(b" \t")
         if value.isdigit() and len(value) < 20:
             length = int(value)
             return length, length > 0
@@ -590,6 +592,44 @@ async def _send_async_chunks(
             until = monotonic() + HELD_LOOP_SECONDS
 
 
+_ABSOLUTE: Final = re.compile(rb"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def normalised(scope: Scope) -> Scope:
+    """*scope*, of HTTP or a WebSocket, as the ASGI specification wants it: with a method in
+    capitals, and with a path where a server passes on the absolute form of a target. Almost always
+    it is so already."""
+    path, root, method = scope["path"], scope.get("root_path", ""), scope.get("method", "GET")
+    start = len(root) if path.startswith(root) else 0
+    if path[start : start + 1] not in ("/", ""):
+        scope = _in_origin_form(scope, root)
+    if not method.isupper():
+        # Not HEAD: a server that does not know it for that waits for the content.
+        method = method.upper()
+        scope = {**scope, "method": "GET" if method == "HEAD" else method}
+    return scope
+
+
+def _in_origin_form(scope: Scope, root: str) -> Scope:
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+    raw_root = root.encode()
+    absolute = _ABSOLUTE.fullmatch(raw_path.removeprefix(raw_root))
+    if absolute is None:
+        return scope
+    host, target = absolute[1], absolute[2] or b"/"
+    headers = scope["headers"]
+    if [name for name, _ in headers].count(b"host") == 1:
+        # RFC 9112 section 3.2.2: its value is ignored, and this is the host instead. Two of
+        # them, or none, are malformed as ever (section 3.2).
+        headers = [(name, host if name == b"host" else value) for name, value in headers]
+    return {
+        **scope,
+        "headers": headers,
+        "path": root + unquote(target),
+        "raw_path": raw_root + target,
+    }
+
+
 def malformed(scope: Scope) -> str | None:
     """What is wrong with a request's target or `Host` (RFC 9112 section 3.2), if anything.
     Servers let some of it through."""
@@ -613,8 +653,9 @@ _LONG_HOST: Final = 261
 
 
 def _names_a_host(value: bytes) -> bool:
-    """Whether the value of a `Host` header can be one."""
-    host = get_host("", value.decode("latin-1"))
+    """Whether the value of a `Host` header can be one. So can a name with an underscore, although
+    Werkzeug knows no host then: proxies send the name of their upstream."""
+    host = get_host("", value.decode("latin-1").strip(" \t").replace("_", "-"))
     try:
         host.encode("idna")  # as Werkzeug's URL map does, but only when a URL is built
     except UnicodeError:

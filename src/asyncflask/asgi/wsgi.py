@@ -185,6 +185,10 @@ def _variables(scope: Scope) -> dict[str, Any]:
     return variables
 
 
+BLANKS: Final = " \t"
+"""What is round a value is no part of it (RFC 9110 section 5.5); httptools leaves what follows."""
+
+
 def header_variables(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """What an environ has of the header lines. Repeated ones are joined, as WSGI servers do (RFC
     9110 section 5.3). Names with an underscore are left out: in an environ they would pass for
@@ -197,7 +201,7 @@ def header_variables(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         key = name.replace("-", "_")
         if key not in _WITHOUT_PREFIX:
             key = f"HTTP_{key}"
-        value = raw_value.decode("latin-1")
+        value = raw_value.decode("latin-1").strip(BLANKS)
         if key in variables:
             value = f"{variables[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
         variables[key] = value
