@@ -152,6 +152,22 @@ class TestFunctions:
         with app.app_context():
             assert BY_SOURCE[how](source) == "aa"
 
+    def test_registered_without_parentheses(self, app: Flask, how: str) -> None:
+        @app.template_filter
+        def double(value: str) -> str:
+            return value * 2
+
+        @app.template_test
+        async def short(value: str) -> bool:
+            return len(value) < 3
+
+        @app.template_global
+        async def name() -> str:
+            return "a"
+
+        with app.app_context():
+            assert BY_SOURCE[how]("{{ name()|double if 'a' is short }}") == "aa"
+
     @pytest.mark.parametrize("colour", ["plain", "async"])
     def test_function_in_the_context(self, app: Flask, how: str, colour: str) -> None:
         async def name() -> str:

@@ -146,6 +146,20 @@ def test_automatic_options_by_config(app: Flask) -> None:
     assert sorted(only_rule(app).methods) == ["GET", "HEAD"]
 
 
+@pytest.mark.parametrize(
+    ("attributes", "options"),
+    [({}, {"provide_automatic_options": True}), ({"provide_automatic_options": True}, {})],
+)
+def test_automatic_options_against_the_config(
+    app: Flask, attributes: dict[str, Any], options: dict[str, Any]
+) -> None:
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.add_url_rule("/", view_func=view_with(**attributes), **options)
+    rule = only_rule(app)
+    assert sorted(rule.methods) == ["GET", "HEAD", "OPTIONS"]
+    assert rule.provide_automatic_options is True
+
+
 def test_methods_is_not_a_string(app: Flask) -> None:
     with pytest.raises(TypeError, match=r"methods=\['POST'\]"):
         app.route("/", methods="POST")(view)

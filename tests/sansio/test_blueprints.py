@@ -244,11 +244,21 @@ def test_wrong_serving_hooks() -> None:
 @pytest.mark.parametrize("kind", ["filter", "test", "global"])
 def test_template_functions(app: Flask, kind: str) -> None:
     bp = Blueprint("bp", __name__)
-    assert getattr(bp, f"app_template_{kind}")()(view) is view
+    decorator = getattr(bp, f"app_template_{kind}")
+    assert decorator()(view) is view
+    assert decorator("given")(view) is view
     getattr(bp, f"add_app_template_{kind}")(view, "other_name")
     app.register_blueprint(bp)
     functions = getattr(app.jinja_env, f"{kind}s")
-    assert functions["view"] is functions["other_name"] is view
+    assert functions["view"] is functions["given"] is functions["other_name"] is view
+
+
+@pytest.mark.parametrize("kind", ["filter", "test", "global"])
+def test_template_functions_without_parentheses(app: Flask, kind: str) -> None:
+    bp = Blueprint("bp", __name__)
+    assert getattr(bp, f"app_template_{kind}")(view) is view
+    app.register_blueprint(bp)
+    assert getattr(app.jinja_env, f"{kind}s")["view"] is view
 
 
 # -- commands -------------------------------------------------------------------------------

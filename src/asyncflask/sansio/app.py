@@ -45,6 +45,7 @@ from .scaffold import (
     _check_serving_hook,
     _endpoint_from_view_func,
     find_package,
+    register_named,
     setupmethod,
 )
 
@@ -337,57 +338,63 @@ class App(Scaffold):
             automatic_options = "OPTIONS" not in methods and bool(
                 self.config["PROVIDE_AUTOMATIC_OPTIONS"]
             )
-            if automatic_options:
-                required.add("OPTIONS")
+        if automatic_options:
+            required.add("OPTIONS")
         return methods | required, automatic_options
 
     # -- templates --------------------------------------------------------------------------
 
-    @setupmethod
+    @t.overload
+    def template_filter(self, name: T_template_filter) -> T_template_filter: ...
+    @t.overload
     def template_filter(
         self, name: str | None = None
-    ) -> Callable[[T_template_filter], T_template_filter]:
-        """Decorate a template filter. Its name is the function's, if not given."""
-
-        def decorator(f: T_template_filter) -> T_template_filter:
-            self.add_template_filter(f, name=name)
-            return f
-
-        return decorator
+    ) -> Callable[[T_template_filter], T_template_filter]: ...
+    @setupmethod
+    def template_filter(
+        self, name: T_template_filter | str | None = None
+    ) -> T_template_filter | Callable[[T_template_filter], T_template_filter]:
+        """Register a template filter, under the function's own name by default. Used as
+        ``@app.template_filter`` or ``@app.template_filter("name")``."""
+        return register_named(self.add_template_filter, name)
 
     @setupmethod
     def add_template_filter(self, f: ft.TemplateFilterCallable, name: str | None = None) -> None:
         """`template_filter` without the decorator."""
         self.jinja_env.filters[name or f.__name__] = self._for_templates(f)
 
-    @setupmethod
+    @t.overload
+    def template_test(self, name: T_template_test) -> T_template_test: ...
+    @t.overload
     def template_test(
         self, name: str | None = None
-    ) -> Callable[[T_template_test], T_template_test]:
-        """Decorate a template test. Its name is the function's, if not given."""
-
-        def decorator(f: T_template_test) -> T_template_test:
-            self.add_template_test(f, name=name)
-            return f
-
-        return decorator
+    ) -> Callable[[T_template_test], T_template_test]: ...
+    @setupmethod
+    def template_test(
+        self, name: T_template_test | str | None = None
+    ) -> T_template_test | Callable[[T_template_test], T_template_test]:
+        """Register a template test, under the function's own name by default. Used as
+        ``@app.template_test`` or ``@app.template_test("name")``."""
+        return register_named(self.add_template_test, name)
 
     @setupmethod
     def add_template_test(self, f: ft.TemplateTestCallable, name: str | None = None) -> None:
         """`template_test` without the decorator."""
         self.jinja_env.tests[name or f.__name__] = self._for_templates(f)
 
-    @setupmethod
+    @t.overload
+    def template_global(self, name: T_template_global) -> T_template_global: ...
+    @t.overload
     def template_global(
         self, name: str | None = None
-    ) -> Callable[[T_template_global], T_template_global]:
-        """Decorate a function for templates. Its name is the function's, if not given."""
-
-        def decorator(f: T_template_global) -> T_template_global:
-            self.add_template_global(f, name=name)
-            return f
-
-        return decorator
+    ) -> Callable[[T_template_global], T_template_global]: ...
+    @setupmethod
+    def template_global(
+        self, name: T_template_global | str | None = None
+    ) -> T_template_global | Callable[[T_template_global], T_template_global]:
+        """Register a function for templates, under its own name by default. Used as
+        ``@app.template_global`` or ``@app.template_global("name")``."""
+        return register_named(self.add_template_global, name)
 
     @setupmethod
     def add_template_global(self, f: ft.TemplateGlobalCallable, name: str | None = None) -> None:

@@ -28,6 +28,7 @@ from .scaffold import (
     _check_serving_hook,
     _endpoint_from_view_func,
     _sentinel,
+    register_named,
     setupmethod,
 )
 
@@ -382,17 +383,18 @@ class Blueprint(Scaffold):
 
     # -- templates of the whole app ---------------------------------------------------------
 
-    @setupmethod
+    @t.overload
+    def app_template_filter(self, name: T_template_filter) -> T_template_filter: ...
+    @t.overload
     def app_template_filter(
         self, name: str | None = None
-    ) -> Callable[[T_template_filter], T_template_filter]:
+    ) -> Callable[[T_template_filter], T_template_filter]: ...
+    @setupmethod
+    def app_template_filter(
+        self, name: T_template_filter | str | None = None
+    ) -> T_template_filter | Callable[[T_template_filter], T_template_filter]:
         """The app's `template_filter`."""
-
-        def decorator(f: T_template_filter) -> T_template_filter:
-            self.add_app_template_filter(f, name=name)
-            return f
-
-        return decorator
+        return register_named(self.add_app_template_filter, name)
 
     @setupmethod
     def add_app_template_filter(
@@ -401,34 +403,36 @@ class Blueprint(Scaffold):
         """The app's `add_template_filter`."""
         self.record_once(lambda s: s.app.add_template_filter(f, name=name))
 
-    @setupmethod
+    @t.overload
+    def app_template_test(self, name: T_template_test) -> T_template_test: ...
+    @t.overload
     def app_template_test(
         self, name: str | None = None
-    ) -> Callable[[T_template_test], T_template_test]:
+    ) -> Callable[[T_template_test], T_template_test]: ...
+    @setupmethod
+    def app_template_test(
+        self, name: T_template_test | str | None = None
+    ) -> T_template_test | Callable[[T_template_test], T_template_test]:
         """The app's `template_test`."""
-
-        def decorator(f: T_template_test) -> T_template_test:
-            self.add_app_template_test(f, name=name)
-            return f
-
-        return decorator
+        return register_named(self.add_app_template_test, name)
 
     @setupmethod
     def add_app_template_test(self, f: ft.TemplateTestCallable, name: str | None = None) -> None:
         """The app's `add_template_test`."""
         self.record_once(lambda s: s.app.add_template_test(f, name=name))
 
-    @setupmethod
+    @t.overload
+    def app_template_global(self, name: T_template_global) -> T_template_global: ...
+    @t.overload
     def app_template_global(
         self, name: str | None = None
-    ) -> Callable[[T_template_global], T_template_global]:
+    ) -> Callable[[T_template_global], T_template_global]: ...
+    @setupmethod
+    def app_template_global(
+        self, name: T_template_global | str | None = None
+    ) -> T_template_global | Callable[[T_template_global], T_template_global]:
         """The app's `template_global`."""
-
-        def decorator(f: T_template_global) -> T_template_global:
-            self.add_app_template_global(f, name=name)
-            return f
-
-        return decorator
+        return register_named(self.add_app_template_global, name)
 
     @setupmethod
     def add_app_template_global(

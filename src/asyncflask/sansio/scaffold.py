@@ -62,6 +62,20 @@ def setupmethod(f: F) -> F:
     return t.cast(F, checked)
 
 
+def register_named(add: Callable[..., None], name: F | str | None) -> F | Callable[[F], F]:
+    """A decorator that registers a function by *add*, under *name* or its own name. *name* is
+    the function itself where the decorator is written without parentheses."""
+    if callable(name):
+        add(name)
+        return name
+
+    def decorator(f: F) -> F:
+        add(f, name=name)
+        return f
+
+    return decorator
+
+
 class Scaffold:
     """The common base of `App` and `Blueprint`.
 
