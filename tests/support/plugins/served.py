@@ -33,14 +33,15 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import pytest
 import uvicorn
-from asyncflask import Flask
-from asyncflask.globals import app_ctx, request_ctx
-from asyncflask.signals import request_started
-from asyncflask.testing import FlaskClient
 from starlette.types import Message, Receive, Scope, Send
 from werkzeug.datastructures import Headers
 from werkzeug.test import Client
 from werkzeug.wsgi import get_current_url
+
+from asyncflask import Flask
+from asyncflask.globals import app_ctx, request_ctx
+from asyncflask.signals import request_started
+from asyncflask.testing import FlaskClient
 
 SECONDS: Final = 30
 """For an answer, so that a hang ends in the test that it is of."""
@@ -174,9 +175,7 @@ def header_lines(environ: dict[str, Any]) -> list[tuple[bytes, bytes]]:
     for key, value in environ.items():
         if key.startswith("HTTP_"):
             lines.append((key[5:], value))
-        elif key == "CONTENT_TYPE" and value:
-            lines.append((key, value))
-        elif key == "CONTENT_LENGTH" and value and not is_chunked(environ):
+        elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
             lines.append((key, value))
     return [(n.replace("_", "-").lower().encode(), bytes_of(str(v))) for n, v in lines]
 
@@ -188,9 +187,14 @@ def on_the_wire(exchange: Exchange) -> bytes:
         target += b"?" + bytes_of(environ["QUERY_STRING"])
     method, protocol = bytes_of(environ["REQUEST_METHOD"]), bytes_of(environ["SERVER_PROTOCOL"])
     head = [b" ".join([method, target, protocol])]
-    head += [b": ".join(line) for line in header_lines(environ)]
+    chunked = is_chunked(environ)
+    head += [
+        b": ".join(line)
+        for line in header_lines(environ)
+        if not (chunked and line[0] == b"content-length")  # RFC 9112 section 6.2
+    ]
     body = exchange.body
-    if is_chunked(environ):
+    if chunked:
         body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n"
     return b"\r\n".join([*head, b"", b""]) + body
 
