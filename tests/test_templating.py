@@ -158,7 +158,7 @@ class TestFunctions:
             return value * 2
 
         @app.template_test
-        async def short(value: str) -> bool:
+        def short(value: str) -> bool:
             return len(value) < 3
 
         @app.template_global
@@ -238,9 +238,12 @@ class TestOnTheLoop:
 
         @app.get("/<function>")
         async def index(function: str) -> str:
-            render = {"file": render_template, "string": render_template_string}[function]
+            functions: dict[str, Render] = {
+                "file": render_template,
+                "string": render_template_string,
+            }
             with pytest.raises(RuntimeError, match="has 'enable_async'") as caught:
-                render("hello.html")
+                functions[function]("hello.html")
             return str(caught.value)
 
         answer = (await exchange(app, http_scope(path="/file"))).body.decode()

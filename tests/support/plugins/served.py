@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import itertools
+import logging
 import os
 import socket
 import sys
@@ -135,11 +136,9 @@ class Exchange:
 def read_body(environ: dict[str, Any]) -> bytes:
     """What the test has for a body; it is left as it was, for a redirect that repeats it."""
     stream = environ["wsgi.input"]
-    if not environ.get("CONTENT_LENGTH") and not is_chunked(environ):
-        return b""
     start = stream.tell() if stream.seekable() else None
-    length = environ.get("CONTENT_LENGTH")
-    data: bytes = stream.read() if is_chunked(environ) else stream.read(int(length))
+    length = -1 if is_chunked(environ) else int(environ.get("CONTENT_LENGTH") or 0)
+    data: bytes = stream.read(length)
     if start is not None:
         stream.seek(start)
     return data
@@ -162,7 +161,7 @@ def path_of(environ: dict[str, Any]) -> bytes:
     path = bytes_of(environ["PATH_INFO"])
     if not path.startswith(b"/"):
         path = b"/" + path
-    written = urlsplit(environ.get("REQUEST_URI", "")).path
+    written: str = urlsplit(environ.get("REQUEST_URI", "")).path
     if written.isascii() and written.isprintable() and " " not in written:
         root = quote(bytes_of(environ["SCRIPT_NAME"]))
         if written.startswith(root + "/") and unquote_to_bytes(written[len(root) :]) == path:
@@ -233,7 +232,7 @@ class Server:
         config = uvicorn.Config(
             self.app,
             interface="asgi3",
-            http=HTTP,  # type: ignore[arg-type]
+            http=HTTP,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -244,6 +243,9 @@ class Server:
         self.uvicorn = uvicorn.Server(config)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.ready = threading.Event()
+        logger = logging.getLogger("uvicorn")
+        logger.propagate = False  # what an app raises is raised in the test
+        logger.addHandler(logging.NullHandler())
         self.thread = threading.Thread(target=self.run, name="served", daemon=True)
         self.thread.start()
         self.ready.wait()
