@@ -33,7 +33,7 @@ _call_of_jinja = BaseContext.call
 
 
 class Context(BaseContext):
-    """What a template sees: its calls of coroutine functions give values in plain code too."""
+    """What a template sees. In sync code, its calls of coroutine functions return values."""
 
     def call(self, obj: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         func = obj.__func__ if type(obj) is MethodType else obj
@@ -53,9 +53,9 @@ class Context(BaseContext):
                 value.close()
                 name = getattr(obj, "__name__", repr(obj))
                 raise RuntimeError(
-                    f"The template {self.name!r} calls {name!r}, which is asynchronous, and was"
-                    " rendered by plain code on the event loop. Write"
-                    " 'await render_template_async(...)' in place of 'render_template(...)'."
+                    f"The template {self.name!r} calls {name!r}, which is asynchronous, but was"
+                    " rendered synchronously on the event loop. Write"
+                    " 'await render_template_async(...)' instead of 'render_template(...)'."
                 )
             return wait(value)
         return value
@@ -212,7 +212,7 @@ def stream_template_string(source: str, **context: Any) -> Iterator[str]:
 
 
 async def _call(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Plain functions on the request's thread, where what they use was made."""
+    """Call sync functions on the request's thread, where the objects that they use live."""
     if is_async(func):
         return await func(*args, **kwargs)
     if func is _default_template_ctx_processor:

@@ -209,10 +209,10 @@ def test_websocket(app: Flask, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("options", "hint"),
     [
-        ({"methods": ["POST"]}, "Leave that out"),
-        ({"methods": ["GET", "POST"]}, "Leave that out"),
-        ({"methods": "GET"}, "Leave that out"),
-        ({"stream": True}, "iterate the messages"),
+        ({"methods": ["POST"]}, "Remove that option"),
+        ({"methods": ["GET", "POST"]}, "Remove that option"),
+        ({"methods": "GET"}, "Remove that option"),
+        ({"stream": True}, "iterate over the messages"),
         ({"allowed_origins": "https://a.example"}, r"allowed_origins=\['https://a.example'\]"),
     ],
 )
@@ -227,7 +227,7 @@ def test_websocket_options_that_make_no_sense(
 def test_origins_are_for_websockets(app: Flask) -> None:
     with pytest.raises(TypeError, match=r"@app\.websocket\('/'"):
         app.route("/", allowed_origins=["https://a.example"])(view)
-    with pytest.raises(TypeError, match="'send_timeout' is for WebSockets"):
+    with pytest.raises(TypeError, match="'send_timeout' is a WebSocket option"):
         app.route("/", send_timeout=1)(view)
 
 
@@ -296,7 +296,7 @@ def test_wrong_serving_hooks(app: Flask) -> None:
     async def generator() -> AsyncIterator[None]:
         yield
 
-    with pytest.raises(TypeError, match="'@asynccontextmanager': leave that out"):
+    with pytest.raises(TypeError, match="Remove '@asynccontextmanager'"):
         app.while_serving(managed)
     with pytest.raises(TypeError, match="generator function"):
         app.while_serving(handler)
