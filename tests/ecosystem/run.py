@@ -27,6 +27,7 @@ import sys
 import tarfile
 import tomllib
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -75,8 +76,8 @@ class Package(NamedTuple):
     left_out: str = ""
     """Which of the tests `arguments` leaves out: what they need."""
     differences: dict[str, str] = {}
-    """Tests that pass under Flask alone, each with the reason. A name that ends in ``*`` stands
-    for all that begin so."""
+    """Tests that pass under Flask alone, each with the reason. ``*`` in a name stands for any
+    text."""
     served: dict[str, str] = {}
     """Likewise, tests that pass under asyncflask, but not served."""
 
@@ -107,10 +108,7 @@ class Row(NamedTuple):
         return self.package.served if self.labels == SERVED else self.package.differences
 
     def reason(self, test: str) -> str | None:
-        for name, reason in self.reasons.items():
-            if test == name or (name.endswith("*") and test.startswith(name[:-1])):
-                return reason
-        return None
+        return next((why for name, why in self.reasons.items() if stands_for(name, test)), None)
 
     def worse(self) -> list[str]:
         """The tests that pass in the first run alone."""
@@ -131,7 +129,7 @@ class Row(NamedTuple):
                 details = result.details if result else "It was not run."
                 found.append(f"UNEXPLAINED DIFFERENCE {name} {test}\n{details}\n")
         for pattern in self.reasons:
-            if not any(t == pattern or t.startswith(pattern.rstrip("*")) for t in worse):
+            if not any(stands_for(pattern, test) for test in worse):
                 found.append(f"NO DIFFERENCE ANY MORE {name} {pattern}")
         for label, suite in self.runs:
             if suite.count("passed") < recorded.get(label, 0):
@@ -160,6 +158,10 @@ class Row(NamedTuple):
 
     def cells(self) -> list[str]:
         return cells(self.package, self.entry(), self.labels)
+
+
+def stands_for(name: str, test: str) -> bool:
+    return fnmatchcase(test, name.replace("[", "[[]"))
 
 
 Entry = dict[str, Any]
