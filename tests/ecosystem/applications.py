@@ -17,7 +17,7 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ecosystem.run import PLAIN, Package, headings, rst, run_package, table
+from ecosystem.run import IN_PROCESS, Package, headings, rst, run_package, table
 
 TUTORIAL: Final = "examples/tutorial"
 
@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--rst", metavar="FILE", type=Path, help="write the table for the docs")
     options = parser.parse_args()
 
-    rows: list[list[str]] = [["Application", *headings(PLAIN)[1:]]]
+    rows: list[list[str]] = [["Application", *headings(IN_PROCESS)[1:]]]
     found: list[str] = []
     for name, package in APPLICATIONS.items():
         if options.only in (None, name):

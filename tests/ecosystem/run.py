@@ -11,7 +11,7 @@ listed with their reasons in `packages.toml`, and no row is worse than in `recor
 
 With ``--served`` the two runs are asyncflask and asyncflask served: each request of the test
 client goes over a socket to uvicorn (the plugin `served`). Exit status 0 then says that whatever
-passes plainly passes served too, but for what `packages.toml` lists.
+passes in process passes served too, but for what `packages.toml` lists.
 
 With ``--quick`` the seven that take the least time share one environment and the second run alone
 is made; exit status 0 then says that no fewer tests pass than are recorded.
@@ -49,7 +49,7 @@ JOBS: Final = 2
 Labels = tuple[str, str]
 """Of the two runs that are compared."""
 
-PLAIN: Final = ("flask", "asyncflask")
+IN_PROCESS: Final = ("flask", "asyncflask")
 SERVED: Final = ("asyncflask", "served")
 
 TITLES: Final = {"flask": "Flask 3.1.3", "asyncflask": "asyncflask", "served": "served"}
@@ -127,7 +127,7 @@ class Row(NamedTuple):
             if self.reason(test) is None:
                 result = self.second.results.get(test)
                 details = result.details if result else "It was not run."
-                found.append(f"UNEXPLAINED DIFFERENCE {name} {test}\n{details}\n")
+                found.append(f"UNEXIN_PROCESSED DIFFERENCE {name} {test}\n{details}\n")
         for pattern in self.reasons:
             if not any(stands_for(pattern, test) for test in worse):
                 found.append(f"NO DIFFERENCE ANY MORE {name} {pattern}")
@@ -225,7 +225,7 @@ def unpack(package: Package) -> Path:
     return folder
 
 
-def run_package(package: Package, labels: Labels = PLAIN) -> Row:
+def run_package(package: Package, labels: Labels = IN_PROCESS) -> Row:
     programs = environment(package.folder / "venv", package.wanted)
     first, second = (run_suites(package, programs, label) for label in labels)
     return Row(package, first, second, labels)
@@ -236,19 +236,19 @@ def run_suites(package: Package, programs: Path, label: str) -> Run:
     package.folder.mkdir(parents=True, exist_ok=True)
     runs: list[Run] = []
     apps = HERE / "apps"
-    own = apps / f"test_{package.name.lower().replace('-', '_')}.py"
+    ours = apps / f"test_{package.name.lower().replace('-', '_')}.py"
     suites: list[tuple[Path, list[str]]] = []
     if package.release:
         suites.append((unpack(package), ["-c", package.settings, *package.arguments]))
-    if own.exists():
-        suites.append((apps, ["-c", os.devnull, own.name]))
-    own_folder = ["--rootdir=.", "--confcutdir=."]  # nothing of the folders above
+    if ours.exists():
+        suites.append((apps, ["-c", os.devnull, ours.name]))
+    isolated = ["--rootdir=.", "--confcutdir=."]  # nothing of the folders above
     cache = ["-o", f"cache_dir={package.folder / 'cache'}"]
     plugins = ["-p", "which_flask", *(["-p", "served"] if label == "served" else [])]
     for number, (folder, arguments) in enumerate(suites):
         suite = run_pytest(
             programs / "python",
-            [*plugins, *arguments, *own_folder, *cache],
+            [*plugins, *arguments, *isolated, *cache],
             cwd=folder,
             seconds=package.seconds,
             record=package.folder / f"{label}-{number}.jsonl",
@@ -327,7 +327,7 @@ def main() -> int:
     )
     options = parser.parse_args()
 
-    labels = SERVED if options.served else PLAIN
+    labels = SERVED if options.served else IN_PROCESS
     recorded = read_recorded()
     if options.quick:
         return run_quick([package for package in packages if package.quick], recorded, labels[1])

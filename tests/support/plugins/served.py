@@ -9,7 +9,7 @@ the app raises is raised in the test, as the test client does it. How a request 
   test made up are written into the scope, as uvicorn does by proxy headers and ``--root-path``.
 - By a bare ASGI scope, if it cannot be on the wire: its body is shorter than it says, or uvicorn
   itself refuses it.
-- By the plain client, if its environ has keys or an error stream of the test's own, which no
+- By the in-process client, if its environ has keys or an error stream of the test's own, which no
   server would make.
 
 After ``with client:`` the contexts are kept: those that were current when `request_started` was
@@ -287,12 +287,14 @@ class Server:
             if body.response.status != http.client.BAD_REQUEST:
                 raise RuntimeError(f"The request did not reach the app: {refusal!r}")
             return None
+        counts["over a socket"] += 1
         if exchange.ended.is_set() and exchange.error is not None:
             body.close()
         chunks: Iterable[bytes] = body
         if buffered or body.response.length is not None:
             chunks = list(body)
-            body.close()
+            if not buffered:
+                chunks = iter(chunks)  # so that the response calls itself streamed
         headers = [(n.title(), v) for n, v in body.response.getheaders()]
         kept = Headers([(n, v) for n, v in headers if n.lower() not in HOP_BY_HOP])
         return chunks, body.response.status, kept
@@ -384,8 +386,8 @@ def carry(app: Flask, environ: dict[str, Any], buffered: bool) -> Answer:
             stack.enter_context(request_started.connected_to(exchange.note_contexts, app))
         if len(exchange.body) >= int(environ.get("CONTENT_LENGTH") or 0):
             answer = server.carry(exchange, buffered)
-        counts["over a socket" if answer is not None else "by a bare scope"] += 1
         if answer is None:
+            counts["by a bare scope"] += 1
             answer = server.call(exchange)
     exchange.keep()
     return answer
@@ -401,12 +403,12 @@ def is_servable(app: Any, environ: dict[str, Any]) -> bool:
 
 def serve(client_class: Any) -> None:
     """Have the clients of a class served, where that can be."""
-    run_plainly = client_class.run_wsgi_app
+    run_in_process = client_class.run_wsgi_app
 
     def run_wsgi_app(client: Any, environ: dict[str, Any], buffered: bool = False) -> Any:
         if not is_servable(client.application, environ):
-            counts["by the plain client"] += 1
-            return run_plainly(client, environ, buffered=buffered)
+            counts["by the in-process client"] += 1
+            return run_in_process(client, environ, buffered=buffered)
         client._add_cookies_to_wsgi(environ)
         answer = carry(client.application, environ, buffered)
         url = urlsplit(get_current_url(environ))
