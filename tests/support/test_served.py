@@ -139,5 +139,6 @@ def test_suite(tmp_path: Path, http: str) -> None:
     )
     assert {t: r for t, r in suite.results.items() if r.outcome != "passed"} == {}
     assert ways_of(suite) == (
-        "Requests of the test client: 10 over a socket, 1 by a bare scope, 1 by the in-process client."
+        "Requests of the test client: 10 over a socket, 1 by a bare scope, 1 by the in-process"
+        " client."
     )
