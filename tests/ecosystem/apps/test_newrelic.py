@@ -19,7 +19,8 @@ def watched(request, tmp_path_factory):
         "NEW_RELIC_APP_NAME": "watched",
         "NEW_RELIC_DEVELOPER_MODE": "true",
         "NEW_RELIC_AUDIT_LOG": str(audit),
-        "NEW_RELIC_STARTUP_TIMEOUT": "10",
+        "NEW_RELIC_STARTUP_TIMEOUT": "20",
+        "NEW_RELIC_SHUTDOWN_TIMEOUT": "12",
     }
     with watch(request.param, launcher=["newrelic-admin", "run-program"], **settings) as watched:
         watched.server.stop(signal.SIGINT)  # at the end of Python, the agent sends what it has
