@@ -242,6 +242,25 @@ def test_import_hooks(order: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_finder_of_the_real_flask_that_comes_first(tmp_path: Path) -> None:
+    """As that of a program which was made into one file."""
+    (tmp_path / "flask.py").write_text("name = 'real'")
+    done = run(
+        f"""
+        import sys
+        from importlib.machinery import PathFinder
+        class Finder(PathFinder):
+            pass
+        sys.meta_path.insert(0, Finder)
+        {INSTALL}
+        import flask
+        assert flask is asyncflask
+        """,
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_hooks_that_are_registered_later_find_what_is_imported() -> None:
     check(
         """
@@ -428,6 +447,7 @@ class TestAdvice:
         [
             "app.get('/')(lambda: [].missing)",
             "app.get('/')(lambda: 1 / 0)",
+            "def index(): raise AttributeError('own')\napp.get('/')(index)",
             # A thread of the user's has no context, whichever Flask it asks.
             "from concurrent.futures import ThreadPoolExecutor\n"
             "app.get('/')(lambda: ThreadPoolExecutor().submit(lambda: current_app.name).result())",

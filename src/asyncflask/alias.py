@@ -175,7 +175,8 @@ def advise(error: BaseException) -> None:
         users = set(users_of_flask())
         user = next((name for name in _modules_of(error) if name in users), None)
         condition = ""
-    elif isinstance(error, AttributeError) and error.obj is None:  # Flask-Login's current_user
+    elif isinstance(error, AttributeError) and error.name and error.obj is None:
+        # As `current_user` of Flask-Login is without a request.
         user = next(users_of_flask(), None)
         condition = "If this is None for want of a request: "
     else:
@@ -220,17 +221,19 @@ def install_as_flask() -> None:
     if flask is not None and flask is not sys.modules[_HERE]:
         raise RuntimeError(f"The real Flask has been imported already, {_what_to_write()}")
     if not is_installed_as_flask():
-        sys.meta_path.insert(_place(), _Finder())
+        _place(_Finder())
     importlib.import_module("flask")
 
 
-def _place() -> int:
-    """Where in `sys.meta_path` to look for `flask`: behind import hooks, which ask the finders
-    behind them, and before what would find the real one."""
-    for place, finder in enumerate(sys.meta_path):
-        if finder in _PYTHONS_FINDERS:
-            return place
-    return 0
+def _place(finder: _Finder) -> None:
+    """Put it into `sys.meta_path` behind import hooks, which ask the finders behind them, and
+    before what would find the real Flask."""
+    places = (at for at, other in enumerate(sys.meta_path) if other in _PYTHONS_FINDERS)
+    sys.meta_path.insert(next(places, 0), finder)
+    found, ours = importlib.util.find_spec("flask"), sys.modules[_HERE].__spec__
+    if found is None or ours is None or found.origin != ours.origin:
+        sys.meta_path.remove(finder)
+        sys.meta_path.insert(0, finder)
 
 
 def install_as_flask_if_asked() -> None:
