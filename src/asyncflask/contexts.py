@@ -19,6 +19,7 @@ from typing import Any, Protocol, Self
 from starlette.types import Message, Receive, Scope
 from werkzeug.exceptions import HTTPException, NotFound
 
+from .alias import advise
 from .asgi.threads import Call, Driver, call_here, drive, is_async
 from .asgi.wsgi import ORIGIN, Origin, route_path
 from .routing import NOT_FOUND
@@ -133,6 +134,8 @@ class _Context:
         exc_value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
+        if exc_value is not None:
+            advise(exc_value)
         self.pop(exc_value)
 
     async def __aenter__(self) -> Self:
@@ -145,6 +148,8 @@ class _Context:
         exc_value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
+        if exc_value is not None:
+            advise(exc_value)
         await self._pop(exc_value, _call_on_loop)
 
 
@@ -594,6 +599,8 @@ async def tear_down(
             await emit(signal, app, call, exc=exc)
         except BaseException as error:
             raised.append(error)
+    for error in raised:
+        advise(error)
     if raised:
         errors.append(collected(name, raised))
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from werkzeug.test import EnvironBuilder
+from werkzeug.test import Client, EnvironBuilder
 
+from asyncflask import Flask
 from asyncflask.asgi import pool
 from asyncflask.asgi.conversation import Conversations
 from asyncflask.asgi.http import Body, start_message
@@ -621,3 +622,52 @@ class TestServe:
 
         with pytest.raises(RuntimeError, match="return an iterable"):
             await answer(app)
+
+
+class TestContextVariables:
+    """Between a WSGI app's caller and what it does in a request, as in Flask: the variables of
+    monitoring libraries, which begin a span in a hook or in middleware and end it in another."""
+
+    @pytest.fixture
+    def variable(self) -> Iterator[ContextVar[str]]:
+        yield ContextVar("variable")
+
+    @pytest.fixture(params=[False, True], ids=["sync", "async"])
+    def app(self, request: pytest.FixtureRequest) -> Flask:
+        app = Flask(__name__)
+
+        async def index() -> Iterator[str]:
+            return iter(("con", "tent"))
+
+        app.get("/")(index if request.param else lambda: iter(("con", "tent")))
+        return app
+
+    def test_reset_in_teardown(self, app: Flask, variable: ContextVar[str]) -> None:
+        tokens = []
+        app.before_request(lambda: tokens.append(variable.set("request")))
+        app.teardown_request(lambda error: variable.reset(tokens.pop()))
+        for _ in range(2):
+            assert app.test_client().get("/").text == "content"
+            assert not tokens
+            assert variable not in copy_context()
+
+    def test_set_anew_by_middleware(self, app: Flask, variable: ContextVar[str]) -> None:
+        """When the app has returned, and before its response is read."""
+        within = app.wsgi_app
+
+        def middleware(environ: Any, start_response: Any) -> Any:
+            variable.set("within")
+            try:
+                return within(environ, start_response)
+            finally:
+                variable.set("after")
+
+        app.wsgi_app = middleware  # type: ignore[method-assign]
+        assert Client(app.wsgi_app).get("/").text == "content"
+        assert variable.get() == "after"
+
+    def test_set_in_the_request(self, app: Flask, variable: ContextVar[str]) -> None:
+        variable.set("before")
+        app.after_request(lambda response: [variable.set("request"), response][1])
+        app.test_client().get("/")
+        assert variable.get() == "request"

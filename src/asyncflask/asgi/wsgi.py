@@ -11,7 +11,7 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -25,7 +25,6 @@ from .http import READ_BYTES, Body, send_response, start_message
 from .threads import (
     Driver,
     Worker,
-    adopt,
     background_loop,
     off_loop,
     this_driver,
@@ -278,6 +277,33 @@ def _bytes(value: str) -> bytes:
 # -- the WSGI face of an ASGI app -------------------------------------------------------------
 
 
+class _Changes:
+    """The context variables of a request, followed by those of the thread that makes it: what has
+    been set or reset in the one since the last look is set or reset in the other. What the thread
+    changes in the meantime stays, as a WSGI middleware does it when its app has returned."""
+
+    def __init__(self, private: Collection[ContextVar[Any]]) -> None:
+        self._private = private
+        self._seen = copy_context()
+        self._set: dict[ContextVar[Any], Token[Any]] = {}
+
+    def follow(self, context: Context) -> None:
+        seen, self._seen = self._seen, context.copy()
+        for variable, value in self._seen.items():
+            if seen.get(variable, _missing) is not value and variable not in self._private:
+                token = variable.set(value)
+                if token.old_value is Token.MISSING:
+                    self._set[variable] = token
+        for variable in self._set.keys() - self._seen.keys():
+            try:
+                variable.reset(self._set.pop(variable))
+            except ValueError:  # a server that reads the body in another context
+                pass
+
+
+_missing: Any = object()
+
+
 class _Exchange:
     """One WSGI request that an ASGI app answers: the app as a task on the loop, and this
     thread, which does the app's sync work and takes its messages.
@@ -296,7 +322,7 @@ class _Exchange:
     ) -> None:
         self.app = app
         self.start_response = start_response
-        self.private = private
+        self.changes = _Changes(private)
         self.worker = this_worker()
         driver = this_driver()
         self.loop = background_loop() if driver is None else driver.loop
@@ -414,7 +440,7 @@ class _Exchange:
                     self._abort()
                     raise
         if self.origin.context is not None:
-            adopt(self.origin.context, self.private)
+            self.changes.follow(self.origin.context)
         if self.error is not None and not reached():
             error, self.error = self.error, None
             raise error
