@@ -22,7 +22,7 @@ from support.redis import Redis, needs_redis
 from support.servers import Server
 
 APPS = Path(__file__).parent / "apps"
-SECONDS = 30.0
+SECONDS = 45.0
 
 pytestmark = needs_redis
 
@@ -152,8 +152,9 @@ def test_redis_restarts_in_the_middle(stack: ExitStack, persistent: bool) -> Non
     try:
         for _ in range(3):
             wait_for_more(sent, 15)
+            lost = [server.output.count("is lost") + 1 for server in (one, two)]
             redis.stop()
-            time.sleep(0.3)
+            wait_for(lost, lambda: [server.output.count("is lost") for server in (one, two)])
             redis.start()
         wait_for_more(sent, 15)
     finally:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -70,7 +69,6 @@ def test_stop(http: Parser, ws: str, sig: signal.Signals, tmp_path: Path) -> Non
             diary.wait(colour, "began")
 
         codes = [pool.submit(close_code, socket) for socket in sockets]
-        begin = time.monotonic()
         stopped = threading.Thread(target=server.stop, args=(sig,))
         stopped.start()
         assert [answer.result().body for answer in slow] == [b"body", b"body"]
@@ -78,7 +76,6 @@ def test_stop(http: Parser, ws: str, sig: signal.Signals, tmp_path: Path) -> Non
         assert b"end\n" in streams["stream/short"].read_until(b"0\r\n\r\n")
         stopped.join()
         assert server.stop() == 0
-        assert time.monotonic() - begin < 1.5 + 5  # far less than any of these would take
         for name in streams:
             assert diary.of(name) == ["ended"], name
         assert diary.of("app") == ["lifespan begins", "while begins", "before", *AFTER]

@@ -15,6 +15,8 @@ from support.browser import new_page as new_page
 from support.redis import Redis, needs_redis
 from support.servers import Server
 
+pytestmark = pytest.mark.slow
+
 CHAT = Path(__file__).parents[2] / "examples" / "chat"
 PHONE = {"width": 390, "height": 780}
 

@@ -16,6 +16,8 @@ from support.browser import browser as browser
 from support.browser import new_page as new_page
 from support.servers import Server
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "socketio"
 MILLISECONDS = 20_000
 

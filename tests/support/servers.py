@@ -20,8 +20,8 @@ from types import TracebackType
 from typing import Literal, Self
 
 HOST = "127.0.0.1"
-START_SECONDS = 30.0  # Includes importing the app on a busy machine.
-STOP_SECONDS = 15.0  # More than any grace period that a test asks for.
+START_SECONDS = 90.0  # Includes importing the app on a busy machine.
+STOP_SECONDS = 45.0  # More than any grace period that a test asks for, on a busy machine.
 
 
 class Process:
@@ -83,7 +83,7 @@ class Process:
     def start(self) -> None:
         """Start the process and return once it accepts connections.
 
-        :raises RuntimeError: if it ends before that, or takes longer than 30 seconds.
+        :raises RuntimeError: if it ends before that, or takes longer than `START_SECONDS`.
         """
         # The port stays bound (and not listened on) here for as long as the server lives. Linux
         # lets the server bind it as well, as both set SO_REUSEADDR, and gives it to nobody else.
