@@ -371,6 +371,11 @@ REAL = {
 }
 """What there is of the real Flask, for these tests."""
 
+NONE: dict[str, str] = {
+    "flask.py": "raise ModuleNotFoundError(\"No module named 'flask'\", name='flask')\n"
+}
+"""As if the real Flask were not installed."""
+
 PLUGIN = {
     "ext/__init__.py": "",
     "ext/cli.py": """
@@ -411,7 +416,7 @@ def site(folder: Path, *contents: Mapping[str, str]) -> dict[str, str]:
 def test_command_of_a_package(
     tmp_path: Path, real: bool, args: list[str], app: str | None, expected: str
 ) -> None:
-    env = site(tmp_path, PLUGIN, REAL if real else {})
+    env = site(tmp_path, PLUGIN, REAL if real else NONE)
     if app is not None:
         write(tmp_path / "app.py", app)
     done = asyncflask(tmp_path, *args, **env)
@@ -421,7 +426,7 @@ def test_command_of_a_package(
 
 def test_command_of_a_package_in_place_of_ours(tmp_path: Path) -> None:
     points = "ext-1.dist-info/entry_points.txt"
-    env = site(tmp_path, {**PLUGIN, points: PLUGIN[points].replace("db =", "routes =")})
+    env = site(tmp_path, {**PLUGIN, points: PLUGIN[points].replace("db =", "routes =")}, NONE)
     write(tmp_path / "app.py", OURS)
     assert asyncflask(tmp_path, "--as-flask", "routes", **env).stdout == "db of asyncflask.app\n"
     done = asyncflask(tmp_path, "routes", **env)
@@ -434,7 +439,7 @@ def test_command_of_a_package_in_place_of_ours(tmp_path: Path) -> None:
 def test_command_of_a_package_that_uses_the_real_flask(
     tmp_path: Path, args: list[str], real: bool
 ) -> None:
-    env = site(tmp_path, PLUGIN, REAL if real else {})
+    env = site(tmp_path, PLUGIN, REAL if real else NONE)
     write(tmp_path / "app.py", OURS)
     done = asyncflask(tmp_path, *args, **env)
     assert "No command 'db': " in done.stderr
