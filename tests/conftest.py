@@ -16,7 +16,7 @@ import pytest
 from asyncflask.asgi import threads
 from asyncflask.ctx import _cv_app, _cv_request
 
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 30.0
 """How long what a test has told to end may take for it."""
 
 PER_CORE = 3
@@ -62,7 +62,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         if chosen in minutes:
             lines[0] += f", about {minutes[chosen]} minutes on two idle cores"
     if chosen == "not slow":
-        lines.append("left out: tests that take long or need a browser; they run by: pytest -m slow")
+        lines.append(
+            "left out: tests that take long or need a browser; they run by: pytest -m slow"
+        )
     elif chosen == "slow":
         lines.append("only tests that take long or need a browser; the others run by: pytest")
     return lines

@@ -171,7 +171,7 @@ def test_reload(tmp_path: Path) -> None:
         assert "def (" in server.output
         write(path, SOURCE.replace('"plain"', '"repaired"'))
         until(lambda: (get(server) or {}).get("name") == "repaired")
-        body = httpx.get(f"{server.url}/broken").text
+        body = httpx.get(f"{server.url}/broken", timeout=SECONDS).text
         assert "LookupError: broken on purpose" in body
 
         assert server.stop(signal.SIGINT) == 0
@@ -193,7 +193,7 @@ def test_options_of_uvicorn(tmp_path: Path) -> None:
     options = ("--header", "X-Own: yes: 1", "--ws", "wsproto", "--no-server-header")
     with ExitStack() as stack:
         server = stack.enter_context(serving(tmp_path, "--", *options))
-        headers = httpx.get(server.url).headers
+        headers = httpx.get(server.url, timeout=SECONDS).headers
         assert headers["X-Own"] == "yes: 1"
         assert "Server" not in headers
         connection, pid = open_websocket(server, stack)
@@ -204,7 +204,7 @@ def test_options_of_uvicorn(tmp_path: Path) -> None:
 def test_limit_of_uvicorn(tmp_path: Path) -> None:
     write(tmp_path / "app.py")
     with serving(tmp_path, "--", "--limit-concurrency", "1") as server:
-        assert httpx.get(server.url).status_code == 503
+        assert httpx.get(server.url, timeout=SECONDS).status_code == 503
 
 
 # -- an app whose source is not touched

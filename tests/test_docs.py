@@ -31,7 +31,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.rst", *sorted(DOCS.glob("*.rst"))]
 LANGUAGES = {"python", "console", "html+jinja", "javascript", "nginx", "text"}
 BUILD_SECONDS = 300
-PYTEST_SECONDS = 60
+PYTEST_SECONDS = 240
 
 _BEGIN = re.compile(r"( *)\.\. (?:code-block:: *(\S+)|(check):)$")
 _OPTION = re.compile(r" +:(\w+): *(.*)$")

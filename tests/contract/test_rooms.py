@@ -60,7 +60,9 @@ def join(stack: ExitStack, server: Server, path: str) -> ClientConnection:
 
 
 def members(server: Server, room: str = "r") -> list[tuple[str, int]]:
-    return [tuple(pair) for pair in httpx.get(f"{server.url}/members/{room}").json()]
+    return [
+        tuple(pair) for pair in httpx.get(f"{server.url}/members/{room}", timeout=SECONDS).json()
+    ]
 
 
 def wait_for(expected: Any, found: Any) -> None:
@@ -80,7 +82,7 @@ def test_two_processes_share_rooms(servers: list[Server], stack: ExitStack, redi
     assert (ada.recv(SECONDS), bob.recv(SECONDS)) == ("ada: hello", "ada: hello")
     bob.send("é")
     assert (ada.recv(SECONDS), bob.recv(SECONDS)) == ("bob: é", "bob: é")
-    httpx.post(f"{one.url}/send/r", content=b"from a view").raise_for_status()
+    httpx.post(f"{one.url}/send/r", content=b"from a view", timeout=SECONDS).raise_for_status()
     assert (ada.recv(SECONDS), bob.recv(SECONDS)) == ("from a view", "from a view")
     env = {**os.environ, "FLASK_ROOMS_URL": redis.url}
     command = [sys.executable, "-W", "error", "-m", "asyncflask", "--app", "rooms", "send"]

@@ -189,7 +189,7 @@ def test_that_fails_to_start(tmp_path: Path) -> None:
         env={**os.environ, **diary.env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=30,
+        timeout=90,
         text=True,
         check=False,
     )

@@ -1,5 +1,5 @@
-"""SIGTERM with a crowd: idle WebSockets (30 of them; 500 in the slow set), one whose client does not
-read, a stream and a slow request."""
+"""SIGTERM with a crowd: idle WebSockets (30 of them; 500 in the slow set), one whose client does
+not read, a stream and a slow request."""
 
 from __future__ import annotations
 

@@ -69,8 +69,8 @@ def memory(server: Process) -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
 
-# What is asked here is mostly the affair of the framework: of the three that the server has, one is
-# for every day.
+# What is asked here is mostly the affair of the framework: one of uvicorn's three implementations
+# is for every day, the others belong to the slow set.
 @pytest.fixture(
     scope="module",
     params=[

@@ -92,7 +92,7 @@ def empty_rooms(server: Server) -> Iterator[None]:
 
 
 def test_page(server: Server) -> None:
-    with httpx.Client(base_url=server.url, follow_redirects=True) as client:
+    with httpx.Client(base_url=server.url, follow_redirects=True, timeout=SECONDS) as client:
         page = client.get("/")
         assert page.url.path == "/lobby"
         assert page.headers["content-security-policy"].startswith("default-src 'self';")

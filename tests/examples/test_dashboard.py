@@ -15,7 +15,7 @@ from asyncflask.asgi.events import EventParser, ServerSentEvent
 from support.servers import Server
 
 DASHBOARD = Path(__file__).parents[2] / "examples" / "dashboard"
-SECONDS = 15
+SECONDS = 45
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 DASHBOARD = Path(__file__).parents[2] / "examples" / "dashboard"
 PHONE = {"width": 390, "height": 844}
-TIMEOUT = 20_000
+TIMEOUT = 45_000
 
 
 @pytest.fixture

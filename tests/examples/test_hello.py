@@ -29,14 +29,14 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     ("path", "text"), [("/", "Hello, World!\n"), ("/later", "Hello, a little later!\n")]
 )
 def test_views(server: Server, path: str, text: str) -> None:
-    response = httpx.get(server.url + path)
+    response = httpx.get(server.url + path, timeout=SECONDS)
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.text == text
 
 
 def test_unknown_path(server: Server) -> None:
-    assert httpx.get(server.url + "/nobody").status_code == 404
+    assert httpx.get(server.url + "/nobody", timeout=SECONDS).status_code == 404
 
 
 TOGETHER = """

@@ -19,7 +19,7 @@ from support.servers import Server
 pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "socketio"
-MILLISECONDS = 20_000
+MILLISECONDS = 45_000
 
 
 @pytest.fixture(scope="module")
