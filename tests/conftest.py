@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,28 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     it again."""
     gc.collect()
     gc.freeze()
+
+
+# -- Ctrl-C
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_keyboard_interrupt() -> None:
+    """The summary comes when all that was started has ended; a second Ctrl-C would prevent it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """Clean-up after Ctrl-C may fail, as servers have ended by it, too. That is no failure, and
+    the summary, which is printed around this, comes all the same."""
+    try:
+        return (yield)
+    except (Exception, pytest.fail.Exception) as error:
+        if session.exitstatus != pytest.ExitCode.INTERRUPTED:
+            raise
+        print(f"Cleaning up after Ctrl-C: {error}", file=sys.stderr)
+        return None
 
 
 # -- nothing is left behind
