@@ -522,9 +522,9 @@ def test_history_is_bounded_in_age(app: Flask) -> None:
         rooms.send("s", "old")
         until(lambda: rooms.history("r") == [])
 
-        def newer(**after: str) -> list[Any]:
+        def newer(after: str | None = None) -> list[Any]:
             rooms.send("r", "new")
-            return [message.data for message in rooms.history("r", **after)]
+            return [message.data for message in rooms.history("r", after=after)]
 
         # Several, if this machine is busy; none, if it is so busy that they are old by now.
         until(lambda: newer())
