@@ -82,7 +82,7 @@ def test_any_cut_gives_what_werkzeug_gives(content: bytes, line: bytes) -> None:
     )
     numbers = random.Random(len(content))
     cuts = [[size] for size in range(1, 60)]
-    cuts += [[numbers.randint(1, 50) for _ in range(7)] for _ in range(25)]
+    cuts += [[numbers.randint(1, 50) for _ in range(7)] for _ in range(100)]
     for sizes in cuts:
         expected = outcome(WerkzeugsParser, data, sizes)
         assert outcome(FormDataParser, data, sizes) == expected, sizes
