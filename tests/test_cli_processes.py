@@ -18,7 +18,7 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from support.servers import Process, Server
+from support.servers import Process, Server, python_path
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="tests by POSIX signals")
 
@@ -398,7 +398,7 @@ def site(folder: Path, *contents: Mapping[str, str]) -> dict[str, str]:
     for files in contents:
         for name, text in files.items():
             write(folder / "site" / name, text)
-    return {"PYTHONPATH": str(folder / "site")}
+    return python_path(folder / "site")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from contract.raw import (
     get,
     serve,
 )
-from support.servers import Process
+from support.servers import Process, python_path
 
 RUN = f"from {APPS}.shutdown import app; app.run"
 AFTER = ["after sync", "after async", "while ends", "lifespan ends"]
@@ -134,7 +134,7 @@ def test_plain_code_that_blocks(http: Parser, tmp_path: Path) -> None:
 def test_plain_code_that_blocks_under_run(path: str, tmp_path: Path) -> None:
     diary = Diary(tmp_path / "diary")
     command = [sys.executable, "-c", f"{RUN}(port={{port}})"]
-    env = {**diary.env, "PYTHONPATH": str(TESTS)}
+    env = {**diary.env, **python_path(TESTS)}
     with Process(command, env=env) as server, ExitStack() as clients:
         if path.startswith("/ws"):
             clients.enter_context(connect(f"{server.ws_url}{path}", close_timeout=1))

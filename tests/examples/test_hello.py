@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Literal
 import httpx
 import pytest
 
-from support.servers import Server
+from support.servers import Server, python_path
 
 HELLO = Path(__file__).parents[2] / "examples" / "hello"
 SECONDS = 45
@@ -58,10 +57,9 @@ app = hello.app
 def test_async_view_holds_up_nobody(tmp_path: Path) -> None:
     """Twenty visitors wait at the same time: the view's wait ends when all of them are in it."""
     (tmp_path / "together.py").write_text(TOGETHER)
-    env = {"PYTHONPATH": os.pathsep.join([str(HELLO), os.environ.get("PYTHONPATH", "")])}
     limits = httpx.Limits(max_connections=20)
     with (
-        Server("together:app", app_dir=tmp_path, env=env) as server,
+        Server("together:app", app_dir=tmp_path, env=python_path(HELLO)) as server,
         httpx.Client(base_url=server.url, limits=limits, timeout=SECONDS) as client,
         ThreadPoolExecutor(20) as pool,
     ):

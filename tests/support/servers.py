@@ -24,6 +24,12 @@ START_SECONDS = 90.0  # Includes importing the app on a busy machine.
 STOP_SECONDS = 45.0  # More than any grace period that a test asks for, on a busy machine.
 
 
+def python_path(*folders: str | Path) -> dict[str, str]:
+    """The environment in which Python finds *folders* first, and then what it finds here."""
+    inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+    return {"PYTHONPATH": os.pathsep.join([*map(str, folders), *inherited])}
+
+
 class Process:
     """A server in a process of its own, from ``with`` to the end of its block.
 
