@@ -1,12 +1,14 @@
-"""What holds for every test: nothing is left behind."""
+"""What holds for every test: how many run at once, and that nothing is left behind."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import os
+import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,95 @@ import pytest
 from asyncflask.asgi import loops, threads
 from asyncflask.ctx import _cv_app, _cv_request
 
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 30.0
 """How long what a test has told to end may take for it."""
+
+PER_CORE = 3
+"""Processes for each core: most tests that take long wait for a server, and for its clients."""
+
+FEW_MINUTES = 2
+SLOW_MINUTES = 3
+"""About how long the two sets take on two idle cores: for the head of a run."""
+
+
+# -- how many run at once, and what is said of it
+
+
+def cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # those that this process may use
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """For ``-n auto``, which is the default. A single file or test runs in pytest's own process,
+    without the time that others take to start."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # xdist's own answer
+    if not names_all_tests(config):
+        files = {argument.partition("::")[0] for argument in config.args}
+        if len(files) == 1 and Path(*files).is_file():
+            return 0
+    return PER_CORE * cores()
+
+
+def names_all_tests(config: pytest.Config) -> bool:
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    processes = config.getoption("numprocesses", None) or 1
+    lines = [f"asyncflask: tests run in {processes} process{'es' if processes > 1 else ''}"]
+    chosen = config.getoption("markexpr")
+    if names_all_tests(config) and not config.getoption("keyword"):
+        minutes = {"not slow": FEW_MINUTES, "slow": SLOW_MINUTES, "": FEW_MINUTES + SLOW_MINUTES}
+        if chosen in minutes:
+            lines[0] += f", about {minutes[chosen]} minutes on two idle cores"
+    if chosen == "not slow":
+        lines.append(
+            "left out: tests that take long or need a browser; they run by: pytest -m slow"
+        )
+    elif chosen == "slow":
+        lines.append("only tests that take long or need a browser; the others run by: pytest")
+    return lines
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Processes that tests start need not compile the package anew, each for itself.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What has been imported and collected stays to the end: no search for garbage goes through
+    it again."""
+    gc.collect()
+    gc.freeze()
+
+
+# -- Ctrl-C
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_keyboard_interrupt() -> None:
+    """The summary comes when all that was started has ended; a second Ctrl-C would prevent it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """Clean-up after Ctrl-C may fail, as servers have ended by it, too. That is no failure, and
+    the summary, which is printed around this, comes all the same."""
+    try:
+        return (yield)
+    except (Exception, pytest.fail.Exception) as error:
+        if session.exitstatus != pytest.ExitCode.INTERRUPTED:
+            raise
+        print(f"Cleaning up after Ctrl-C: {error}", file=sys.stderr)
+        return None
+
+
+# -- nothing is left behind
 
 
 def open_files() -> set[str]:

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from support.servers import Process, Server
+from support.servers import Process, Server, python_path
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="tests by POSIX signals")
 
@@ -171,7 +171,7 @@ def test_reload(tmp_path: Path) -> None:
         assert "def (" in server.output
         write(path, SOURCE.replace('"plain"', '"repaired"'))
         until(lambda: (get(server) or {}).get("name") == "repaired")
-        body = httpx.get(f"{server.url}/broken").text
+        body = httpx.get(f"{server.url}/broken", timeout=SECONDS).text
         assert "LookupError: broken on purpose" in body
 
         assert server.stop(signal.SIGINT) == 0
@@ -193,7 +193,7 @@ def test_options_of_uvicorn(tmp_path: Path) -> None:
     options = ("--header", "X-Own: yes: 1", "--ws", "wsproto", "--no-server-header")
     with ExitStack() as stack:
         server = stack.enter_context(serving(tmp_path, "--", *options))
-        headers = httpx.get(server.url).headers
+        headers = httpx.get(server.url, timeout=SECONDS).headers
         assert headers["X-Own"] == "yes: 1"
         assert "Server" not in headers
         connection, pid = open_websocket(server, stack)
@@ -204,7 +204,7 @@ def test_options_of_uvicorn(tmp_path: Path) -> None:
 def test_limit_of_uvicorn(tmp_path: Path) -> None:
     write(tmp_path / "app.py")
     with serving(tmp_path, "--", "--limit-concurrency", "1") as server:
-        assert httpx.get(server.url).status_code == 503
+        assert httpx.get(server.url, timeout=SECONDS).status_code == 503
 
 
 # -- an app whose source is not touched
@@ -371,6 +371,11 @@ REAL = {
 }
 """What there is of the real Flask, for these tests."""
 
+NONE: dict[str, str] = {
+    "flask.py": "raise ModuleNotFoundError(\"No module named 'flask'\", name='flask')\n"
+}
+"""As if the real Flask were not installed."""
+
 PLUGIN = {
     "ext/__init__.py": "",
     "ext/cli.py": """
@@ -393,7 +398,7 @@ def site(folder: Path, *contents: Mapping[str, str]) -> dict[str, str]:
     for files in contents:
         for name, text in files.items():
             write(folder / "site" / name, text)
-    return {"PYTHONPATH": str(folder / "site")}
+    return python_path(folder / "site")
 
 
 @pytest.mark.parametrize(
@@ -411,7 +416,7 @@ def site(folder: Path, *contents: Mapping[str, str]) -> dict[str, str]:
 def test_command_of_a_package(
     tmp_path: Path, real: bool, args: list[str], app: str | None, expected: str
 ) -> None:
-    env = site(tmp_path, PLUGIN, REAL if real else {})
+    env = site(tmp_path, PLUGIN, REAL if real else NONE)
     if app is not None:
         write(tmp_path / "app.py", app)
     done = asyncflask(tmp_path, *args, **env)
@@ -421,7 +426,7 @@ def test_command_of_a_package(
 
 def test_command_of_a_package_in_place_of_ours(tmp_path: Path) -> None:
     points = "ext-1.dist-info/entry_points.txt"
-    env = site(tmp_path, {**PLUGIN, points: PLUGIN[points].replace("db =", "routes =")})
+    env = site(tmp_path, {**PLUGIN, points: PLUGIN[points].replace("db =", "routes =")}, NONE)
     write(tmp_path / "app.py", OURS)
     assert asyncflask(tmp_path, "--as-flask", "routes", **env).stdout == "db of asyncflask.app\n"
     done = asyncflask(tmp_path, "routes", **env)
@@ -434,7 +439,7 @@ def test_command_of_a_package_in_place_of_ours(tmp_path: Path) -> None:
 def test_command_of_a_package_that_uses_the_real_flask(
     tmp_path: Path, args: list[str], real: bool
 ) -> None:
-    env = site(tmp_path, PLUGIN, REAL if real else {})
+    env = site(tmp_path, PLUGIN, REAL if real else NONE)
     write(tmp_path / "app.py", OURS)
     done = asyncflask(tmp_path, *args, **env)
     assert "No command 'db': " in done.stderr

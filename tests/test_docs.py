@@ -31,7 +31,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.rst", *sorted(DOCS.glob("*.rst"))]
 LANGUAGES = {"python", "console", "html+jinja", "javascript", "nginx", "text"}
 BUILD_SECONDS = 300
-PYTEST_SECONDS = 60
+PYTEST_SECONDS = 240
 
 _BEGIN = re.compile(r"( *)\.\. (?:code-block:: *(\S+)|(check):)$")
 _OPTION = re.compile(r" +:(\w+): *(.*)$")
@@ -145,6 +145,7 @@ def test_links_of_the_readme_lead_somewhere() -> None:
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
+@pytest.mark.slow
 def test_pages_build_without_warnings(tmp_path: Path) -> None:
     pytest.importorskip("furo")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]

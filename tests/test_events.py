@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -28,6 +27,9 @@ from asyncflask import (
 )
 from asyncflask.asgi.client import NoEventStream
 from asyncflask.async_testing import AsyncClient
+from support.asgi import Peer, chunks, http_scope
+
+SECONDS = 45.0
 
 
 @pytest.fixture
@@ -282,6 +284,7 @@ def test_head(app: Flask, colour: str, context: bool) -> None:
 @pytest.mark.parametrize("how", ["argument", "config"])
 def test_keep_alive(app: Flask, colour: str, how: str) -> None:
     """While a step takes its time; the generator is not cancelled by it."""
+    kept_alive = threading.Event()
     if how == "config":
         app.config["EVENT_STREAM_KEEP_ALIVE"] = 0.05
     keep_alive = 0.05 if how == "argument" else None
@@ -290,7 +293,7 @@ def test_keep_alive(app: Flask, colour: str, how: str) -> None:
     def plain() -> EventStream:
         def generate() -> Iterator[str]:
             yield "a"
-            time.sleep(0.4)
+            assert kept_alive.wait(SECONDS)
             yield "b"
 
         return EventStream(generate(), keep_alive=keep_alive)
@@ -299,16 +302,21 @@ def test_keep_alive(app: Flask, colour: str, how: str) -> None:
     async def asynchronous() -> EventStream:
         async def generate() -> AsyncIterator[str]:
             yield "a"
-            await asyncio.sleep(0.4)
+            while not kept_alive.is_set():
+                await asyncio.sleep(0.01)
             yield "b"
 
         return EventStream(generate(), keep_alive=keep_alive)
 
-    async def chunks() -> bytes:
-        async with AsyncClient(app) as client:
-            return (await client.get(f"/{colour}")).content
+    class Listener(Peer):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if message.get("body") == b":\n\n":
+                kept_alive.set()
 
-    begin, _, rest = asyncio.run(chunks()).partition(b":\n\n")
+    peer = Listener(chunks())
+    asyncio.run(app(http_scope(f"/{colour}"), peer.receive, peer.send))
+    begin, _, rest = peer.body.partition(b":\n\n")
     assert begin == b"data: a\n\n"
     assert rest.replace(b":\n\n", b"") == b"data: b\n\n"
 

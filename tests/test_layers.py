@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -111,8 +112,19 @@ def module_of(path: Path) -> str:
 
 STATEMENTS = (ast.Import, ast.ImportFrom)
 FILES = {module_of(path): path for path in SRC.rglob("*.py")}
-TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 ROW = {name: row for row, names in enumerate(LAYERS.strip().split("\n")) for name in names.split()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_the_trees() -> Iterator[None]:
+    """Or every later search for garbage goes through them."""
+    yield
+    tree_of.cache_clear()
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(FILES[module].read_text("utf-8"))
 
 
 def named(dotted: str) -> str | None:
@@ -148,7 +160,7 @@ def type_checking_blocks(tree: ast.AST) -> Iterator[ast.stmt]:
 
 def imports(module: str) -> set[str]:
     """What *module* imports when it is run, wherever the statement stands."""
-    tree = TREES[module]
+    tree = tree_of(module)
     unseen = {n for stmt in type_checking_blocks(tree) for n in ast.walk(stmt)}
     nodes = (node for node in ast.walk(tree) if node not in unseen)
     return {name for node in nodes for name in imported(module, node)}
@@ -184,8 +196,8 @@ def test_proxies_are_for_users() -> None:
 
 def test_imports_are_at_the_top() -> None:
     found = set()
-    for module, tree in TREES.items():
-        for node in ast.walk(tree):
+    for module in FILES:
+        for node in ast.walk(tree_of(module)):
             is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             if is_function and any(isinstance(n, STATEMENTS) for n in ast.walk(node)):
                 found.add((module, getattr(node, "name", "")))
@@ -195,8 +207,8 @@ def test_imports_are_at_the_top() -> None:
 def test_imports_for_type_checkers_only() -> None:
     found = {
         (module, name)
-        for module, tree in TREES.items()
-        for stmt in type_checking_blocks(tree)
+        for module in FILES
+        for stmt in type_checking_blocks(tree_of(module))
         for name in imported(module, stmt)
     }
     assert found == set(TYPE_CHECKING_IMPORTS)

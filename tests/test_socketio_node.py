@@ -12,6 +12,8 @@ import pytest
 from socketio_apps.npm import install_client
 from support.servers import Server
 
+pytestmark = pytest.mark.slow
+
 APPS = Path(__file__).parent / "socketio_apps"
 SECONDS = 80
 TRANSPORTS = ["polling", "websocket", "polling,websocket"]

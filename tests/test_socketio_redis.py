@@ -63,7 +63,9 @@ def clients(server: Server, redis: Redis) -> Iterator[list[ClientConnection]]:
 @pytest.mark.parametrize("colour", ["sync", "async"])
 def test_view_of_one_worker(server: Server, clients: list[ClientConnection], colour: str) -> None:
     for number in range(5):
-        assert httpx.get(f"{server.url}/news/{colour}/{number}").status_code == 200
+        assert (
+            httpx.get(f"{server.url}/news/{colour}/{number}", timeout=SECONDS).status_code == 200
+        )
         for client in clients:
             assert receive(client) == ["news", str(number)]
 

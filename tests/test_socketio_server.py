@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -149,15 +149,17 @@ def test_too_much_by_long_polling(server: Server, http: httpx.Client) -> None:
 )
 def test_malformed_requests(server: Server, query: str) -> None:
     for method in "GET", "POST":
-        response = httpx.request(method, f"{server.url}/socket.io/{query}", content=b"x")
+        response = httpx.request(
+            method, f"{server.url}/socket.io/{query}", content=b"x", timeout=SECONDS
+        )
         assert response.status_code == 400, response.text
     assert "Traceback" not in server.output
 
 
 def test_other_methods_and_the_rest_of_the_app(server: Server) -> None:
-    assert httpx.put(f"{server.url}{PATH}polling").status_code == 405
-    assert httpx.get(f"{server.url}/login/ada").text == "ada"
-    assert httpx.get(f"{server.url}/socket.iox").status_code == 404
+    assert httpx.put(f"{server.url}{PATH}polling", timeout=SECONDS).status_code == 405
+    assert httpx.get(f"{server.url}/login/ada", timeout=SECONDS).text == "ada"
+    assert httpx.get(f"{server.url}/socket.iox", timeout=SECONDS).status_code == 404
 
 
 def test_bad_host(server: Server) -> None:
@@ -179,7 +181,9 @@ def test_bad_host(server: Server) -> None:
 def test_only_the_apps_own_pages(server: Server) -> None:
     own, other = server.url, "http://elsewhere.example"
     for origin in other, "null", f"https://127.0.0.1:{server.port}", "http://127.0.0.1:1":
-        response = httpx.get(f"{server.url}{PATH}polling", headers={"Origin": origin})
+        response = httpx.get(
+            f"{server.url}{PATH}polling", headers={"Origin": origin}, timeout=SECONDS
+        )
         assert response.status_code == 400
         assert "access-control-allow-origin" not in response.headers
         with (
@@ -188,7 +192,7 @@ def test_only_the_apps_own_pages(server: Server) -> None:
         ):
             pass
         assert denied.value.response.status_code == 403
-    response = httpx.get(f"{server.url}{PATH}polling", headers={"Origin": own})
+    response = httpx.get(f"{server.url}{PATH}polling", headers={"Origin": own}, timeout=SECONDS)
     assert response.status_code == 200
     with open_websocket(server, additional_headers={"Origin": own}):
         pass
@@ -231,13 +235,13 @@ def test_server_that_stops(server: Server, http: httpx.Client) -> None:
     """With a client that answers to nothing, one that waits and one that is between polls."""
     with open_websocket(server, close_timeout=0.1):
         waiting, _between = Polling(http), Polling(http)
-        polls: list[str] = []
-        thread = threading.Thread(target=lambda: polls.append(waiting.poll().text))
-        thread.start()
-        time.sleep(0.2)
+        poll = HTTPConnection("127.0.0.1", server.port, timeout=SECONDS)
+        poll.request("GET", waiting.url)
+        assert http.get("/login/ada").text == "ada"  # came later: the server has that poll, too
         assert server.stop() == 0, server.output
-        thread.join(SECONDS)
-    assert polls == ["1"]  # Engine.IO's packet for it
+        answer = poll.getresponse().read()
+        poll.close()
+    assert answer == b"1"  # Engine.IO's packet for it
     assert server.output.count("left: True") == 3, server.output
     assert "Traceback" not in server.output, server.output
 
@@ -265,7 +269,7 @@ def test_run_and_stop(tmp_path: Path) -> None:
     script.write_text(RUN)
     with Process([sys.executable, str(script), "{port}"]) as process:
         with open_websocket(process):
-            assert httpx.get(f"{process.url}/stop").text == "stopping"
+            assert httpx.get(f"{process.url}/stop", timeout=SECONDS).text == "stopping"
         wait_for(process, "has run")
 
 
@@ -285,5 +289,5 @@ def test_server_that_stops_while_a_client_reads_nothing(server: Server) -> None:
         stalled.sendall(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
         wait_for(server, "[accepted]")
         for _ in range(20):
-            httpx.get(f"{server.url}/news/sync/{'n' * 60_000}")
+            httpx.get(f"{server.url}/news/sync/{'n' * 60_000}", timeout=SECONDS)
         assert server.stop() == 0, server.output

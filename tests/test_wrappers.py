@@ -450,15 +450,18 @@ class TestShortWay:
             ("application/vnd.x+json", b"[1"),
             ("multipart/form-data; boundary=B", b"--B\r\n\r\n--B--\r\n"),
         ]
+        apps = []
+        for request_class in (Request, GeneralRequest):
+            app = Flask("short_way", static_folder=None)
+            app.request_class = request_class
+            app.config.update(config)
+            view = awaited if colour == "async" else lambda: {"read": READS[read]()}
+            app.add_url_rule("/", "view", view, methods=["POST"])
+            apps.append(app)
         for kind, body in bodies:
             answers = []
-            for request_class in (Request, GeneralRequest):
+            for app in apps:
                 for way in ("whole", "chunks", "waiting"):
-                    app = Flask("short_way", static_folder=None)
-                    app.request_class = request_class
-                    app.config.update(config)
-                    view = awaited if colour == "async" else lambda: {"read": READS[read]()}
-                    app.add_url_rule("/", "view", view, methods=["POST"])
                     whole = {"type": "http.request", "body": body, "more_body": False}
                     peer = Peer(chunks(body[:2], body[2:]) if way == "chunks" else [whole])
 

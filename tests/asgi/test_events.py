@@ -137,7 +137,7 @@ async def test_comment_to_a_client_that_has_left() -> None:
 
     outlet = _Outlet(send, 0.01)
     assert outlet._ticker is not None
-    await asyncio.wait([outlet._ticker], timeout=0.5)
+    await asyncio.wait([outlet._ticker])
     assert sent == [KEEP_ALIVE]
     await outlet.end(b"last")
     assert sent == [KEEP_ALIVE, b"last"]

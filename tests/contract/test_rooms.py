@@ -22,7 +22,7 @@ from support.redis import Redis, needs_redis
 from support.servers import Server
 
 APPS = Path(__file__).parent / "apps"
-SECONDS = 30.0
+SECONDS = 45.0
 
 pytestmark = needs_redis
 
@@ -60,7 +60,9 @@ def join(stack: ExitStack, server: Server, path: str) -> ClientConnection:
 
 
 def members(server: Server, room: str = "r") -> list[tuple[str, int]]:
-    return [tuple(pair) for pair in httpx.get(f"{server.url}/members/{room}").json()]
+    return [
+        tuple(pair) for pair in httpx.get(f"{server.url}/members/{room}", timeout=SECONDS).json()
+    ]
 
 
 def wait_for(expected: Any, found: Any) -> None:
@@ -80,7 +82,7 @@ def test_two_processes_share_rooms(servers: list[Server], stack: ExitStack, redi
     assert (ada.recv(SECONDS), bob.recv(SECONDS)) == ("ada: hello", "ada: hello")
     bob.send("é")
     assert (ada.recv(SECONDS), bob.recv(SECONDS)) == ("bob: é", "bob: é")
-    httpx.post(f"{one.url}/send/r", content=b"from a view").raise_for_status()
+    httpx.post(f"{one.url}/send/r", content=b"from a view", timeout=SECONDS).raise_for_status()
     assert (ada.recv(SECONDS), bob.recv(SECONDS)) == ("from a view", "from a view")
     env = {**os.environ, "FLASK_ROOMS_URL": redis.url}
     command = [sys.executable, "-W", "error", "-m", "asyncflask", "--app", "rooms", "send"]
@@ -152,8 +154,9 @@ def test_redis_restarts_in_the_middle(stack: ExitStack, persistent: bool) -> Non
     try:
         for _ in range(3):
             wait_for_more(sent, 15)
+            lost = [server.output.count("is lost") + 1 for server in (one, two)]
             redis.stop()
-            time.sleep(0.3)
+            wait_for(lost, lambda: [server.output.count("is lost") for server in (one, two)])
             redis.start()
         wait_for_more(sent, 15)
     finally:

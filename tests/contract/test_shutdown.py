@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,7 +28,7 @@ from contract.raw import (
     get,
     serve,
 )
-from support.servers import Process
+from support.servers import Process, python_path
 
 RUN = f"from {APPS}.shutdown import app; app.run"
 AFTER = ["after sync", "after async", "while ends", "lifespan ends"]
@@ -70,7 +69,6 @@ def test_stop(http: Parser, ws: str, sig: signal.Signals, tmp_path: Path) -> Non
             diary.wait(colour, "began")
 
         codes = [pool.submit(close_code, socket) for socket in sockets]
-        begin = time.monotonic()
         stopped = threading.Thread(target=server.stop, args=(sig,))
         stopped.start()
         assert [answer.result().body for answer in slow] == [b"body", b"body"]
@@ -78,7 +76,6 @@ def test_stop(http: Parser, ws: str, sig: signal.Signals, tmp_path: Path) -> Non
         assert b"end\n" in streams["stream/short"].read_until(b"0\r\n\r\n")
         stopped.join()
         assert server.stop() == 0
-        assert time.monotonic() - begin < 1.5 + 5  # far less than any of these would take
         for name in streams:
             assert diary.of(name) == ["ended"], name
         assert diary.of("app") == ["lifespan begins", "while begins", "before", *AFTER]
@@ -137,7 +134,7 @@ def test_plain_code_that_blocks(http: Parser, tmp_path: Path) -> None:
 def test_plain_code_that_blocks_under_run(path: str, tmp_path: Path) -> None:
     diary = Diary(tmp_path / "diary")
     command = [sys.executable, "-c", f"{RUN}(port={{port}})"]
-    env = {**diary.env, "PYTHONPATH": str(TESTS)}
+    env = {**diary.env, **python_path(TESTS)}
     with Process(command, env=env) as server, ExitStack() as clients:
         if path.startswith("/ws"):
             clients.enter_context(connect(f"{server.ws_url}{path}", close_timeout=1))
@@ -192,7 +189,7 @@ def test_that_fails_to_start(tmp_path: Path) -> None:
         env={**os.environ, **diary.env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=30,
+        timeout=90,
         text=True,
         check=False,
     )

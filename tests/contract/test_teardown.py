@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -219,7 +218,5 @@ def test_shutdown(http: Parser, tmp_path: Path) -> None:
             assert socket.recv(SECONDS) == "hello"
             if name == "ws-waiting":
                 socket.send("wait")
-        begin = time.monotonic()
         assert server.stop(signal.SIGTERM) == 0, server.output
-        assert time.monotonic() - begin < 10
     assert {name: sorted(diary.of(name)) for name in ids} == dict.fromkeys(ids, ONCE)

@@ -161,7 +161,7 @@ def test_foreign_page_with_the_cookie_of_a_login(
     site: Site, path: str, origins: list[str]
 ) -> None:
     """The browser sends the cookie along, whatever page asks it to."""
-    reply = httpx.get(f"{site.server.url}/login")
+    reply = httpx.get(f"{site.server.url}/login", timeout=SECONDS)
     cookie = f"Cookie: {reply.headers['Set-Cookie'].partition(';')[0]}"
     own = {"own": site.own, "port": site.server.port}
     name = f"foreign{next(_numbers)}"
@@ -282,7 +282,7 @@ def test_refused_with_a_redirect(site: Site) -> None:
 
 
 def test_request_to_a_websocket(site: Site) -> None:
-    assert httpx.get(f"{site.server.url}/echo").status_code in (400, 404, 426)
+    assert httpx.get(f"{site.server.url}/echo", timeout=SECONDS).status_code in (400, 404, 426)
 
 
 # -- messages
@@ -346,7 +346,7 @@ def test_client_leaves_a_handler_that_does_not_listen(site: Site, how: str, mess
 
 @pytest.mark.parametrize("path", ["/login/ws", "/login/ws/sync"])
 def test_login(site: Site, path: str) -> None:
-    reply = httpx.get(f"{site.server.url}/login")
+    reply = httpx.get(f"{site.server.url}/login", timeout=SECONDS)
     cookie = reply.headers["Set-Cookie"].partition(";")[0]
     with connect(site.url + path, additional_headers={"Cookie": cookie}) as connection:
         assert connection.recv(SECONDS) == "me"

@@ -201,7 +201,7 @@ FORWARDED = {
 
 @pytest.mark.parametrize("view", ["sync", "async"])
 def test_wsgi_middleware(proxied: Process, view: str) -> None:
-    seen = httpx.get(f"{proxied.url}/{view}", headers=FORWARDED).json()
+    seen = httpx.get(f"{proxied.url}/{view}", headers=FORWARDED, timeout=SECONDS).json()
     assert seen == {
         "url": f"https://site.example/prefix/{view}",
         "root": "/prefix",

@@ -15,6 +15,8 @@ from support.browser import new_page as new_page
 from support.redis import Redis, needs_redis
 from support.servers import Server
 
+pytestmark = pytest.mark.slow
+
 CHAT = Path(__file__).parents[2] / "examples" / "chat"
 PHONE = {"width": 390, "height": 780}
 
@@ -40,7 +42,7 @@ def open_page(new_page: NewPage) -> OpenPage:
 
     def open_page(server: Server, name: str, /, **options: Any) -> Any:
         page = new_page(**options)
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(45_000)
         page.goto(server.url)
         page.fill("#name", name)
         page.click("#hello button")
@@ -65,7 +67,7 @@ def say(page: Any, text: str) -> None:
 
 
 def see(page: Any, text: str, selector: str = ".said p") -> None:
-    api.expect(page.locator(selector, has_text=text).last).to_be_visible(timeout=15_000)
+    api.expect(page.locator(selector, has_text=text).last).to_be_visible(timeout=45_000)
 
 
 def test_two_people_talk(enter: Enter) -> None:
@@ -139,7 +141,7 @@ def test_name_is_remembered_and_may_be_changed(enter: Enter) -> None:
 def test_connection_comes_back(enter: Enter, server: Server) -> None:
     ada, bob = enter("Ada"), enter("Bob")
     assert server.stop() == 0
-    api.expect(ada.locator("#status")).to_contain_text("Reconnecting", timeout=15_000)
+    api.expect(ada.locator("#status")).to_contain_text("Reconnecting", timeout=45_000)
     with Server("app:app", app_dir=CHAT, port=server.port):
         for page in ada, bob:
             wait_until_in(page)

@@ -15,7 +15,9 @@ from asyncflask.asgi.events import EventParser, ServerSentEvent
 from support.servers import Server
 
 DASHBOARD = Path(__file__).parents[2] / "examples" / "dashboard"
-SECONDS = 15
+SECONDS = 45
+IDLE_PERCENT = 3
+"""More of a processor than the dashboard needs for itself."""
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,7 @@ def test_page(client: httpx.Client) -> None:
 
 def test_samples(client: httpx.Client) -> None:
     stream = events(client)
+    samples(next(stream))  # what was measured before anybody came
     found: list[dict[str, Any]] = []
     while len(found) < 3:
         found += samples(next(stream))
@@ -113,7 +116,7 @@ def test_work_shows(server: Server, client: httpx.Client) -> None:
         for _ in range(20):
             other.get("/ping")
     found: list[dict[str, Any]] = []
-    while max((sample["cpu"] for sample in found), default=0) < 10 or not any(
+    while max((sample["cpu"] for sample in found), default=0) <= IDLE_PERCENT or not any(
         sample["requests"] for sample in found
     ):
         found += samples(next(stream))

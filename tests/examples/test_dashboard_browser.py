@@ -14,9 +14,11 @@ from support.browser import browser as browser
 from support.browser import new_page as new_page
 from support.servers import Server
 
+pytestmark = pytest.mark.slow
+
 DASHBOARD = Path(__file__).parents[2] / "examples" / "dashboard"
 PHONE = {"width": 390, "height": 844}
-TIMEOUT = 20_000
+TIMEOUT = 45_000
 
 
 @pytest.fixture

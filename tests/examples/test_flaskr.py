@@ -15,6 +15,7 @@ import pytest
 from support.servers import Server
 
 FLASKR = Path(__file__).parents[2] / "examples" / "flaskr"
+SECONDS = 45
 ADA = {"name": "Ada", "password": "correct horse"}
 
 
@@ -35,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def ada(server: Server) -> Iterator[httpx.Client]:
     """A browser in which Ada is logged in."""
-    with httpx.Client(base_url=server.url, follow_redirects=True, timeout=30) as client:
+    with httpx.Client(base_url=server.url, follow_redirects=True, timeout=SECONDS) as client:
         client.post("/auth/register", data=ADA)
         page = client.post("/auth/login", data=ADA)
         assert page.url.path == "/"
@@ -55,10 +56,13 @@ def test_life_of_a_post(server: Server, ada: httpx.Client) -> None:
     number = newest(page)
     assert 'value="Of async views"' in ada.get(f"/{number}/edit").text
 
-    stranger = httpx.get(server.url)
+    stranger = httpx.get(server.url, timeout=SECONDS)
     assert "Of async views" in stranger.text
     assert "/edit" not in stranger.text
-    assert httpx.post(f"{server.url}/{number}/delete").headers["location"] == "/auth/login"
+    assert (
+        httpx.post(f"{server.url}/{number}/delete", timeout=SECONDS).headers["location"]
+        == "/auth/login"
+    )
 
     page = ada.post(f"/{number}/edit", data={"title": "Of all views", "body": ""})
     assert "Of all views" in page.text
@@ -69,7 +73,7 @@ def test_life_of_a_post(server: Server, ada: httpx.Client) -> None:
 
 @pytest.mark.usefixtures("ada")
 def test_cookie_is_kept_from_scripts_and_other_sites(server: Server) -> None:
-    login = httpx.post(f"{server.url}/auth/login", data=ADA)
+    login = httpx.post(f"{server.url}/auth/login", data=ADA, timeout=SECONDS)
     attributes = {part.strip().lower() for part in login.headers["set-cookie"].split(";")[1:]}
     assert {"httponly", "samesite=lax", "path=/"} <= attributes
 

@@ -16,8 +16,10 @@ from support.browser import browser as browser
 from support.browser import new_page as new_page
 from support.servers import Server
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "socketio"
-MILLISECONDS = 20_000
+MILLISECONDS = 45_000
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 from support.servers import Server
 
 FOLDER = Path(__file__).parents[2] / "examples" / "ws_api"
-SECONDS = 15
+SECONDS = 45
 
 spec = importlib.util.spec_from_file_location("ws_api_client", FOLDER / "client.py")
 assert spec is not None

@@ -171,7 +171,7 @@ async def recall() -> Any:
     return {**session, "args": request.args.to_dict(), "is": session["sid"] == request.sid}  # type: ignore[attr-defined]
 
 
-barrier = threading.Barrier(2, timeout=20)
+barrier = threading.Barrier(2, timeout=45)
 
 
 @socketio.on("meet")

@@ -12,7 +12,7 @@ from websockets.sync.client import ClientConnection, connect
 from support.servers import Process
 
 PATH: Final = "/socket.io/?EIO=4&transport="
-SECONDS: Final = 20
+SECONDS: Final = 45
 
 
 @contextmanager

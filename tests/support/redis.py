@@ -70,7 +70,7 @@ class Redis:
 
     def ask(self, *words: str) -> bytes:
         """The first bytes of the answer to a command."""
-        with socket.create_connection((HOST, self.port), timeout=5) as connection:
+        with socket.create_connection((HOST, self.port), timeout=START_SECONDS) as connection:
             connection.sendall(" ".join(words).encode() + b"\r\n")
             return connection.recv(65536)
 

@@ -58,7 +58,7 @@ async def deaf() -> None:
     await websocket.accept()
     members.setdefault("deaf", []).append(connection)
     try:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
     finally:
         members["deaf"].remove(connection)
         write(request.args["id"], "cancelled")
@@ -171,7 +171,7 @@ async def stream() -> Any:
     async def generate() -> Any:
         yield "tick\n"
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
         finally:
             write("stream", "ended")
 

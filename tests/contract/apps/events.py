@@ -101,13 +101,13 @@ def sync_quiet() -> EventStream:
 
 @app.get("/async/quiet")
 async def async_quiet() -> EventStream:
-    return EventStream(endless_async(request.args["id"], 60, "tick", 0), retry=4321)
+    return EventStream(endless_async(request.args["id"], 600, "tick", 0), retry=4321)
 
 
 @app.get("/sync/blocks")
 def sync_blocks() -> EventStream:
     """Longer than the server is given to stop."""
-    return EventStream(endless(request.args["id"], 60, "tick", 0))
+    return EventStream(endless(request.args["id"], 600, "tick", 0))
 
 
 @app.get("/sync/idle")
@@ -131,7 +131,7 @@ async def wake() -> str:
 
 @app.get("/async/idle")
 async def async_idle() -> EventStream:
-    return EventStream(endless_async(request.args["id"], 60, "tick", 0), keep_alive=0)
+    return EventStream(endless_async(request.args["id"], 600, "tick", 0), keep_alive=0)
 
 
 @app.get("/async/stubborn")
@@ -154,7 +154,7 @@ async def late() -> EventStream:
     """Begins when the server is stopping."""
     write("late", "began")
     await asyncio.sleep(1)
-    return EventStream(endless_async("late", 60, "tick", 0))
+    return EventStream(endless_async("late", 600, "tick", 0))
 
 
 @app.get("/finite")
@@ -173,7 +173,7 @@ async def finite() -> EventStream:
 @app.get("/finite/late")
 async def finite_late() -> EventStream:
     """Says that it comes to an end, and does not."""
-    return EventStream(endless_async(request.args["id"], 60, "tick", 0), finite=True)
+    return EventStream(endless_async(request.args["id"], 600, "tick", 0), finite=True)
 
 
 @app.get("/error")

@@ -97,7 +97,7 @@ async def stream_async() -> Any:
         try:
             while True:
                 yield "tick\n"
-                await asyncio.sleep(60)
+                await asyncio.sleep(600)
         finally:
             write("stream/async", "ended")
 
@@ -149,11 +149,11 @@ async def stream_blocks(how: str) -> Any:
 
     def generate() -> Iterator[str]:
         yield "tick\n"
-        time.sleep(60)
+        time.sleep(600)
 
     async def generate_async() -> AsyncIterator[str]:
         yield "tick\n"
-        await run_sync(time.sleep, 60)
+        await run_sync(time.sleep, 600)
 
     return generate() if how == "sync" else generate_async()
 
@@ -161,7 +161,7 @@ async def stream_blocks(how: str) -> Any:
 @app.websocket("/ws/blocks")
 def ws_blocks() -> None:
     websocket.accept()
-    time.sleep(60)
+    time.sleep(600)
 
 
 @app.post("/stream/late")
@@ -187,13 +187,13 @@ def ws_sync() -> None:
 @app.websocket("/ws/deaf")
 async def ws_deaf() -> None:
     await websocket.accept()
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 
 
 @app.websocket("/ws/handshake")
 async def ws_handshake() -> None:
     write("handshake", "began")
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 
 
 broken = Flask(__name__)

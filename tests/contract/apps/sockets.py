@@ -136,7 +136,7 @@ async def waits(how: str) -> None:
     await websocket.accept()
     note("waits")
     try:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
     except asyncio.CancelledError:
         note("cancelled")
         raise
@@ -168,7 +168,7 @@ def late_sync() -> None:
 async def never() -> None:
     """Takes no message at all."""
     await websocket.accept()
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 
 
 # -- handshake

@@ -105,7 +105,7 @@ async def async_() -> str:
 
 @app.get("/cancel", cancel_on_disconnect=True)
 async def cancel() -> str:
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
     return "done"
 
 
@@ -168,7 +168,7 @@ async def ws() -> None:
         if message == "raise":
             raise LookupError("in the handler")
         if message == "wait":
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
         await websocket.send(message)
 
 
