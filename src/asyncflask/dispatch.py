@@ -57,7 +57,7 @@ from .ctx import AppContext, RequestContext, _cv_app, _cv_request, current_reque
 from .debughelpers import add_advice
 from .events import AsyncEvents, PlainEvents
 from .json.provider import DefaultJSONProvider
-from .sessions import SecureCookieSessionInterface
+from .sessions import SecureCookieSessionInterface, may_renew
 from .signals import (
     appcontext_pushed,
     appcontext_tearing_down,
@@ -1024,13 +1024,7 @@ def has_session(app: Any, ctx: RequestContext) -> bool:
     lines = ctx._lines
     if lines is not None and b"cookie" not in lines:
         return False
-    cookies = ctx.request._header(b"cookie")
-    return (
-        cookies is not None
-        and app._opens_session_lazily()
-        and app.session_interface.get_cookie_name(app) in cookies
-        and app.session_interface._may_renew(app, ctx.request)
-    )
+    return app._opens_session_lazily() and may_renew(app.session_interface, app, ctx.request)
 
 
 async def save_session(app: Any, ctx: RequestContext, call: Call, response: Any) -> None:

@@ -185,9 +185,6 @@ class Request(RequestBase):
     _names_blueprints = True
     """Whether no subclass has an `endpoint` or `blueprint` of its own."""
 
-    _reads_cookies = True
-    """Whether no subclass has `cookies` of its own."""
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._lazy = cls.__init__ is Request.__init__
@@ -206,7 +203,6 @@ class Request(RequestBase):
         cls._names_blueprints = (
             cls.endpoint is Request.endpoint and cls.blueprint is Request.blueprint
         )
-        cls._reads_cookies = cls.cookies is Request.cookies
 
     @classmethod
     def from_scope(
@@ -365,7 +361,11 @@ class Request(RequestBase):
     @Lazy
     def cookies(self) -> ImmutableMultiDict[str, str]:
         """The cookies that the client sent (RFC 6265 section 5.4)."""
-        cookies = parse_cookie(self._header(b"cookie"), cls=self.dict_storage_class)
+        # Werkzeug 3.2 deprecates the attribute, and the argument of `parse_cookie` that it is for.
+        kind = getattr(self, "dict_storage_class", None) or ImmutableMultiDict
+        cookies: Any = parse_cookie(self._header(b"cookie"))
+        if type(cookies) is not kind:
+            cookies = kind(cookies.items(multi=True))
         return cast("ImmutableMultiDict[str, str]", cookies)
 
     @Lazy
