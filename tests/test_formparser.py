@@ -161,7 +161,12 @@ def test_every_size_of_a_form_that_is_read_in_pieces() -> None:
 def test_files_of_a_malformed_body_are_closed() -> None:
     opened: list[io.BytesIO] = []
 
-    def open_(**_: object) -> io.BytesIO:
+    def open_(
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
         opened.append(io.BytesIO())
         return opened[-1]
 

@@ -11,11 +11,11 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextvars import copy_context
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Scope, Send
-from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wsgi import get_input_stream
 
 from .conversation import Conversations
@@ -347,6 +347,9 @@ class _Stream:
     __del__ = close  # an iterable that was dropped: the app must not wait for ever
 
 
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+
+
 def respond(app: ASGIApp, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answer a WSGI request by an ASGI *app*, which runs on the loop of the request that this
     thread works for, or on the background loop. Raises what the app raises."""
@@ -363,7 +366,7 @@ def respond(app: ASGIApp, environ: Environ, start_response: Callable[..., Any]) 
         name = raw_name.decode("latin-1")
         headers.append((written.get(name) or name.title(), raw_value.decode("latin-1")))
     start_response(
-        message.get("asyncflask.status") or f"{status} {HTTP_STATUS_CODES.get(status, 'UNKNOWN')}",
+        message.get("asyncflask.status") or f"{status} {_PHRASES.get(status, 'UNKNOWN')}",
         headers,
     )
     message = exchange.next_message()
