@@ -175,9 +175,11 @@ class _Feed:
         """How much of *data* the decoder gets. A delimiter that is held back is whole."""
         cut = max(0, len(data) - self.kept)
         length = len(self.delimiter)
-        begin = data.rfind(self.delimiter, max(0, cut - length - PADDING_BYTES), cut + length)
+        line = len(b"\r\n")  # before the delimiter
+        first = max(0, cut - length - PADDING_BYTES)
+        begin = data.rfind(self.delimiter, first, cut + line + length)
         if begin >= 0 and not data[begin + length : cut].strip(b"- \t\v\f\r"):
-            return max(0, begin - len(b"\r\n"))
+            return max(0, begin - line)
         return cut
 
     def write(self, piece: bytes, write: Callable[[Any], object]) -> bytes:
