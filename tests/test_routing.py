@@ -225,7 +225,7 @@ def test_methods_and_websockets() -> None:
             Rule("/", endpoint="post", methods=["POST"]),
             Rule("/", endpoint="socket", websocket=True),
             Rule("/<a>", endpoint="put", methods=["PUT"]),
-            Rule("/<b>", endpoint="any"),
+            Rule("/<b>", endpoint="any", methods=["GET"]),
         ]
     )
     assert same(url_map, "/")[0].endpoint == "get"
@@ -318,7 +318,12 @@ def test_any_map(seed: int) -> None:
                 merge_slashes=chance.choice([None, True, False]),
             )
         )
-    url_map = Map(rules, converters=CONVERTERS, strict_slashes=chance.random() < 0.5)
+    url_map = Map(converters=CONVERTERS, strict_slashes=chance.random() < 0.5)
+    for rule in rules:
+        try:
+            url_map.add(rule)
+        except Exception as error:  # Werkzeug 3.2 refuses a rule that another one hides
+            assert type(error).__name__ == "DuplicateRuleError", error
     found = 0
     for _ in range(300):
         path = "/" + "/".join(chance.choice(PARTS) for _ in range(chance.randint(0, 4)))

@@ -549,6 +549,8 @@ class TestShortWay:
         await app(scope, peer.receive, peer.send)
         assert (seen, peer.body) == ([3, [1], False], b"one")
 
+    # Werkzeug 3.2 deprecates `parameter_storage_class` and the argument that it is for.
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     async def test_hook_of_a_subclass(self, app: Flask) -> None:
         """Each is asked though the body has come whole."""
         asked = []

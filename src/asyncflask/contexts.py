@@ -599,8 +599,8 @@ async def tear_down(
             await emit(signal, app, call, exc=exc)
         except BaseException as error:
             raised.append(error)
-    for error in raised:
-        advise(error)
+    for failure in raised:
+        advise(failure)
     if raised:
         errors.append(collected(name, raised))
 

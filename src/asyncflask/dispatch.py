@@ -47,6 +47,7 @@ from .respond import (
     whole_content,
 )
 from .routing import Match
+from .sessions import may_renew
 from .signals import (
     appcontext_pushed,
     emit,
@@ -476,14 +477,8 @@ def has_session(app: Flask, ctx: RequestContext) -> bool:
     lines = ctx._lines
     if lines is not None and b"cookie" not in lines:
         return False
-    cookies = ctx.request._header(b"cookie")
     interface: Any = app.session_interface
-    return (
-        cookies is not None
-        and app._opens_session_lazily()
-        and interface.get_cookie_name(app) in cookies
-        and interface._may_renew(app, ctx.request)
-    )
+    return app._opens_session_lazily() and may_renew(interface, app, ctx.request)
 
 
 async def save_session(app: Flask, ctx: RequestContext, call: Call, response: Any) -> None:

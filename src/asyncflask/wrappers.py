@@ -133,15 +133,11 @@ class Request(RequestBase):
     _form_ahead: tuple[Any, Any, Any] | None = None
     """Limits, fields and files of a form that was parsed before anybody asked for it."""
 
-    _reads_cookies = True
-    """Whether no subclass has `cookies` of its own."""
-
     _has_own_body = False
     """Whether a subclass has a say in where a body is read from, and what it is."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._reads_cookies = cls.cookies is Request.cookies
         cls._has_own_body = any(
             getattr(cls, name) is not getattr(Request, name)
             for name in (
@@ -307,7 +303,11 @@ class Request(RequestBase):
     @Lazy
     def cookies(self) -> ImmutableMultiDict[str, str]:
         """The cookies that the client sent (RFC 6265 section 5.4)."""
-        cookies = parse_cookie(self._header(b"cookie"), cls=self.dict_storage_class)
+        # Werkzeug 3.2 deprecates the attribute, and the argument of `parse_cookie` that it is for.
+        kind = getattr(self, "dict_storage_class", None) or ImmutableMultiDict
+        cookies: Any = parse_cookie(self._header(b"cookie"))
+        if type(cookies) is not kind:
+            cookies = kind(cookies.items(multi=True))
         return cast("ImmutableMultiDict[str, str]", cookies)
 
     @Lazy

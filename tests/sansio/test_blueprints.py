@@ -95,8 +95,9 @@ def test_nested(app: Flask) -> None:
     outer = Blueprint("outer", __name__, url_prefix="/o", subdomain="out.")
     inner = Blueprint("inner", __name__, url_prefix="/i/", subdomain="in")
     plain = Blueprint("plain", __name__)
-    for bp in (outer, inner, plain):
+    for bp in (outer, inner):
         bp.route("/page")(view)
+    plain.route("/other")(view)
     outer.register_blueprint(inner)
     outer.register_blueprint(inner, name="again", url_prefix="/a")
     outer.register_blueprint(plain)
@@ -105,7 +106,7 @@ def test_nested(app: Flask) -> None:
         "outer.view": "out./o/page",
         "outer.inner.view": "in.out./o/i/page",
         "outer.again.view": "in.out./o/a/page",
-        "outer.plain.view": "out./o/page",
+        "outer.plain.view": "out./o/other",
     }
 
 

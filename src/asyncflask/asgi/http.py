@@ -27,7 +27,6 @@ from urllib.parse import unquote
 
 from starlette.types import Message, Receive, Scope, Send
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
-from werkzeug.sansio.utils import get_host
 
 from .conversation import Conversation, Conversations
 from .threads import Driver, InContext, on_loop, start_in, wait
@@ -652,16 +651,27 @@ _LONG_HOST: Final = 261
 """A longer one cannot be a name and a port (RFC 1035 section 2.3.4), and is not remembered."""
 
 
-def _names_a_host(value: bytes) -> bool:
+_HOST: Final = re.compile(
+    rb"(?: [a-z0-9.-]+ | \[ [a-f0-9]* : [a-f0-9:.]+ \] ) (?: : ([1-9][0-9]{0,4}) )?",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""A name or an address, and a port (RFC 3986 section 3.2.2). Werkzeug looks at it since 3.1.7, and
+at the size of the port since 3.1.9."""
+
+
+def _names_a_host(line: bytes) -> bool:
     """Whether the value of a `Host` header can be one. So can a name with an underscore, although
     Werkzeug knows no host then: proxies send the name of their upstream."""
-    host = get_host("", value.decode("latin-1").strip(" \t").replace("_", "-"))
+    value = line.strip(b" \t").replace(b"_", b"-")
+    match = _HOST.fullmatch(value)
+    if match is None or int(match[1] or 1) > 65_535:
+        return False
     try:
-        host.encode("idna")  # as Werkzeug's URL map does, but only when a URL is built
+        value.decode("ascii").encode("idna")  # as Werkzeug's URL map does when a URL is built
     except UnicodeError:
         return False
-    if host and len(value) <= _LONG_HOST:
+    if len(line) <= _LONG_HOST:
         if len(good_hosts) >= _GOOD_HOSTS:
             good_hosts.clear()
-        good_hosts.add(value)
-    return bool(host)
+        good_hosts.add(line)
+    return True

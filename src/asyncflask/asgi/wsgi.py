@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
 from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Scope, Send
-from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wsgi import get_input_stream
 
 from .conversation import Conversations
@@ -410,7 +410,7 @@ class _Exchange:
             name = raw_name.decode("latin-1")
             headers.append((written.get(name) or name.title(), raw_value.decode("latin-1")))
         line = message.get("asyncflask.status")
-        line = line or f"{status} {HTTP_STATUS_CODES.get(status, 'UNKNOWN')}"
+        line = line or f"{status} {_PHRASES.get(status, 'UNKNOWN')}"
         self.started = True
         context = self.origin.context
         if context is None:
@@ -505,6 +505,9 @@ class _Stream:
         self._exchange.close()
 
     __del__ = close  # an iterable that was dropped: the app must not wait for ever
+
+
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 def respond(
