@@ -12,10 +12,11 @@ SRC = Path(__file__).parent.parent / "src" / "asyncflask"
 
 # Lowest first. A file imports from the rows above its own, never from its own row.
 LAYERS = """
-asgi._ asgi.threads
-asgi.conversation asgi.outbox
+asgi._ asgi.threads asgi.websocket_rules
+asgi.conversation asgi.outbox asgi.servers
 asgi.http
-asgi.websocket asgi.wsgi asgi.lifespan asgi.events
+asgi.connection asgi.wsgi asgi.lifespan asgi.events
+asgi.websocket
 asgi.environ_socket asgi.proxy asgi.client
 _version typing config formparser lazy routing
 _distribution
@@ -72,7 +73,7 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("sansio.scaffold", "jinja_loader"): "likewise",
     ("app", "add_middleware"): "Starlette is loaded when something of it is used",
     ("app", "mount"): "likewise",
-    ("asgi.websocket", "load"): "likewise",
+    ("asgi.connection", "load"): "likewise",
     ("wrappers", "state"): "likewise",
     ("cli", "_parse_uvicorn_options"): "extensions import 'cli' for 'with_appcontext'",
     ("cli", "parse_args"): "likewise",

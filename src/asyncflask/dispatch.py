@@ -336,8 +336,8 @@ async def serve_websocket(
         conversations.lingering.add(websocket)
         websocket.start_closing(SERVICE_RESTART)
 
-    conversation = Conversation(conversations, websocket.gone, told)
-    websocket.give_up = partial(conversation.end, "left")
+    conversation = Conversation(conversations, websocket.gone, told, watched=False)
+    websocket.watch = conversation.watch
     try:
         async with conversation:
             try:
@@ -732,12 +732,7 @@ async def converse(ctx: RequestContext, call: Call, step: Awaitable[Any]) -> Any
         answered = await call(sock.end)
     if answered:
         return None
-    if rv is not None and ctx.websocket.accepted:
-        raise TypeError(
-            f"The WebSocket handler for {ctx.request.endpoint!r} returned a value after"
-            " the handshake. Send it with 'websocket.send(...)'; a response is only for"
-            " refusing the connection, before 'websocket.accept()'."
-        )
+    ctx.websocket.check_returned(rv, ctx.request.endpoint)
     return rv
 
 

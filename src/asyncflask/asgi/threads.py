@@ -228,6 +228,7 @@ def _stepped(
     changes of sides on a thread. *yielded*: what *coro* gave, if it was started before."""
     step: Callable[[Any], Any] = coro.send
     value: Any = None
+    cancelled: BaseException | None = None
     try:
         if yielded is _NOT_STARTED:
             yielded = context.run(step, value)
@@ -252,6 +253,8 @@ def _stepped(
             yielded = context.run(step, value)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+    finally:
+        yielded = value = cancelled = None  # an error, whose traceback refers to this frame
 
 
 class InContext(Generic[T]):
@@ -705,6 +708,9 @@ def wait(awaitable: Awaitable[T]) -> T:
         return outcome.result()
     except KeyboardInterrupt:
         loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+        raise
+    except BaseException:
+        tasks.clear()  # it has the error, whose traceback refers to this frame
         raise
     finally:
         _adopt(context)
