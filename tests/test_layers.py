@@ -43,6 +43,7 @@ commands
 serving
 cli
 testing async_testing
+socketio.limits
 socketio.server
 socketio.events socketio.namespace socketio.test_client
 socketio.transport
