@@ -103,7 +103,7 @@ class TestReplacedInTheClass:
 class TestOverridden:
     async def test_with_the_arguments_of_wsgi(self) -> None:
         class Mine(Flask):
-            def __call__(self, environ: Any, start_response: Any) -> Any:  # type: ignore[override]
+            def __call__(self, environ: Any, start_response: Any) -> Any:
                 environ["seen"] = "by Mine"
                 return super().__call__(environ, start_response)
 
@@ -116,7 +116,7 @@ class TestOverridden:
         order: list[str] = []
 
         class Mine(Flask):
-            def __call__(self, environ: Any, start_response: Any) -> Any:  # type: ignore[override]
+            def __call__(self, environ: Any, start_response: Any) -> Any:
                 order.append("__call__")
                 return super().__call__(environ, start_response)
 
@@ -133,7 +133,7 @@ class TestOverridden:
 
     async def test_with_the_arguments_of_asgi(self) -> None:
         class Mine(Flask):
-            async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+            async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
                 await super().__call__({**scope, "path": "/async"}, receive, send)
 
         app = with_views(Mine("entry_test", static_folder=None))

@@ -109,6 +109,7 @@ def _stepped(
     up to where it asks for the loop. *yielded*: what *coro* gave, if it was started before."""
     step: Callable[[Any], Any] = coro.send
     value: Any = None
+    cancelled: BaseException | None = None
     try:
         if yielded is _NOT_STARTED:
             yielded = context.run(step, value)
@@ -137,6 +138,8 @@ def _stepped(
             yielded = context.run(step, value)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+    finally:
+        yielded = value = cancelled = None  # an error, whose traceback refers to this frame
 
 
 class InContext(Generic[T]):
@@ -645,6 +648,9 @@ def wait(awaitable: Awaitable[T]) -> T:
     except BaseException:
         if not outcome.done:  # KeyboardInterrupt, or what gevent raises in a greenlet
             loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+        raise
+    except BaseException:
+        tasks.clear()  # it has the error, whose traceback refers to this frame
         raise
     finally:
         adopt(context)
