@@ -18,10 +18,11 @@ from werkzeug.test import Client
 from asyncflask import Flask, request
 from support.asgi import Peer, exchange, http_scope
 
-if hasattr(inspect, "markcoroutinefunction"):
-    is_coroutine_function = inspect.iscoroutinefunction
-else:  # the mark of Python 3.11 is known to asyncio alone
-    is_coroutine_function = asyncio.iscoroutinefunction
+is_coroutine_function: Callable[[Any], bool] = (
+    inspect.iscoroutinefunction
+    if hasattr(inspect, "markcoroutinefunction")
+    else asyncio.iscoroutinefunction  # the mark of Python 3.11 is known to asyncio alone
+)
 
 
 def with_views(app: Flask) -> Flask:

@@ -109,7 +109,6 @@ def _stepped(
     up to where it asks for the loop. *yielded*: what *coro* gave, if it was started before."""
     step: Callable[[Any], Any] = coro.send
     value: Any = None
-    cancelled: BaseException | None = None
     try:
         if yielded is _NOT_STARTED:
             yielded = context.run(step, value)
@@ -139,7 +138,7 @@ def _stepped(
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     finally:
-        yielded = value = cancelled = None  # an error, whose traceback refers to this frame
+        yielded = value = None  # an error, whose traceback refers to this frame
 
 
 class InContext(Generic[T]):
@@ -646,11 +645,10 @@ def wait(awaitable: Awaitable[T]) -> T:
     try:
         return outcome.result()
     except BaseException:
-        if not outcome.done:  # KeyboardInterrupt, or what gevent raises in a greenlet
+        if outcome.done:
+            tasks.clear()  # it has the error, whose traceback refers to this frame
+        else:  # KeyboardInterrupt, or what gevent raises in a greenlet
             loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
-        raise
-    except BaseException:
-        tasks.clear()  # it has the error, whose traceback refers to this frame
         raise
     finally:
         adopt(context)
