@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Awaitable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from itsdangerous import (
     BadData,
@@ -229,7 +229,7 @@ def _signing_serializer(
     if digest_method is _lazy_sha1:  # which `hmac` cannot leave to OpenSSL
         digest_method = hashlib.sha1
     return _SigningSerializer(
-        list(keys),
+        cast("list[bytes]", [*keys]),
         salt=salt,
         serializer=serializer,
         signer=_Signer,
