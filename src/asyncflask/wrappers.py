@@ -7,7 +7,7 @@ and from then on headers are read from that.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from functools import cache, partial
 from inspect import signature
