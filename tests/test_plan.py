@@ -305,6 +305,22 @@ async def test_method_that_a_mixin_gets(app: Flask) -> None:
     assert (await get(app)).body == b"text"
 
 
+async def test_method_of_a_mixin_in_whose_place_an_equal_one_is_put() -> None:
+    class Steps:
+        def dispatch_request(self) -> Any:
+            return super().dispatch_request()  # type: ignore[misc]
+
+    class Mixed(Steps, Flask): ...
+
+    app = Mixed("plan_test", static_folder=None)
+    app.add_url_rule("/", "index", lambda: "text")
+    await get(app)
+    wrapper = Wrapper(Steps.dispatch_request)
+    with mock.patch.object(Steps, "dispatch_request", wrapper):
+        assert (await get(app)).body == b"text"
+    assert wrapper.count == 1
+
+
 async def test_view_that_is_replaced(app: Flask) -> None:
     assert (await get(app)).body == b"text"
 

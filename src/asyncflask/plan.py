@@ -142,7 +142,7 @@ class Setup:
         return (
             self.version is app._version
             and self.class_version is AppType.version
-            and (self.methods is None or self.methods == _methods_of(type(app)))
+            and (self.methods is None or all(map(is_, self.methods, _methods_of(type(app)))))
         )
 
     def _map_of_paths(self, app: Any) -> Map | None:
