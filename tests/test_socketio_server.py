@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import http.client as http_client
 import json
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -235,7 +235,7 @@ def test_server_that_stops(server: Server, http: httpx.Client) -> None:
     """With a client that answers to nothing, one that waits and one that is between polls."""
     with open_websocket(server, close_timeout=0.1):
         waiting, _between = Polling(http), Polling(http)
-        poll = HTTPConnection("127.0.0.1", server.port, timeout=SECONDS)
+        poll = http_client.HTTPConnection("127.0.0.1", server.port, timeout=SECONDS)
         poll.request("GET", waiting.url)
         assert http.get("/login/ada").text == "ada"  # came later: the server has that poll, too
         assert server.stop() == 0, server.output
