@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from asyncflask.asgi import threads
+from asyncflask.asgi import loops, threads
 from asyncflask.ctx import _cv_app, _cv_request
 
 SETTLE_SECONDS = 30.0
@@ -142,9 +142,10 @@ def leftovers(files_before: set[str]) -> dict[str, object]:
             left[name] = ctx
             while variable.get(None) is not None:  # or all tests after this one fail as well
                 variable.get().pop()
-    loop = threads._background
-    if loop and (tasks := asyncio.run_coroutine_threadsafe(_tasks_left(), loop).result()):
-        left["tasks of the background loop"] = tasks
+    for background in loops._background:
+        loop = background.loop()
+        if tasks := asyncio.run_coroutine_threadsafe(_tasks_left(), loop).result():
+            left["tasks of the background loop"] = tasks
     threads.shutdown()
     for thread in threading.enumerate():
         if thread.name.startswith("asyncflask-"):

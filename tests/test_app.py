@@ -27,6 +27,7 @@ from werkzeug.routing import BaseConverter, BuildError, RequestRedirect
 from asyncflask import (
     Blueprint,
     Flask,
+    Request,
     Response,
     current_app,
     g,
@@ -306,6 +307,37 @@ class TestUrlFor:
         assert peer.body == b"http://localhost/mounted/"
 
 
+@pytest.mark.parametrize("host_matching", [False, True])
+async def test_a_request_class_that_changes_what_it_shows(host_matching: bool) -> None:
+    """Routing goes by what the server says, as in Flask: CTFd's requests have another `path`. But
+    an initializer may change the environ."""
+
+    class Shown(Request):
+        path = property(lambda self: "/shown", lambda self, value: None)
+        method = property(lambda self: "PUT", lambda self, value: None)
+
+    class Later(Request):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.path, self.method = "/later", "PUT"
+
+    class Changed(Request):
+        def __init__(self, environ: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+            environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix("/changed")
+            super().__init__(environ, *args, **kwargs)
+
+    app = Flask("app_test", static_folder=None)
+    app.url_map.host_matching = host_matching
+    host: Any = {"host": "localhost"} if host_matching else {}
+    app.add_url_rule("/a", "a", lambda: f"{request.path} {request.method}", **host)
+    app.request_class = Shown
+    assert (await exchange(app, http_scope("/a"))).body == b"/shown PUT"
+    app.request_class = Later
+    assert (await exchange(app, http_scope("/a"))).body == b"/later PUT"
+    app.request_class = Changed
+    assert (await exchange(app, http_scope("/changed/a"))).body == b"/a GET"
+
+
 # -- wrapping and mounting --------------------------------------------------------------------
 
 
@@ -331,6 +363,12 @@ class TestMiddleware:
         app.add_middleware(Middleware(Header, "x-name", value="outer"))
         assert app.test_client().get("/").text == "outer,inner"
         assert asyncio.run(exchange(app, http_scope())).body == b"outer,inner"
+
+    def test_changes_show_in_the_environ(self, app: Flask) -> None:
+        app.add_middleware(Header, "x-name", value="inner")
+        app.add_url_rule("/environ", "environ", lambda: request.environ["HTTP_X_NAME"])
+        assert app.test_client().get("/environ").text == "inner"
+        assert asyncio.run(exchange(app, http_scope("/environ"))).body == b"inner"
 
     def test_asgi_app_replaced(self, app: Flask) -> None:
         app.asgi_app = Header(app.asgi_app, "x-name")  # type: ignore[method-assign]
@@ -443,6 +481,94 @@ class TestMount:
         assert (await exchange(app, http_scope("/inner/"))).body == b"inner /inner/"
         response = await asyncio.to_thread(app.test_client().get, "/inner/")
         assert response.text == "inner /inner/"
+
+    @pytest.mark.parametrize("door", ["client", "scope"])
+    def test_wsgi_middleware_of_another_flask(self, app: Flask, door: str) -> None:
+        inner = Flask("inner", static_folder=None)
+        inner.add_url_rule("/", "index", lambda: request.environ["own.key"])
+        wsgi_app = inner.wsgi_app
+        inner.wsgi_app = lambda environ, start_response: wsgi_app(  # type: ignore[method-assign]
+            {**environ, "own.key": "value"}, start_response
+        )
+        app.mount("/inner", inner)
+        if door == "client":
+            assert app.test_client().get("/inner/").text == "value"
+        else:
+            assert asyncio.run(exchange(app, http_scope("/inner/"))).body == b"value"
+
+    @pytest.mark.parametrize(
+        ("path", "root", "query", "location"),
+        [
+            ("/other", "", b"", "/other/"),
+            ("/other", "", b"a=b%20c", "/other/?a=b%20c"),
+            ("/root/other", "/root", b"", "/root/other/"),
+            ("/ä ü", "", b"", "/%C3%A4%20%C3%BC/"),
+            ("/rest", "", b"", None),  # a route has it
+            ("/others", "", b"", None),
+        ],
+    )
+    async def test_without_its_slash(
+        self, app: Flask, path: str, root: str, query: bytes, location: str | None
+    ) -> None:
+        """What is mounted at ``/metrics`` is reached by that, too; by any method."""
+        app.add_url_rule("/rest", "rest", lambda: "own")
+        for mount in ("/other", "/ä ü", "/rest", "/"):
+            app.mount(mount, self.other)
+        scope = {**http_scope(path, root_path=root, method="POST"), "query_string": query}
+        peer = await exchange(app, scope)
+        assert dict(peer.headers).get("location") == location
+        assert (peer.status == 307) is (location is not None)
+
+    async def test_websocket_without_its_slash(self, app: Flask) -> None:
+        app.mount("/other", self.other)
+        with pytest.raises(WebSocketDenied) as denied:
+            async with WebSocketSession(app, "/other"):
+                pass
+        assert denied.value.status_code == 404
+
+    @pytest.mark.parametrize(
+        ("hosts", "status"),
+        [
+            ([b"good.example"], 200),
+            ([b"evil.example"], 400),
+            ([b"good.example", b"evil.example"], 400),
+            ([b"good.example", b"good.example"], 400),
+            ([b"a b"], 400),
+            ([], 400),
+        ],
+    )
+    @pytest.mark.parametrize("mount", ["/other", "/"])
+    async def test_hosts(self, app: Flask, mount: str, hosts: list[bytes], status: int) -> None:
+        """A request that the app refuses by its host does not reach what is mounted either."""
+        app.config["TRUSTED_HOSTS"] = ["good.example"]
+        app.mount(mount, self.other)
+        prefix = mount.rstrip("/")
+        headers = [(b"host", host) for host in hosts]
+        peer = await exchange(app, {**http_scope(f"{prefix}/a"), "headers": headers})
+        assert peer.status == status
+        if mount == "/other":
+            peer = await exchange(app, {**http_scope("/other"), "headers": headers})
+            assert peer.status == (307 if status == 200 else status)
+        session = WebSocketSession(app, f"{prefix}/ws")
+        session.scope["headers"] = headers
+        if status == 200:
+            async with session:
+                assert await session.receive() == "hello"
+        else:
+            with pytest.raises(WebSocketDenied) as denied:
+                async with session:
+                    pass
+            assert denied.value.status_code == status
+
+    async def test_converter_of_the_app_is_not_called_to_find_out(self, app: Flask) -> None:
+        class Guarded(BaseConverter):
+            def to_python(self, value: str) -> str:
+                return f"{request.endpoint} {value}"
+
+        app.url_map.converters["guarded"] = Guarded
+        app.add_url_rule("/guarded/<guarded:a>", "guarded", lambda a: a)
+        app.mount("/", self.other)
+        assert (await exchange(app, http_scope("/a"))).status == 200
 
     async def test_lifespan(self, app: Flask, mounted: list[str]) -> None:
         app.mount("/other", self.other)

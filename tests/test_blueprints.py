@@ -91,5 +91,5 @@ class TestResources:
 
     @pytest.mark.parametrize("mode", ["w", "a", "x", "r+"])
     def test_only_for_reading(self, blueprint: Blueprint, mode: str) -> None:
-        with pytest.raises(ValueError, match="to read a resource"):
+        with pytest.raises(ValueError, match="read-only"):
             blueprint.open_resource("resource.txt", mode)

@@ -397,6 +397,30 @@ class TestCopy:
             task = asyncio.create_task(work())
         assert await task == "b"
 
+    async def test_several_calls_at_once(self, app: Flask) -> None:
+        started, go_on = threading.Barrier(3), asyncio.Event()
+
+        @app.get("/")
+        async def index() -> str:
+            @copy_current_request_context
+            def in_thread() -> str:
+                started.wait()  # both are in it
+                return request.path
+
+            @copy_current_request_context
+            async def in_task() -> str:
+                await go_on.wait()
+                return request.path
+
+            tasks = [asyncio.ensure_future(in_task()) for _ in range(2)]
+            threads = [asyncio.ensure_future(asyncio.to_thread(in_thread)) for _ in range(2)]
+            await asyncio.to_thread(started.wait)
+            go_on.set()
+            return "".join(await asyncio.gather(*tasks, *threads))
+
+        response = await asyncio.to_thread(app.test_client().get, "/")
+        assert response.text == "////"
+
     @pytest.mark.parametrize("copy", [copy_current_request_context])
     def test_outside_of_a_request(self, copy: Callable[..., Any]) -> None:
         with pytest.raises(RuntimeError, match="request context is not active"):

@@ -152,6 +152,22 @@ class TestFunctions:
         with app.app_context():
             assert BY_SOURCE[how](source) == "aa"
 
+    def test_registered_without_parentheses(self, app: Flask, how: str) -> None:
+        @app.template_filter
+        def double(value: str) -> str:
+            return value * 2
+
+        @app.template_test
+        def short(value: str) -> bool:
+            return len(value) < 3
+
+        @app.template_global
+        async def name() -> str:
+            return "a"
+
+        with app.app_context():
+            assert BY_SOURCE[how]("{{ name()|double if 'a' is short }}") == "aa"
+
     @pytest.mark.parametrize("colour", ["plain", "async"])
     def test_function_in_the_context(self, app: Flask, how: str, colour: str) -> None:
         async def name() -> str:
@@ -216,6 +232,44 @@ class TestOnTheLoop:
             with pytest.raises(RuntimeError, match="'name', which is asynchronous") as caught:
                 render_template_string("{{ name() }}", name=name)
         assert "render_template" in str(caught.value)
+
+    async def test_asynchronous_environment(self, app: Flask) -> None:
+        app.jinja_options = {"enable_async": True}
+
+        @app.get("/<function>")
+        async def index(function: str) -> str:
+            functions: dict[str, Render] = {
+                "file": render_template,
+                "string": render_template_string,
+            }
+            with pytest.raises(RuntimeError, match="has 'enable_async'") as caught:
+                functions[function]("hello.html")
+            return str(caught.value)
+
+        answer = (await exchange(app, http_scope(path="/file"))).body.decode()
+        assert answer.startswith("The template 'hello.html' cannot be rendered")
+        assert "Write 'await render_template_async(...)' instead." in answer
+        answer = (await exchange(app, http_scope(path="/string"))).body.decode()
+        assert "Write 'await render_template_string_async(...)' instead." in answer
+
+    async def test_asynchronous_environment_where_that_works(self, app: Flask) -> None:
+        app.jinja_options = {"enable_async": True}
+
+        @app.get("/sync")
+        def sync_view() -> str:
+            return render_template("hello.html", name="sync")
+
+        @app.get("/async")
+        async def async_view() -> str:
+            return await render_template_async("hello.html", name="async")
+
+        @app.get("/stream")
+        async def stream() -> Any:
+            return stream_template("hello.html", name="stream")
+
+        for name in ("sync", "async", "stream"):
+            answer = await exchange(app, http_scope(path=f"/{name}"))
+            assert answer.body.decode() == f"Hello, {name}!"
 
     async def test_context_processors_run_on_the_requests_thread(self, app: Flask) -> None:
         app.before_request(lambda: setattr(g, "ident", threading.get_ident()))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import click
@@ -15,6 +17,7 @@ from asyncflask import (
     Response,
     current_app,
     g,
+    has_app_context,
     request,
     session,
     stream_with_context,
@@ -164,6 +167,109 @@ class TestPreservedContext:
         # As in Flask: at the end of each request, and of its context that the client kept.
         assert events == ["request", "app"] * 4
 
+    @pytest.fixture
+    def events(self, app: Flask) -> list[str]:
+        events: list[str] = []
+        app.teardown_request(lambda error: events.append("request"))
+        app.teardown_appcontext(lambda error: events.append("app"))
+        return events
+
+    @pytest.fixture
+    def streaming(self, app: Flask, events: list[str]) -> Flask:
+        """Of `/plain/` and `/kept/` the second has the context in its stream."""
+
+        def generate(name: str) -> Iterator[str]:
+            try:
+                for part in "abc":
+                    events.append(part)
+                    yield part
+                    if name == "broken":
+                        raise LookupError("on purpose")
+            finally:
+                events.append("closed")
+
+        @app.get("/plain/<name>")
+        def plain(name: str) -> Response:
+            return Response(generate(name))
+
+        @app.get("/kept/<name>")
+        def kept(name: str) -> Response:
+            session["n"] = g.name = name
+            return Response(stream_with_context(generate(name)))
+
+        return app
+
+    def test_stream(self, streaming: Flask, events: list[str]) -> None:
+        with streaming.test_client() as client:
+            assert client.get("/plain/x?q=1").text == "abc"
+            assert (request.args["q"], request.view_args) == ("1", {"name": "x"})
+        assert events == ["request", "app", "a", "b", "c", "closed", "request", "app"]
+        assert not has_app_context()
+
+    def test_stream_with_its_context(self, streaming: Flask, events: list[str]) -> None:
+        with streaming.test_client() as client:
+            assert client.get("/kept/x?q=1").text == "abc"
+            assert (request.args["q"], g.name, session["n"]) == ("1", "x", "x")
+            assert events == ["a", "b", "c", "closed"]
+        assert events[4:] == ["request", "app"]
+        assert not has_app_context()
+
+    def test_several_streams(self, streaming: Flask, events: list[str]) -> None:
+        with streaming.test_client() as client:
+            first = client.get("/kept/x")
+            second = client.get("/kept/y")
+            assert request.view_args == {"name": "y"}
+            assert events == ["a", "a"]
+            assert second.text == first.text == "abc"
+            assert request.view_args == {"name": "y"}
+            assert events[2:] == ["b", "c", "closed", "b", "c", "closed", "request", "app"]
+        assert events[10:] == ["request", "app"]
+        assert not has_app_context()
+
+    @pytest.mark.parametrize("kind", ["plain", "kept"])
+    def test_stream_that_nobody_reads(
+        self, streaming: Flask, events: list[str], kind: str
+    ) -> None:
+        with streaming.test_client() as client:
+            response = client.get(f"/{kind}/x")
+            assert request.view_args == {"name": "x"}
+        assert not has_app_context()
+        response.close()
+        torn = ["request", "app"]
+        expected = {"plain": [*torn, "a", *torn, "closed"], "kept": ["a", "closed", *torn]}
+        assert [event for event in events if event not in "bc"] == expected[kind]
+
+    def test_stream_that_raises(self, streaming: Flask, events: list[str]) -> None:
+        with streaming.test_client() as client:
+            response = client.get("/kept/broken")
+            with pytest.raises(LookupError, match="on purpose"):
+                response.get_data()
+            assert request.view_args == {"name": "broken"}
+        assert events == ["a", "closed", "request", "app"]
+        assert not has_app_context()
+
+    def test_async_stream(self, app: Flask, events: list[str]) -> None:
+        @app.get("/")
+        async def view() -> Response:
+            g.name = "x"
+
+            @stream_with_context
+            async def generate() -> AsyncIterator[str]:
+                yield g.name
+                yield request.path
+
+            return Response(generate())
+
+        @app.teardown_request
+        async def teardown(error: BaseException | None) -> None:
+            events.append("async")
+
+        with app.test_client() as client:
+            assert client.get("/").text == "x/"
+            assert (g.name, request.path) == ("x", "/")
+            assert events == []
+        assert events == ["async", "request", "app"]
+
     def test_nested(self, app: Flask) -> None:
         with app.test_client() as client, pytest.raises(RuntimeError, match="Cannot nest"), client:
             pass
@@ -180,6 +286,78 @@ def async_named(func: Any) -> Any:
         return await func()
 
     return view
+
+
+class TestContextVariables:
+    """What the app sets in them is seen by the test, as in Flask; the contexts are not."""
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    def test_seen_afterwards(self, app: Flask, kind: str) -> None:
+        variable: ContextVar[str] = ContextVar("variable", default="unset")
+
+        @app.get("/sync")
+        def view() -> str:
+            variable.set("set")
+            return "data"
+
+        @app.get("/async")
+        async def async_view() -> str:
+            return view()
+
+        app.test_client().get(f"/{kind}")
+        assert variable.get() == "set"
+        assert not has_app_context()
+
+
+class TestInAsyncCode:
+    """The client blocks the loop; it works all the same."""
+
+    @pytest.fixture
+    def app(self, app: Flask) -> Flask:
+        @app.post("/sync")
+        def view() -> str:
+            return f"{len(request.get_data())} {threading.current_thread().name}"
+
+        @app.post("/async")
+        async def async_view() -> str:
+            await asyncio.sleep(0)
+            return view()
+
+        @app.post("/stream")
+        async def stream() -> Response:
+            async def generate() -> AsyncIterator[str]:
+                await asyncio.sleep(0)
+                yield "a"
+                await asyncio.sleep(0)
+                yield "b"
+
+            return Response(generate())
+
+        @app.get("/deep/<int:depth>")
+        async def deep(depth: int) -> str:
+            if not depth:
+                return "end"
+            return f"{depth} {app.test_client().get(f'/deep/{depth - 1}').text}"
+
+        return app
+
+    async def test_in_an_async_test(self, app: Flask) -> None:
+        client = app.test_client()
+        data = b"x" * 200_000
+        # The thread of the test is the request's, as it is in sync tests.
+        assert client.post("/sync", data=data).text == "200000 MainThread"
+        assert client.post("/async", data=data).text == "200000 asyncflask-loop"
+        assert client.post("/stream").text == "ab"
+        await asyncio.sleep(0)  # the loop goes on
+
+    async def test_keeps_contexts(self, app: Flask) -> None:
+        with app.test_client() as client:
+            client.post("/async?q=1")
+            assert request.args["q"] == "1"
+        assert not has_app_context()
+
+    def test_nested(self, app: Flask) -> None:
+        assert app.test_client().get("/deep/3").text == "3 2 1 end"
 
 
 class TestSessionTransaction:

@@ -7,44 +7,32 @@ steps of `dispatch.py` for plain code. What an app is made of is in `sansio/app.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
-import sys
-import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from contextvars import Context, copy_context
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
-from operator import attrgetter, itemgetter
-from types import MethodType
 from typing import IO, TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote
 
 import click
 from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.datastructures import ImmutableDict
-from werkzeug.exceptions import BadRequest, HTTPException, NotFound
-from werkzeug.routing import BuildError, MapAdapter, RequestRedirect
+from werkzeug.routing import MapAdapter, RequestRedirect
 from werkzeug.routing import Rule as Rule  # for others: Flask has it by this name too
 from werkzeug.serving import is_running_from_reloader
-from werkzeug.wsgi import get_host
 
-from . import dispatch
+from . import converse, dispatch, urls
 from .alias import in_flasks_command
 from .asgi import proxy, wsgi
 from .asgi.conversation import Conversations
-from .asgi.lifespan import lifespan, on_stop_signal, serve_lifespan
+from .asgi.http import normalised
+from .asgi.lifespan import serve_lifespan
 from .asgi.threads import (
     ENDED,
     Abandoned,
-    Call,
-    Driver,
     async_to_sync,
     background_loop,
-    call_here,
-    drive,
     is_async,
     note_loop,
     on_loop,
@@ -55,30 +43,30 @@ from .ctx import (
     RequestContext,
     _cv_app,
     _cv_request,
-    _unbound,
-    current_request_ctx,
 )
 from .debughelpers import FormDataRoutingRedirect
+from .entry import AppType, arguments, marked_async
 from .globals import g, request, session
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send_from_directory
-from .routing import Map
+from .lifetime import serving, start_background_task
+from .mounts import Mounts
+from .plan import METHODS, WATCHED, Setup
 from .sansio.app import App
-from .sansio.scaffold import _sentinel
 from .sessions import SecureCookieSessionInterface, SessionInterface
-from .signals import OF_EACH_REQUEST
+from .steps import Steps
 from .wrappers import Request, Response
 
 if TYPE_CHECKING:
     from starlette.middleware import Middleware
-    from starlette.routing import Mount
 
     from .templating import Environment
     from .testing import FlaskClient, FlaskCliRunner
 
+WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
-class Flask(App):
+class Flask(Steps, App, metaclass=AppType):
     """An application. It is an ASGI app (`uvicorn module:app`), and a WSGI app as well.
 
     Parameters are Flask's (see `sansio.app.App`), and *lifespan*: a function that is given the
@@ -120,6 +108,7 @@ class Flask(App):
             # Beyond Flask's.
             "CANCEL_ON_DISCONNECT": False,
             "EVENT_STREAM_KEEP_ALIVE": 15,
+            "MAX_THREADS": 512,
             "SHUTDOWN_TIMEOUT": 10,
             "WEBSOCKET_ALLOWED_ORIGINS": None,
             "WEBSOCKET_MAX_MESSAGE_SIZE": None,
@@ -138,12 +127,13 @@ class Flask(App):
     response_class: type[Response] = Response
     """What responses are made of."""
 
+    _asgi_app: ASGIApp
+    """`asgi_app`, as it was set: without the object that it gives when it is bound."""
+
     session_interface: SessionInterface = SecureCookieSessionInterface()
     """What opens and saves sessions."""
 
     _request_context_class = RequestContext
-
-    _own_steps = dispatch.OWN
 
     def __init__(
         self,
@@ -160,6 +150,11 @@ class Flask(App):
         *,
         lifespan: Lifespan | None = None,
     ) -> None:
+        self._made_setup: Setup | None = None
+        self._replaced: frozenset[str] = frozenset()
+        """The methods of `_OWN` that were set on the app itself."""
+        self._version = object()
+        """Another one each time that an attribute is set of which a `Setup` is made."""
         super().__init__(
             import_name=import_name,
             static_url_path=static_url_path,
@@ -182,16 +177,10 @@ class Flask(App):
         self.cli = AppGroup(name=self.name)
         """The app's commands."""
         self.lifespan = lifespan
-        self._quiet: tuple[Any, ...] | None = None
-        """What `_judge` gave, since an attribute was last set."""
-        self._wsgi_wrapped = False
-        """Whether `wsgi_app` was set on the app itself, as half of all apps do."""
-        self._replaced: frozenset[str] = frozenset()
-        """The methods of `_OWN` that were set on the app itself, but for `wsgi_app`."""
         self.background_tasks: set[asyncio.Task[None]] = set()
         """The tasks of `add_background_task` that have not ended."""
         self._conversations = Conversations()
-        self._mounts: list[Mount] = []
+        self._mounts = Mounts()
         if self.has_static_folder:
             assert bool(static_host) == host_matching, (
                 "Static files need a 'static_host' with 'host_matching', and only then."
@@ -206,115 +195,90 @@ class Flask(App):
 
     # -- ASGI and WSGI ------------------------------------------------------------------------
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """ASGI with *scope*, *receive* and *send*; WSGI with *environ* and *start_response*.
         Goes to `asgi_app` and `wsgi_app`, which middleware may replace."""
+        if len(args) != 3:
+            args = arguments(args, kwargs)
         if len(args) == 3:
-            return self.asgi_app(*args)
-        if len(args) == 2:
-            return self.wsgi_app(*args)
-        raise TypeError(
-            "An app is called by servers: with (scope, receive, send) for ASGI, with (environ,"
-            f" start_response) for WSGI; not with {len(args)} arguments."
-        )
+            return self._asgi_app(*args)
+        return self.wsgi_app(*args)
 
     async def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application (ASGI specification 3.0). To wrap it:
         ``app.asgi_app = Middleware(app.asgi_app)``, or `add_middleware`."""
-        if (quiet := self._quiet) is None:
-            quiet = self._judge()
+        setup = self._setup()
         if (
-            not quiet
+            setup.is_wrapped
             or scope["type"] != "http"
-            or (_steps_in(_flasks_own) if type(self) is Flask else _steps_of(type(self)))
-            != _OWN_STEPS
-            or "asyncflask.environ" in scope
+            or scope["path"][:1] != "/"
+            or scope.get("root_path")
+            or not scope["method"].isupper()
         ):
-            await self._serve(scope, receive, send)
-            return
-        # As `_respond` for a request of an app of which no step is replaced.
-        ctx = self._request_context_class(self, None)
-        headers = scope["headers"]
-        lines = dict(headers)
-        ctx._lines = lines if len(lines) == len(headers) else None
-        ctx._scope = scope
-        ctx._receive = receive
-        ctx._steps = dispatch.OWN
-        ctx._own = True
-        ctx._context = context = copy_context()
-        ctx._outer = copy_context()
-        note_loop()
-        if any(quiet):
-            coro = dispatch.serve_http(self, ctx, send)
+            await self._serve_other(setup, scope, receive, send)
         else:
-            coro = dispatch.serve_simple(self, ctx, send, quiet)
-        try:
-            # What `run` would do first: a request that waits for nothing is over by it.
-            yielded = context.run(next, coro.__await__(), ENDED)
-            if yielded is not ENDED:
-                await self._driven(coro, yielded, ctx.driver, scope)
-        finally:
-            if ctx._driver is not None:
-                ctx._driver.release()
-            else:
-                ctx._context = None  # so that none is made that nobody releases
-        if ctx._whole is not None:
-            start, content = ctx._whole
-            await send(start)
-            await send({"type": "http.response.body", "body": content})
+            await self._run(dispatch.serve_http, setup, scope, receive, send)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """`asgi_app` for all but requests to an app of which no step is replaced."""
+    async def _serve_other(self, setup: Setup, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve what is no request of the app alone, or not written as most are."""
         kind = scope["type"]
         if kind == "lifespan":
-            await serve_lifespan(self._serving(), scope, receive, send)
+            await serve_lifespan(serving(self), scope, receive, send)
             return
         if kind != "http" and kind != "websocket":
             raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
-        if self._wsgi_wrapped and "asyncflask.environ" not in scope:
-            scope = proxy.fixed_scope(scope, self.wsgi_app)
-        if self._mounts and (mount := self._mounted_at(scope)) is not None:
-            await mount.handle(scope, receive, send)
-            return
-        await self._respond(scope, receive, send)
+        scope = normalised(scope)
+        serve: dispatch.Flow = dispatch.serve_http
+        origin: wsgi.Origin | None = scope.get(wsgi.ORIGIN)
+        if setup.wsgi_app is not None and (origin is None or origin.app is not self):
+            scope = proxy.fixed_scope(scope, setup.wsgi_app)
+            if setup.wsgi_middleware is not None:
+                serve = partial(dispatch.serve_by_wsgi, wsgi_app=setup.wsgi_middleware)
+        if kind == "websocket":
+            serve = converse.serve_websocket
+        if self._mounts and (mounted := self._mounts.asked(self, scope)) is not None:
+            await mounted(scope, receive, send)
+        else:
+            await self._run(serve, setup, scope, receive, send)
 
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request or WebSocket of this app, in a context of its own."""
+    async def _run(
+        self, serve: dispatch.Flow, setup: Setup, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve one request or WebSocket, in a `contextvars.Context` of its own."""
         note_loop()
-        context, outer = copy_context(), copy_context()
-        limit, worker = self.config["WORKER_THREADS"], scope.get("asyncflask.worker")
-        driver = Driver(None, limit, worker, context, outer)
-        if scope["type"] == "websocket":
-            serve: Callable[..., Coroutine[Any, Any, Any]] = dispatch.serve_websocket
-        elif "asyncflask.environ" not in scope and self._wsgi_middleware() is not None:
-            serve = dispatch.serve_by_wsgi
-        else:
-            serve = dispatch.serve_request
-        coro: Coroutine[Any, Any, Any] = serve(self, driver, scope, receive, send)
+        ctx = RequestContext.of_scope(self, setup, scope, receive)
+        coro = serve(self, ctx, send)
         try:
-            yielded = context.run(coro.send, None)
-        except StopIteration as stop:
-            whole = stop.value
-        else:
-            whole = await self._driven(coro, yielded, driver, scope)
+            # What `Driver.run` would do first: a request that waits for nothing is over by it.
+            yielded = ctx._context.run(next, coro.__await__(), ENDED)  # type: ignore[union-attr]
+            if yielded is not ENDED:
+                assert ctx.driver is not None
+                await ctx.driver.run(coro, yielded)
+        except Abandoned:
+            path = ctx._scope["path"]
+            self.logger.warning("Sync code of %s still blocked: it was left to itself.", path)
         finally:
-            driver.release()
-        if whole is not None:
-            start, content = whole
-            await send(start)
+            ctx.end()
+        if ctx._whole is not None:
+            start, content = ctx._whole
+            if start is not None:
+                await send(start)
             await send({"type": "http.response.body", "body": content})
 
-    async def _driven(
-        self, coro: Coroutine[Any, Any, Any], yielded: Any, driver: Driver | None, scope: Scope
-    ) -> Any:
-        """What the flow *coro* gives that has begun and yielded something."""
-        assert driver is not None
-        try:
-            return await driver.run(coro, yielded)
-        except Abandoned:
-            path = scope["path"]
-            self.logger.warning("Plain code of %s still blocked: it was left to itself.", path)
-            return None
+    def _called_round(
+        self, func: Callable[..., Any], scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        """ASGI for an app of which `__call__` is the WSGI function *func*."""
+        if scope["type"] != "http":
+            return self._asgi_app(scope, receive, send)
+
+        def called(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            environ["asyncflask.outermost"] = True
+            content: Iterable[bytes] = func(self, environ, start_response)
+            return content
+
+        serve = partial(dispatch.serve_by_wsgi, wsgi_app=called)
+        return self._run(serve, self._setup(), scope, receive, send)
 
     def wsgi_app(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -322,15 +286,10 @@ class Flask(App):
         """The WSGI application (PEP 3333). To wrap it:
         ``app.wsgi_app = Middleware(app.wsgi_app)``; that takes effect under ASGI too, for
         requests."""
-        # A request that came by ASGI has been through that middleware already.
-        app = self._respond if "asyncflask.scope" in environ else self.asgi_app
-        return wsgi.respond(app, environ, start_response)
-
-    def _wsgi_middleware(self) -> Callable[..., Any] | None:
-        """What is to be called in place of `wsgi_app`, but for the `ProxyFix` outside of it, which
-        `asgi_app` has applied."""
-        within = proxy.within(self.wsgi_app)
-        return None if within == MethodType(_OWN["wsgi_app"], self) else within
+        # A request that came by ASGI has been through the ASGI middleware already.
+        inside = "asyncflask.scope" in environ and not environ.pop("asyncflask.outermost", False)
+        app: Any = partial(Flask._asgi_app, self) if inside else self.asgi_app  # type: ignore[arg-type]
+        return wsgi.respond(app, environ, start_response, self, (_cv_app, _cv_request))
 
     def add_middleware(
         self, middleware_class: Callable[..., ASGIApp] | Middleware, *args: Any, **kwargs: Any
@@ -347,85 +306,11 @@ class Flask(App):
 
     def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         """Have the ASGI *app* answer all below *path*; its lifespan is run with this app's. It
-        is asked before the routes, but at ``"/"`` after them. Hooks and error handlers of this
-        app are not run for it."""
-        from starlette.routing import Mount  # which takes as long to import as this whole file
-
-        self._mounts = [*self._mounts, Mount(path, app, name=name)]
-
-    def _mounted_at(self, scope: Scope) -> Mount | None:
-        for mount in self._mounts:
-            _, child = mount.matches(scope)  # nothing for a path that is not below
-            if child and (mount.path or not self._has_route(scope)):
-                scope.update(child, app_root_path=child["root_path"])
-                scope.pop("router", None)  # its URLs are its own, below where it is mounted
-                return mount
-        return None
-
-    def _has_route(self, scope: Scope) -> bool:
-        req = self.request_class.from_scope(scope, _nothing)
-        try:
-            adapter = self.create_url_adapter(req)
-            if adapter is not None:
-                adapter.match(websocket=scope["type"] == "websocket")
-        except NotFound:
-            return False
-        except HTTPException:
-            pass
-        return True
+        is asked before the routes, but at ``"/"`` after them. *path* itself is redirected to
+        ``path/``, if no route has it. Hooks and error handlers of this app are not run for it."""
+        self._mounts = self._mounts.with_mount(path, app, name)
 
     # -- starting and stopping ----------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _serving(self) -> AsyncIterator[dict[str, Any]]:
-        """The app's lifespan: mounted apps, `lifespan`, `while_serving`, `before_serving`; and
-        back in the opposite order, after the streams and WebSockets have been ended."""
-        loop = asyncio.get_running_loop()
-        driver = Driver(loop, self.config["WORKER_THREADS"])
-        app_ctx = self.app_context()
-        conversations = self._conversations = Conversations()
-        timeout = self.config["SHUTDOWN_TIMEOUT"]
-        stopping: list[asyncio.Task[None]] = []
-
-        def stop() -> None:
-            if not stopping:
-                stopping.append(asyncio.ensure_future(conversations.stop(timeout)))
-
-        async def run(func: Callable[..., Any], *args: Any) -> Any:
-            async def on_its_side() -> Any:
-                value = await driver.call(func, *args)
-                await driver.to_loop()
-                return value
-
-            return await driver.run(on_its_side())
-
-        state: dict[str, Any] = {}
-        async with AsyncExitStack() as stack:
-            stack.callback(driver.release)
-            stack.callback(setattr, self, "_conversations", Conversations())
-            await run(app_ctx._push, driver.call)
-            stack.push_async_callback(run, app_ctx._pop, None, driver.call)
-            for mount in self._mounts:
-                state.update(await stack.enter_async_context(lifespan(mount.app)))
-            if self.lifespan is not None:
-                user_lifespan = self.lifespan(self)
-                state.update(await run(user_lifespan.__aenter__) or {})
-                stack.push_async_exit(partial(run, user_lifespan.__aexit__))
-            for generator_function in self.while_serving_gens:
-                generator = generator_function()
-                await run(partial(_advance, generator))
-                stack.push_async_callback(run, partial(_finish, generator))
-            for func in self.before_serving_funcs:
-                await run(func)
-            stack.enter_context(on_stop_signal(stop))
-            try:
-                yield state
-            finally:
-                stop()
-                await asyncio.wait(stopping)
-                await self._end_background_tasks(timeout)
-                for func in self.after_serving_funcs:
-                    await run(func)
 
     def add_background_task(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Call *func*, plain or asynchronous, with the arguments and in an app context: after
@@ -435,65 +320,20 @@ class Flask(App):
         ctx = _cv_request.get(None)
         if ctx is not None and ctx.driver is not None:
             loop = ctx.driver.loop
-            start = partial(self._start_background_task, loop, func, args, kwargs)
+            start = partial(start_background_task, self, loop, func, args, kwargs)
             if ctx.websocket is None:
-                ctx._background.append(start)
+                ctx.add_background(start)
                 return
         else:
             loop = asyncio.get_running_loop() if on_loop() else background_loop()
-            start = partial(self._start_background_task, loop, func, args, kwargs)
+            start = partial(start_background_task, self, loop, func, args, kwargs)
         loop.call_soon_threadsafe(start)
-
-    def _start_background_task(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        driver = Driver(loop, self.config["WORKER_THREADS"])
-        driver.context = Context()
-
-        async def run() -> None:
-            app_ctx = self.app_context()
-            await app_ctx._push(driver.call)
-            error: BaseException | None = None
-            try:
-                await driver.call(func, *args, **kwargs)
-            except Exception as exc:
-                error = exc
-                name = getattr(func, "__qualname__", repr(func))
-                self.logger.exception("The background task %s failed.", name)
-            finally:
-                await app_ctx._pop(error, driver.call)
-                await driver.to_loop()
-
-        async def drive_and_release() -> None:
-            try:
-                await driver.run(run())
-            finally:
-                driver.release()
-
-        task = loop.create_task(drive_and_release())
-        self.background_tasks.add(task)
-        task.add_done_callback(self.background_tasks.discard)
 
     @property
     def stopping(self) -> bool:
         """Whether the server is stopping. A stream may look at it, to end by itself before it is
         cancelled after `SHUTDOWN_TIMEOUT` seconds."""
         return self._conversations.stopping
-
-    async def _end_background_tasks(self, timeout: float) -> None:
-        loop = asyncio.get_running_loop()
-        tasks = {task for task in self.background_tasks if task.get_loop() is loop}
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=timeout)
-            for task in late:
-                task.cancel()
-            if late:
-                self.logger.warning("%d background tasks were cancelled at shutdown.", len(late))
-                await asyncio.wait(late)
 
     def run(
         self,
@@ -591,119 +431,36 @@ class Flask(App):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name == "_quiet":
-            return
-        with _judging:
-            self._quiet = None
-        if name == "wsgi_app":
-            self._wsgi_wrapped = True
-        elif name in _OWN:
-            self._replaced = self._replaced | {name}
+        if name in WATCHED:
+            self._changed(name, value)
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        if name == "wsgi_app":
-            self._wsgi_wrapped = False
-        self._replaced = self._replaced - {name}
+        if name in WATCHED:
+            self._changed(name, None)
 
-    def _is_replaced(self, name: str) -> bool:
-        """Whether a subclass, an extension or a test put something in a method's place."""
-        return name in self._replaced or getattr(type(self), name) is not _OWN[name]
-
-    def _judge(self) -> tuple[Any, ...]:
-        """What has to be empty for a request to go the short way of `dispatch.serve_simple`; it is
-        empty itself if attributes of the app are against that. Kept until one is set."""
-        with _judging:
-            if (
-                self._wsgi_wrapped
-                or self._mounts
-                or self._replaced
-                or not isinstance(self.url_map, Map)
-            ):
-                self._quiet = ()
+    def _changed(self, name: str, value: Any) -> None:
+        """An attribute was set, or deleted, that the plans of requests are made of."""
+        if name == "asgi_app":
+            if value is None:
+                object.__delattr__(self, "_asgi_app")
             else:
-                self._quiet = (
-                    self.before_request_funcs,
-                    self.url_value_preprocessors,
-                    self.after_request_funcs,
-                    self.teardown_request_funcs,
-                    self.teardown_appcontext_funcs,
-                    *(signal.receivers for signal in OF_EACH_REQUEST),
-                )
-            return self._quiet
+                object.__setattr__(self, "_asgi_app", value)
+        if name in _OWN:
+            replaced = self._replaced - {name} if value is None else self._replaced | {name}
+            object.__setattr__(self, "_replaced", replaced)
+        # No counter: two threads may be here at once.
+        object.__setattr__(self, "_version", object())
 
-    def _steps(self) -> dispatch.Steps:
-        """The steps of the pipeline, with what calls the methods that took the place of some."""
-        if not self._replaced:
-            own = _steps_in(_flasks_own) if type(self) is Flask else _steps_of(type(self))
-            if own == _OWN_STEPS:
-                return dispatch.OWN
-        return dispatch.Steps._make(
-            partial(_call_replaced, getattr(self, name)) if self._is_replaced(name) else step
-            for name, step in dispatch.OWN._asdict().items()
-        )
+    def _setup(self) -> Setup:
+        """What requests need to know of the app, as it is now."""
+        setup = self._made_setup
+        if setup is None or not setup.is_current(self):
+            setup = self._made_setup = Setup(self, _OWN)
+        return setup
 
-    # -- the steps, for plain code ------------------------------------------------------------
-
-    def full_dispatch_request(self) -> Response:
-        """Run hooks, view and error handlers, and give the response."""
-        ctx = current_request_ctx()
-        rv = drive(dispatch.full_dispatch_request(self, ctx, call_here))
-        return self.response_class(rv[1], mimetype=rv[0]) if type(rv) is tuple else rv
-
-    def preprocess_request(self) -> Any:
-        """Run the `before_request` functions; gives the value of the first that has one."""
-        return drive(dispatch.preprocess_request(self, current_request_ctx(), call_here))
-
-    def dispatch_request(self) -> Any:
-        """Call the view of the matched rule, and give its value."""
-        return drive(dispatch.dispatch_request(self, current_request_ctx(), call_here))
-
-    def handle_http_exception(self, e: HTTPException) -> Any:
-        """What the error handler for *e* gives, or *e* itself."""
-        return drive(dispatch.handle_http_exception(self, current_request_ctx(), call_here, e))
-
-    def handle_user_exception(self, e: Exception) -> Any:
-        """What the error handler for *e* gives; without one it is raised again."""
-        return drive(dispatch.handle_user_exception(self, current_request_ctx(), call_here, e))
-
-    def handle_exception(self, e: Exception) -> Response:
-        """The response to an exception that no handler took: a 500, or it is raised again."""
-        return drive(dispatch.handle_exception(self, current_request_ctx(), call_here, e))  # type: ignore[no-any-return]
-
-    def finalize_request(self, rv: Any, from_error_handler: bool = False) -> Response:
-        """The response for the value of a view, after the `after_request` functions."""
-        ctx = current_request_ctx()
-        return drive(  # type: ignore[no-any-return]
-            dispatch.finalize_request(self, ctx, call_here, rv, from_error_handler)
-        )
-
-    def make_response(self, rv: Any) -> Response:
-        """The response for the value of a view: `str`, `bytes`, `dict`, `list`, an iterator, an
-        asynchronous iterator, a response of Werkzeug or Starlette, a WSGI callable, or a tuple
-        of one of these with status and headers. Raises `TypeError` for anything else."""
-        return dispatch.make_response(self, _cv_request.get(None), rv)  # type: ignore[no-any-return]
-
-    def process_response(self, response: Response) -> Response:
-        """Run the `after_request` functions, and save the session."""
-        ctx = current_request_ctx()
-        return drive(dispatch.process_response(self, ctx, call_here, response))  # type: ignore[no-any-return]
-
-    def do_teardown_request(self, exc: BaseException | None = _sentinel) -> None:
-        """Run the `teardown_request` functions; *exc* is by default the current exception."""
-        exc = sys.exception() if exc is _sentinel else exc
-        drive(dispatch.do_teardown_request(self, current_request_ctx(), call_here, exc))
-
-    def do_teardown_appcontext(self, exc: BaseException | None = _sentinel) -> None:
-        """Run the `teardown_appcontext` functions; *exc* is by default the current exception."""
-        exc = sys.exception() if exc is _sentinel else exc
-        ctx = _cv_app.get()
-        drive(dispatch.do_teardown_appcontext(self, ctx, call_here, exc))
-
-    def update_template_context(self, context: dict[str, Any]) -> None:
-        """Add to *context* what the context processors give."""
-        ctx = _cv_request.get(None)
-        drive(dispatch.update_template_context(self, ctx, call_here, context))
+    def _step(self, name: str) -> dispatch.Step:
+        return dispatch.step(self, name)
 
     # -- what the steps ask -------------------------------------------------------------------
 
@@ -711,11 +468,6 @@ class Flask(App):
         """Whether the session is a signed cookie, which costs nothing unless it is used. Others
         are opened for each request, as their authors expect."""
         return type(self.session_interface) is SecureCookieSessionInterface
-
-    def log_exception(self, exc_info: Any) -> None:
-        """Log an exception that became a 500."""
-        req = current_request_ctx().request
-        self.logger.error("Exception on %s [%s]", req.path, req.method, exc_info=exc_info)
 
     def raise_routing_exception(self, request: Request) -> NoReturn:
         """Raise why no rule matched. In debug mode a redirect that would lose a form is an
@@ -731,87 +483,10 @@ class Flask(App):
             raise error
         raise FormDataRoutingRedirect(request)
 
-    def make_default_options_response(self) -> Response:
-        """The answer to OPTIONS: what methods the URL has."""
-        response = self.response_class()
-        response.allow.update(current_request_ctx().url_adapter.allowed_methods())
-        return response
-
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """What matches and builds URLs for *request*, or by `SERVER_NAME` outside of one.
+        """Make what matches and builds URLs for *request*, or by `SERVER_NAME` outside of one.
         Raises `SecurityError` (400) for a host that is not in `TRUSTED_HOSTS`."""
-        config = self.config
-        if request is None:
-            if config["SERVER_NAME"] is None:
-                return None
-            return self.url_map.bind(
-                config["SERVER_NAME"],
-                script_name=config["APPLICATION_ROOT"],
-                url_scheme=config["PREFERRED_URL_SCHEME"],
-            )
-        if config["TRUSTED_HOSTS"] is not None:
-            request.trusted_hosts = config["TRUSTED_HOSTS"]
-        host_matching = self.url_map.host_matching
-        if request._scope is not None and not (host_matching or self.subdomain_matching):
-            return self.url_map.bind(
-                request.host,
-                script_name=request.root_path,
-                subdomain=self.url_map.default_subdomain or "",
-                url_scheme=request.scheme,
-                default_method=request.method,
-                path_info=request.path,
-                query_args=request.query_string.decode("latin-1"),
-            )
-        request.host = get_host(request.environ, request.trusted_hosts)
-        # Werkzeug gives no host for what it takes for none; names in Unicode are not refused.
-        if not request.host and not request.environ.get("HTTP_HOST", "").isprintable():
-            raise BadRequest("The request's Host header is malformed.")
-        subdomain = None
-        if not host_matching and not self.subdomain_matching:
-            subdomain = self.url_map.default_subdomain or ""
-        return self.url_map.bind_to_environ(
-            request.environ,
-            server_name=None if host_matching else config["SERVER_NAME"],
-            subdomain=subdomain,
-        )
-
-    def _map_of_paths(self, own: bool) -> Map | None:
-        """The URL map, where the host has no part in matching and building, nor anything else
-        that an adapter would add to it. *own*: whether no step was replaced."""
-        url_map = self.url_map
-        if (
-            not isinstance(url_map, Map)
-            or url_map.host_matching
-            or self.subdomain_matching
-            or self.request_class.trusted_hosts is not None
-            or self.config["TRUSTED_HOSTS"] is not None
-            or not (own or not self._is_replaced("create_url_adapter"))
-        ):
-            return None
-        return url_map
-
-    def _build_path(
-        self, ctx: RequestContext, endpoint: str, values: dict[str, Any], method: str | None
-    ) -> str | None:
-        """What `Map.build_path` gives for *ctx*, unless it has an adapter to ask already, which
-        may be another one than this app would make."""
-        request = ctx.request
-        if (
-            ctx.app is not self
-            or ctx._url_adapter is not _unbound
-            or request._scope is None
-            or request.trusted_hosts is not None
-        ):
-            return None
-        # A rule that was matched without an adapter was found in it.
-        known = request.url_rule is not None
-        url_map: Any = self.url_map if known else self._map_of_paths(ctx._own)
-        if url_map is None:
-            return None
-        path: str | None = url_map.build_path(endpoint, values, method or request.method)
-        return None if path is None else f"{request.root_path}/{path}"
-
-    # -- URLs ---------------------------------------------------------------------------------
+        return urls.adapter(self, request)
 
     def url_for(
         self,
@@ -828,50 +503,15 @@ class Flask(App):
         string. ``".name"`` is in the current blueprint. *_external*: with scheme and host, as is
         the default outside of a request, where `SERVER_NAME` has to be set. Raises
         `werkzeug.routing.BuildError` if nothing fits (Flask: `Flask.url_for`)."""
-        adapter: Any
-        ctx = _cv_request.get(None)
-        if ctx is not None:
-            if endpoint.startswith("."):
-                blueprint = ctx.request.blueprint
-                endpoint = endpoint[1:] if blueprint is None else f"{blueprint}{endpoint}"
-            if _external is None:
-                _external = _scheme is not None
-            if ctx.websocket is not None and _external and _scheme is None:
-                # A link for a person, not for another WebSocket.
-                _scheme = "https" if ctx.request.scheme == "wss" else "http"
-        else:
-            app_ctx = _cv_app.get(None)
-            adapter = app_ctx.url_adapter if app_ctx is not None else self.create_url_adapter(None)
-            if adapter is None:
-                raise RuntimeError(
-                    "A URL cannot be built outside of a request unless the config has"
-                    " 'SERVER_NAME' (and 'APPLICATION_ROOT' and 'PREFERRED_URL_SCHEME' if they"
-                    " are not the defaults)."
-                )
-            if _external is None:
-                _external = True
-        if _scheme is not None and not _external:
-            raise ValueError("With '_scheme', '_external' must be True.")
-        self.inject_url_defaults(endpoint, values)
-        url: str | None = None
-        if ctx is not None and not _external:
-            url = self._build_path(ctx, endpoint, values, _method)
-        if url is None:
-            if ctx is not None:
-                adapter = ctx.url_adapter
-            try:
-                url = adapter.build(
-                    endpoint, values, method=_method, url_scheme=_scheme, force_external=_external
-                )
-            except BuildError as error:
-                values.update(
-                    _anchor=_anchor, _method=_method, _scheme=_scheme, _external=_external
-                )
-                return self.handle_url_build_error(error, endpoint, values)
-        if _anchor is not None:
-            anchor = quote(_anchor, safe="%!#$&'()*+,/:;=?@")
-            url = f"{url}#{anchor}"
-        return url
+        return urls.build(
+            self,
+            endpoint,
+            values,
+            anchor=_anchor,
+            method=_method,
+            scheme=_scheme,
+            external=_external,
+        )
 
     # -- files and templates ------------------------------------------------------------------
 
@@ -933,58 +573,11 @@ class Flask(App):
         return names
 
 
-_judging = threading.RLock()
-"""Held while `Flask._quiet` is set: one thread may change an app that another one looks at."""
+_OWN = {name: getattr(Flask, name) for name in METHODS}
+"""By name the methods that are steps of a request, as they are here."""
 
-# The methods that are looked at before they are called: one that was replaced is user code.
-_NAMES = (
-    *dispatch.Steps._fields,
-    "app_context",
-    "create_url_adapter",
-    "make_response",
-    "wsgi_app",
-)
-_steps_of = attrgetter(*_NAMES)
-_steps_in = itemgetter(*_NAMES)
-_flasks_own = Flask.__dict__
-_OWN_STEPS = _steps_of(Flask)
-_OWN = {name: Flask.__dict__[name] for name in _NAMES}
-
-# Servers look at this to tell ASGI from WSGI: calling an app gives a coroutine.
-if sys.version_info >= (3, 12):
-    inspect.markcoroutinefunction(Flask.__call__)
-else:
-    Flask.__call__._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
-
-
-async def _call_replaced(
-    method: Callable[..., Any], app: Flask, ctx: Any, call: Call, *args: Any
-) -> Any:
-    return await call(method, *args)
+marked_async(Flask.__call__)
 
 
 async def _nothing() -> NoReturn:
     raise RuntimeError("There is nothing to receive here.")
-
-
-async def _advance_async(generator: Any) -> None:
-    await generator.__anext__()
-
-
-def _advance(generator: Any) -> Any:
-    """To the first `yield` of a `while_serving` function."""
-    return _advance_async(generator) if hasattr(generator, "__anext__") else next(generator)
-
-
-def _finish(generator: Any) -> Any:
-    """To the end of it."""
-    if hasattr(generator, "__anext__"):
-        return _finish_async(generator)
-    if next(generator, _sentinel) is not _sentinel:
-        raise RuntimeError("A 'while_serving' function has to yield once, and did so twice.")
-    return None
-
-
-async def _finish_async(generator: Any) -> None:
-    async for _ in generator:
-        raise RuntimeError("A 'while_serving' function has to yield once, and did so twice.")

@@ -1,4 +1,4 @@
-"""The blueprint that users make: `sansio.blueprints`, with commands and files."""
+"""The public `Blueprint`: that of `sansio.blueprints`, with commands and files."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class Blueprint(SansioBlueprint):
         """
         if self.static_folder is None:
             raise RuntimeError(
-                f"The blueprint '{self.name}' has no static files to serve. Pass"
-                " 'static_folder=' to it."
+                f"The blueprint '{self.name}' has no static folder. Pass 'static_folder=' to"
+                " serve files from it."
             )
         # `send_from_directory` would ask the app.
         max_age = self.get_send_file_max_age(filename)
@@ -78,6 +78,8 @@ class Blueprint(SansioBlueprint):
         :raises ValueError: for other modes.
         """
         if mode not in {"r", "rt", "rb"}:
-            raise ValueError(f"'mode' is 'rb', 'r' or 'rt', to read a resource, not {mode!r}.")
+            raise ValueError(
+                f"Resources are read-only: 'mode' is 'rb', 'r' or 'rt', not {mode!r}."
+            )
         path = os.path.join(self.root_path, resource)
         return open(path, mode, encoding=None if mode == "rb" else encoding)

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Request
 
+from .alias import advise
 from .ctx import App, _cv_request
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ class FormDataRoutingRedirect(AssertionError):
 
 
 def add_advice(error: Exception, request: Request, websocket: Any) -> None:
-    """Add a note to an error that code written for Quart runs into: what to write here."""
+    """Add a note to an error that code written for Quart runs into, or an extension that uses the
+    real Flask: what to write here."""
+    advise(error)
     if isinstance(error, TypeError) and "'await' expression" in str(error):
         error.add_note(
             "What 'request', 'render_template', 'make_response' and the like give are plain"

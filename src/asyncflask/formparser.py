@@ -1,16 +1,16 @@
 """Forms: Werkzeug's parsers, with what is missing in them. Knows of no request.
 
-Limits hold for urlencoded bodies too, and what is in the middle of an uploaded file does not go
-through the parser, which copies it six times.
+Limits hold for urlencoded bodies too; a body may be cut into pieces anywhere; and what is in the
+middle of an uploaded file does not go through the parser, which copies it six times.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO, Any, Final
 
-from werkzeug.datastructures import FileStorage
+from werkzeug.datastructures import FileStorage, ImmutableMultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser as FormDataParserBase
 from werkzeug.formparser import MultiPartParser as MultiPartParserBase
@@ -30,6 +30,10 @@ give."""
 
 FIELD_BYTES: Final = 16 * 1024
 """How much of a form is read at a time where there may be fields: this is copied."""
+
+PADDING_BYTES: Final = 64
+"""How much white space between a boundary and its line break may be cut (RFC 2046 section 5.1.1:
+transport padding, which nobody is known to send)."""
 
 
 class FormDataParser(FormDataParserBase):
@@ -59,11 +63,12 @@ class FormDataParser(FormDataParserBase):
             stream_factory=self.stream_factory,
             max_form_memory_size=self.max_form_memory_size,
             max_form_parts=self.max_form_parts,
-            cls=self.cls,
             buffer_size=PIECE_BYTES if self._takes_large_pieces() else 64 * 1024,
         )
-        form, files = parser.parse(stream, boundary, content_length)
-        return stream, form, files
+        fields, files = parser.parse(stream, boundary, content_length)
+        # Werkzeug 3.2 deprecates the attribute: it is None, and later there is none.
+        kind = getattr(self, "cls", None) or ImmutableMultiDict
+        return stream, kind(fields), kind(files)
 
     def _takes_large_pieces(self) -> bool:
         # The decoder counts a whole piece as memory of the form.
@@ -80,12 +85,30 @@ def _read_up_to(stream: Any, size: int) -> bytes:
 
 
 class MultiPartParser(MultiPartParserBase):
-    """Werkzeug's, around the same decoder; but a piece of a file without a boundary in it is
-    written as it is."""
+    """Werkzeug's, around the same decoder."""
 
     def parse(self, stream: IO[bytes], boundary: bytes, content_length: int | None) -> Any:
-        decoder = MultipartDecoder(
-            boundary, self.max_form_memory_size, max_parts=self.max_form_parts
+        """Read the stream to its end.
+
+        :return: the fields and the files, each as a list of pairs.
+        """
+        opened: list[IO[bytes]] = []
+        try:
+            return self._parse(stream, boundary, content_length, opened)
+        except BaseException:
+            for file in opened:
+                file.close()
+            raise
+
+    def _parse(
+        self,
+        stream: IO[bytes],
+        boundary: bytes,
+        content_length: int | None,
+        opened: list[IO[bytes]],
+    ) -> tuple[list[tuple[str, str]], list[tuple[str, FileStorage]]]:
+        feed = _Feed(
+            MultipartDecoder(boundary, self.max_form_memory_size, max_parts=self.max_form_parts)
         )
         fields: list[tuple[str, str]] = []
         files: list[tuple[str, FileStorage]] = []
@@ -96,25 +119,21 @@ class MultiPartParser(MultiPartParserBase):
         while True:
             piece = rest = stream.read(FIELD_BYTES if file is None else self.buffer_size)
             if piece and file is not None:
-                rest = _straight(decoder, piece, file.write)
+                rest = feed.write(piece, file.write)
                 if not rest:
                     continue
-            decoder.receive_data(rest or None)
-            while not isinstance(event := decoder.next_event(), NeedData | Epilogue):
+            for event in feed.events(rest):
                 if isinstance(event, Field):
                     part, value, size = event, [], 0
                 elif isinstance(event, File):
                     part, file = event, self.start_file_streaming(event, content_length)
+                    opened.append(file)
                 elif isinstance(event, Data) and file is not None:
                     file.write(event.data)
                     if not event.more_data:
                         file.seek(0)
-                        files.append(
-                            (
-                                part.name,
-                                FileStorage(file, part.filename, part.name, headers=part.headers),
-                            )
-                        )
+                        storage = FileStorage(file, part.filename, part.name, headers=part.headers)
+                        files.append((part.name, storage))
                         file = None
                 elif isinstance(event, Data):
                     size += len(event.data)
@@ -125,26 +144,60 @@ class MultiPartParser(MultiPartParserBase):
                         charset = self.get_part_charset(part.headers)
                         fields.append((part.name, b"".join(value).decode(charset, "replace")))
             if not piece:
-                return self.cls(fields), self.cls(files)
+                return fields, files
 
 
-def _straight(decoder: MultipartDecoder, piece: bytes, write: Callable[[Any], object]) -> bytes:
-    """Write what of *piece* is surely a file's, and give the rest for the decoder. What it holds
-    may be the beginning of a boundary; if all of the piece is done with, it is left its end."""
-    delimiter = b"--" + decoder.boundary
-    kept = len(delimiter) + 2  # with the line break before it
-    held = decoder.buffer
-    if decoder.state is not State.DATA or len(held) > kept or delimiter in held + piece[:kept]:
-        return piece
-    found = piece.find(delimiter)
-    end = (len(piece) if found < 0 else found) - kept
-    if end <= 0:
-        return piece
-    write(held)
-    with memoryview(piece) as view:
-        write(view[:end])
-    held.clear()
-    if found >= 0:
-        return piece[end:]
-    held.extend(piece[end:])
-    return b""
+class _Feed:
+    """Gives a decoder the pieces of a body, none of which ends in the middle of a delimiter: the
+    decoder takes the beginning of such a one for content (pallets/werkzeug#3285)."""
+
+    def __init__(self, decoder: MultipartDecoder) -> None:
+        self.decoder = decoder
+        self.delimiter = b"--" + decoder.boundary
+        self.kept = len(decoder.boundary) + len(b"\r\n----\r\n")
+        self.held = b""
+        """The end of what was read; not given to the decoder yet."""
+
+    def events(self, piece: bytes) -> Iterator[Any]:
+        """What the decoder makes of *piece*; if that is empty, of the end of the body."""
+        decoder = self.decoder
+        data = self.held + piece
+        cut = self._cut(data) if piece else len(data)
+        self.held = data[cut:]
+        if cut:
+            decoder.receive_data(data[:cut])
+        if not piece:
+            decoder.receive_data(None)
+        while not isinstance(event := decoder.next_event(), NeedData | Epilogue):
+            yield event
+
+    def _cut(self, data: bytes) -> int:
+        """How much of *data* the decoder gets. A delimiter that is held back is whole."""
+        cut = max(0, len(data) - self.kept)
+        length = len(self.delimiter)
+        line = len(b"\r\n")  # before the delimiter
+        first = max(0, cut - length - PADDING_BYTES)
+        begin = data.rfind(self.delimiter, first, cut + line + length)
+        if begin >= 0 and not data[begin + length : cut].strip(b"- \t\v\f\r"):
+            return max(0, begin - line)
+        return cut
+
+    def write(self, piece: bytes, write: Callable[[Any], object]) -> bytes:
+        """Write what of *piece* is surely a file's. The rest is for `events`: nothing, if there
+        is no delimiter in it."""
+        decoder, delimiter, kept = self.decoder, self.delimiter, self.kept
+        if decoder.state is not State.DATA:
+            return piece
+        held = bytes(decoder.buffer) + self.held
+        if delimiter in held + piece[:kept]:
+            return piece
+        found = piece.find(delimiter)
+        end = (len(piece) if found < 0 else found) - kept
+        if end <= 0:
+            return piece
+        write(held)
+        with memoryview(piece) as view:
+            write(view[:end])
+        decoder.buffer.clear()
+        self.held = b"" if found >= 0 else piece[end:]
+        return piece[end:] if found >= 0 else b""

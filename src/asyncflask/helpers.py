@@ -123,8 +123,8 @@ def _stream(
 class _AsyncStream(AsyncIterator[AnyStr]):
     """What :func:`_stream` is, for an asynchronous source.
 
-    A class, since an async generator cannot be started from plain code, and one that never
-    started does not run its ``finally``.
+    A class, since sync code cannot start an async generator, and one that never started does
+    not run its ``finally``.
     """
 
     def __init__(
@@ -170,8 +170,8 @@ class _AsyncStream(AsyncIterator[AnyStr]):
             self._ctx.release()
 
     def close(self) -> None:
-        """End a stream that nobody began to read, for ``Response.close()`` in plain code. One
-        that was begun is left to :meth:`aclose`."""
+        """End a stream that was never read, for ``Response.close()`` in sync code. A stream that
+        has started is left to :meth:`aclose`."""
         if not self._started:
             self.__del__()
 
@@ -248,8 +248,8 @@ def _held_contexts() -> tuple[AppContext, RequestContext]:
 
     if ctx is None:
         raise RuntimeError(
-            "'stream_with_context' keeps the current request context, and there is none. Call"
-            " it in a view function, or decorate a generator function that the view calls."
+            "'stream_with_context' keeps the current request context, but no request is active."
+            " Call it in a view function, or decorate a generator function that the view calls."
         )
 
     app_ctx = _cv_app.get()
@@ -491,8 +491,8 @@ def get_root_path(import_name: str) -> str:
 
     if filename is None:
         raise RuntimeError(
-            f"{import_name!r} has no file, so there is no root path to find: it is a namespace"
-            " package, or an import hook made it. Pass the path as root_path=."
+            f"{import_name!r} has no file, so its root path is unknown: it is a namespace"
+            " package, or was created by an import hook. Pass the path as 'root_path='."
         )
 
     return os.path.dirname(os.path.abspath(filename))

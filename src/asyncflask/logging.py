@@ -8,6 +8,7 @@ from typing import TextIO, cast
 
 from werkzeug.local import LocalProxy
 
+from .asgi.wsgi import ORIGIN
 from .ctx import App, _cv_request
 
 
@@ -21,9 +22,9 @@ def wsgi_errors_stream() -> TextIO:
     ctx = _cv_request.get(None)
 
     if ctx is not None:
-        # Only what is there already. A request that came by ASGI makes its environ when asked,
-        # which costs more than the log message.
-        environ = vars(ctx.request).get("environ")
+        # Only what is there already: to make an environ costs more than the log message.
+        origin = (getattr(ctx.request, "_scope", None) or {}).get(ORIGIN)
+        environ = vars(ctx.request).get("environ") if origin is None else origin.environ
 
         if environ is not None and "wsgi.errors" in environ:
             stream: TextIO = environ["wsgi.errors"]

@@ -1,6 +1,6 @@
 """Jinja2: the environment, where templates are looked for, and the functions that render.
 
-`render_template` and `stream_template` are plain functions for code of either colour;
+`render_template` and `stream_template` are sync functions, for sync and async code;
 `render_template_async` and `stream_template_async` are for templates that call coroutine
 functions, or whose context processors are asynchronous.
 """
@@ -33,7 +33,7 @@ _call_of_jinja = BaseContext.call
 
 
 class Context(BaseContext):
-    """What a template sees: its calls of coroutine functions give values in plain code too."""
+    """What a template sees. In sync code, its calls of coroutine functions return values."""
 
     def call(self, obj: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         func = obj.__func__ if type(obj) is MethodType else obj
@@ -53,9 +53,9 @@ class Context(BaseContext):
                 value.close()
                 name = getattr(obj, "__name__", repr(obj))
                 raise RuntimeError(
-                    f"The template {self.name!r} calls {name!r}, which is asynchronous, and was"
-                    " rendered by plain code on the event loop. Write"
-                    " 'await render_template_async(...)' in place of 'render_template(...)'."
+                    f"The template {self.name!r} calls {name!r}, which is asynchronous, but was"
+                    " rendered synchronously on the event loop. Write"
+                    " 'await render_template_async(...)' instead of 'render_template(...)'."
                 )
             return wait(value)
         return value
@@ -146,7 +146,19 @@ class DispatchingJinjaLoader(BaseLoader):
         return list(names)
 
 
-def _render(app: App, template: Template, context: dict[str, Any]) -> str:
+def _check_can_render(template: Template, function: str) -> None:
+    """Jinja renders for synchronous code by an event loop of its own where the environment is
+    asynchronous, and there can be only one on a thread."""
+    if template.environment.is_async and on_loop():
+        named = "The template" if template.name is None else f"The template {template.name!r}"
+        raise RuntimeError(
+            f"{named} cannot be rendered by '{function}' on the event loop, because its"
+            f" environment has 'enable_async'. Write 'await {function}_async(...)' instead."
+        )
+
+
+def _render(app: App, template: Template, context: dict[str, Any], function: str) -> str:
+    _check_can_render(template, function)
     app.update_template_context(context)
     send(before_render_template, app, template=template, context=context)
     text = template.render(context)
@@ -158,20 +170,23 @@ def render_template(template_name_or_list: TemplateName, **context: Any) -> str:
     """Render a template by its name, or the first of several that exists, with *context*.
     Raises `jinja2.TemplateNotFound` (Flask: `render_template`)."""
     app = current_app_ctx().app
-    return _render(app, app.jinja_env.get_or_select_template(template_name_or_list), context)
+    template = app.jinja_env.get_or_select_template(template_name_or_list)
+    return _render(app, template, context, "render_template")
 
 
 def render_template_string(source: str, **context: Any) -> str:
     """Render the template *source* with *context*."""
     app = current_app_ctx().app
-    return _render(app, app.jinja_env.from_string(source), context)
+    template = app.jinja_env.from_string(source)
+    return _render(app, template, context, "render_template_string")
 
 
-def _stream(app: App, template: Template, context: dict[str, Any]) -> Iterator[str]:
+def _stream(app: App, template: Template, context: dict[str, Any], function: str) -> Iterator[str]:
     app.update_template_context(context)
     send(before_render_template, app, template=template, context=context)
 
     def generate() -> Iterator[str]:
+        _check_can_render(template, function)  # by now it may be another thread
         yield from template.generate(context)
         send(template_rendered, app, template=template, context=context)
 
@@ -182,20 +197,22 @@ def stream_template(template_name_or_list: TemplateName, **context: Any) -> Iter
     """Like `render_template`, as an iterator to be returned from a view: it is sent while it is
     rendered."""
     app = current_app_ctx().app
-    return _stream(app, app.jinja_env.get_or_select_template(template_name_or_list), context)
+    template = app.jinja_env.get_or_select_template(template_name_or_list)
+    return _stream(app, template, context, "stream_template")
 
 
 def stream_template_string(source: str, **context: Any) -> Iterator[str]:
     """Like `render_template_string`, as an iterator to be returned from a view."""
     app = current_app_ctx().app
-    return _stream(app, app.jinja_env.from_string(source), context)
+    template = app.jinja_env.from_string(source)
+    return _stream(app, template, context, "stream_template_string")
 
 
 # -- awaited ----------------------------------------------------------------------------------
 
 
 async def _call(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Plain functions on the request's thread, where what they use was made."""
+    """Call sync functions on the request's thread, where the objects that they use live."""
     if is_async(func):
         return await func(*args, **kwargs)
     if func is _default_template_ctx_processor:
@@ -213,7 +230,7 @@ async def _prepared(
         template = environment.from_string(name_or_source)
     else:
         template = environment.get_or_select_template(name_or_source)
-    await app._steps().update_template_context(app, _cv_request.get(None), _call, context)
+    await app._step("update_template_context")(app, _cv_request.get(None), _call, context)
     await emit(before_render_template, app, _call, template=template, context=context)
     return app, template
 

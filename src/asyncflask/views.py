@@ -43,8 +43,8 @@ class View:
     #: Whether OPTIONS is answered by the app. Default: as for a function.
     provide_automatic_options: ClassVar[bool | None] = None
 
-    #: Applied to the function that :meth:`as_view` makes, the first one innermost. The
-    #: function that they get is plain, so that those that know nothing of ``async`` work too.
+    #: Applied to the function that :meth:`as_view` returns, the first one innermost. They
+    #: are given a sync function, so that decorators unaware of ``async`` work too.
     decorators: ClassVar[list[Callable[..., Any]]] = []
 
     #: ``False``: one instance serves all requests, at the same time; then ``self`` is no place
@@ -90,19 +90,19 @@ class View:
             value = instance().dispatch_request(**kwargs)
             return await value if inspect.isawaitable(value) else value
 
-        def view_of_either_colour(**kwargs: Any) -> Any:
+        def view_in_thread(**kwargs: Any) -> Any:
             dispatch = current_app_ctx().app.ensure_sync(instance().dispatch_request)
             return dispatch(**kwargs)
 
         if cls.decorators:
-            view = view_of_either_colour
+            view = view_in_thread
             view.__name__ = name
             view.__module__ = cls.__module__
 
             for decorator in cls.decorators:
                 view = decorator(view)
         else:
-            view = view_on_loop if cls._needs_no_thread() else view_of_either_colour
+            view = view_on_loop if cls._needs_no_thread() else view_in_thread
 
         view.view_class = cls
         view.__name__ = name
@@ -134,7 +134,7 @@ class MethodView(View):
         super().__init_subclass__(**kwargs)
 
         if cls.dispatch_request is not MethodView.dispatch_request:
-            cls._let_plain_dispatch_call_async_handlers()
+            cls._let_sync_dispatch_call_async_handlers()
 
         if "methods" in cls.__dict__:
             return
@@ -148,9 +148,9 @@ class MethodView(View):
             cls.methods = methods
 
     @classmethod
-    def _let_plain_dispatch_call_async_handlers(cls) -> None:
-        """An extension's own plain `dispatch_request` (Flask-RESTful's) uses at once what a
-        handler gives it. So in a thread a coroutine function waits, and gives its value."""
+    def _let_sync_dispatch_call_async_handlers(cls) -> None:
+        """A sync `dispatch_request` of an extension (Flask-RESTful's) uses the return value of a
+        handler at once. So async handlers are made sync: in a thread they wait for the value."""
         if is_async(cls.dispatch_request):
             return
 

@@ -1,31 +1,27 @@
-"""Request and response: Werkzeug's classes, as Flask extends them, over ASGI.
+"""The request: Werkzeug's class, as Flask extends it, over ASGI. Responses are in `responses.py`.
 
-Also the one adapter for Starlette's responses.
+A request is made of a scope; what it consists of is computed when it is read. So is its environ,
+and from then on headers are read from that.
 """
 
 from __future__ import annotations
 
 import io
-import sys
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Mapping, Sequence
 from contextvars import Context
-from functools import cache, lru_cache
-from operator import attrgetter
+from functools import cache
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, cast, overload
 
 from starlette.types import Receive, Scope
 from werkzeug.datastructures import (
     Authorization,
-    EnvironHeaders,
     FileStorage,
-    Headers,
     ImmutableMultiDict,
     MultiDict,
 )
 from werkzeug.exceptions import (
     BadRequest,
-    BadRequestKeyError,
     HTTPException,
     RequestEntityTooLarge,
 )
@@ -33,97 +29,38 @@ from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
 from werkzeug.sansio.http import parse_cookie
 from werkzeug.sansio.utils import get_content_length, get_host
-from werkzeug.utils import get_content_type
 from werkzeug.wrappers import Request as RequestBase
-from werkzeug.wrappers import Response as ResponseBase
+from werkzeug.wrappers import Response as ResponseBase  # noqa: F401  (Flask has it here)
 from werkzeug.wsgi import get_input_stream
 
 from . import json
-from .asgi.http import SPOOL_BYTES, Body, BodyFile, encode_headers
-from .asgi.threads import wait
-from .asgi.wsgi import environ_from_scope, route_path
+from .asgi.http import SPOOL_BYTES, Body, BodyFile
+from .asgi.wsgi import BLANKS, environ_of, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
 from .formparser import FormDataParser
+from .headers import RequestHeaders
 from .lazy import Lazy
+from .responses import AsyncBody as AsyncBody
+from .responses import Response as Response
+from .responses import content_type_lines as content_type_lines
+from .responses import from_starlette as from_starlette
+from .responses import is_starlettes as is_starlettes
+from .responses import plain_lines as plain_lines
 
 if TYPE_CHECKING:
     from starlette.datastructures import State
-    from starlette.responses import Response as StarletteResponse
-
-
-@lru_cache(maxsize=256)
-def _title(name: bytes) -> str:
-    return name.decode("latin-1").title()
-
-
-_REMEMBERED_BYTES = 40
-"""A longer name of a header is not remembered: clients choose them."""
-
-
-def _title_case(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    """ASGI's header lines with their names written as WSGI servers do."""
-    return [
-        (
-            (_title if len(name) <= _REMEMBERED_BYTES else _title.__wrapped__)(name),
-            value.decode("latin-1"),
-        )
-        for name, value in headers
-    ]
-
-
-class _RequestHeaders(Headers):
-    """As its base. What asks for one header by its name gets it from ASGI's lines; the list of
-    all is made for what else there is to ask."""
-
-    _lines: dict[bytes, bytes] | None = None
-    """By name; `None` once there is the list, which can be changed."""
-
-    _source: dict[bytes, bytes]
-
-    @classmethod
-    def of_lines(cls, lines: dict[bytes, bytes]) -> _RequestHeaders:
-        """Of lines that have been checked, which the initializer would do again."""
-        self = cls.__new__(cls)
-        self._source = lines
-        if b"".join(lines).islower():  # as they should be
-            self._lines = lines
-        return self
-
-    @Lazy
-    def _list(self) -> Any:
-        titled = _title_case(self._source.items())
-        self._lines = None
-        return titled
-
-    def _get_key(self, key: str) -> str:
-        if self._lines is None:
-            return super()._get_key(key)
-        value = self.get(key)
-        if value is None:
-            raise BadRequestKeyError(key)
-        return cast(str, value)
-
-    def get(self, key: str, default: Any = None, type: Any = None) -> Any:  # type: ignore[override]
-        if type is not None:
-            return super().get(key, default, type)
-        lines = self._lines
-        if lines is not None:
-            line = lines.get(key.lower().encode("latin-1", "replace"))
-            return default if line is None else line.decode("latin-1")
-        lower = key.lower()
-        for name, value in self._list:  # without the exception of the base
-            if name.lower() == lower:
-                return value
-        return default
 
 
 _URLENCODED = "application/x-www-form-urlencoded"
 
-_content_type = lru_cache(maxsize=256)(get_content_type)
+_FORM_TOO_LARGE = (
+    "The form exceeds MAX_FORM_MEMORY_SIZE or MAX_FORM_PARTS, so the rest of it was not received."
+    " An 'async def' view that wants the bytes of such a body takes 'stream=True' on its route,"
+    " and reads them with 'async for chunk in request.stream'."
+)
 
-_READ_BY = frozenset({"stream", "_file", "environ", "_cached_data"})
-"""What a body may have been read by, or may be."""
+_READ_BY = frozenset({"stream", "_cached_data"})  # what a body may have been read by
 
 
 @cache
@@ -133,9 +70,24 @@ def _split_blueprint_path(name: str) -> list[str]:
     return [name, *(_split_blueprint_path(parent) if parent else ())]
 
 
-@cache
-def _blueprints_of(endpoint: str) -> list[str]:
-    return _split_blueprint_path(endpoint.rpartition(".")[0])
+def _limit(name: str, doc: str) -> Any:
+    """A limit of a request: what was set on it, or what the app's config says."""
+    setting = name.upper()
+
+    def read(self: Request) -> int | None:
+        if (value := self._limits.get(name)) is not None:
+            return value
+        ctx = _cv_app.get(None)
+        if ctx is None:
+            return cast("int | None", getattr(RequestBase, name))
+        return cast("int | None", ctx.app.config[setting])
+
+    def write(self: Request, value: int | None) -> None:
+        self._limits = {**self._limits, name: value}
+        if (self._used or self._content is not None) and self._body is not None:
+            self._body.told = False
+
+    return property(read, write, doc=doc)
 
 
 class Request(RequestBase):
@@ -172,27 +124,22 @@ class Request(RequestBase):
     _receive: Receive | None
     _scope: Scope | None
     _used: bool
-    _max_content_length: int | None = None
-    _max_form_memory_size: int | None = None
-    _max_form_parts: int | None = None
+    _limits: Mapping[str, int | None] = {}
+    """Those that were set on it."""
 
-    _lazy = True
-    """Whether no subclass has an initializer of its own, which wants a whole environ."""
+    _uploads: Sequence[IO[bytes]] = ()
+    """What the files of a form were written to, also of one that turned out to be too large."""
 
-    _plain = True
-    """Whether no subclass has a say in where a body is read from, and what it is."""
+    _form_ahead: tuple[Any, Any, Any] | None = None
+    """Limits, fields and files of a form that was parsed before anybody asked for it."""
 
-    _names_blueprints = True
-    """Whether no subclass has an `endpoint` or `blueprint` of its own."""
-
-    _reads_cookies = True
-    """Whether no subclass has `cookies` of its own."""
+    _has_own_body = False
+    """Whether a subclass has a say in where a body is read from, and what it is."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._lazy = cls.__init__ is Request.__init__
-        cls._plain = all(
-            getattr(cls, name) is getattr(Request, name)
+        cls._has_own_body = any(
+            getattr(cls, name) is not getattr(Request, name)
             for name in (
                 "_get_stream_for_parsing",
                 "content_length",
@@ -203,10 +150,6 @@ class Request(RequestBase):
                 "want_form_data_parsed",
             )
         )
-        cls._names_blueprints = (
-            cls.endpoint is Request.endpoint and cls.blueprint is Request.blueprint
-        )
-        cls._reads_cookies = cls.cookies is Request.cookies
 
     @classmethod
     def from_scope(
@@ -218,9 +161,9 @@ class Request(RequestBase):
     ) -> Request:
         """Make the request of an ASGI scope. What it consists of is only computed when it is
         read, unless a subclass has an `__init__` of its own, which wants a whole environ."""
-        if not cls._lazy:
+        if cls.__init__ is not Request.__init__:
             body = Body(scope, receive, None, None if outer is None else outer.copy())
-            self = cls(environ_from_scope(scope, body))
+            self = cls(environ_of(scope, body))
             self._scope, self._body = scope, body
             return self
         path = route_path(scope)
@@ -308,48 +251,43 @@ class Request(RequestBase):
 
     @Lazy
     def environ(self) -> Any:
-        """The WSGI environ of the request; changes to it are seen by all who read it here."""
+        """The WSGI environ of the request. What a hook changes in it shows in `headers`, and in
+        what is made of them unless that was read before."""
         assert self._scope is not None
-        environ = environ_from_scope(self._scope, self._body)
-        if "_file" in self.__dict__:
-            environ["wsgi.input"] = self._file
+        environ = environ_of(self._scope, self._body)
         environ["werkzeug.request"] = self
+        self.headers.follow(environ)
         return environ
 
     @Lazy
-    def _file(self) -> Any:
-        """The body for plain reads, without an environ."""
-        return self._body.file()
-
-    @Lazy
-    def headers(self) -> Headers:
-        """The header lines of the request. Repeated ones are joined, as WSGI servers do (RFC 9110
-        section 5.3)."""
+    def headers(self) -> Any:
+        """The header lines of the request (Werkzeug: `EnvironHeaders`). Repeated ones are joined,
+        as WSGI servers do (RFC 9110 section 5.3)."""
+        headers = self.scope["headers"]
         lines = self._lines
         if lines is None:
-            headers = (self._scope or self.scope)["headers"]
             lines = dict(headers)
             if len(lines) < len(headers):
-                return EnvironHeaders(self.environ)
-        return _RequestHeaders.of_lines(lines)
+                lines = None
+        return RequestHeaders(headers, lines)
 
     def _header(self, name: bytes) -> str | None:
-        """One header, looked up without reading all of them if they have not been."""
-        lines = self._lines
-        if lines is not None and "headers" not in self.__dict__:
-            value = lines.get(name)
-            return None if value is None else value.decode("latin-1")
-        if self._scope is None or "headers" in self.__dict__:
-            header: str | None = self.headers.get(name.decode("latin-1"))
-            return header
-        values = [str(value, "latin-1") for key, value in self._scope["headers"] if key == name]
-        return ("; " if name == b"cookie" else ",").join(values) if values else None
+        """The value of a header, by its name in lower case."""
+        value: str | None = self.headers.get(name.decode("latin-1"))
+        return value
 
     @Lazy
     def host(self) -> str:
         """The host that the request names, with the port unless it is the scheme's own. Empty if
         there is none. Raises `SecurityError` (400) if it is not in `TRUSTED_HOSTS`."""
-        return get_host(self.scheme, self._header(b"host"), self.server, self.trusted_hosts)
+        return get_host(self.scheme, self._sent_host(), self.server, self.trusted_hosts)
+
+    def _sent_host(self) -> str | None:
+        # What a hook writes to the environ comes too late for it (Flask).
+        if self._scope is None:
+            return self._header(b"host")
+        hosts = [value for name, value in self._scope["headers"] if name == b"host"]
+        return hosts[0].decode("latin-1").strip(BLANKS) if hosts else None
 
     # Werkzeug's, but by `_header`.
 
@@ -365,7 +303,11 @@ class Request(RequestBase):
     @Lazy
     def cookies(self) -> ImmutableMultiDict[str, str]:
         """The cookies that the client sent (RFC 6265 section 5.4)."""
-        cookies = parse_cookie(self._header(b"cookie"), cls=self.dict_storage_class)
+        # Werkzeug 3.2 deprecates the attribute, and the argument of `parse_cookie` that it is for.
+        kind = getattr(self, "dict_storage_class", None) or ImmutableMultiDict
+        cookies: Any = parse_cookie(self._header(b"cookie"))
+        if type(cookies) is not kind:
+            cookies = kind(cookies.items(multi=True))
         return cast("ImmutableMultiDict[str, str]", cookies)
 
     @Lazy
@@ -409,14 +351,14 @@ class Request(RequestBase):
         if getattr(self.url_rule, "stream", False):
             return BodyFile(body)
         if "environ" not in self.__dict__:
-            return self._file
+            return body.file()
         # Not told of the limit, which is the body's: it would cut a chunked body off in silence.
         return get_input_stream(self.environ)
 
     def _limited_body(self) -> Body:
         """The body, that there is, told of its limit. Raises `RequestEntityTooLarge` (413)."""
         body: Body = self._body
-        if not body.told or not self._plain:
+        if not body.told or self._has_own_body:
             body.limit(self.max_content_length)
         if body.error is not None and not getattr(self.url_rule, "stream", False):
             raise body.error
@@ -424,14 +366,19 @@ class Request(RequestBase):
 
     def _unread_body(self) -> Body | None:
         """The body, told of its limit, if nobody has looked at it before."""
+        body: Body | None = self._body
         if (
-            self._plain
-            and self.__dict__.keys().isdisjoint(_READ_BY)
-            and self._body is not None
-            and not self.shallow
+            body is None
+            or body.taken
+            or self._has_own_body
+            or self.shallow
+            or not self.__dict__.keys().isdisjoint(_READ_BY)
         ):
-            return self._limited_body()
-        return None
+            return None
+        environ = self.__dict__.get("environ")
+        if environ is not None and environ.get("wsgi.input") is not body.file():
+            return None  # somebody put another one there
+        return self._limited_body()
 
     def _get_stream_for_parsing(self) -> Any:
         """What a form is parsed from: the chunks of the body as they are, if nobody looked at
@@ -445,7 +392,11 @@ class Request(RequestBase):
         if content is None:
             body = self._unread_body()
             return None if body is None else body.whole()
-        if self._plain and self.__dict__.keys().isdisjoint(_READ_BY) and not self.shallow:
+        if (
+            not self._has_own_body
+            and self.__dict__.keys().isdisjoint(_READ_BY)
+            and not self.shallow
+        ):
             self._content = b""
             return content
         return None
@@ -478,56 +429,22 @@ class Request(RequestBase):
         except ValueError:  # Werkzeug's parser raises it for some malformed ones
             return None
 
-    @property
-    def max_content_length(self) -> int | None:
+    max_content_length = _limit(
+        "max_content_length",
         """More bytes of body than this are refused with 413; `None` for no limit. Set on the
-        request, or for all by `MAX_CONTENT_LENGTH`. For an asynchronous view it has to be set
-        before its first asynchronous hook, since then the body is received."""
-        if self._max_content_length is not None:
-            return self._max_content_length
-        ctx = _cv_app.get(None)
-        if ctx is None:
-            return RequestBase.max_content_length
-        limit: int | None = ctx.app.config["MAX_CONTENT_LENGTH"]
-        return limit
-
-    @max_content_length.setter
-    def max_content_length(self, value: int | None) -> None:
-        self._max_content_length = value
-        if (self._used or self._content is not None) and self._body is not None:
-            self._body.told = False
-
-    @property
-    def max_form_memory_size(self) -> int | None:
+        request, or for all by `MAX_CONTENT_LENGTH`. For an async view it has to be set before its
+        first async hook, since then the body is received.""",
+    )
+    max_form_memory_size = _limit(
+        "max_form_memory_size",
         """More bytes than this of a form field, or of an urlencoded form, are refused with 413.
-        Set on the request, or for all by `MAX_FORM_MEMORY_SIZE`, 500,000 by default."""
-        if self._max_form_memory_size is not None:
-            return self._max_form_memory_size
-        ctx = _cv_app.get(None)
-        if ctx is None:
-            return RequestBase.max_form_memory_size
-        limit: int | None = ctx.app.config["MAX_FORM_MEMORY_SIZE"]
-        return limit
-
-    @max_form_memory_size.setter
-    def max_form_memory_size(self, value: int | None) -> None:
-        self._max_form_memory_size = value
-
-    @property  # type: ignore[override]
-    def max_form_parts(self) -> int | None:
+        Set on the request, or for all by `MAX_FORM_MEMORY_SIZE`, 500,000 by default.""",
+    )
+    max_form_parts = _limit(
+        "max_form_parts",
         """More fields of a form than this are refused with 413. Set on the request, or for all
-        by `MAX_FORM_PARTS`, 1,000 by default."""
-        if self._max_form_parts is not None:
-            return self._max_form_parts
-        ctx = _cv_app.get(None)
-        if ctx is None:
-            return RequestBase.max_form_parts
-        limit: int | None = ctx.app.config["MAX_FORM_PARTS"]
-        return limit
-
-    @max_form_parts.setter
-    def max_form_parts(self, value: int | None) -> None:
-        self._max_form_parts = value
+        by `MAX_FORM_PARTS`, 1,000 by default.""",
+    )
 
     @property
     def last_event_id(self) -> str | None:
@@ -553,11 +470,6 @@ class Request(RequestBase):
     @property
     def blueprints(self) -> list[str]:
         """The names of that blueprint and of those round it, innermost first."""
-        if self._names_blueprints:
-            rule = self.url_rule
-            if rule is None or "." not in rule.endpoint:
-                return []
-            return _blueprints_of(rule.endpoint)
         name = self.blueprint
         return [] if name is None else _split_blueprint_path(name)
 
@@ -567,6 +479,11 @@ class Request(RequestBase):
             return
         if self.__dict__.get("files"):
             super().close()
+        for upload in self._uploads:
+            upload.close()
+        if self._form_ahead is not None:
+            for file in self._form_ahead[2].values():
+                file.close()
         if "environ" in self.__dict__:
             self.environ["werkzeug.request"] = None  # a cycle
 
@@ -598,27 +515,54 @@ class Request(RequestBase):
     ) -> Any:
         """Where an uploaded file is written to (Werkzeug): memory, or a temporary file if it is
         larger than a body that is kept in memory."""
-        return SpooledTemporaryFile(max_size=SPOOL_BYTES)
+        file = SpooledTemporaryFile(max_size=SPOOL_BYTES)
+        self._uploads = [*self._uploads, file]
+        return file
+
+    def _form_limits(self) -> Any:
+        return self.max_form_memory_size, self.max_form_parts
+
+    def _parse_form_ahead(self) -> bool:
+        """On the request's thread: parse a large form while it arrives, so that the loop does not
+        have to. The body stays, for who wants that. False if the form exceeds its limits: then no
+        more of it is received."""
+        body = self._unread_body()
+        if body is None or "form" in self.__dict__:
+            return True
+        parser, limits = self.make_form_data_parser(), self._form_limits()
+        options = self.mimetype_params
+        with body.copying_file() as stream:
+            try:
+                parsed: Any = parser.parse(stream, self.mimetype, self.content_length, options)
+                self._form_ahead = limits, parsed[1], parsed[2]
+            except RequestEntityTooLarge:
+                if body.error is None:
+                    body.refuse(RequestEntityTooLarge(_FORM_TOO_LARGE))
+                    return False
+        return True
 
     def _load_form_data(self) -> None:
-        data = None
-        if (
-            self._plain
-            and "form" not in self.__dict__
-            and self._header(b"content-type") == _URLENCODED
-        ):
-            data = self._take_whole()
-        if data is None:
-            super()._load_form_data()
-        else:  # the same, without asking for what is known of it
-            parser = self.make_form_data_parser()
-            try:
-                parsed: Any = parser.parse(io.BytesIO(data), _URLENCODED, len(data), {})
-            except RequestEntityTooLarge:
-                self._content = data  # who asks again is told again
-                raise
-            parts = self.__dict__  # a subclass may have a property by one of the names
-            parts["stream"], parts["form"], parts["files"] = parsed
+        if "form" in self.__dict__:
+            return
+        parts = self.__dict__  # a subclass may have a property by one of the names
+        ahead, data = self._form_ahead, None
+        if ahead is not None:
+            self._form_ahead = None
+            if ahead[0] == self._form_limits():
+                parts["stream"], (parts["form"], parts["files"]) = io.BytesIO(), ahead[1:]
+        if "form" not in parts:
+            if not self._has_own_body and self._header(b"content-type") == _URLENCODED:
+                data = self._take_whole()
+            if data is None:
+                super()._load_form_data()
+            else:  # the same, without asking for what is known of it
+                parser = self.make_form_data_parser()
+                try:
+                    parsed: Any = parser.parse(io.BytesIO(data), _URLENCODED, len(data), {})
+                except RequestEntityTooLarge:
+                    self._content = data  # who asks again is told again
+                    raise
+                parts["stream"], parts["form"], parts["files"] = parsed
         ctx = _cv_app.get(None)
         if (
             ctx is not None
@@ -632,8 +576,9 @@ class Request(RequestBase):
     def is_json(self) -> bool:
         """Whether the mimetype says that the body is JSON."""
         # What `mimetype` would find out.
-        plain = self._plain and self._header(b"content-type") == "application/json"
-        return plain or super().is_json
+        if not self._has_own_body and self._header(b"content-type") == "application/json":
+            return True
+        return super().is_json
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
         """The body parsed as JSON. Raises `UnsupportedMediaType` (415) unless the mimetype says
@@ -655,178 +600,3 @@ class Request(RequestBase):
             if ctx is not None and ctx.app.debug:
                 raise
             raise BadRequest() from error
-
-
-class AsyncBody:
-    """The body of a response that an asynchronous iterable gives. Plain code may iterate it too,
-    on a thread."""
-
-    def __init__(self, source: AsyncIterable[Any]) -> None:
-        self._source = source
-        self._iterator: AsyncIterator[Any] | None = None
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._iterator is None:
-            self._iterator = self._source.__aiter__()
-        return self
-
-    async def __anext__(self) -> bytes:
-        assert self._iterator is not None
-        chunk = await self._iterator.__anext__()
-        return chunk.encode() if isinstance(chunk, str) else bytes(chunk)
-
-    def chunks(self) -> AsyncIterable[Any]:
-        """What gives the same without a step more for each: `str` too, for `send_response`."""
-        self.__aiter__()
-        return self._iterator if isinstance(self._iterator, AsyncIterable) else self
-
-    async def aclose(self) -> None:
-        """Close the iterable, if it can be."""
-        source = self._source if self._iterator is None else self._iterator
-        if hasattr(source, "aclose"):
-            await source.aclose()
-
-    def __iter__(self) -> Iterator[bytes]:
-        iterator = self.__aiter__()
-        while True:
-            try:
-                yield wait(_next(iterator))
-            except StopAsyncIteration:
-                return
-
-    def close(self) -> None:
-        wait(self.aclose())
-
-
-async def _next(iterator: AsyncIterator[bytes]) -> bytes:
-    return await iterator.__anext__()
-
-
-_base: Any = ResponseBase
-
-
-class Response(ResponseBase):
-    """The response (Flask: `flask.Response`). *response* may be an asynchronous iterable too."""
-
-    default_mimetype: str | None = "text/html"
-    json_module: Any = json
-    autocorrect_location_header = False
-
-    asgi_response: StarletteResponse | None = None
-    """A Starlette response that sends itself; status and headers are this one's."""
-
-    asgi_headers: frozenset[tuple[str, str]] = frozenset()
-    """The headers that the Starlette response had; what differs from them is sent instead."""
-
-    background: Callable[[], Any] | None = None
-    """A coroutine function that is awaited after the response was sent."""
-
-    def __init__(
-        self,
-        response: Any = None,
-        status: Any = None,
-        headers: Any = None,
-        mimetype: str | None = None,
-        content_type: str | None = None,
-        direct_passthrough: bool = False,
-    ) -> None:
-        if (
-            isinstance(response, (str, bytes))
-            and headers is None
-            and content_type is None
-            and not direct_passthrough
-            and type(self).set_data is ResponseBase.set_data
-        ):
-            # As Werkzeug's initializer, but headers are only made when somebody looks at them.
-            if isinstance(response, str):
-                response = response.encode()
-            self.response = [response]
-            self.direct_passthrough = False
-            self._on_close = []
-            self._plain = self.default_mimetype if mimetype is None else mimetype, len(response)
-            if status is None and self.default_status == 200:
-                self._status, self._status_code = "200 OK", 200
-            else:
-                self.status = self.default_status if status is None else status
-            return
-        # By its attribute: the class of a proxy has all of them, whatever it stands for.
-        if hasattr(response, "__aiter__") and not isinstance(response, io.IOBase):
-            response = AsyncBody(response)
-        super().__init__(response, status, headers, mimetype, content_type, direct_passthrough)
-
-    _plain: tuple[str | None, int] | None = None
-    """Mimetype and length of content that was given whole, for the headers."""
-
-    @Lazy
-    def headers(self) -> Any:
-        """The header lines (Werkzeug: `Headers`)."""
-        assert self._plain is not None
-        mimetype, length = self._plain
-        headers = Headers()
-        headers._list = [("Content-Length", str(length))]
-        if mimetype is not None:
-            short = len(mimetype) <= _REMEMBERED_BYTES
-            write = _content_type if short else get_content_type
-            headers._list.insert(0, ("Content-Type", write(mimetype, "utf-8")))
-        return headers
-
-    # Read by functions in C.
-    status = property(attrgetter("_status"), _base.status.fset, doc=_base.status.__doc__)
-    status_code = property(
-        attrgetter("_status_code"), _base.status_code.fset, doc=_base.status_code.__doc__
-    )
-
-    @property
-    def max_cookie_size(self) -> int:  # type: ignore[override]
-        """A longer cookie gives a warning; `MAX_COOKIE_SIZE`, 4093 bytes by default."""
-        ctx = _cv_app.get(None)
-        size: int = (
-            ResponseBase.max_cookie_size if ctx is None else ctx.app.config["MAX_COOKIE_SIZE"]
-        )
-        return size
-
-
-def plain_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
-    """The header lines of content that was given whole, as ASGI wants them."""
-    line = b"content-length", b"%d" % length
-    return [line] if mimetype is None else [content_type_line(mimetype), line]
-
-
-def content_type_line(mimetype: str) -> tuple[bytes, bytes]:
-    """The header line of content of this type."""
-    line = content_type_lines.get(mimetype)
-    if line is None:
-        line = encode_headers(200, [("Content-Type", get_content_type(mimetype, "utf-8"))])[0]
-        if len(mimetype) <= _REMEMBERED_BYTES:
-            if len(content_type_lines) >= _REMEMBERED_TYPES:
-                content_type_lines.clear()
-            content_type_lines[mimetype] = line
-    return line
-
-
-content_type_lines: dict[str, tuple[bytes, bytes]] = {}
-_REMEMBERED_TYPES = 256
-
-
-def is_starlettes(value: Any) -> bool:
-    """Whether *value* is a response of Starlette. Who has one has imported it: we need not."""
-    module = sys.modules.get("starlette.responses")
-    return isinstance(value, getattr(module, "Response", ()))
-
-
-def from_starlette(response_class: Callable[..., Response], source: StarletteResponse) -> Response:
-    """The Starlette response *source* as a response that hooks can read and change."""
-    body: Any = getattr(source, "body", None)
-    if body is None:
-        body = getattr(source, "body_iterator", None)
-    elif not isinstance(body, bytes):
-        body = bytes(body)
-    headers = _title_case(source.raw_headers)
-    response = response_class(body, status=source.status_code, headers=headers)
-    response.background = source.background
-    source.background = None
-    if body is None:
-        response.asgi_response = source
-        response.direct_passthrough = True
-        response.asgi_headers = frozenset(headers)
-    return response

@@ -1,4 +1,4 @@
-"""The two sides: hops, threads, contexts, waiting, limits."""
+"""Loop and thread: hops, threads, contexts, waiting, limits."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
 
-from asyncflask.asgi import threads
+from asyncflask.asgi import pool, threads
 from asyncflask.asgi.threads import (
     Driver,
+    NoThread,
     Worker,
-    _Landing,
+    _Job,
     async_to_sync,
     background_loop,
     call_here,
@@ -60,7 +61,7 @@ def hops(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
     post = Worker.post
 
     def counting(worker: Worker, job: Callable[[], None]) -> None:
-        if job is not threads._wake:
+        if job is not pool.wake:
             jobs.append(job)
         post(worker, job)
 
@@ -74,13 +75,13 @@ class AsyncCall:
 
     async def method(self) -> None: ...
 
-    def plain(self) -> None: ...
+    def sync(self) -> None: ...
 
     @classmethod
     async def of_class(cls) -> None: ...
 
 
-class PlainCall:
+class SyncCall:
     def __call__(self) -> None: ...
 
 
@@ -100,9 +101,9 @@ async def agen() -> Any:
         (functools.partial(AsyncCall()), True),
         (AsyncCall().method, True),
         (AsyncCall.of_class, True),
-        (AsyncCall().plain, False),
+        (AsyncCall().sync, False),
         (AsyncCall, False),  # a class gives an instance
-        (PlainCall(), False),
+        (SyncCall(), False),
         (agen, False),
         (len, False),
         (lambda: here_async(), False),  # found out when it is called
@@ -113,7 +114,7 @@ def test_is_async(func: Callable[..., Any], expected: bool) -> None:
 
 
 class TestCall:
-    async def test_sides(self) -> None:
+    async def test_where_code_runs(self) -> None:
         async def main(driver: Driver) -> list[str]:
             call = driver.call
             return [await call(here), await call(here_async), await call(here)]
@@ -122,7 +123,7 @@ class TestCall:
         assert loop == threading.current_thread().name
         assert first == second == "asyncflask-worker"
 
-    async def test_plain_functions_in_a_row_are_one_hop(self, hops: list[object]) -> None:
+    async def test_sync_functions_in_a_row_are_one_hop(self, hops: list[object]) -> None:
         async def main(driver: Driver) -> None:
             for _ in range(5):
                 await driver.call(here)
@@ -130,7 +131,7 @@ class TestCall:
         await run(main)
         assert len(hops) == 1
 
-    async def test_coroutine_functions_are_none(self, hops: list[object]) -> None:
+    async def test_async_functions_are_none(self, hops: list[object]) -> None:
         async def main(driver: Driver) -> None:
             for _ in range(5):
                 await driver.call(here_async)
@@ -138,7 +139,7 @@ class TestCall:
         await run(main)
         assert hops == []
 
-    async def test_each_change_of_colour_is_one_hop(self, hops: list[object]) -> None:
+    async def test_each_change_to_a_thread_is_one_hop(self, hops: list[object]) -> None:
         async def main(driver: Driver) -> None:
             for func in (here, here, here_async, here_async, here, here):
                 await driver.call(func)
@@ -146,7 +147,7 @@ class TestCall:
         await run(main)
         assert len(hops) == 2
 
-    async def test_one_thread_for_all_plain_code(self) -> None:
+    async def test_one_thread_for_all_sync_code(self) -> None:
         async def main(driver: Driver) -> set[int]:
             idents = {await driver.call(threading.get_ident)}
             for _ in range(20):
@@ -159,21 +160,21 @@ class TestCall:
         results = await asyncio.gather(*(run(main) for _ in range(10)))
         assert [len(idents) for idents in results] == [1] * 10
 
-    async def test_plain_wrapper_of_a_coroutine_function(self) -> None:
+    async def test_sync_wrapper_of_an_async_function(self) -> None:
         async def main(driver: Driver) -> Any:
             return await driver.call(lambda: here_async())
 
         assert await run(main) == threading.current_thread().name
 
     async def test_arguments(self) -> None:
-        def plain(*args: int, **kwargs: int) -> object:
+        def sync(*args: int, **kwargs: int) -> object:
             return args, kwargs
 
-        async def coroutine(*args: int, **kwargs: int) -> object:
+        async def async_(*args: int, **kwargs: int) -> object:
             return args, kwargs
 
         async def main(driver: Driver) -> object:
-            return [await driver.call(f, 1, 2, func=3) for f in (plain, coroutine)]
+            return [await driver.call(f, 1, 2, func=3) for f in (sync, async_)]
 
         assert await run(main) == [((1, 2), {"func": 3})] * 2
 
@@ -211,23 +212,23 @@ class TestCall:
 
         assert await run(main) == "asyncflask-worker"
 
-    async def test_prepare_comes_before_the_first_coroutine_function(self) -> None:
+    async def test_prepare_comes_before_the_first_async_function(self) -> None:
         events: list[str] = []
 
         async def prepare() -> None:
             events.append("prepare")
 
-        async def coroutine() -> None:
-            events.append("coroutine")
+        async def async_() -> None:
+            events.append("async")
 
         async def main(driver: Driver) -> None:
             driver.prepare = prepare
-            await driver.call(events.append, "plain")
-            await driver.call(coroutine)
-            await driver.call(coroutine)
+            await driver.call(events.append, "sync")
+            await driver.call(async_)
+            await driver.call(async_)
 
         await run(main)
-        assert events == ["plain", "prepare", "coroutine", "coroutine"]
+        assert events == ["sync", "prepare", "async", "async"]
 
     async def test_worker_is_given_back(self) -> None:
         async def main(driver: Driver) -> int:
@@ -240,17 +241,17 @@ class TestContext:
     async def test_both_ways(self) -> None:
         seen: list[str] = []
 
-        def plain(value: str) -> None:
+        def sync(value: str) -> None:
             seen.append(variable.get())
             variable.set(value)
 
-        async def coroutine(value: str) -> None:
-            plain(value)
+        async def async_(value: str) -> None:
+            sync(value)
 
         async def main(driver: Driver) -> None:
-            await driver.call(plain, "1")
-            await driver.call(coroutine, "2")
-            await driver.call(plain, "3")
+            await driver.call(sync, "1")
+            await driver.call(async_, "2")
+            await driver.call(sync, "3")
             seen.append(variable.get())
 
         variable.set("0")
@@ -259,24 +260,24 @@ class TestContext:
         assert variable.get() == "0"  # a request's changes are its own
 
     async def test_run_sync(self) -> None:
-        def plain() -> str:
+        def sync() -> str:
             before = variable.get()
             variable.set("by the thread")
             return before
 
         variable.set("by the loop")
-        assert await run_in_worker(plain) == "by the loop"
+        assert await run_in_worker(sync) == "by the loop"
         assert variable.get() == "by the thread"
 
     def test_wait(self) -> None:
-        async def coroutine() -> str:
+        async def async_() -> str:
             before = variable.get()
             await asyncio.sleep(0)
             variable.set("by the loop")
             return before
 
         variable.set("by the thread")
-        assert wait(coroutine()) == "by the thread"
+        assert wait(async_()) == "by the thread"
         assert variable.get() == "by the loop"
         variable.set("unset")
 
@@ -437,10 +438,10 @@ class TestRunSync:
             return driver.worker
 
         worker = await run(main)
-        assert worker not in threads._idle
+        assert worker not in pool._idle
         go_on.set()
         await tasks[0]
-        assert worker in threads._idle
+        assert worker in pool._idle
 
 
 class TestWait:
@@ -510,17 +511,17 @@ class TestWait:
             wait(for_ever())
         assert ended.wait(10)
 
-    async def test_plain_code_runs_while_a_thread_waits(self) -> None:
-        """The thread that waits for the loop does the request's other plain work."""
+    async def test_sync_code_runs_while_a_thread_waits(self) -> None:
+        """The thread that waits for the loop does the request's other sync work."""
 
         async def ask_back(driver: Driver) -> int:
             return await driver.run_sync(threading.get_ident)
 
         async def main(driver: Driver) -> tuple[int, int]:
-            def plain() -> tuple[int, int]:
+            def sync() -> tuple[int, int]:
                 return threading.get_ident(), wait(ask_back(driver))
 
-            return await driver.call(plain)  # type: ignore[no-any-return]
+            return await driver.call(sync)  # type: ignore[no-any-return]
 
         outer, inner = await run(main)
         assert outer == inner
@@ -530,7 +531,7 @@ async def running_loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
-class TestBothColours:
+class TestSyncAndAsync:
     def test_value_or_awaitable(self) -> None:
         assert value_or_awaitable(here_async()) == "asyncflask-loop"
 
@@ -595,11 +596,11 @@ class TestSlots:
         slots = slots_of(loop, 2)
         assert slots_of(loop, 99) is slots  # who asks first
 
-        def plain() -> str:
+        def sync() -> str:
             return wait(run_in_worker(here))
 
         async def main(driver: Driver) -> Any:
-            return await driver.call(plain)
+            return await driver.call(sync)
 
         both = asyncio.gather(*(run(main) for _ in range(6)))
         assert await asyncio.wait_for(both, 30) == ["asyncflask-worker"] * 6
@@ -614,7 +615,252 @@ class TestSlots:
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
                 await run(main)
+        await asyncio.sleep(0)  # the step of the loop in which it landed ends
         assert slots.free == 1
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
+    """Decides whether the system gives threads; at first it does not."""
+    start = threading.Thread.start
+    refuses = True
+
+    def started(thread: threading.Thread) -> None:
+        if refuses and thread.name == "asyncflask-worker":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def switch(refusing: bool) -> None:
+        nonlocal refuses
+        refuses = refusing
+
+    threads.shutdown()  # so that none is idle
+    monkeypatch.setattr(threading.Thread, "start", started)
+    yield switch
+
+
+class TestNoThread:
+    """Threads that cannot be had are an error of the requests that need one."""
+
+    async def test_request_is_told_and_the_next_one_goes_on(
+        self, no_threads: Callable[[bool], None]
+    ) -> None:
+        slots = slots_of(asyncio.get_running_loop(), 2)
+
+        async def main(driver: Driver) -> str:
+            try:
+                return await driver.call(here)  # type: ignore[no-any-return]
+            except NoThread as error:
+                assert "can't start new thread" in str(error)
+                assert not driver.in_thread
+                return await driver.call(here_async)  # type: ignore[no-any-return]
+
+        for _ in range(5):
+            assert await run(main) == threading.current_thread().name
+        assert await asyncio.gather(*(run(main) for _ in range(5)))
+        no_threads(False)
+        assert await run(main) == "asyncflask-worker"
+        await asyncio.sleep(0)
+        assert slots.free == 2
+
+    async def test_those_who_wait_for_a_slot(self, no_threads: Callable[[bool], None]) -> None:
+        """Each is told, though it is another's end that starts it; nobody loses a slot."""
+        slots = slots_of(asyncio.get_running_loop(), 1)
+        working, go_on, end = threading.Event(), threading.Event(), asyncio.Event()
+
+        def work() -> None:
+            working.set()
+            assert go_on.wait(10)
+
+        async def first(driver: Driver) -> str:
+            await driver.call(work)
+            await driver.call(end.wait)  # it keeps its thread, and is not running
+            return await driver.call(here)  # type: ignore[no-any-return]
+
+        async def other(driver: Driver) -> str:
+            return await driver.call(here)  # type: ignore[no-any-return]
+
+        no_threads(False)
+        running = asyncio.create_task(run(first))
+        await asyncio.to_thread(working.wait, 10)
+        no_threads(True)
+        waiting = [asyncio.create_task(run(other)) for _ in range(3)]
+        while len(slots.waiting) < 3:
+            await asyncio.sleep(0)
+        go_on.set()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(result) for result in results] == [NoThread] * 3
+        end.set()
+        assert await running == "asyncflask-worker"
+        assert await run(other) == "asyncflask-worker"  # of the first
+        await asyncio.sleep(0)
+        assert (slots.free, len(slots.waiting)) == (1, 0)
+
+    async def test_teardown_runs_all_the_same(self, no_threads: Callable[[bool], None]) -> None:
+        async def main(driver: Driver) -> list[str]:
+            with pytest.raises(NoThread):
+                await driver.call(here)
+            driver.loop_if_no_thread = True
+            return [await driver.call(func) for func in (here, here_async, here)]
+
+        assert await run(main) == [threading.current_thread().name] * 3
+
+    async def test_run_sync_in_such_a_teardown(self, no_threads: Callable[[bool], None]) -> None:
+        async def main(driver: Driver) -> str:
+            driver.loop_if_no_thread = True
+            return await driver.run_sync(here)
+
+        assert await run(main) == threading.current_thread().name
+
+    async def test_error_in_such_a_teardown(self, no_threads: Callable[[bool], None]) -> None:
+        async def main(driver: Driver) -> None:
+            driver.loop_if_no_thread = True
+            await driver.call(lambda: 1 / 0)
+
+        with pytest.raises(ZeroDivisionError):
+            await run(main)
+
+    async def test_nobody_catches_it(self, no_threads: Callable[[bool], None]) -> None:
+        async def main(driver: Driver) -> None:
+            await driver.call(here)
+
+        with pytest.raises(NoThread):
+            await run(main)
+
+    async def test_run_sync(self, no_threads: Callable[[bool], None]) -> None:
+        with pytest.raises(NoThread):
+            await run_in_worker(here)
+        no_threads(False)
+        assert await run_in_worker(here) == "asyncflask-worker"
+
+    def test_background_loop(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        threads.shutdown()
+        coro = here_async()
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refused)
+            with pytest.raises(NoThread):
+                wait(coro)
+        assert wait(coro) == "asyncflask-loop"
+
+    async def test_max_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        threads.shutdown()
+        monkeypatch.setattr(pool, "_max_threads", 2)
+        end = asyncio.Event()
+        held = 0
+
+        async def holding(driver: Driver) -> None:
+            nonlocal held
+            await driver.call(here)
+            await driver.to_loop()
+            held += 1
+            await end.wait()
+
+        async def main(driver: Driver) -> str:
+            return await driver.call(here)  # type: ignore[no-any-return]
+
+        tasks = [asyncio.create_task(run(holding)) for _ in range(2)]
+        while held < 2:
+            await asyncio.sleep(0.001)
+        with pytest.raises(NoThread, match=r"All 2 threads.*MAX_THREADS"):
+            await run(main)
+        end.set()
+        await asyncio.gather(*tasks)
+        assert await run(main) == "asyncflask-worker"
+
+    def test_the_first_limit_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pool, "_max_threads", None)
+        threads.limit_threads(3)
+        threads.limit_threads(4)
+        assert pool._max_threads == 3
+
+    async def test_no_more_threads_than_slots_are_needed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who waits for a slot takes the thread of the one that has ended."""
+        slots_of(asyncio.get_running_loop(), 2)
+        threads.shutdown()
+        monkeypatch.setattr(pool, "_max_threads", 2)
+
+        async def main(driver: Driver) -> str:
+            return await driver.call(here)  # type: ignore[no-any-return]
+
+        results = await asyncio.gather(*(run(main) for _ in range(20)))
+        assert results == ["asyncflask-worker"] * 20
+
+    async def test_abandoned_while_it_waits_for_a_slot(self) -> None:
+        slots = slots_of(asyncio.get_running_loop(), 1)
+        working, go_on = threading.Event(), threading.Event()
+        called: list[str] = []
+
+        def work() -> None:
+            working.set()
+            assert go_on.wait(10)
+
+        async def busy(driver: Driver) -> None:
+            await driver.call(work)
+
+        async def main(driver: Driver) -> None:
+            await driver.call(called.append, "by an abandoned request")
+
+        running = asyncio.create_task(run(busy))
+        await asyncio.to_thread(working.wait, 10)
+        waiting = asyncio.create_task(run(main))
+        while not slots.waiting:
+            await asyncio.sleep(0)
+        threads.abandon(waiting)
+        with pytest.raises(threads.Abandoned):
+            await waiting
+        go_on.set()
+        await running
+        await asyncio.sleep(0)
+        assert (called, slots.free) == ([], 1)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of address space")
+    def test_real_limit(self) -> None:
+        """The system gives some threads and then no more; afterwards all goes on."""
+        code = """
+            import asyncio, re, resource, threading
+            from asyncflask.asgi.threads import Driver, NoThread
+
+            async def request(end):
+                driver = Driver()
+                async def main():
+                    try:
+                        await driver.call(int)
+                    except NoThread:
+                        return False
+                    await driver.to_loop()
+                    await end.wait()
+                    return True
+                try:
+                    return await driver.run(main())
+                finally:
+                    driver.release()
+
+            async def round():
+                end = asyncio.Event()
+                tasks = [asyncio.create_task(request(end)) for _ in range(40)]
+                await asyncio.wait(tasks, timeout=0.1)
+                end.set()
+                return sum(await asyncio.gather(*tasks))
+
+            async def main():
+                got = [await round() for _ in range(4)]
+                assert 0 < got[0] < 40, got
+                resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+                assert await round() == 40
+
+            used = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
+            threading.stack_size(64 << 20)
+            resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), -1))
+            asyncio.run(main())
+        """
+        command = [sys.executable, "-c", textwrap.dedent(code)]
+        result = subprocess.run(command, timeout=60, capture_output=True, text=True)
+        assert (result.returncode, result.stderr) == (0, "")
 
 
 class TestPool:
@@ -654,7 +900,7 @@ class TestPool:
         assert not thread.is_alive()
 
     async def test_idle_threads_end_by_themselves(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(threads, "IDLE_SECONDS", 0.01)
+        monkeypatch.setattr(pool, "IDLE_SECONDS", 0.01)
 
         async def main(driver: Driver) -> threading.Thread:
             return await driver.call(threading.current_thread)  # type: ignore[no-any-return]
@@ -662,10 +908,10 @@ class TestPool:
         thread = await run(main)
         await asyncio.to_thread(thread.join, 10)
         assert not thread.is_alive()
-        assert threads._idle == []
+        assert pool._idle == []
 
     async def test_thread_that_is_in_use_does_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(threads, "IDLE_SECONDS", 0.01)
+        monkeypatch.setattr(pool, "IDLE_SECONDS", 0.01)
 
         async def main(driver: Driver) -> tuple[int, int]:
             first = await driver.call(threading.get_ident)
@@ -720,7 +966,7 @@ def test_loop_that_was_closed_meanwhile() -> None:
     """A thread that ends after its loop has nobody to tell."""
     loop = asyncio.new_event_loop()
     driver = Driver(loop)
-    landing = _Landing(driver)
+    job = _Job(driver, copy_context(), str, "value")
     loop.close()
-    landing.set("value", None)
-    assert landing.take() == ("value", None)
+    job()
+    assert job.take() == (None, None)

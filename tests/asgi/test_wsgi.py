@@ -6,19 +6,23 @@ import asyncio
 import io
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from werkzeug.test import EnvironBuilder
+from werkzeug.test import Client, EnvironBuilder
 
-from asyncflask.asgi import threads
+from asyncflask import Flask
+from asyncflask.asgi import pool
 from asyncflask.asgi.conversation import Conversations
 from asyncflask.asgi.http import Body, start_message
 from asyncflask.asgi.threads import Driver, run_in_worker
 from asyncflask.asgi.wsgi import (
+    ORIGIN,
     FileWrapper,
     environ_from_scope,
+    environ_of,
     respond,
     route_path,
     scope_from_environ,
@@ -27,7 +31,7 @@ from asyncflask.asgi.wsgi import (
 from support.asgi import Peer, chunks, http_scope
 
 
-def environ_of(**scope: Any) -> dict[str, Any]:
+def new_environ(**scope: Any) -> dict[str, Any]:
     made = http_scope(**scope)
     return environ_from_scope(made, Body(made, Peer().receive))
 
@@ -48,7 +52,7 @@ def test_route_path(path: str, root_path: str, expected: str) -> None:
 
 class TestEnviron:
     def test_whole(self) -> None:
-        environ = environ_of(
+        environ = new_environ(
             path="/a b?q=ä".replace("ä", "%C3%A4"),
             method="POST",
             headers=[
@@ -103,15 +107,15 @@ class TestEnviron:
             scope.setdefault("raw_path", b"/")
         else:
             scope.setdefault("raw_path", None)
-        assert environ_of(**scope)[key] == value
+        assert new_environ(**scope)[key] == value
 
     def test_header_with_an_underscore_is_left_out(self) -> None:
-        environ = environ_of(headers=[("x_user", "admin"), ("content_length", "1")])
+        environ = new_environ(headers=[("x_user", "admin"), ("content_length", "1")])
         assert "HTTP_X_USER" not in environ
         assert "CONTENT_LENGTH" not in environ
 
     def test_client_that_is_not_known(self) -> None:
-        assert "REMOTE_ADDR" not in environ_of(client=None)
+        assert "REMOTE_ADDR" not in new_environ(client=None)
 
     async def test_input(self) -> None:
         scope = http_scope(method="POST", headers=[("content-length", "7")])
@@ -136,8 +140,7 @@ class TestScope:
             (b"host", b"example.org:8443"),
             (b"x-name", "välue".encode("latin-1")),
         ]
-        assert scope.pop("asyncflask.environ") is environ
-        del scope["asyncflask.mirrored"]
+        assert scope.pop(ORIGIN).environ is environ
         del scope["asgi"]
         assert scope == {
             "type": "http",
@@ -183,6 +186,50 @@ class TestScope:
         different = {key for key in scope if back[key] != scope[key]}
         assert different == {"asgi"}
         assert back["state"] is scope["state"]
+
+
+class TestOrigin:
+    """The environ that a scope was made of, and what ASGI middleware does to the scope."""
+
+    @staticmethod
+    def environ(**kwargs: Any) -> dict[str, Any]:
+        return dict(EnvironBuilder("/a", headers=[("X-Name", "1")], **kwargs).get_environ())
+
+    def test_is_the_one_that_came_in(self) -> None:
+        environ = self.environ()
+        environ["own.key"] = "value"
+        before = {**environ}
+        scope = {**scope_from_environ(environ)}
+        assert environ_of(scope, Body(scope, Peer().receive)) is environ
+        assert environ.pop("wsgi.input") is not before.pop("wsgi.input")
+        assert environ.pop("wsgi.input_terminated") is True
+        assert environ == before
+
+    @pytest.mark.parametrize(
+        ("changes", "key", "value"),
+        [
+            ({"headers": [(b"x-other", b"2")]}, "HTTP_X_OTHER", "2"),
+            ({"headers": [(b"x-other", b"2")]}, "HTTP_X_NAME", None),
+            ({"headers": []}, "CONTENT_TYPE", None),
+            ({"headers": []}, "CONTENT_LENGTH", None),
+            ({"method": "PUT"}, "REQUEST_METHOD", "PUT"),
+            ({"scheme": "https"}, "wsgi.url_scheme", "https"),
+            ({"path": "/b"}, "PATH_INFO", "/b"),
+            ({"path": "/r/b", "root_path": "/r"}, "SCRIPT_NAME", "/r"),
+            ({"query_string": b"q=1"}, "QUERY_STRING", "q=1"),
+            ({"client": ("10.0.0.1", 5)}, "REMOTE_ADDR", "10.0.0.1"),
+        ],
+    )
+    def test_what_middleware_changes(
+        self, changes: dict[str, Any], key: str, value: str | None
+    ) -> None:
+        environ = self.environ(method="POST", data=b"abc", content_type="text/plain")
+        scope = {**scope_from_environ(environ), **changes}
+        assert environ_of(scope, Body(scope, Peer().receive)).get(key) == value
+        assert environ["wsgi.version"] == (1, 0)
+
+    def test_no_address(self) -> None:
+        assert scope_from_environ(self.environ())["client"] is None
 
 
 class TestFileWrapper:
@@ -247,6 +294,53 @@ class TestRespond:
         assert [(name.lower(), value) for name, value in started.headers] == [("x-name", "ä")]
         assert content == [b"data"]
 
+    def test_starts_in_the_context_of_the_request(self) -> None:
+        variable: ContextVar[str] = ContextVar("variable", default="unset")
+        private: ContextVar[str] = ContextVar("private", default="unset")
+        seen: list[str] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            async def request() -> None:
+                variable.set("set")
+                private.set("set")
+
+            scope[ORIGIN].context = context = copy_context()
+            await asyncio.create_task(request(), context=context)
+            await send(START)
+            seen.append("sent")
+            await send(part(b"data"))
+
+        def start_response(status: str, headers: Any) -> None:
+            seen.extend([variable.get(), private.get()])
+
+        environ = EnvironBuilder().get_environ()
+        content = copy_context().run(respond, app, environ, start_response)
+        assert content == [b"data"]
+        assert seen == ["set", "set", "sent"]
+
+        def ask_here() -> list[str]:
+            respond(app, environ, start_response, None, [private])
+            return [variable.get(), private.get()]
+
+        assert copy_context().run(ask_here) == ["set", "unset"]
+
+    def test_start_response_that_raises(self) -> None:
+        raised: list[Exception] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await send(START)
+            except LookupError as error:
+                raised.append(error)
+                raise
+
+        def start_response(status: str, headers: Any) -> None:
+            raise LookupError("on purpose")
+
+        with pytest.raises(LookupError, match="on purpose") as caught:
+            respond(app, EnvironBuilder().get_environ(), start_response)
+        assert raised == [caught.value]
+
     def test_names_of_headers_are_as_written(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             start = start_message(200, [("x-amz-meta-of", "a"), ("ETag", '"b"')])
@@ -285,7 +379,7 @@ class TestRespond:
         _, content = ask(app)
         iterator = iter(content)
         assert next(iterator) == b"1"
-        assert len(made) <= 2
+        assert made == [b"1"]
         assert list(iterator) == [b"2", b"3"]
 
     @pytest.mark.parametrize("how", ["close", "drop"])
@@ -370,14 +464,14 @@ class TestRespond:
 
     def test_plain_code_runs_on_the_calling_thread(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            driver = Driver(asyncio.get_running_loop(), worker=scope["asyncflask.worker"])
+            driver = Driver(asyncio.get_running_loop(), worker=scope[ORIGIN].worker)
             ident = await driver.run_sync(threading.get_ident)
             driver.release()
             await send(START)
             await send(part(str(ident).encode()))
 
         assert ask(app)[1] == [str(threading.get_ident()).encode()]
-        assert threads._idle == []  # it is not one of the pool afterwards
+        assert pool._idle == []  # it is not one of the pool afterwards
 
     async def test_within_a_request_it_is_that_requests_loop(self) -> None:
         loops: list[object] = []
@@ -528,3 +622,52 @@ class TestServe:
 
         with pytest.raises(RuntimeError, match="return an iterable"):
             await answer(app)
+
+
+class TestContextVariables:
+    """Between a WSGI app's caller and what it does in a request, as in Flask: the variables of
+    monitoring libraries, which begin a span in a hook or in middleware and end it in another."""
+
+    @pytest.fixture
+    def variable(self) -> Iterator[ContextVar[str]]:
+        yield ContextVar("variable")
+
+    @pytest.fixture(params=[False, True], ids=["sync", "async"])
+    def app(self, request: pytest.FixtureRequest) -> Flask:
+        app = Flask(__name__)
+
+        async def index() -> Iterator[str]:
+            return iter(("con", "tent"))
+
+        app.get("/")(index if request.param else lambda: iter(("con", "tent")))
+        return app
+
+    def test_reset_in_teardown(self, app: Flask, variable: ContextVar[str]) -> None:
+        tokens = []
+        app.before_request(lambda: tokens.append(variable.set("request")))
+        app.teardown_request(lambda error: variable.reset(tokens.pop()))
+        for _ in range(2):
+            assert app.test_client().get("/").text == "content"
+            assert not tokens
+            assert variable not in copy_context()
+
+    def test_set_anew_by_middleware(self, app: Flask, variable: ContextVar[str]) -> None:
+        """When the app has returned, and before its response is read."""
+        within = app.wsgi_app
+
+        def middleware(environ: Any, start_response: Any) -> Any:
+            variable.set("within")
+            try:
+                return within(environ, start_response)
+            finally:
+                variable.set("after")
+
+        app.wsgi_app = middleware  # type: ignore[method-assign]
+        assert Client(app.wsgi_app).get("/").text == "content"
+        assert variable.get() == "after"
+
+    def test_set_in_the_request(self, app: Flask, variable: ContextVar[str]) -> None:
+        variable.set("before")
+        app.after_request(lambda response: [variable.set("request"), response][1])
+        app.test_client().get("/")
+        assert variable.get() == "request"

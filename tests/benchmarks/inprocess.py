@@ -8,6 +8,9 @@ from wherever the import path leads, and knows nothing of its inside.
   switched on and off.
 - ``PEER WORKLOAD time N`` prints the microseconds of processor time that a request takes, the
   least of several times N requests.
+- ``PEER WORKLOAD bytecodes N`` prints how many bytecodes a request takes, on all threads together
+  and without those of this file. It is the same each time, but for what waits: a wake-up more or
+  less of the loop.
 - ``PEER WORKLOAD where`` prints the file that the framework comes from.
 """
 
@@ -16,12 +19,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import io
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from workloads import BY_KEY, Request, Workload
@@ -38,8 +45,57 @@ App = Callable[..., Any]
 
 def load(peer: str, workload: Workload) -> App:
     sys.path.insert(0, str(Path(__file__).parent / "apps"))
-    app: App = importlib.import_module(f"{peer}_{workload.app}").app
-    return app
+    module, name = workload.module_and_app(peer)
+    app: App = getattr(importlib.import_module(module), name)
+    return as_asgi(app) if peer == "flask" else app
+
+
+def as_asgi(app: App) -> App:
+    """Flask's WSGI app, called as by gunicorn's thread: on one without a loop, as it waits for
+    nothing (see `main`)."""
+
+    async def call(scope: Scope, receive: Receive, send: Callable[..., Any]) -> None:
+        body = (await receive())["body"]
+        start: dict[str, Any] = {"type": "http.response.start"}
+
+        def start_response(status: str, headers: list[tuple[str, str]]) -> None:
+            start["status"] = int(status[:3])
+            start["headers"] = [(a.lower().encode(), b.encode()) for a, b in headers]
+
+        pieces = app(environ_of(scope, body), start_response)
+        try:
+            content = b"".join(pieces)
+        finally:
+            if hasattr(pieces, "close"):
+                pieces.close()
+        await send(start)
+        await send({"type": "http.response.body", "body": content})
+
+    return call
+
+
+def environ_of(scope: Scope, body: bytes) -> dict[str, Any]:
+    environ = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope["path"],
+        "QUERY_STRING": scope["query_string"].decode(),
+        "REMOTE_ADDR": scope["client"][0],
+        "SERVER_NAME": scope["server"][0],
+        "SERVER_PORT": str(scope["server"][1]),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope["headers"]:
+        key = name.decode().upper().replace("-", "_")
+        environ[key if key.startswith("CONTENT_") else f"HTTP_{key}"] = value.decode()
+    return environ
 
 
 def scope_of(request: Request, cookie: str | None = None) -> Scope:
@@ -146,7 +202,35 @@ async def converse(app: App, workload: Workload, count: int) -> None:
     await app({**scope, "subprotocols": []}, connection.receive, connection.send)
 
 
+class Bytecodes:
+    """Counts them from now on, in threads that are started later too."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._file = __file__
+        threading.settrace(self._enter)
+        sys.settrace(self._enter)
+
+    def _enter(self, frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_code.co_filename == self._file:
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        return self._step
+
+    def _step(self, frame: FrameType, event: str, _: Any) -> Any:
+        if event == "opcode":
+            self.count += 1
+        return self._step
+
+    def stop(self) -> int:
+        sys.settrace(None)
+        threading.settrace(None)
+        return self.count
+
+
 async def run(app: App, workload: Workload, mode: str, count: int) -> None:
+    bytecodes = Bytecodes() if mode == "bytecodes" else None  # before a thread starts
     if workload.kind == "websocket":
         answer_all = partial(converse, app, workload)
     else:
@@ -160,6 +244,10 @@ async def run(app: App, workload: Workload, mode: str, count: int) -> None:
         await answer_all(count)
         print("done", flush=True)
         sys.stdin.readline()
+    elif bytecodes is not None:
+        before = bytecodes.count
+        await answer_all(count)
+        print(f"{(bytecodes.stop() - before) / count:.1f}")
     else:
         times = []
         for _ in range(REPEATS):
@@ -176,7 +264,12 @@ def main() -> None:
     if mode == "where":
         print(sys.modules.get(peer, sys.modules["common"]).__file__)
         return
-    asyncio.run(run(app, workload, mode, int(count[0])))
+    coro = run(app, workload, mode, int(count[0]))
+    if peer == "flask":
+        with suppress(StopIteration):
+            coro.send(None)
+    else:
+        asyncio.run(coro)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ checkout; by default the last commit, and the working directory. The app is call
 its own (`inprocess.py`), without a server, under valgrind's callgrind, which is switched on when
 the app is warm. Two runs differ by less than one in a hundred, whatever else the machine does.
 
-``--quick`` measures processor time instead, which is rough and needs no valgrind.
+Without valgrind, ``--bytecodes`` counts the steps of the interpreter instead, on all threads; and
+``--quick`` measures processor time, the least of several rounds in which the versions take turns.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,34 +27,44 @@ from typing import IO
 from workloads import BY_KEY
 
 HERE = Path(__file__).parent
-DEFAULT = ("text-async", "text-sync", "params", "json", "stack-async", "stack-sync")
+DEFAULT = (
+    *("text-async", "text-sync", "params", "json", "stack-async", "stack-sync"),
+    *(key for key in BY_KEY if key.startswith("hooks-")),
+)
 COUNTED = {"wrk": 200, "websocket": 2000}
 """Requests or messages under callgrind, which makes each take fifty times as long."""
+STEPPED = 200
 TIMED = 400
+ROUNDS = 5
 
 
 def main() -> None:
     options = parse_options()
-    measure = time_of if options.quick else instructions_of
-    if not options.quick and shutil.which("callgrind_control") is None:
-        raise SystemExit("This needs valgrind: apt install valgrind. Or use --quick.")
+    measure, unit = UNITS[options.unit]
+    if measure is instructions_of and shutil.which("callgrind_control") is None:
+        raise SystemExit("This needs valgrind: apt install valgrind. Or use --bytecodes.")
     with ExitStack() as stack:
         columns: dict[str, tuple[str, Path | None]] = {}
         for version in dict.fromkeys((options.before, options.after)):
             columns[version] = ("asyncflask", stack.enter_context(checkout(version)))
         for peer in options.peers:
             columns[peer] = (peer, None)
-        unit = "µs" if options.quick else "instructions"
         print(f"{unit + ' per request':<26}" + "".join(f"{name[-20:]:>22}" for name in columns))
         # Counting is not disturbed by a neighbour, timing is.
-        pool = ThreadPoolExecutor(1 if options.quick else options.jobs)
+        timed = measure is time_of
+        pool = ThreadPoolExecutor(1 if timed else options.jobs)
         stack.callback(pool.shutdown, cancel_futures=True)
         jobs = {
-            workload: [pool.submit(measure, *column, workload) for column in columns.values()]
+            workload: [
+                [pool.submit(measure, *column, workload) for column in columns.values()]
+                for _ in range(ROUNDS if timed else 1)
+            ]
             for workload in options.only
         }
-        for workload, futures in jobs.items():
-            print(f"{workload:<26}" + cells([job.result() for job in futures]), flush=True)
+        for workload, rounds in jobs.items():
+            figures = [[job.result() for job in futures] for futures in rounds]
+            least = [min(column) for column in zip(*figures, strict=True)]
+            print(f"{workload:<26}" + cells(least), flush=True)
 
 
 def parse_options() -> argparse.Namespace:
@@ -61,7 +72,11 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("before", nargs="?", default="HEAD", help="commit or folder (HEAD)")
     parser.add_argument("after", nargs="?", default=".", help="commit or folder (.)")
-    parser.add_argument("--quick", action="store_true", help="processor time, not instructions")
+    parser.set_defaults(unit="instructions")
+    for option, unit in (("--quick", "time"), ("--bytecodes", "bytecodes")):
+        parser.add_argument(
+            option, dest="unit", action="store_const", const=unit, help=f"{unit}, not instructions"
+        )
     parser.add_argument(
         "--only",
         nargs="+",
@@ -111,6 +126,10 @@ def time_of(peer: str, tree: Path | None, workload: str) -> float:
     return float(start(peer, tree, workload, "time", str(TIMED)).communicate()[0])
 
 
+def bytecodes_of(peer: str, tree: Path | None, workload: str) -> float:
+    return float(start(peer, tree, workload, "bytecodes", str(STEPPED)).communicate()[0])
+
+
 def instructions_of(peer: str, tree: Path | None, workload: str) -> float:
     counted = COUNTED[BY_KEY[workload].kind]
     with tempfile.TemporaryFile("w+") as log:
@@ -152,6 +171,13 @@ def start(
         stderr=stderr,
         text=True,
     )
+
+
+UNITS: dict[str, tuple[Callable[[str, Path | None, str], float], str]] = {
+    "time": (time_of, "µs"),
+    "bytecodes": (bytecodes_of, "bytecodes"),
+    "instructions": (instructions_of, "instructions"),
+}
 
 
 if __name__ == "__main__":

@@ -34,13 +34,16 @@ class Peer:
     name: str
     packages: tuple[str, ...]
     server: str = "uvicorn"
+    source: Path | None = None
+    """Where the package is taken from, if not from the import path."""
 
     @property
     def missing(self) -> list[str]:
         return [name for name in self.packages if version(name) is None]
 
     def command(self, workload: Workload) -> list[str]:
-        target = f"{self.key}_{workload.app}:app"
+        key = "asyncflask" if self.key == BEFORE else self.key
+        target = ":".join(workload.module_and_app(key))
         if self.server == "gunicorn":
             threads = WAITING_THREADS if workload.kind == "wait" else THREADS
             options = ["--worker-class", "gthread", "--workers", "1", "--threads", str(threads)]
@@ -68,7 +71,15 @@ PEERS = (
     Peer("microdot", "Microdot", ("microdot",)),
     Peer("flask", "Flask", ("flask", "asgiref", "gunicorn"), server="gunicorn"),
 )
-NAMES = {peer.key: peer.name for peer in PEERS}
+BEFORE = "before"
+NAMES = {peer.key: peer.name for peer in PEERS} | {BEFORE: "asyncflask before"}
+
+
+def peer_before(tree: Path) -> Peer:
+    """asyncflask as it is in *tree*, beside the one that can be imported."""
+    return Peer(BEFORE, NAMES[BEFORE], (), source=tree / "src")
+
+
 SERVERS = ("uvicorn", "uvloop", "httptools", "websockets", "gunicorn")
 
 
@@ -89,7 +100,8 @@ class Served:
 
     def __init__(self, peer: Peer, workload: Workload, files: Path, core: int | None) -> None:
         self.peer = peer
-        path = os.pathsep.join([str(APPS), *filter(None, [os.environ.get("PYTHONPATH")])])
+        places = [str(APPS), str(peer.source or ""), os.environ.get("PYTHONPATH", "")]
+        path = os.pathsep.join(filter(None, places))
         env = {"BENCH_FILES": str(files), "PYTHONUNBUFFERED": "", "PYTHONPATH": path}
         self._process = Process(peer.command(workload), cwd=APPS, env=env)
         self._core = core

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
-from peers import NAMES
+from peers import BEFORE, NAMES
 from workloads import BY_KEY, WAITING, Target, Workload
 
 Document = dict[str, Any]
@@ -63,7 +63,7 @@ class Row:
         return sorted(self.peers, key=lambda peer: -self.median(peer, "rate"))
 
     def first_but_ours(self) -> str | None:
-        others = (peer for peer in self.fastest() if peer not in ("bare", "asyncflask"))
+        others = (peer for peer in self.fastest() if peer not in ("bare", "asyncflask", BEFORE))
         return next(others, None)
 
 
@@ -99,6 +99,9 @@ def aims_of(document: Document) -> Iterator[Aim]:
         for target in row.workload.targets:
             if (ratio := row.ratio("asyncflask", target.peer)) is not None:
                 yield _aim(row.workload, ratio, target)
+        if (ratio := row.ratio("asyncflask", BEFORE)) is not None:
+            what = f"{row.workload.title}, to {NAMES[BEFORE]}"
+            yield Aim(what, str(ratio), "1.00", ratio.median >= 1)
         if row.workload.leads and (first := row.first_but_ours()) is not None:
             ratio = row.ratio("asyncflask", first)
             assert ratio is not None

@@ -27,11 +27,13 @@ import hops
 import measure
 import report
 import startup
-from peers import NAMES, PEERS, Peer, versions
+from instructions import checkout
+from peers import BEFORE, PEERS, Peer, peer_before, versions
 from workloads import BY_KEY, Workload
 
 EXTRAS = ("memory", "startup", "hops", "growth")
 UPLOADERS = ("asyncflask", "starlette")
+KEYS = tuple(peer.key for peer in PEERS)
 QUICK_PEERS = ("bare", "asyncflask", "starlette", "quart", "flask")
 START_SECONDS, EXTRA_SECONDS = 6, 90  # for an estimate only
 
@@ -53,7 +55,8 @@ def parse_options() -> argparse.Namespace:
     keys = [*BY_KEY, *EXTRAS]
     add = parser.add_argument
     add("--only", nargs="+", choices=keys, metavar="ROW", help=f"some of {' '.join(keys)}")
-    add("--peers", nargs="+", choices=list(NAMES), metavar="PEER", help=f"of {' '.join(NAMES)}")
+    add("--peers", nargs="+", choices=KEYS, metavar="PEER", help=f"of {' '.join(KEYS)}")
+    add("--against", metavar="VERSION", help="asyncflask of a commit or folder, as one more peer")
     add("--rounds", type=int, help="how often each is driven (3)")
     add("--seconds", type=int, help="how long each time (2)")
     add("--connections", type=int, default=32, help="open at a time, unless a row says (32)")
@@ -65,17 +68,24 @@ def parse_options() -> argparse.Namespace:
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = options.seconds or (1 if options.quick else 2)
-    options.peers = options.peers or (QUICK_PEERS if options.quick else tuple(NAMES))
+    options.peers = options.peers or (QUICK_PEERS if options.quick else KEYS)
     options.only = options.only or keys
     return options
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
+    peers = available(options.peers)
+    if options.against is None:
+        return run_with(peers, options)
+    with checkout(options.against) as tree:
+        return run_with([*peers, peer_before(tree)], options)
+
+
+def run_with(peers: list[Peer], options: argparse.Namespace) -> dict[str, Any]:
     if shutil.which("wrk") is None:
         raise SystemExit("The benchmark needs wrk: apt install wrk (or brew install wrk).")
     if not Path("/proc/self/status").exists():
         raise SystemExit("The benchmark reads /proc: it needs Linux.")
-    peers = available(options.peers)
     machine = cores()
     rows = [BY_KEY[key] for key in options.only if key in BY_KEY]
     print(f"This takes about {estimate(rows, peers, options):.0f} minutes.", file=sys.stderr)
@@ -108,7 +118,10 @@ def run_row(
     workload: Workload, peers: list[Peer], machine: measure.Machine, options: argparse.Namespace
 ) -> dict[str, Any]:
     """The figures of one row, by peer."""
-    peers = [peer for peer in peers if peer.key in workload.peers]
+    keys = set(workload.peers)
+    if "asyncflask" in keys:
+        keys.add(BEFORE)
+    peers = [peer for peer in peers if peer.key in keys]
     if not peers:
         return {}
     results = measure.run_workload(
@@ -159,8 +172,10 @@ def command(options: argparse.Namespace) -> str:
     ]
     if set(options.only) < {*BY_KEY, *EXTRAS}:
         words += ["--only", *options.only]
-    if set(options.peers) < set(NAMES):
+    if set(options.peers) < set(KEYS):
         words += ["--peers", *options.peers]
+    if options.against is not None:
+        words.append(f"--against={options.against}")
     return " ".join(words)
 
 

@@ -74,7 +74,8 @@ class Target:
 class Workload:
     """One row of the table.
 
-    *app*: which of the modules in `apps/` gets it, as in ``<peer>_<app>.py``. *peers*: who has the
+    *app*: which of the modules in `apps/` gets it, as in ``<peer>_<app>.py``; and where a module
+    has several, which of its apps, as in ``<app>:<name>``. *peers*: who has the
     feature in an idiom of its own; the first one's answers are those that all must give.
     *session*: whether each request carries the cookie that a first one was given. *kind*: how it
     is driven, see `measure.py`.
@@ -93,6 +94,11 @@ class Workload:
     """Whether asyncflask shall be ahead of every peer."""
     ideal: float | None = None
     """Seconds that it takes if nothing but the waiting takes time."""
+
+    def module_and_app(self, peer: str) -> tuple[str, str]:
+        """The module of *peer* that has the app, and the app's name in it."""
+        module, _, name = self.app.partition(":")
+        return f"{peer}_{module}", name or "app"
 
 
 ASGI = ("bare", "starlette", "fastapi", "litestar", "blacksheep", "falcon", "quart", "microdot")
@@ -113,6 +119,16 @@ def stack(path: str) -> tuple[Request, ...]:
     """Nine requests that go well, and one that ends in an error handler."""
     return (Request(f"{path}/7"),) * 9 + (Request(f"{path}/0", status=404),)
 
+
+HOOKS = {
+    "none": "text, async view, no hooks",
+    "teardown": "text, async view, 1 async teardown",
+    "four_async": "text, async view, 4 async hooks",
+    "mixed": "text, async view, 1 sync teardown",
+    "none_sync": "text, sync view, no hooks",
+    "four_sync": "text, sync view, 4 sync hooks",
+}
+"""Four hooks are two before the view, one after it that sets a header, and one teardown."""
 
 WORKLOADS = (
     Workload(
@@ -195,6 +211,16 @@ WORKLOADS = (
         get("/hooks/async"),
         ("asyncflask", "quart", "flask"),
         app="hooks",
+    ),
+    *(
+        Workload(
+            f"hooks-{name.replace('_', '-')}",
+            title,
+            get("/"),
+            FLASKS,
+            app=f"hooked:{name}",
+        )
+        for name, title in HOOKS.items()
     ),
     Workload(
         "file10k",

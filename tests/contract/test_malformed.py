@@ -9,7 +9,7 @@ import pytest
 from websockets.sync.client import connect
 
 from asyncflask import Flask, request
-from contract.raw import PARSERS, SECONDS, Connection, Parser, Reply, exchange, serve
+from contract.raw import PARSERS, SECONDS, Connection, Parser, Reply, exchange, get, serve
 from support.servers import Server
 
 VIEWS = ["/sync", "/async"]
@@ -90,6 +90,18 @@ def test_good_host(server: Server, host: bytes) -> None:
     assert json.loads(reply.body)["host"].lower() == host.decode().lower().removesuffix(":80")
 
 
+@pytest.mark.parametrize("host", [b"my_app", b"my_app:8000", b"_a.b_", b"a "])
+@pytest.mark.parametrize("view", VIEWS)
+def test_host_that_flask_takes_too(server: Server, host: bytes, view: str) -> None:
+    """Proxies send their upstream's name, which may have an underscore."""
+    reply = exchange(server, head(b"Host: " + host, target=view.encode()))
+    assert reply.status == 200
+    origin = b"Origin: http://" + host.strip()
+    with Connection(server) as connection:
+        connection.send(handshake(b"Host: " + host, origin))
+        assert b" 101 " in connection.read_until(b"\r\n")
+
+
 @pytest.mark.parametrize("hosts", BAD_HOSTS, ids=repr)
 def test_host_of_a_websocket(server: Server, hosts: list[bytes]) -> None:
     reply = exchange(server, handshake(*hosts))
@@ -142,6 +154,57 @@ def test_target(server: Server, target: bytes, method: bytes) -> None:
     if not target.startswith((b"/", b"http:")):
         assert reply.status == 400
     assert "google" not in reply.headers.get("Location", "")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_absolute_target(server: Server, parser: Parser, view: str) -> None:
+    """RFC 9112 section 3.2.2: servers must accept it, and its host is that of the request. Of
+    httptools uvicorn takes the path alone."""
+    target = b"http://b.example:81" + view.encode() + b"?q=1"
+    reply = exchange(server, head(b"Host: a", target=target))
+    assert reply.status == 200
+    seen = json.loads(reply.body)
+    assert seen["full_path"] == f"{view}?q=1"
+    assert seen["host"] == ("b.example:81" if parser == "h11" else "a")
+    assert exchange(server, head(b"Host: a", target=b"HTTP://b" + view.encode())).status == 200
+    sane(exchange(server, head(b"Host: a", target=b"http://b.example")), 404)
+    sane(exchange(server, head(b"Host: a", target=b"http://b.example/%zz")), 404)
+
+
+@pytest.mark.parametrize("target", [b"http:///sync", b"http://u@b/sync", b"http://a b/sync"])
+def test_absolute_target_without_a_host(server: Server, parser: Parser, target: bytes) -> None:
+    sane(exchange(server, head(b"Host: a", target=target)), *([200] * (parser == "httptools")))
+
+
+@pytest.mark.parametrize("hosts", [[], [b"Host: a", b"Host: b"]])
+def test_absolute_target_needs_one_host_too(server: Server, hosts: list[bytes]) -> None:
+    assert exchange(server, head(*hosts, target=b"http://a/sync")).status == 400
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("method", ["get", "Get", "post", "head", "options", "delete"])
+def test_method_in_small_letters(server: Server, parser: Parser, method: str, view: str) -> None:
+    """It is another method (RFC 9110 section 9.1), which Werkzeug takes for the known one; and
+    httptools for none. The answer is complete, so the connection goes on."""
+    if parser == "httptools":
+        assert get(server, view, method).status == 400
+        return
+    with Connection(server) as connection:
+        for _ in range(2):
+            connection.request(view, method, b"a=b" if method == "post" else b"")
+            reply = connection.reply()  # with content, as there is for all but HEAD
+            assert reply.status == (405 if method == "delete" else 200)
+            assert reply.body or method == "options"
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_blanks_round_a_value(server: Server, view: str) -> None:
+    """They are no part of it (RFC 9110 section 5.5)."""
+    lines = (b"Host: a \t", b"X-Any: \t b c \t ", b"Cookie:  d=e  ", b"User-Agent: f ")
+    seen = json.loads(exchange(server, head(*lines, target=view.encode())).body)
+    assert seen["headers"]["X-Any"] == "b c"
+    assert (seen["cookies"], seen["user_agent"]) == ({"d": "e"}, "f")
+    assert seen["headers"]["Host"] == seen["host"] == "a"
 
 
 @pytest.mark.parametrize("target", [b"//google.com/slash", b"//google.com/..%2fslash"])

@@ -24,18 +24,23 @@ class Site:
         self.client = httpx.Client(base_url=server.url + prefix, timeout=SECONDS)
 
 
-def gunicorn(app: str, diary: Diary) -> Process:
-    """Under gunicorn's sync worker: WSGI, one request at a time."""
+def gunicorn(app: str, diary: Diary, *args: str) -> Process:
+    """Under gunicorn: WSGI; by default its sync worker, which takes one request at a time."""
     command = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:{port}", "--no-control-socket"]
-    return Process(
-        [*command, "-k", "sync", "--graceful-timeout", "5", f"{APPS}.{app}"],
-        cwd=TESTS,
-        env=diary.env,
-    )
+    command += ["--graceful-timeout", "5", *(args or ["-k", "sync"])]
+    return Process([*command, f"{APPS}.{app}"], cwd=TESTS, env=diary.env)
+
+
+GEVENT = {
+    "gunicorn-gevent": ["-k", "gevent"],
+    "gunicorn-gevent-preload": ["-k", "gevent", "--preload"],  # imported before it patches
+    "gunicorn-gevent-pywsgi": ["-k", "gunicorn.workers.ggevent.GeventPyWSGIWorker"],
+}
 
 
 KINDS = {
     "gunicorn": ("everywhere:app", ""),
+    **dict.fromkeys(GEVENT, ("everywhere:app", "")),
     "uvicorn": ("everywhere:app", ""),
     "gunicorn-proxied": ("everywhere:proxied", ""),
     "uvicorn-proxied": ("everywhere:proxied", ""),
@@ -52,7 +57,8 @@ def site(
     target, prefix = KINDS[request.param]
     diary = Diary(tmp_path_factory.mktemp("diary") / "diary")
     wsgi = request.param.startswith("gunicorn")
-    with gunicorn(target, diary) if wsgi else serve(target, diary=diary) as server:
+    args = GEVENT.get(request.param, [])
+    with gunicorn(target, diary, *args) if wsgi else serve(target, diary=diary) as server:
         site = Site(server, diary, prefix)
         with site.client:
             yield site

@@ -17,7 +17,7 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ecosystem.run import HEADINGS, Package, rst, run_package, table
+from ecosystem.run import IN_PROCESS, Package, headings, rst, run_package, table
 
 TUTORIAL: Final = "examples/tutorial"
 
@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--rst", metavar="FILE", type=Path, help="write the table for the docs")
     options = parser.parse_args()
 
-    rows: list[list[str]] = [["Application", *HEADINGS[1:]]]
+    rows: list[list[str]] = [["Application", *headings(IN_PROCESS)[1:]]]
     found: list[str] = []
     for name, package in APPLICATIONS.items():
         if options.only in (None, name):
@@ -57,8 +57,8 @@ def main() -> int:
             rows.append([name, *row.cells()[1:]])
             print("  ".join(rows[-1]), file=sys.stderr, flush=True)
             found += row.problems({})
-            for test, result in row.asyncflask.results.items():
-                if result.outcome == "failed" and test not in row.flask.results:
+            for test, result in row.second.results.items():
+                if result.outcome == "failed" and test not in row.first.results:
                     found.append(f"FAILED {name} {test}\n{result.details}\n")
     if options.rst:
         options.rst.write_text(rst(rows) + "\n", encoding="utf-8")

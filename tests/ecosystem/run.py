@@ -9,8 +9,12 @@ kept here.
 Exit status 0: whatever passes under Flask passes under asyncflask too, but for the differences
 listed with their reasons in `packages.toml`, and no row is worse than in `recorded.toml`.
 
-With ``--quick`` the seven that take the least time share one environment and run under asyncflask
-alone; exit status 0 then says that no fewer tests pass than are recorded.
+With ``--served`` the two runs are asyncflask and asyncflask served: each request of the test
+client goes over a socket to uvicorn (the plugin `served`). Exit status 0 then says that whatever
+passes in process passes served too, but for what `packages.toml` lists.
+
+With ``--quick`` the seven that take the least time share one environment and the second run alone
+is made; exit status 0 then says that no fewer tests pass than are recorded.
 """
 
 from __future__ import annotations
@@ -23,12 +27,13 @@ import sys
 import tarfile
 import tomllib
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from support.suites import SUITE_SECONDS, Run, fetch, run, run_pytest
+from support.suites import SUITE_SECONDS, Run, fetch, run, run_pytest, ways_of
 
 HERE: Final = Path(__file__).resolve().parent
 REPOSITORY: Final = HERE.parents[1]
@@ -40,6 +45,14 @@ REQUIREMENTS: Final = ("flask[async]==3.1.3", "httpx", "pytest==8.4.2")
 
 JOBS: Final = 2
 """How many packages are tested at once."""
+
+Labels = tuple[str, str]
+"""Of the two runs that are compared."""
+
+IN_PROCESS: Final = ("flask", "asyncflask")
+SERVED: Final = ("asyncflask", "served")
+
+TITLES: Final = {"flask": "Flask 3.1.3", "asyncflask": "asyncflask", "served": "served"}
 
 
 class Package(NamedTuple):
@@ -63,8 +76,10 @@ class Package(NamedTuple):
     left_out: str = ""
     """Which of the tests `arguments` leaves out: what they need."""
     differences: dict[str, str] = {}
-    """Tests that pass under Flask alone, each with the reason. A name that ends in ``*`` stands
-    for all that begin so."""
+    """Tests that pass under Flask alone, each with the reason. ``*`` in a name stands for any
+    text."""
+    served: dict[str, str] = {}
+    """Likewise, tests that pass under asyncflask, but not served."""
 
     @property
     def folder(self) -> Path:
@@ -75,21 +90,29 @@ class Package(NamedTuple):
         """What is installed to test it."""
         return [f"{self.name}=={self.version}", *self.requirements, *REQUIREMENTS]
 
-    def reason(self, test: str) -> str | None:
-        for name, reason in self.differences.items():
-            if test == name or (name.endswith("*") and test.startswith(name[:-1])):
-                return reason
-        return None
-
 
 class Row(NamedTuple):
+    """Two runs of a package's tests, to be compared."""
+
     package: Package
-    flask: Run
-    asyncflask: Run
+    first: Run
+    second: Run
+    labels: Labels
+
+    @property
+    def runs(self) -> list[tuple[str, Run]]:
+        return list(zip(self.labels, (self.first, self.second), strict=True))
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        return self.package.served if self.labels == SERVED else self.package.differences
+
+    def reason(self, test: str) -> str | None:
+        return next((why for name, why in self.reasons.items() if stands_for(name, test)), None)
 
     def worse(self) -> list[str]:
-        """The tests that pass under Flask alone."""
-        there, here = self.flask.results, self.asyncflask.results
+        """The tests that pass in the first run alone."""
+        there, here = self.first.results, self.second.results
         passed = (test for test, result in there.items() if result.outcome == "passed")
         return [test for test in passed if test not in here or here[test].outcome != "passed"]
 
@@ -97,40 +120,48 @@ class Row(NamedTuple):
         """What is not as it should be, each as a text to print."""
         name, worse = self.package.name, self.worse()
         found: list[str] = []
-        for label, suite in (("Flask", self.flask), ("asyncflask", self.asyncflask)):
+        for label, suite in self.runs:
             if not suite.complete:
-                found.append(f"{suite.output}\n{name} did not run to its end under {label}.")
+                found.append(f"{suite.output}\n{name} did not run to its end ({label}).")
         for test in worse:
-            if self.package.reason(test) is None:
-                result = self.asyncflask.results.get(test)
+            if self.reason(test) is None:
+                result = self.second.results.get(test)
                 details = result.details if result else "It was not run."
-                found.append(f"UNEXPLAINED DIFFERENCE {name} {test}\n{details}\n")
-        for pattern in self.package.differences:
-            if not any(t == pattern or t.startswith(pattern.rstrip("*")) for t in worse):
+                found.append(f"UNEXIN_PROCESSED DIFFERENCE {name} {test}\n{details}\n")
+        for pattern in self.reasons:
+            if not any(stands_for(pattern, test) for test in worse):
                 found.append(f"NO DIFFERENCE ANY MORE {name} {pattern}")
-        for label, suite in (("flask", self.flask), ("asyncflask", self.asyncflask)):
+        for label, suite in self.runs:
             if suite.count("passed") < recorded.get(label, 0):
                 found.append(
-                    f"{name}: {suite.count('passed')} tests pass under {label};"
+                    f"{name}: {suite.count('passed')} tests pass ({label});"
                     f" {recorded[label]} are recorded."
                 )
         return found
 
     def entry(self) -> Entry:
         """What is recorded of it."""
-        remarks = dict.fromkeys(self.package.reason(test) or "?" for test in self.worse())
+        counts = {
+            key: count
+            for label, suite in self.runs
+            for key, count in (
+                (label, suite.count("passed")),
+                (f"{label}_of", len(suite.results) - suite.count("skipped")),
+            )
+        }
+        remarks = dict.fromkeys(self.reason(test) or "?" for test in self.worse())
+        if self.labels == SERVED:
+            return {**counts, "served_remarks": " ".join(remarks)}
         if self.package.left_out:
             remarks[f"Left out: {self.package.left_out}"] = None
-        return {
-            "flask": self.flask.count("passed"),
-            "flask_of": len(self.flask.results) - self.flask.count("skipped"),
-            "asyncflask": self.asyncflask.count("passed"),
-            "asyncflask_of": len(self.asyncflask.results) - self.asyncflask.count("skipped"),
-            "remarks": " ".join(remarks),
-        }
+        return {**counts, "remarks": " ".join(remarks)}
 
     def cells(self) -> list[str]:
-        return cells(self.package, self.entry())
+        return cells(self.package, self.entry(), self.labels)
+
+
+def stands_for(name: str, test: str) -> bool:
+    return fnmatchcase(test, name.replace("[", "[[]"))
 
 
 Entry = dict[str, Any]
@@ -138,12 +169,14 @@ Entry = dict[str, Any]
 the remarks."""
 
 
-def cells(package: Package, entry: Entry) -> list[str]:
-    counts = [f"{entry[run]} of {entry[f'{run}_of']}" for run in ("flask", "asyncflask")]
-    return [package.name, package.version, *counts, entry["remarks"]]
+def cells(package: Package, entry: Entry, labels: Labels) -> list[str]:
+    counts = [f"{entry[label]} of {entry[f'{label}_of']}" for label in labels]
+    remarks = entry["served_remarks" if labels == SERVED else "remarks"]
+    return [package.name, package.version, *counts, remarks]
 
 
-HEADINGS: Final = ("Package", "Version", "Flask 3.1.3", "asyncflask", "Remarks")
+def headings(labels: Labels) -> list[str]:
+    return ["Package", "Version", *(TITLES[label] for label in labels), "Remarks"]
 
 
 def read_packages() -> list[Package]:
@@ -192,72 +225,63 @@ def unpack(package: Package) -> Path:
     return folder
 
 
-def run_package(package: Package) -> Row:
+def run_package(package: Package, labels: Labels = IN_PROCESS) -> Row:
     programs = environment(package.folder / "venv", package.wanted)
-    return Row(
-        package,
-        run_suites(package, programs, "flask", [HERE / "plugins"]),
-        run_suites(package, programs, "asyncflask", [HERE / "plugins", HERE / "site"]),
-    )
+    first, second = (run_suites(package, programs, label) for label in labels)
+    return Row(package, first, second, labels)
 
 
-def run_suites(package: Package, programs: Path, label: str, path: list[Path]) -> Run:
+def run_suites(package: Package, programs: Path, label: str) -> Run:
     """The release's tests and our own, those that there are, as if they were one suite."""
     package.folder.mkdir(parents=True, exist_ok=True)
     runs: list[Run] = []
     apps = HERE / "apps"
-    own = apps / f"test_{package.name.lower().replace('-', '_')}.py"
+    ours = apps / f"test_{package.name.lower().replace('-', '_')}.py"
     suites: list[tuple[Path, list[str]]] = []
     if package.release:
         suites.append((unpack(package), ["-c", package.settings, *package.arguments]))
-    if own.exists():
-        suites.append((apps, ["-c", os.devnull, own.name]))
-    own_folder = ["--rootdir=.", "--confcutdir=."]  # nothing of the folders above
+    if ours.exists():
+        suites.append((apps, ["-c", os.devnull, ours.name]))
+    isolated = ["--rootdir=.", "--confcutdir=."]  # nothing of the folders above
+    cache = ["-o", f"cache_dir={package.folder / 'cache'}"]
+    plugins = ["-p", "which_flask", *(["-p", "served"] if label == "served" else [])]
     for number, (folder, arguments) in enumerate(suites):
         suite = run_pytest(
             programs / "python",
-            [
-                "-p",
-                "which_flask",
-                *arguments,
-                *own_folder,
-                "-o",
-                f"cache_dir={package.folder / 'cache'}",
-            ],
+            [*plugins, *arguments, *isolated, *cache],
             cwd=folder,
             seconds=package.seconds,
             record=package.folder / f"{label}-{number}.jsonl",
-            path=path,
+            path=[HERE / "plugins", *([] if label == "flask" else [HERE / "site"])],
             variables={
                 "PATH": os.pathsep.join([str(programs), os.environ.get("PATH", "")]),
-                "ECOSYSTEM_FLASK": label,
+                "ECOSYSTEM_FLASK": "flask" if label == "flask" else "asyncflask",
             },
         )
         prefix = "apps/" if folder == apps else ""
         results = {f"{prefix}{test}": result for test, result in suite.results.items()}
         runs.append(suite._replace(results=results))
+        if label == "served":
+            print(f"{package.name}: {ways_of(suite)}", file=sys.stderr, flush=True)
     results = {test: result for suite in runs for test, result in suite.results.items()}
     incomplete = [suite for suite in runs if not suite.complete]
     status = max(suite.status for suite in incomplete or runs)
     return Run(results, status, "\n".join(suite.output for suite in incomplete))
 
 
-def run_quick(packages: list[Package], recorded: dict[str, Entry]) -> int:
-    """Those that are marked, under asyncflask alone."""
+def run_quick(packages: list[Package], recorded: dict[str, Entry], label: str) -> int:
+    """Those that are marked, in one run alone."""
     with ThreadPoolExecutor(JOBS) as pool:
         archives = [pool.submit(download, package) for package in packages if package.release]
         wanted = dict.fromkeys(text for package in packages for text in package.wanted)
         programs = environment(BUILD / "quick", list(wanted))
         for archive in archives:
             archive.result()
-        path = [HERE / "plugins", HERE / "site"]
-        suites = list(
-            pool.map(lambda package: run_suites(package, programs, "asyncflask", path), packages)
-        )
-    rows = [["Package", "Version", "asyncflask", "Recorded"]]
+        suites = list(pool.map(lambda package: run_suites(package, programs, label), packages))
+    rows = [["Package", "Version", TITLES[label], "Recorded"]]
     worse = False
     for package, suite in zip(packages, suites, strict=True):
-        expected = recorded.get(package.name, {}).get("asyncflask", 0)
+        expected = recorded.get(package.name, {}).get(label, 0)
         passed = suite.count("passed")
         rows.append([package.name, package.version, str(passed), str(expected)])
         if passed < expected or not suite.complete:
@@ -297,33 +321,38 @@ def main() -> int:
         help="write the table of what is recorded, for the docs",
     )
     parser.add_argument("--record", action="store_true", help="keep these results as recorded")
-    parser.add_argument("--quick", action="store_true", help="seven, under asyncflask alone")
+    parser.add_argument("--quick", action="store_true", help="seven, in the second run alone")
+    parser.add_argument(
+        "--served", action="store_true", help="carry each request of the test client to uvicorn"
+    )
     options = parser.parse_args()
 
+    labels = SERVED if options.served else IN_PROCESS
     recorded = read_recorded()
     if options.quick:
-        return run_quick([package for package in packages if package.quick], recorded)
+        return run_quick([package for package in packages if package.quick], recorded, labels[1])
     rows: dict[str, list[str]] = {}
     found: list[str] = []
     with ThreadPoolExecutor(JOBS) as pool:
         chosen = [package for package in packages if package.name in (options.only or names)]
         chosen.sort(key=lambda package: -package.seconds)  # it would be alone at the end
-        for done in as_completed([pool.submit(run_package, package) for package in chosen]):
+        pending = [pool.submit(run_package, package, labels) for package in chosen]
+        for done in as_completed(pending):
             row = done.result()
             name = row.package.name
             rows[name] = row.cells()
             print("  ".join(rows[name]), file=sys.stderr, flush=True)
             if options.record:
-                recorded[name] = row.entry()
+                recorded[name] = {**recorded.get(name, {}), **row.entry()}
                 write_recorded(recorded, packages)
             found += row.problems(recorded.get(name, {}))
     if options.rst:
-        known = [package for package in packages if package.name in recorded]
-        lines = [cells(package, recorded[package.name]) for package in known]
-        options.rst.write_text(rst([list(HEADINGS), *lines]) + "\n", encoding="utf-8")
+        known = [package for package in packages if labels[1] in recorded.get(package.name, {})]
+        lines = [cells(package, recorded[package.name], labels) for package in known]
+        options.rst.write_text(rst([headings(labels), *lines]) + "\n", encoding="utf-8")
     for problem in found:
         print(problem)
-    print(table([list(HEADINGS), *(rows[name] for name in names if name in rows)]))
+    print(table([headings(labels), *(rows[name] for name in names if name in rows)]))
     return 1 if found else 0
 
 

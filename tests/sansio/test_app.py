@@ -146,6 +146,20 @@ def test_automatic_options_by_config(app: Flask) -> None:
     assert sorted(only_rule(app).methods) == ["GET", "HEAD"]
 
 
+@pytest.mark.parametrize(
+    ("attributes", "options"),
+    [({}, {"provide_automatic_options": True}), ({"provide_automatic_options": True}, {})],
+)
+def test_automatic_options_against_the_config(
+    app: Flask, attributes: dict[str, Any], options: dict[str, Any]
+) -> None:
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.add_url_rule("/", view_func=view_with(**attributes), **options)
+    rule = only_rule(app)
+    assert sorted(rule.methods) == ["GET", "HEAD", "OPTIONS"]
+    assert rule.provide_automatic_options is True
+
+
 def test_methods_is_not_a_string(app: Flask) -> None:
     with pytest.raises(TypeError, match=r"methods=\['POST'\]"):
         app.route("/", methods="POST")(view)
@@ -195,10 +209,10 @@ def test_websocket(app: Flask, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("options", "hint"),
     [
-        ({"methods": ["POST"]}, "Leave that out"),
-        ({"methods": ["GET", "POST"]}, "Leave that out"),
-        ({"methods": "GET"}, "Leave that out"),
-        ({"stream": True}, "iterate the messages"),
+        ({"methods": ["POST"]}, "Remove that option"),
+        ({"methods": ["GET", "POST"]}, "Remove that option"),
+        ({"methods": "GET"}, "Remove that option"),
+        ({"stream": True}, "iterate over the messages"),
         ({"allowed_origins": "https://a.example"}, r"allowed_origins=\['https://a.example'\]"),
     ],
 )
@@ -213,7 +227,7 @@ def test_websocket_options_that_make_no_sense(
 def test_origins_are_for_websockets(app: Flask) -> None:
     with pytest.raises(TypeError, match=r"@app\.websocket\('/'"):
         app.route("/", allowed_origins=["https://a.example"])(view)
-    with pytest.raises(TypeError, match="'send_timeout' is for WebSockets"):
+    with pytest.raises(TypeError, match="'send_timeout' is a WebSocket option"):
         app.route("/", send_timeout=1)(view)
 
 
@@ -282,7 +296,7 @@ def test_wrong_serving_hooks(app: Flask) -> None:
     async def generator() -> AsyncIterator[None]:
         yield
 
-    with pytest.raises(TypeError, match="'@asynccontextmanager': leave that out"):
+    with pytest.raises(TypeError, match="Remove '@asynccontextmanager'"):
         app.while_serving(managed)
     with pytest.raises(TypeError, match="generator function"):
         app.while_serving(handler)

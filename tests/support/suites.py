@@ -24,6 +24,10 @@ TEST_SECONDS: Final = 60
 """After which pytest prints what a single test is at."""
 
 
+SERVED: Final = "over a socket"
+"""In what the plugin `served` says of a suite, if it has carried requests in this way."""
+
+
 class Result(NamedTuple):
     outcome: str
     """``passed``, ``failed`` or ``skipped``; ``started`` if the process ended in the test."""
@@ -51,11 +55,11 @@ class Run(NamedTuple):
         return self.count("passed") + self.count("failed") > 0 and self.status in (0, 1)
 
 
-def fetch(release: str, sha256: str, cache: Path) -> Path:
+def fetch(release: str, sha256: str | None, cache: Path) -> Path:
     """The archive of *release* (``name-version``, as the file is called), downloaded by pip
     unless it is in *cache*.
 
-    :raises SystemExit: if its checksum is not *sha256*.
+    :raises SystemExit: if its checksum is not *sha256*; without one, pip alone has checked it.
     """
     archive = cache / f"{release}.tar.gz"
     if not archive.exists():
@@ -63,9 +67,16 @@ def fetch(release: str, sha256: str, cache: Path) -> Path:
         requirement = "==".join(release.rsplit("-", 1))
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(cache)]
         run([*pip, "--no-deps", "--no-binary", ":all:", requirement])
-    if (found := hashlib.sha256(archive.read_bytes()).hexdigest()) != sha256:
+    found = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if sha256 is not None and found != sha256:
         sys.exit(f"{archive} has the SHA-256 {found}, and not {sha256}. Delete it and try again.")
     return archive
+
+
+def ways_of(suite: Run) -> str:
+    """How the requests of a served *suite* were carried, as the plugin `served` says it."""
+    lines = suite.output.splitlines()
+    return next((line for line in lines if line.startswith("Requests of the test client")), "")
 
 
 def run(

@@ -189,7 +189,7 @@ async def send_events(
     send: Send,
     body: Body,
     conversations: Conversations,
-    start: Message,
+    start: Message | None,
     content: Iterable[bytes] | AsyncIterable[bytes],
     options: Options,
 ) -> None:
@@ -211,7 +211,8 @@ async def send_events(
         ending.append(asyncio.create_task(end_at_shutdown()))
 
     await driver.to_loop()
-    await send(start)
+    if start is not None:
+        await send(start)
     outlet = _Outlet(send, options.keep_alive)
     # The thread of a plain stream mostly waits. Counted as running, the streams of some clients
     # would be all the plain code that runs.

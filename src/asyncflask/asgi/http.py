@@ -22,15 +22,14 @@ from collections.abc import (
 from contextlib import suppress
 from contextvars import Context
 from time import monotonic
-from types import CoroutineType
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
+from urllib.parse import unquote
 
 from starlette.types import Message, Receive, Scope, Send
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
-from werkzeug.sansio.utils import get_host
 
 from .conversation import Conversation, Conversations
-from .threads import Driver, InContext, as_coroutine, on_loop, rest_of, wait
+from .threads import Driver, InContext, on_loop, start_in, wait
 
 SPOOL_BYTES: Final = 1_114_112
 """A body that is received ahead for asynchronous code is kept in memory up to this size, and in
@@ -79,8 +78,12 @@ class Body:
     told = False
     """Whether the limit is known."""
 
+    taken = 0
+    """How many bytes have been read."""
+
     _buffered = 0
     _file: IO[bytes] | None = None
+    _reader: io.BytesIO | io.BufferedReader | None = None
     _kept = False
     _limit: int | None = None
     _received: asyncio.Event | None = None
@@ -105,7 +108,7 @@ class Body:
         """Whether the response may say that the connection ends with it (RFC 9112 section 9.6;
         HTTP/2 knows no such header, and in WSGI it is the server's own affair)."""
         http_1: bool = self._scope.get("http_version", "1.1") < "2"
-        return http_1 and "asyncflask.environ" not in self._scope
+        return http_1 and "asyncflask.origin" not in self._scope
 
     # -- on the loop
 
@@ -122,15 +125,11 @@ class Body:
         context = self._context
         if context is None:
             return self.received_from(self._receive())
-        coro: Any = context.run(self._receive)
-        if type(coro) is not CoroutineType:
-            coro = as_coroutine(coro)
-        try:
-            yielded = context.run(coro.send, None)
-        except StopIteration as stop:  # most often: it need not wait
-            self.take(stop.value)
-            return None
-        return self.received_from(rest_of(coro, context, yielded))
+        message, rest = start_in(context, self._receive)
+        if rest is not None:
+            return self.received_from(rest)
+        self.take(message)
+        return None
 
     async def _received_by_another(self) -> None:
         if self._received is None:
@@ -153,13 +152,16 @@ class Body:
         """Note that all of it has come, and this is left to be read."""
         self.take({"type": "http.request", "body": content})
 
+    def put_back(self, file: IO[bytes]) -> None:
+        """Note that *file* has all that has been read, to be read again. See `spool`."""
+        self._file, self.taken = file, 0
+
     def take(self, message: Message) -> None:
         """Note what has been received."""
         if message["type"] == "http.disconnect":
             self.left = True
             if not self.complete:
-                self.complete = True
-                self.error = ClientDisconnected()
+                self.refuse(ClientDisconnected())
             return
         if chunk := message.get("body", b""):
             self._buffered += len(chunk)
@@ -184,7 +186,11 @@ class Body:
 
     def _check(self, limit: int) -> None:
         if max(self.content_length, self._buffered) > limit:
-            self.error, self.complete = RequestEntityTooLarge(), True
+            self.refuse(RequestEntityTooLarge())
+
+    def refuse(self, error: Exception) -> None:
+        """Receive no more; whoever reads gets *error*."""
+        self.error, self.complete = error, True
 
     async def receive_ahead(self, size: int | None = None) -> None:
         """Receive the body now, so that plain reads do not have to wait; but stop when more than
@@ -218,11 +224,23 @@ class Body:
         while self._chunks:
             self._file.write(self._chunks.popleft())
 
+    def next_chunk(self, size: int | None = None) -> bytes | memoryview:
+        """Take what is next of what has come: a chunk, or *size* bytes of it; empty for none."""
+        if not self._chunks:
+            return b""
+        chunk = self._chunks.popleft()
+        if size is not None and len(chunk) > size:
+            view = memoryview(chunk)
+            self._chunks.appendleft(view[size:])
+            chunk = view[:size]
+        self.taken += len(chunk)
+        return chunk
+
     async def gone(self) -> None:
         """Return when the client has left. What arrives of the body meanwhile is kept."""
         pause = READ_AHEAD_SECONDS
         while not self.left:
-            if sum(map(len, self._chunks)) > READ_AHEAD_BYTES:
+            if self._chunks and self._buffered - self.taken > READ_AHEAD_BYTES:
                 # Ever slower, but never not at all: a client whose body nobody reads may leave.
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MAX_READ_AHEAD_SECONDS)
@@ -251,7 +269,7 @@ class Body:
                 raise self.error
             if not self._chunks:
                 return
-            yield bytes(self._chunks.popleft())
+            yield bytes(self.next_chunk())
 
     # -- plain code
 
@@ -259,6 +277,7 @@ class Body:
         """All that is left to be read, if it has come and is in memory."""
         if not self.complete or self.error is not None or self._file is not None:
             return None
+        self.taken = self._buffered
         chunks = self._chunks
         if len(chunks) == 1:
             return bytes(chunks.popleft())
@@ -271,11 +290,19 @@ class Body:
         whole = self.whole() if self._buffered <= READ_BYTES else None
         return BodyFile(self) if whole is None else io.BytesIO(whole)
 
-    def file(self) -> io.BufferedIOBase:
-        """A file to read it by, for plain code. There is one: what it has read is in its
-        buffer."""
-        raw = self.raw_file()
-        return io.BufferedReader(raw, READ_BYTES) if isinstance(raw, BodyFile) else raw
+    def file(self) -> io.BytesIO | io.BufferedReader:
+        """A file to read it by, for sync code. There is one: what it has read is in its buffer."""
+        reader = self._reader
+        if reader is None:
+            raw = self.raw_file()
+            reader = io.BufferedReader(raw, READ_BYTES) if isinstance(raw, BodyFile) else raw
+            self._reader = reader
+        return reader
+
+    def copying_file(self) -> IO[bytes]:
+        """A file that sync code may read once, after which the body is as if nobody had read it:
+        what was read is in a temporary file."""
+        return cast(IO[bytes], _CopyingFile(self))
 
     def end(self) -> None:
         """Free what this holds: the request is over."""
@@ -316,40 +343,26 @@ class BodyFile(io.RawIOBase):
             raise body.error
 
     def readinto(self, buffer: Any) -> int:
-        body = self._body
-        if body._file is not None:
-            size: int = body._file.readinto(buffer)  # type: ignore[attr-defined]
-            return size
-        self._ready()
-        if not body._chunks:
-            return 0
-        chunk = body._chunks.popleft()
-        size = min(len(buffer), len(chunk))
-        buffer[:size] = chunk[:size]
-        if size < len(chunk):
-            body._chunks.appendleft(memoryview(chunk)[size:])
-        return size
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def read(self, size: int | None = -1) -> bytes:
         """All of it; or some, at most *size* bytes: a chunk that is no longer is not copied."""
         body = self._body
         if size is None or size < 0:
             return self.readall()
-        if body._file is not None:
-            return body._file.read(size)
+        if body._file is not None and body.error is None:
+            data = body._file.read(size)
+            body.taken += len(data)
+            return data
         self._ready()
-        if not body._chunks:
-            return b""
-        chunk = body._chunks.popleft()
-        if len(chunk) > size:
-            view = memoryview(chunk)
-            body._chunks.appendleft(view[size:])
-            chunk = view[:size]
-        return bytes(chunk)
+        return bytes(body.next_chunk(size))
 
     def readall(self) -> bytes:
         body = self._body
-        if body._file is not None:
+        if body._file is not None and body.error is None:
+            body.taken = body._buffered
             return body._file.read()
         parts: list[bytes | memoryview] = []
         while True:
@@ -357,11 +370,32 @@ class BodyFile(io.RawIOBase):
             if not body._chunks:
                 return b"".join(parts)
             while body._chunks:
-                parts.append(body._chunks.popleft())
+                parts.append(body.next_chunk())
 
     def close(self) -> None:
         """Nothing: a buffer round this file closes it when it is thrown away, as the one in a
         WSGI environ is while the request goes on. See `Body.end`."""
+
+
+class _CopyingFile(BodyFile):
+    """See `Body.copying_file`."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__(body)
+        self._copy: IO[bytes] | None = tempfile.TemporaryFile()
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As its base."""
+        data = super().read(size)
+        if self._copy is not None:
+            self._copy.write(data)
+        return data
+
+    def close(self) -> None:
+        """Have the body read from the copy, and then from what is still to come."""
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            self._body.put_back(copy)
 
 
 async def _closed() -> Message:
@@ -376,6 +410,7 @@ def announced(scope: Scope, lines: Mapping[bytes, bytes] | None = None) -> tuple
         lines = dict(reversed(scope["headers"]))  # the first counts of those with one name
     value = lines.get(b"content-length")
     if value is not None:
+        value = value.strip(b" \t")
         if value.isdigit() and len(value) < 20:
             length = int(value)
             return length, length > 0
@@ -491,17 +526,18 @@ async def send_response(
     send: Send,
     body: Body,
     conversations: Conversations,
-    start: Message,
+    start: Message | None,
     content: bytes | Iterable[bytes] | AsyncIterable[bytes],
 ) -> None:
-    """Send a response: the message *start*, and *content* whole or chunk by chunk as the client
-    takes it. Ends early when the client leaves. Plain iterables run on the request's thread;
-    closing them is up to the caller."""
+    """Send a response: the message *start*, unless that has been sent, and *content* whole or
+    chunk by chunk as the client takes it. Ends early when the client leaves. Sync iterables run
+    on the request's thread; closing them is up to the caller."""
     await driver.to_loop()
-    if start["status"] == 413 and body.closable:
-        # RFC 9110 section 15.5.14: to prevent the client from continuing the request.
-        start = {**start, "headers": [*start["headers"], (b"connection", b"close")]}
-    await send(start)
+    if start is not None:
+        if start["status"] == 413 and body.closable:
+            # RFC 9110 section 15.5.14: to prevent the client from continuing the request.
+            start = {**start, "headers": [*start["headers"], (b"connection", b"close")]}
+        await send(start)
     if isinstance(content, bytes):
         await send({"type": "http.response.body", "body": content})
         return
@@ -555,6 +591,44 @@ async def _send_async_chunks(
             until = monotonic() + HELD_LOOP_SECONDS
 
 
+_ABSOLUTE: Final = re.compile(rb"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def normalised(scope: Scope) -> Scope:
+    """*scope*, of HTTP or a WebSocket, as the ASGI specification wants it: with a method in
+    capitals, and with a path where a server passes on the absolute form of a target. Almost always
+    it is so already."""
+    path, root, method = scope["path"], scope.get("root_path", ""), scope.get("method", "GET")
+    start = len(root) if path.startswith(root) else 0
+    if path[start : start + 1] not in ("/", ""):
+        scope = _in_origin_form(scope, root)
+    if not method.isupper():
+        # Not HEAD: a server that does not know it for that waits for the content.
+        method = method.upper()
+        scope = {**scope, "method": "GET" if method == "HEAD" else method}
+    return scope
+
+
+def _in_origin_form(scope: Scope, root: str) -> Scope:
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+    raw_root = root.encode()
+    absolute = _ABSOLUTE.fullmatch(raw_path.removeprefix(raw_root))
+    if absolute is None:
+        return scope
+    host, target = absolute[1], absolute[2] or b"/"
+    headers = scope["headers"]
+    if [name for name, _ in headers].count(b"host") == 1:
+        # RFC 9112 section 3.2.2: its value is ignored, and this is the host instead. Two of
+        # them, or none, are malformed as ever (section 3.2).
+        headers = [(name, host if name == b"host" else value) for name, value in headers]
+    return {
+        **scope,
+        "headers": headers,
+        "path": root + unquote(target),
+        "raw_path": raw_root + target,
+    }
+
+
 def malformed(scope: Scope) -> str | None:
     """What is wrong with a request's target or `Host` (RFC 9112 section 3.2), if anything.
     Servers let some of it through."""
@@ -577,15 +651,27 @@ _LONG_HOST: Final = 261
 """A longer one cannot be a name and a port (RFC 1035 section 2.3.4), and is not remembered."""
 
 
-def _names_a_host(value: bytes) -> bool:
-    """Whether the value of a `Host` header can be one."""
-    host = get_host("", value.decode("latin-1"))
+_HOST: Final = re.compile(
+    rb"(?: [a-z0-9.-]+ | \[ [a-f0-9]* : [a-f0-9:.]+ \] ) (?: : ([1-9][0-9]{0,4}) )?",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""A name or an address, and a port (RFC 3986 section 3.2.2). Werkzeug looks at it since 3.1.7, and
+at the size of the port since 3.1.9."""
+
+
+def _names_a_host(line: bytes) -> bool:
+    """Whether the value of a `Host` header can be one. So can a name with an underscore, although
+    Werkzeug knows no host then: proxies send the name of their upstream."""
+    value = line.strip(b" \t").replace(b"_", b"-")
+    match = _HOST.fullmatch(value)
+    if match is None or int(match[1] or 1) > 65_535:
+        return False
     try:
-        host.encode("idna")  # as Werkzeug's URL map does, but only when a URL is built
+        value.decode("ascii").encode("idna")  # as Werkzeug's URL map does when a URL is built
     except UnicodeError:
         return False
-    if host and len(value) <= _LONG_HOST:
+    if len(line) <= _LONG_HOST:
         if len(good_hosts) >= _GOOD_HOSTS:
             good_hosts.clear()
-        good_hosts.add(value)
-    return bool(host)
+        good_hosts.add(line)
+    return True

@@ -1,9 +1,12 @@
-"""The two sides of a request: the event loop, and the request's own worker thread.
+"""The event loop, and the worker thread of each request.
 
 This is the only file that knows that there are two. A request is one coroutine. It asks to be
-carried to the other side by awaiting `Driver.to_thread` or `Driver.to_loop`, and its `Driver`
-resumes it there. So plain functions that follow one another cost one hop however many they
-are, coroutine functions cost none, and all plain functions of one request share one thread.
+carried to the other by awaiting `Driver.to_thread` or `Driver.to_loop`, and its `Driver` resumes
+it there. So sync functions that follow one another cost one hop however many they are, async
+functions cost none, and all sync functions of one request share one thread.
+
+A thread is one of the operating system (`native.py`). A thread from outside that calls in, a WSGI
+server's, is what that server takes for one: under gevent a greenlet.
 
 Not here: anything about HTTP, WebSockets or Flask.
 """
@@ -14,17 +17,25 @@ import asyncio
 import atexit
 import inspect
 import os
-import threading
-import weakref
 from asyncio import _get_running_loop
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
-from contextlib import suppress
-from contextvars import Context, copy_context
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator
+from contextvars import Context, ContextVar, copy_context
 from functools import partial, wraps
-from queue import Empty, SimpleQueue
 from types import CoroutineType, FunctionType, coroutine
 from typing import Any, Final, Generic, ParamSpec, TypeVar
+
+from . import loops, pool
+from .loops import background_loop as background_loop
+from .loops import end_background_loops, loop_for_outsiders, remember
+from .loops import note_loop as note_loop
+from .loops import off_loop as off_loop
+from .native import NoThread as NoThread
+from .native import queue_here
+from .pool import DEFAULT_WORKER_THREADS, Slots, end_idle, give_back, here, stop, take_worker
+from .pool import Outcome as Outcome
+from .pool import Worker as Worker
+from .pool import limit_threads as limit_threads
+from .pool import slots_of as slots_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,12 +43,6 @@ Call = Callable[..., Awaitable[Any]]
 Segment = tuple[Any, StopIteration | None, BaseException | None]
 
 _COROUTINE: Final = inspect.CO_COROUTINE
-
-IDLE_SECONDS: Final = 10.0
-"""How long a worker thread without work is kept for the next request."""
-
-DEFAULT_WORKER_THREADS: Final = 64
-"""How many plain functions run at once on one loop, unless the app says otherwise."""
 
 
 def is_async(func: Callable[..., Any]) -> bool:
@@ -62,158 +67,34 @@ def on_loop() -> bool:
     return asyncio._get_running_loop() is not None
 
 
-# -- worker threads ---------------------------------------------------------------------------
-
-
-class Worker:
-    """A thread's queue of jobs. A pool thread works on its queue for ever; a thread that came
-    from outside (a WSGI server's, a test's) does so while it waits for an `Outcome`."""
-
-    __slots__ = ("jobs", "thread")
-
-    def __init__(self, thread: threading.Thread | None = None) -> None:
-        self.jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self.thread = thread
-
-    def post(self, job: Callable[[], None]) -> None:
-        """Have *job*, which must not raise, run on the thread, after those before it."""
-        self.jobs.put(job)
-
-    def work_until(self, outcome: Outcome[Any]) -> None:
-        """On the thread itself: run jobs until *outcome* is there."""
-        while not outcome.done:
-            self.jobs.get()()
-
-
-class Outcome(Generic[T]):
-    """What a thread waits for; set from any other thread."""
-
-    __slots__ = ("done", "error", "value", "worker")
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        self.done = False
-        self.value: T | None = None
-        self.error: BaseException | None = None
-
-    def set(self, value: T | None = None, error: BaseException | None = None) -> None:
-        self.value, self.error, self.done = value, error, True
-        self.worker.post(_wake)
-
-    def result(self) -> T:
-        """Block until it is set; then give the value or raise the error."""
-        self.worker.work_until(self)
-        if self.error is not None:
-            try:
-                raise self.error
-            finally:
-                self.error = None  # the traceback holds this frame: no cycle
-        return self.value  # type: ignore[return-value]
-
-
-def _wake() -> None:
-    """A job that only ends the wait for the next one."""
-
-
-def _stop() -> None:
-    """The job that ends a pool thread."""
-
-
-_idle: list[Worker] = []  # a stack: the thread used last has the warmest caches
-_local = threading.local()
-
-
-def _worker_main(worker: Worker) -> None:
-    _local.worker = worker
-    job: Callable[[], None] = _wake
-    while job is not _stop:
-        try:
-            job = worker.jobs.get(timeout=IDLE_SECONDS)
-        except Empty:
-            # Not in the stack any more: a request took this worker at this very moment.
-            with suppress(ValueError):
-                _idle.remove(worker)
-                return
-            job = _wake
-        job()
-
-
-def _take_worker() -> Worker:
-    try:
-        return _idle.pop()
-    except IndexError:
-        pass
-    worker = Worker()
-    worker.thread = threading.Thread(
-        target=_worker_main, args=(worker,), name="asyncflask-worker", daemon=True
-    )
-    worker.thread.start()
-    return worker
-
-
 def this_driver() -> Driver | None:
     """The driver on whose thread this code runs."""
-    driver: Driver | None = getattr(_local, "driver", None)
+    driver: Driver | None = getattr(here(), "driver", None)
     return driver
 
 
 def this_worker() -> Worker:
     """The queue of the calling thread, made on first use for a thread from outside."""
-    worker: Worker | None = getattr(_local, "worker", None)
+    local = here()
+    driver: Driver | None = getattr(local, "driver", None)
+    if driver is not None and driver.worker is not None:
+        return driver.worker
+    worker: Worker | None = getattr(local, "worker", None)
     if worker is None:
-        worker = _local.worker = Worker()
+        worker = local.worker = Worker(queue_here())
     return worker
 
 
-class Slots:
-    """How many plain functions run at once on one loop. A thread that waits for the loop (a
-    slow body, a coroutine) counts as not running, so waiting can neither starve nor deadlock
-    others. Used on the loop's thread only; whoever waits longest is next."""
-
-    __slots__ = ("free", "waiting")
-
-    def __init__(self, limit: int) -> None:
-        self.free = limit
-        self.waiting: deque[Callable[[], object]] = deque()
-
-    def acquire(self, go: Callable[[], object]) -> None:
-        """Call *go* as soon as there is a slot, at once if there is one now."""
-        if self.free:
-            self.free -= 1
-            go()
-        else:
-            self.waiting.append(go)
-
-    def release(self) -> None:
-        if self.waiting:
-            self.waiting.popleft()()
-        else:
-            self.free += 1
-
-
-_slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Slots] = weakref.WeakKeyDictionary()
-
-
-def slots_of(loop: asyncio.AbstractEventLoop, limit: int = DEFAULT_WORKER_THREADS) -> Slots:
-    """The slots of *loop*; *limit* counts for whoever asks first."""
-    slots = _slots.get(loop)
-    if slots is None:
-        slots = _slots[loop] = Slots(limit)
-    return slots
-
-
-# -- the pipeline's way between the sides -----------------------------------------------------
+# -- the pipeline's way between loop and thread ------------------------------------------------
 
 
 @coroutine
-def _ask(side: str) -> Generator[str, None, None]:
-    yield side
+def _ask(where: str) -> Generator[str, None, None]:
+    yield where
 
 
 _TO_THREAD: Final = "to thread"
 _TO_LOOP: Final = "to loop"
-
-
 _NOT_STARTED: Final[Any] = object()
 
 
@@ -224,8 +105,8 @@ def _stepped(
     segment: Callable[[Coroutine[Any, Any, T]], Generator[Any, Any, Segment]] | None = None,
     yielded: Any = _NOT_STARTED,
 ) -> Generator[Any, Any, T]:
-    """Run *coro* in *context*, in the current task. *segment* runs the part of it between two
-    changes of sides on a thread. *yielded*: what *coro* gave, if it was started before."""
+    """Run *coro* in *context*, in the current task. *segment* runs a part of it on a thread,
+    up to where it asks for the loop. *yielded*: what *coro* gave, if it was started before."""
     step: Callable[[Any], Any] = coro.send
     value: Any = None
     try:
@@ -233,14 +114,18 @@ def _stepped(
             yielded = context.run(step, value)
         while True:
             if yielded is _TO_THREAD and segment is not None:
-                yielded, ended, cancelled = yield from segment(coro)
-                if cancelled is not None:
+                yielded, ended, thrown = yield from segment(coro)
+                if thrown is not None:
                     if ended is not None:
-                        raise cancelled
-                    yielded = context.run(coro.throw, cancelled)
+                        raise thrown
+                    try:
+                        yielded = context.run(coro.throw, thrown)
+                    finally:
+                        thrown = None  # its traceback holds this frame: no cycle
                     continue
                 if ended is not None:
                     return ended.value  # type: ignore[no-any-return]
+                continue
             if yielded is _TO_LOOP:
                 yielded = context.run(coro.send, None)
                 continue
@@ -266,16 +151,12 @@ class InContext(Generic[T]):
         self._context = context
 
     async def __call__(self, *args: Any) -> T:
-        coro: Any = as_coroutine(self._context.run(self._func, *args))
-        try:
-            yielded = self._context.run(coro.send, None)
-        except StopIteration as stop:  # most often: it need not wait
-            return stop.value  # type: ignore[no-any-return]
-        return await _stepped(self._context, coro, None, yielded)
+        value, rest = start_in(self._context, self._func, *args)
+        return value if rest is None else await rest
 
     def beginner(self) -> Callable[..., Awaitable[T] | None]:
-        """The same for a function that gives nothing and is called often: a plain one that lets it
-        run as far as it goes, and gives the rest, to be awaited at once, if it has to wait."""
+        """The same for a function that gives nothing, in half the time: for one that is called
+        for each chunk of a stream. Gives the rest, to be awaited at once, if it has to wait."""
         func, run = self._func, self._context.run
         call = func if inspect.iscoroutinefunction(func) else partial(run, func)
 
@@ -285,6 +166,21 @@ class InContext(Generic[T]):
             return None if yielded is ENDED else _stepped(self._context, iterator, None, yielded)
 
         return begin
+
+
+def start_in(
+    context: Context, func: Callable[..., Awaitable[T]], *args: Any
+) -> tuple[Any, Awaitable[T] | None]:
+    """Call *func* in *context*, and let it run there until it has to wait. Gives its value and
+    `None`; or, if it has to wait, `None` and the rest, to be awaited at once."""
+    coro: Any = context.run(func, *args)
+    if type(coro) is not CoroutineType:
+        coro = _awaiting(coro)
+    try:
+        yielded = context.run(coro.send, None)
+    except StopIteration as stop:  # most often
+        return stop.value, None
+    return None, _stepped(context, coro, None, yielded)
 
 
 ENDED: Final[Any] = object()
@@ -311,76 +207,123 @@ def in_this_context(func: Callable[..., Awaitable[T]]) -> InContext[T]:
     return InContext(func, copy_context())
 
 
-class _Landing:
-    """Ends when a thread is done; one task awaits it. A thread cannot be interrupted: a
-    cancelled task stays until then (`Task.cancel` remembers it when its future refuses), and is
-    cancelled after it.
+class _Job:
+    """A call on the request's thread, for which one task waits. It is in one of these states:
 
-    To `asyncio.Task` a future (`asyncio.isfuture`), but one that wakes its task in the very
-    step of the loop that learns of the thread's end, not in the next one.
+    ========= ===================== =============== =========================================
+    state     thread                task            what comes next
+    ========= ===================== =============== =========================================
+    waiting   none: no slot is free waits           `Driver._start`: started or refused
+    started   makes the call        waits           done; or abandoned, by `abandon` alone
+    done      free again            woken at once   `take` gives value or error
+    refused   none can be had       woken soon      `NoThread`; in a teardown called on the loop
+    abandoned goes on, or blocks    cancelled soon  nothing more of the request is run
+    ========= ===================== =============== =========================================
+
+    A thread cannot be interrupted: a cancelled task waits until it is done, and is cancelled then
+    (`Task.cancel` remembers it when its future refuses).
+
+    To `asyncio.Task` this is a future (`asyncio.isfuture`), but one that wakes its task in the
+    very step of the loop that learns of the thread's end, not in the next one.
     """
 
     __slots__ = (
+        "_args",
         "_asyncio_future_blocking",
         "_context",
         "_driver",
-        "_outcome",
+        "_error",
+        "_func",
+        "_task_context",
+        "_value",
         "_wakeup",
         "abandoned",
+        "refused",
     )
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(
+        self, driver: Driver, context: Context, func: Callable[..., Any], *args: Any
+    ) -> None:
         self._asyncio_future_blocking = False
         self._driver = driver
-        self._outcome: tuple[Any, BaseException | None] = (None, None)
-        self._wakeup: Callable[[_Landing], object] | None = None
+        self._context = context
+        self._func = func
+        self._args = args
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._wakeup: Callable[[_Job], object] | None = None
         self.abandoned = False
+        self.refused = False
+
+    def __call__(self, land: bool = True) -> None:
+        """On the thread: make the call, and tell the loop."""
+        local, driver = here(), self._driver
+        before, local.driver = getattr(local, "driver", None), driver
+        if carries := self._context is driver.context:  # the request's own coroutine
+            driver.in_thread = True
+        try:
+            self._value = self._context.run(self._func, *self._args)
+        except BaseException as error:
+            self._error = error
+        if carries:
+            driver.in_thread = False
+        local.driver = before
+        if land:
+            try:
+                driver.loop.call_soon_threadsafe(self._land)
+            except RuntimeError:  # the loop was closed: nobody waits any more
+                self.take()
+
+    def _land(self) -> None:
+        # After the request has gone on, and perhaps ended: who is next may take its thread.
+        slots = self._driver.slots
+        try:
+            self._wake()
+        finally:
+            if slots is not None:
+                slots.release()
+
+    def refuse(self, error: NoThread) -> None:
+        self._error, self.refused = error, True
+        self._driver.loop.call_soon(self._wake)
+
+    def take(self) -> tuple[Any, BaseException | None]:
+        """The value or error, which is then no longer here: a traceback makes a cycle of it."""
+        outcome = self._value, self._error
+        self._value = self._error = None
+        return outcome
+
+    # What `asyncio.Task` asks of a future.
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         return self._driver.loop
 
     def add_done_callback(
-        self, wakeup: Callable[[_Landing], object], *, context: Context | None = None
+        self, wakeup: Callable[[_Job], object], *, context: Context | None = None
     ) -> None:
         self._wakeup = wakeup
-        self._context = context or copy_context()
-
-    def cancel(self, msg: Any = None) -> bool:
-        if not getattr(_local, "abandoning", False):
-            return False
-        self.abandoned = True
-        worker, self._driver.worker = self._driver.worker, None
-        if worker is not None and worker.thread is not None:
-            worker.post(_stop)  # if it ever comes to that
-        self._driver.loop.call_soon(self._wake)
-        return True
-
-    def result(self) -> None:
-        """Asked by the woken task; the outcome is for `take`."""
-        if self.abandoned:
-            raise asyncio.CancelledError
-
-    def take(self) -> tuple[Any, BaseException | None]:
-        """The value or error, which is then no longer here: a traceback makes a cycle of it."""
-        outcome, self._outcome = self._outcome, (None, None)
-        return outcome
-
-    def set(self, value: Any, error: BaseException | None) -> None:
-        """On the thread: tell the loop of the end."""
-        self._outcome = value, error
-        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            self._driver.loop.call_soon_threadsafe(self._land)
-
-    def _land(self) -> None:
-        if self._driver.slots is not None:
-            self._driver.slots.release()
-        self._wake()
+        self._task_context = context or copy_context()
 
     def _wake(self) -> None:
         # The task began to wait in the step of the loop that started the thread.
         wakeup, self._wakeup = self._wakeup, None
         if wakeup is not None:
-            self._context.run(wakeup, self)
+            self._task_context.run(wakeup, self)
+
+    def cancel(self, msg: Any = None) -> bool:
+        if not getattr(here(), "abandoning", False):
+            return False
+        self.abandoned = True
+        worker, self._driver.worker = self._driver.worker, None
+        if worker is not None and worker.thread is not None:
+            worker.post(stop)  # if it ever comes to that
+        self._driver.loop.call_soon(self._wake)
+        return True
+
+    def result(self) -> None:
+        """Asked by the woken task."""
+        if self.abandoned:
+            raise asyncio.CancelledError
 
     def __await__(self) -> Generator[Any, None, None]:
         self._asyncio_future_blocking = True
@@ -394,17 +337,18 @@ class Abandoned(asyncio.CancelledError):
 
 
 def abandon(task: asyncio.Task[Any]) -> None:
-    """Cancel *task* though it waits for a thread, which is left to the plain code that blocks
+    """Cancel *task* though it waits for a thread, which is left to the sync code that blocks
     it. Of a request whose thread that is, nothing more is run. For the end of the process."""
-    _local.abandoning = True
+    local = here()
+    local.abandoning = True
     try:
         task.cancel()
     finally:
-        _local.abandoning = False
+        local.abandoning = False
 
 
 class Driver:
-    """Runs one request: its coroutine, on either side, in one `contextvars.Context`.
+    """Runs one request: its coroutine, on loop and thread, in one `contextvars.Context`.
 
     *loop*: by default the running one, once something asks for it: to find it takes a system call
     (`getpid`) before Python 3.12. *worker*: the thread to use, for a request that came in on one
@@ -420,6 +364,7 @@ class Driver:
         "context",
         "in_thread",
         "limit",
+        "loop_if_no_thread",
         "outer",
         "prepare",
         "slots",
@@ -438,13 +383,17 @@ class Driver:
         self.slots: Slots | None = None
         self.worker = worker
         self.limit = limit if worker is None else None
-        """How many plain functions run at once, this one among them; `None`: it is not counted."""
+        """How many sync functions run at once, this one among them; `None`: it is not counted."""
         self.context: Context = copy_context() if context is None else context
         self.outer: Context = copy_context() if outer is None else outer
         self.in_thread = False
         self.prepare: Callable[[], Awaitable[None] | None] | None = None
-        """Called once on the loop, before the first coroutine function is. It gives what is left
-        to be awaited, if it has to wait."""
+        """Called once on the loop, before the first async function is. It gives what is left to
+        be awaited, if it has to wait."""
+        self.loop_if_no_thread = False
+        """For teardown, which must run: sync functions run on the loop if no thread can be had,
+        rather than raise `NoThread`. One that a request has had stays its own; so nothing of
+        this request is bound to a thread."""
         self._pending = 0
         self._released = False
 
@@ -452,7 +401,7 @@ class Driver:
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop on which the request is."""
         if self._loop is None:
-            self._loop = _get_running_loop() or _loop_for_outsiders()
+            self._loop = _get_running_loop() or loop_for_outsiders()
         return self._loop
 
     def outside(self, func: Callable[..., Awaitable[T]]) -> InContext[T]:
@@ -472,8 +421,9 @@ class Driver:
             await _ask(_TO_THREAD)
 
     def call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-        """Call user code of either colour, on its side; awaited it gives the value. The
-        coroutine that awaits this may be on the other side afterwards."""
+        """Call user code, sync or async, where it belongs; awaited it gives the value. The
+        coroutine that awaits this may have changed between loop and thread afterwards. Raises
+        `NoThread`, on the loop."""
         # `is_async`, of which the first line is all that most functions need.
         if (
             type(func) is not FunctionType or not func.__code__.co_flags & _COROUTINE
@@ -497,11 +447,11 @@ class Driver:
     async def call_plain(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """`call` for what is not a coroutine function."""
+        """`call` for a function that is not async."""
         if not self.in_thread:
             await _ask(_TO_THREAD)
         value = func(*args, **kwargs)
-        if isinstance(value, CoroutineType):  # a plain wrapper round a coroutine function
+        if isinstance(value, CoroutineType):  # a sync wrapper round an async function
             await self.ready_for_async()
             return await value
         return value
@@ -517,7 +467,7 @@ class Driver:
     def run(self, coro: Coroutine[Any, Any, T], yielded: Any = _NOT_STARTED) -> Awaitable[T]:
         """Drive *coro* to its end: `await driver.run(...)`, from a task on the loop. *yielded*:
         what it gave when it was sent `None` in `context`, if it was."""
-        _remember(self.loop)
+        remember(self.loop)
         return _stepped(self.context, coro, self._segment, yielded)
 
     def task(self, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -526,43 +476,33 @@ class Driver:
         return asyncio.Task(coro, loop=self.loop, context=self.context)
 
     def _segment(self, coro: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Segment]:
-        """Have the thread resume *coro* until it asks for the loop. Gives what it yielded, its
-        end if it came to that, and the cancellation of the task if there was one meanwhile."""
-        landing = _Landing(self)
-
-        def job() -> None:
-            before = this_driver()
-            _local.driver = self
-            self.in_thread = True
-            value: Any = None
-            error: BaseException | None = None
-            try:
-                value = self.context.run(coro.send, None)
-            except BaseException as exc:
-                error = exc
-            self.in_thread = False
-            _local.driver = before
-            landing.set(value, error)
-            error = None  # its traceback holds this frame: no cycle
-
+        """Have the thread resume *coro* until it asks for the loop. Gives what it yielded; its
+        end, if it came to that; and what is to be raised in it, the refusal of a thread or the
+        cancellation of the task meanwhile."""
+        job = _Job(self, self.context, coro.send, None)
         self._post(job)
-        cancelled: BaseException | None = None
+        thrown: BaseException | None = None
         try:
-            yield from landing
+            yield from job
         except asyncio.CancelledError as exc:
-            cancelled = exc
-        if landing.abandoned:
+            thrown = exc
+        if job.abandoned:
             raise Abandoned
-        value, error = landing.take()
+        if job.refused:
+            _, refusal = job.take()
+            if thrown is not None or not self.loop_if_no_thread:
+                return None, None, thrown or refusal
+            job(land=False)
+        value, error = job.take()
         if error is None or isinstance(error, StopIteration):
-            return value, error, cancelled
+            return value, error, thrown
         try:
             raise error
         finally:
-            error = None
+            error = None  # its traceback holds this frame: no cycle
 
-    def _post(self, job: Callable[[], None]) -> None:
-        _remember(self.loop)
+    def _post(self, job: _Job) -> None:
+        remember(self.loop)
         if self.limit is None:
             self._start(job)
             return
@@ -570,50 +510,48 @@ class Driver:
             self.slots = slots_of(self.loop, self.limit)
         self.slots.acquire(partial(self._start, job))
 
-    def _start(self, job: Callable[[], None]) -> None:
+    def _start(self, job: _Job) -> bool:
+        """Whether *job* runs."""
+        if job.abandoned:
+            return False
         if self.worker is None:
-            self.worker = _take_worker()
+            try:
+                self.worker = take_worker()
+            except NoThread as error:
+                job.refuse(error)
+                return False
         self.worker.post(job)
+        return True
 
     async def run_sync(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """From any task on the loop: call a plain function on the request's thread."""
+        """From any task on the loop: call a sync function on the request's thread. Raises
+        `NoThread`."""
         if self._released:  # a task that outlives its request
             return await run_in_worker(func, *args, **kwargs)
-        landing = _Landing(self)
         context = copy_context()
-
-        def job() -> None:
-            before = this_driver()
-            _local.driver = self
-            value: Any = None
-            error: BaseException | None = None
-            try:
-                value = context.run(func, *args, **kwargs)
-            except BaseException as exc:
-                error = exc
-            _local.driver = before
-            landing.set(value, error)
-            error = None  # its traceback holds this frame: no cycle
-
+        job = _Job(self, context, partial(func, *args, **kwargs))
         self._pending += 1
         try:
             self._post(job)
-            await landing
+            await job
         finally:
             self._pending -= 1
             if self._released:
                 self.release()
-        _adopt(context)
-        value, error = landing.take()
+        if job.refused and self.loop_if_no_thread:
+            job.take()
+            job(land=False)
+        adopt(context)
+        value, error = job.take()
         if error is not None:
             try:
                 raise error
             finally:
-                error = None
+                error = None  # its traceback holds this frame: no cycle
         return value  # type: ignore[no-any-return]
 
     def free_slot(self) -> None:
-        """On the request's thread: from now on it counts no more among the plain functions that
+        """On the request's thread: from now on it counts no more among the sync functions that
         run. For one that waits for its client in ways of its own."""
         slots, self.slots, self.limit = self.slots, None, None
         if slots is not None:
@@ -625,7 +563,7 @@ class Driver:
         worker = self.worker
         if worker is not None and worker.thread is not None and not self._pending:
             self.worker = None
-            _idle.append(worker)
+            give_back(worker)
 
 
 async def _call_after(
@@ -642,7 +580,7 @@ async def _all_of(prepare: Callable[[], Awaitable[None] | None]) -> None:
 
 
 async def run_in_worker(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a plain function on a thread of the pool."""
+    """Call a sync function on a thread of the pool. Raises `NoThread`."""
     loop = asyncio.get_running_loop()
     driver = Driver(loop)
     try:
@@ -651,13 +589,13 @@ async def run_in_worker(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         driver.release()
 
 
-# -- from plain code to the loop --------------------------------------------------------------
+# -- from sync code to the loop ---------------------------------------------------------------
 
 
 def wait(awaitable: Awaitable[T]) -> T:
-    """From a plain thread: run *awaitable* on the request's loop and give its value. Outside of
-    a request the running server's loop serves, or one in the background. Changes of context
-    variables are seen on both sides.
+    """From sync code: run *awaitable* on the request's loop and give its value. Outside of a
+    request the running server's loop serves, or one in the background. Changes of context
+    variables are seen in both.
 
     Raises `RuntimeError` on a thread whose loop is running: there it would wait for itself.
     """
@@ -666,13 +604,13 @@ def wait(awaitable: Awaitable[T]) -> T:
         if isinstance(awaitable, CoroutineType):
             awaitable.close()
         raise RuntimeError(
-            f"{name!r} is asynchronous and was called by plain code on the event loop, which"
+            f"{name!r} is asynchronous and was called by sync code on the event loop, which"
             " cannot wait for it. In an 'async def' function write 'await' before the call, or"
             " 'async with' where a context is entered; or make the calling function 'def'"
             " (then it runs on a thread of its own)."
         )
     driver = this_driver()
-    loop = driver.loop if driver is not None else _loop_for_outsiders()
+    loop = driver.loop if driver is not None else loop_for_outsiders()
     slots = driver.slots if driver is not None else None
     outcome: Outcome[T] = Outcome(this_worker())
     context = copy_context()
@@ -691,7 +629,7 @@ def wait(awaitable: Awaitable[T]) -> T:
         else:
             deliver()
 
-    def deliver() -> None:
+    def deliver() -> bool:
         task = tasks[0]
         if task.cancelled():
             outcome.set(error=asyncio.CancelledError())
@@ -699,15 +637,17 @@ def wait(awaitable: Awaitable[T]) -> T:
             outcome.set(error=error.error if isinstance(error, _Carried) else error)
         else:
             outcome.set(task.result())
+        return True
 
     loop.call_soon_threadsafe(start)
     try:
         return outcome.result()
-    except KeyboardInterrupt:
-        loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+    except BaseException:
+        if not outcome.done:  # KeyboardInterrupt, or what gevent raises in a greenlet
+            loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
         raise
     finally:
-        _adopt(context)
+        adopt(context)
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:
@@ -727,14 +667,14 @@ class _Carried(Exception):
 
 
 def value_or_awaitable(coro: Coroutine[Any, Any, T]) -> Any:
-    """One method for both colours: on the loop the coroutine itself, to be awaited; in plain
-    code its value."""
+    """One method for sync and async code: on the loop the coroutine itself, to be awaited; in
+    sync code its value."""
     return coro if _get_running_loop() is not None else wait(coro)
 
 
 def _ready_for_async() -> None:
-    """In plain code, before a coroutine function of the user's is called: what `Driver.prepare`
-    is for."""
+    """In sync code, before an async function of the user's is called: what `Driver.prepare` is
+    for."""
     driver = this_driver()
     if driver is not None and driver.prepare is not None and not on_loop():
         prepare, driver.prepare = driver.prepare, None
@@ -742,7 +682,7 @@ def _ready_for_async() -> None:
 
 
 async def call_here(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """`Driver.call` for plain code that runs the pipeline's steps itself: never suspends."""
+    """`Driver.call` for sync code that runs the pipeline's steps itself: never suspends."""
     value = func(*args, **kwargs)
     if not isinstance(value, CoroutineType):
         return value
@@ -758,11 +698,11 @@ def drive(awaitable: Awaitable[T]) -> T:
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     coro.close()
-    raise RuntimeError("A step that plain code called has suspended.")
+    raise RuntimeError("A step that sync code called has suspended.")
 
 
 def async_to_sync(func: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """A function that gives the value of *func*, for plain code in any thread but the loop's;
+    """A function that gives the value of *func*, for sync code in any thread but the loop's;
     there it gives the coroutine, to be awaited."""
 
     @wraps(func)
@@ -774,97 +714,29 @@ def async_to_sync(func: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     return wrapper
 
 
-def _adopt(context: Context) -> None:
-    """Set in the current context what was changed in its copy *context*."""
+def adopt(context: Context, private: Collection[ContextVar[Any]] = ()) -> None:
+    """Set in the current context what was changed in its copy *context*, but for the variables
+    that are *private* to that."""
     for variable, value in context.items():
-        if variable.get(_missing) is not value:
+        if variable.get(_missing) is not value and variable not in private:
             variable.set(value)
 
 
 _missing: Any = object()
 
 
-# -- loops ------------------------------------------------------------------------------------
-
-_served: weakref.ref[asyncio.AbstractEventLoop] | None = None
-_background: asyncio.AbstractEventLoop | None = None
-_background_thread: threading.Thread | None = None
-_lock = threading.Lock()
-
-
-def note_loop() -> None:
-    """Note the running loop as the one that serves requests, unless one is noted that runs."""
-    loop = _served() if _served is not None else None
-    if loop is None or not loop.is_running():
-        running = _get_running_loop()
-        if running is not None:
-            _remember(running)
-
-
-def _remember(loop: asyncio.AbstractEventLoop) -> None:
-    """Note the loop that serves requests, for threads that users start on their own."""
-    global _served
-    if loop is not _background and (_served is None or _served() is not loop):
-        _served = weakref.ref(loop)
-
-
-def _loop_for_outsiders() -> asyncio.AbstractEventLoop:
-    loop = _served() if _served is not None else None
-    return loop if loop is not None and loop.is_running() else background_loop()
-
-
-def background_loop() -> asyncio.AbstractEventLoop:
-    """A loop in a thread of its own, for WSGI and for plain code without a server. Made on
-    first use, ended by `shutdown` or with the process."""
-    global _background, _background_thread
-    with _lock:
-        if _background is None:
-            _background = asyncio.new_event_loop()
-            _background_thread = threading.Thread(
-                target=_background.run_forever, name="asyncflask-loop", daemon=True
-            )
-            _background_thread.start()
-        return _background
+# -- the end ----------------------------------------------------------------------------------
 
 
 def shutdown() -> None:
-    """End the background loop and all idle worker threads. Both come back when needed."""
-    global _background, _background_thread
-    with _lock:
-        loop, thread = _background, _background_thread
-        _background = _background_thread = None
-    if loop is not None and thread is not None:
-        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-    for worker in _drained():
-        worker.post(_stop)
-        if worker.thread is not None:
-            worker.thread.join()
-
-
-def _drained() -> Iterator[Worker]:
-    with suppress(IndexError):
-        while True:
-            yield _idle.pop()
-
-
-async def _cancel_all() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """End the background loops and all idle worker threads. They come back when needed."""
+    end_background_loops()
+    end_idle()
 
 
 def _forget() -> None:
-    """After a fork the threads exist in the parent only."""
-    global _background, _background_thread, _lock
-    _background = _background_thread = None
-    _lock = threading.Lock()
-    _idle.clear()
-    _local.__dict__.clear()
+    pool.forget()
+    loops.forget()
 
 
 atexit.register(shutdown)

@@ -743,11 +743,11 @@ def origin_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:
         return True
     if len(origins) != 1 or len(hosts) != 1:
         return False
-    origin = _parsed(origins[0].decode("latin-1"))
+    origin = _parsed(origins[0].decode("latin-1").strip(" \t"))
     if origin is None:
         return False
     scheme = "https" if scope.get("scheme") in ("wss", "https") else "http"
-    own = _parsed(f"{scheme}://{hosts[0].decode('latin-1')}")
+    own = _parsed(f"{scheme}://{hosts[0].decode('latin-1').strip()}")
     return origin == own or any(origin == _parsed(other) for other in allowed)
 
 

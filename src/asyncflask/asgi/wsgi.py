@@ -1,6 +1,7 @@
 """WSGI and ASGI, each in terms of the other (PEP 3333, ASGI specification: WSGI compatibility).
 
-`respond` is the WSGI face of an ASGI app: the calling thread becomes the request's thread.
+`respond` is the WSGI face of an ASGI app: the calling thread becomes the request's thread. What
+it cannot say in a scope is in the scope's `Origin`.
 `serve` is the other way round: a WSGI callable answers an ASGI request.
 """
 
@@ -9,20 +10,29 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
-from contextvars import copy_context
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
+from contextvars import Context, ContextVar, Token, copy_context
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Scope, Send
-from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wsgi import get_input_stream
 
 from .conversation import Conversations
 from .http import READ_BYTES, Body, send_response, start_message
-from .threads import Driver, background_loop, this_driver, this_worker
+from .threads import (
+    Driver,
+    Worker,
+    background_loop,
+    off_loop,
+    this_driver,
+    this_worker,
+)
 
 Environ = MutableMapping[str, Any]
+T = TypeVar("T")
 
 FILE_BYTES: Final = 262_144
 """How much of a file is read at a time: each read is a hop to the request's thread."""
@@ -33,6 +43,41 @@ PROXY_FIX_ORIGINAL: Final = "werkzeug.proxy_fix.orig"
 
 SCHEMES: Final = {"ws": "http", "wss": "https"}
 """A WebSocket's handshake is a request (RFC 6455 section 4.1)."""
+
+ORIGIN: Final = "asyncflask.origin"
+"""The key in a scope that was made of an environ, for its `Origin`."""
+
+
+class Origin:
+    """The WSGI request that a scope was made of."""
+
+    __slots__ = {
+        "app": "The app whose `wsgi_app` was called: its WSGI middleware is done with.",
+        "context": "The `Context` in which the request runs; the app sets it.",
+        "environ": "The environ that came in.",
+        "keep": "Called with each context at the end of the request, if a test keeps them.",
+        "mirrored": "What of the scope the environ has, as it is there.",
+        "worker": "The calling thread's; it serves as the request's thread.",
+    }
+
+    def __init__(self, environ: Environ, worker: Worker | None = None, app: Any = None) -> None:
+        self.app = app
+        self.context: Context | None = None
+        self.environ = environ
+        self.keep: Callable[[Any], object] | None = environ.get("werkzeug.debug.preserve_context")
+        self.mirrored: tuple[Any, ...] = ()
+        self.worker = worker
+
+    def update(self, scope: Scope) -> Environ:
+        """The environ, after writing to it what ASGI middleware has changed in the scope."""
+        environ, mirrored = self.environ, _mirrored(scope)
+        if mirrored != self.mirrored:
+            self.mirrored = mirrored
+            for key in [key for key in environ if _is_header(key)]:
+                del environ[key]
+            environ.update(_variables(scope))
+            environ["wsgi.url_scheme"] = _http_scheme(scope)
+        return environ
 
 
 class FileWrapper:
@@ -73,28 +118,23 @@ def route_path(scope: Scope) -> str:
     return path
 
 
+def environ_of(scope: Scope, body: Body) -> Environ:
+    """The WSGI environ of a request or WebSocket. If one came in, it is that very one."""
+    origin: Origin | None = scope.get(ORIGIN)
+    if origin is None:
+        return environ_from_scope(scope, body)
+    environ = origin.update(scope)
+    environ["wsgi.input"] = body.file()
+    environ["wsgi.input_terminated"] = True
+    return environ
+
+
 def environ_from_scope(scope: Scope, body: Body) -> dict[str, Any]:
-    """The WSGI environ of an ASGI request or WebSocket. Header names with an underscore are
-    left out: in an environ they would pass for the ones with a hyphen."""
-    server = scope.get("server") or ("localhost", None)
-    client = scope.get("client")
-    scheme = scope.get("scheme", "http")
-    scheme = SCHEMES.get(scheme, scheme)
-    raw_path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
-    query = scope.get("query_string", b"").decode("latin-1")
-    uri = raw_path.decode("latin-1") + (f"?{query}" if query else "")
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": scope.get("method", "GET"),
-        "SCRIPT_NAME": scope.get("root_path", "").encode().decode("latin-1"),
-        "PATH_INFO": route_path(scope).encode().decode("latin-1"),
-        "QUERY_STRING": query,
-        "REQUEST_URI": uri,
-        "RAW_URI": uri,
-        "SERVER_NAME": server[0],
-        "SERVER_PORT": str(server[1] or (443 if scheme == "https" else 80)),
-        "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
+    """A new WSGI environ of an ASGI request or WebSocket."""
+    environ = {
+        **_variables(scope),
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scheme,
+        "wsgi.url_scheme": _http_scheme(scope),
         "wsgi.input": body.file(),
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
@@ -104,22 +144,6 @@ def environ_from_scope(scope: Scope, body: Body) -> dict[str, Any]:
         "wsgi.file_wrapper": FileWrapper,
         "asyncflask.scope": scope,
     }
-    if client is not None:
-        environ["REMOTE_ADDR"] = client[0]
-        environ["REMOTE_PORT"] = str(client[1])
-    for raw_name, raw_value in scope["headers"]:
-        name = raw_name.decode("latin-1").upper()
-        if "_" in name:
-            continue
-        key = name.replace("-", "_")
-        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            key = f"HTTP_{key}"
-        value = raw_value.decode("latin-1")
-        if key in environ:
-            value = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
-        environ[key] = value
-    if PROXY_FIX_ORIGINAL in scope:
-        environ[PROXY_FIX_ORIGINAL] = scope[PROXY_FIX_ORIGINAL]
     if (handshake := scope.get("asyncflask.handshake")) is not None:
         # Compression is between server and client, and not for who answers by the environ.
         environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
@@ -127,18 +151,78 @@ def environ_from_scope(scope: Scope, body: Body) -> dict[str, Any]:
     return environ
 
 
-def scope_from_environ(environ: Environ) -> Scope:
-    """The ASGI scope of a WSGI request. What an ASGI server put into the scope that the environ
-    was made of (`state`, extensions) is kept."""
+def _http_scheme(scope: Scope) -> str:
+    scheme: str = scope.get("scheme", "http")
+    return SCHEMES.get(scheme, scheme)
+
+
+def _variables(scope: Scope) -> dict[str, Any]:
+    """What an environ has of a scope, but for the keys that begin with `wsgi.`."""
+    server = scope.get("server") or ("localhost", None)
+    client = scope.get("client")
+    raw_path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
+    query = scope.get("query_string", b"").decode("latin-1")
+    uri = raw_path.decode("latin-1") + (f"?{query}" if query else "")
+    port = server[1] or (443 if _http_scheme(scope) == "https" else 80)
+    variables: dict[str, Any] = {
+        "REQUEST_METHOD": scope.get("method", "GET"),
+        "SCRIPT_NAME": scope.get("root_path", "").encode().decode("latin-1"),
+        "PATH_INFO": route_path(scope).encode().decode("latin-1"),
+        "QUERY_STRING": query,
+        "REQUEST_URI": uri,
+        "RAW_URI": uri,
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
+    }
+    if client is not None:
+        variables["REMOTE_ADDR"] = client[0]
+        variables["REMOTE_PORT"] = str(client[1])
+    variables.update(header_variables(scope["headers"]))
+    if PROXY_FIX_ORIGINAL in scope:
+        variables[PROXY_FIX_ORIGINAL] = scope[PROXY_FIX_ORIGINAL]
+    return variables
+
+
+BLANKS: Final = " \t"
+"""What is round a value is no part of it (RFC 9110 section 5.5); httptools leaves what follows."""
+
+
+def header_variables(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """What an environ has of the header lines. Repeated ones are joined, as WSGI servers do (RFC
+    9110 section 5.3). Names with an underscore are left out: in an environ they would pass for
+    the ones with a hyphen."""
+    variables: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name = raw_name.decode("latin-1").upper()
+        if "_" in name:
+            continue
+        key = name.replace("-", "_")
+        if key not in _WITHOUT_PREFIX:
+            key = f"HTTP_{key}"
+        value = raw_value.decode("latin-1").strip(BLANKS)
+        if key in variables:
+            value = f"{variables[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
+        variables[key] = value
+    return variables
+
+
+_WITHOUT_PREFIX: Final = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
+
+
+def _is_header(key: str) -> bool:
+    return key.startswith("HTTP_") or key in _WITHOUT_PREFIX
+
+
+def scope_from_environ(environ: Environ, worker: Worker | None = None, app: Any = None) -> Scope:
+    """The ASGI scope of a WSGI request, with its `Origin`. What an ASGI server put into the scope
+    that the environ was made of (`state`, extensions) is kept."""
     headers = []
     for key, value in environ.items():
-        if key.startswith("HTTP_"):
-            name = key[5:]
-        elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
-            name = key
-        else:
+        if not _is_header(key) or (key in _WITHOUT_PREFIX and not value):
             continue
-        headers.append((name.replace("_", "-").lower().encode("latin-1"), _bytes(value)))
+        name = key.removeprefix("HTTP_").replace("_", "-").lower()
+        headers.append((name.encode("latin-1"), _bytes(value)))
     if "HTTP_HOST" not in environ:  # HTTP/1.0: the server's own name stands for it
         host = f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
         headers.append((b"host", _bytes(host)))
@@ -150,6 +234,8 @@ def scope_from_environ(environ: Environ) -> Scope:
         # No malformed target, as it would be in a scope: the server parsed that. PEP 3333 asks
         # for no slash, and Werkzeug's test client gives the path as the test wrote it.
         path = f"/{path}"
+    address = environ.get("REMOTE_ADDR")
+    origin = Origin(environ, worker, app)
     scope: Scope = dict(environ.get("asyncflask.scope", ()))
     scope.update(
         {
@@ -164,29 +250,18 @@ def scope_from_environ(environ: Environ) -> Scope:
             "query_string": _bytes(environ.get("QUERY_STRING", "")),
             "headers": headers,
             "server": (environ.get("SERVER_NAME", ""), port_number(environ.get("SERVER_PORT"))),
-            "client": (environ.get("REMOTE_ADDR", ""), int(environ.get("REMOTE_PORT") or 0)),
-            "asyncflask.environ": environ,
+            "client": (address, int(environ.get("REMOTE_PORT") or 0)) if address else None,
+            ORIGIN: origin,
         }
     )
     scope.setdefault("extensions", {})
-    scope["asyncflask.mirrored"] = _mirrored(scope)
+    origin.mirrored = _mirrored(scope)
     return scope
 
 
 def _mirrored(scope: Scope) -> tuple[Any, ...]:
     keys = ("method", "scheme", "path", "root_path", "query_string", "client")
     return (list(scope["headers"]), *(scope.get(key) for key in keys))
-
-
-def update_environ(environ: Environ, scope: Scope, body: Body) -> None:
-    """Write to the *environ* that *scope* was made of what ASGI middleware has changed since."""
-    if scope["asyncflask.mirrored"] == _mirrored(scope):
-        return
-    for key in [key for key in environ if key.startswith("HTTP_")]:
-        del environ[key]
-    for key, value in environ_from_scope(scope, body).items():
-        if key == "wsgi.url_scheme" or not key.startswith(("wsgi.", "asyncflask.")):
-            environ[key] = value
 
 
 def port_number(port: Any) -> int | None:
@@ -202,32 +277,73 @@ def _bytes(value: str) -> bytes:
 # -- the WSGI face of an ASGI app -------------------------------------------------------------
 
 
+class _Changes:
+    """The context variables of a request, followed by those of the thread that makes it: what has
+    been set or reset in the one since the last look is set or reset in the other. What the thread
+    changes in the meantime stays, as a WSGI middleware does it when its app has returned."""
+
+    def __init__(self, private: Collection[ContextVar[Any]]) -> None:
+        self._private = private
+        self._seen = copy_context()
+        self._set: dict[ContextVar[Any], Token[Any]] = {}
+
+    def follow(self, context: Context) -> None:
+        seen, self._seen = self._seen, context.copy()
+        for variable, value in self._seen.items():
+            if seen.get(variable, _missing) is not value and variable not in self._private:
+                token = variable.set(value)
+                if token.old_value is Token.MISSING:
+                    self._set[variable] = token
+        for variable in self._set.keys() - self._seen.keys():
+            try:
+                variable.reset(self._set.pop(variable))
+            except ValueError:  # a server that reads the body in another context
+                pass
+
+
+_missing: Any = object()
+
+
 class _Exchange:
     """One WSGI request that an ASGI app answers: the app as a task on the loop, and this
-    thread, which does the app's plain work and takes its messages."""
+    thread, which does the app's sync work and takes its messages.
 
-    def __init__(self, app: ASGIApp, environ: Environ) -> None:
+    This thread may be that of a loop, if a coroutine function called the test client: then the
+    app runs on another loop.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        environ: Environ,
+        start_response: Callable[..., Any],
+        owner: Any,
+        private: Collection[ContextVar[Any]],
+    ) -> None:
         self.app = app
-        self.environ = environ
+        self.start_response = start_response
+        self.changes = _Changes(private)
         self.worker = this_worker()
         driver = this_driver()
         self.loop = background_loop() if driver is None else driver.loop
-        self.inbox: deque[tuple[Message, Callable[[], object]]] = deque()
-        self.done = False
+        self.inbox: deque[Message] = deque()
+        self.holds_app = False
+        self.started = self.done = False
         self.error: BaseException | None = None
         # Now: the environ will have the body that `receive` gives in its place.
         self.input: Any = get_input_stream(environ)  # type: ignore[arg-type]
         self.task: asyncio.Task[None] | None = None
+        self.taken = asyncio.Event()  # that the message was, and more is asked for
         self.left = asyncio.Event()  # that the client closed, or that all is sent
+        self.scope = scope_from_environ(environ, self.worker, owner)
+        self.origin: Origin = self.scope[ORIGIN]
 
     # on the loop
 
     async def run(self) -> None:
         error: BaseException | None = None
         try:
-            scope = scope_from_environ(self.environ)
-            scope["asyncflask.worker"] = self.worker
-            await self.app(scope, self.receive, self.send)
+            await self.app(self.scope, self.receive, self.send)
         except BaseException as exc:
             error = exc
 
@@ -238,20 +354,7 @@ class _Exchange:
 
     async def receive(self) -> Message:
         if self.input is not _read_to_end and not self.left.is_set():
-            done = self.loop.create_future()
-
-            def read() -> None:
-                result: tuple[bytes, Exception | None]
-                try:
-                    result = self.read(), None
-                except Exception as exc:
-                    result = b"", exc
-                self.loop.call_soon_threadsafe(_settle, done, result)
-
-            self.worker.post(read)
-            data, error = await done
-            if error is not None:
-                raise error
+            data = await self._on_thread(self.read)
             return {"type": "http.request", "body": data, "more_body": bool(data)}
         await self.left.wait()
         return {"type": "http.disconnect"}
@@ -259,21 +362,35 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if self.left.is_set():
             return
-        taken = asyncio.Event()
+        if message["type"] == "http.response.start":
+            await self._on_thread(partial(self.start, message))
+            return
+        self.taken.clear()
+        self.worker.post(partial(self.inbox.append, message))
+        if message.get("more_body", False):
+            await self.taken.wait()
+        else:
+            self.left.set()
 
-        def take() -> None:
-            self.loop.call_soon_threadsafe(taken.set)
+    async def _on_thread(self, func: Callable[[], T]) -> T:
+        """The value of *func*, called on the thread."""
+        ended = asyncio.Event()
+        values: list[T] = []
+        errors: list[BaseException] = []
 
-        self.worker.post(lambda: self.inbox.append((message, take)))
-        if message["type"] == "http.response.body":
-            if message.get("more_body", False):
-                left = asyncio.ensure_future(self.left.wait())
-                took = asyncio.ensure_future(taken.wait())
-                await asyncio.wait([left, took], return_when=asyncio.FIRST_COMPLETED)
-                left.cancel()
-                took.cancel()
-            else:
-                self.left.set()
+        def job() -> None:
+            try:
+                values.append(func())
+            except BaseException as exc:
+                errors.append(exc)
+            self.loop.call_soon_threadsafe(ended.set)
+
+        # Not at once: until this step of the loop is over, the request's context is in use.
+        self.loop.call_soon(self.worker.post, job)
+        await ended.wait()
+        if errors:
+            raise errors.pop()
+        return values[0]
 
     # on the thread
 
@@ -283,42 +400,85 @@ class _Exchange:
             self.input = _read_to_end
         return data
 
-    def start(self) -> None:
+    def start(self, message: Message) -> None:
+        """Call the server's `start_response`, or a middleware's, within the request's contexts."""
+        status = message["status"]
+        # As they were written: some clients look at the case, as S3's do for metadata.
+        written = {name.lower(): name for name, _ in message.get("asyncflask.headers", ())}
+        headers = []
+        for raw_name, raw_value in message["headers"]:
+            name = raw_name.decode("latin-1")
+            headers.append((written.get(name) or name.title(), raw_value.decode("latin-1")))
+        line = message.get("asyncflask.status")
+        line = line or f"{status} {_PHRASES.get(status, 'UNKNOWN')}"
+        self.started = True
+        context = self.origin.context
+        if context is None:
+            self.start_response(line, headers)
+        else:
+            context.run(self.start_response, line, headers)
+
+    def begin(self) -> None:
+        """Have the app answer. Returns when the response has started."""
         context = copy_context()
 
         def start() -> None:
             self.task = self.loop.create_task(self.run(), context=context)
 
         self.loop.call_soon_threadsafe(start)
+        self._work_until(lambda: self.started)
+        if not self.started:
+            raise RuntimeError("The ASGI app has ended without a response.")
 
-    def next_message(self) -> Message | None:
-        """Work until the app has sent something, and give that; `None` when it has ended.
-        Raises what the app raised."""
-        while not self.inbox and not self.done:
-            self.worker.jobs.get()()
-        if self.inbox:
-            message, take = self.inbox.popleft()
-            take()
-            return message
-        if self.error is not None:
+    def _work_until(self, reached: Callable[[], object]) -> None:
+        """Work until *reached*, or until the app has ended. Raises what the app raised."""
+        with off_loop():
+            while not self.done and not reached():
+                try:
+                    self.worker.jobs.get()()
+                except BaseException:  # KeyboardInterrupt; GreenletExit or Timeout of gevent
+                    self._abort()
+                    raise
+        if self.origin.context is not None:
+            self.changes.follow(self.origin.context)
+        if self.error is not None and not reached():
             error, self.error = self.error, None
             raise error
-        return None
+
+    def _abort(self) -> None:
+        """This thread is told to end: see the app end first, which may need it for teardown."""
+
+        def cancel() -> None:
+            if self.task is not None:
+                self.task.cancel()
+
+        self.loop.call_soon_threadsafe(cancel)
+        while not self.done:
+            self.worker.jobs.get()()
+
+    def next_message(self) -> Message | None:
+        """Work until the app has sent something, and give that; `None` when it has ended. The app
+        goes on when this is called again. Raises what the app raised."""
+        if self.holds_app and not self.done:
+            self.loop.call_soon_threadsafe(self.taken.set)
+        self._work_until(lambda: self.inbox)
+        self.holds_app = bool(self.inbox)
+        return self.inbox.popleft() if self.inbox else None
 
     def close(self) -> None:
         """Tell the app that the client has left, and see it end."""
-        if not self.done and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.left.set)
+        if self.done or self.loop.is_closed():
+            return
+        for event in (self.left, self.taken):
+            self.loop.call_soon_threadsafe(event.set)
+        self.holds_app = False
+        # The garbage collector may call this on the very loop that the app runs on.
+        if asyncio._get_running_loop() is not self.loop:
             while self.next_message() is not None:
                 pass
 
 
 _read_to_end: Any = object()
-
-
-def _settle(future: asyncio.Future[Any], result: Any) -> None:
-    if not future.done():
-        future.set_result(result)
 
 
 class _Stream:
@@ -347,25 +507,23 @@ class _Stream:
     __del__ = close  # an iterable that was dropped: the app must not wait for ever
 
 
-def respond(app: ASGIApp, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+
+
+def respond(
+    app: ASGIApp,
+    environ: Environ,
+    start_response: Callable[..., Any],
+    owner: Any = None,
+    private: Collection[ContextVar[Any]] = (),
+) -> Iterable[bytes]:
     """Answer a WSGI request by an ASGI *app*, which runs on the loop of the request that this
-    thread works for, or on the background loop. Raises what the app raises."""
-    exchange = _Exchange(app, environ)
-    exchange.start()
-    message = exchange.next_message()
-    if message is None:
-        raise RuntimeError("The ASGI app has ended without a response.")
-    status = message["status"]
-    # As they were written: some clients look at the case, as S3's do for metadata.
-    written = {name.lower(): name for name, _ in message.get("asyncflask.headers", ())}
-    headers = []
-    for raw_name, raw_value in message["headers"]:
-        name = raw_name.decode("latin-1")
-        headers.append((written.get(name) or name.title(), raw_value.decode("latin-1")))
-    start_response(
-        message.get("asyncflask.status") or f"{status} {HTTP_STATUS_CODES.get(status, 'UNKNOWN')}",
-        headers,
-    )
+    thread works for, or on a background loop. Raises what the app raises.
+
+    *owner*: see `Origin.app`. What the request changes in context variables is seen here
+    afterwards, as in WSGI, but for those that are *private*."""
+    exchange = _Exchange(app, environ, start_response, owner, private)
+    exchange.begin()
     message = exchange.next_message()
     if message is None:
         return []

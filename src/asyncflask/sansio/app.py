@@ -1,9 +1,9 @@
 """What an app is before any request: its configuration, URL map, blueprints, templates and
 hooks.
 
-Registration only. The steps of a request are in `dispatch.py`, the ways into and out of an app
-in `app.py`. Nothing here is called once per request but `_find_error_handler`,
-`inject_url_defaults` and the few questions about errors, which read the registries.
+Registration only. The steps of a request are in `dispatch.py`, the entry points of an app in
+`app.py`. Only `_find_error_handler`, `inject_url_defaults` and the error predicates are called
+per request; they read the registries.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from .scaffold import (
     _check_serving_hook,
     _endpoint_from_view_func,
     find_package,
+    register_named,
     setupmethod,
 )
 
@@ -60,8 +61,8 @@ ROUTE_OPTIONS: t.Final[dict[str, t.Any]] = {
     "cancel_on_disconnect": None,
     "allowed_origins": None,
 }
-"""What a route may say beyond a werkzeug `Rule`'s options, with defaults: attributes of the
-rule. A rule that was put into `url_map` by hand has none of them."""
+"""Route options beyond those of Werkzeug's `Rule`, with their defaults. They become attributes
+of the rule; a rule added to `url_map` directly has none of them."""
 
 
 def _make_timedelta(value: timedelta | int | None) -> t.Any:  # timedelta, and None for None
@@ -96,7 +97,7 @@ class App(Scaffold):
     :raises ValueError: for a relative `instance_path`.
     """
 
-    # What a subclass may replace by its own.
+    # Subclasses may override these.
     aborter_class = Aborter
     jinja_environment: type[Environment] = _JinjaEnvironment()  # type: ignore[assignment]
     """Default: `templating.Environment`."""
@@ -143,13 +144,13 @@ class App(Scaffold):
             instance_path = self.auto_find_instance_path()
         elif not os.path.isabs(instance_path):
             raise ValueError(
-                f"'instance_path' must be absolute, and {instance_path!r} is relative. Write"
+                f"'instance_path' must be absolute, but {instance_path!r} is relative. Write"
                 f" os.path.abspath({instance_path!r})."
             )
         self.instance_path = instance_path
         self.config = self.make_config(instance_relative_config)
         self.aborter = self.make_aborter()
-        self.json: JSONProvider = self.json_provider_class(self._whole)
+        self.json: JSONProvider = self.json_provider_class(self._as_ctx_app)
 
         self.url_build_error_handlers: list[
             Callable[[Exception, str, dict[str, t.Any]], str | None]
@@ -160,7 +161,7 @@ class App(Scaffold):
         self.before_serving_funcs: list[Callable[[], t.Any]] = []
         self.after_serving_funcs: list[Callable[[], t.Any]] = []
         self.while_serving_gens: list[Callable[[], t.Any]] = []
-        """Generator functions, plain and async."""
+        """Generator functions, sync and async."""
         self.blueprints: dict[str, Blueprint] = {}
         """By the name they are registered as, in that order."""
         self.extensions: dict[str, t.Any] = {}
@@ -170,24 +171,24 @@ class App(Scaffold):
         self._got_first_request = False
 
     @property
-    def _whole(self) -> ctx.App:
-        # What is missing here of that protocol, the layers above have.
+    def _as_ctx_app(self) -> ctx.App:
+        # The layers above implement the rest of that protocol.
         return t.cast(ctx.App, self)
 
     def _check_setup_finished(self, f_name: str) -> None:
         if self._got_first_request:
             raise AssertionError(
-                f"The setup method '{f_name}' was called on an app that has handled its first"
-                " request: the change would count for some requests and not for others. Import"
-                " and call whatever sets up the app before it is run."
+                f"The setup method '{f_name}' was called on an app that has already handled its"
+                " first request, so some requests would not see the change. Import and call"
+                " everything that sets up the app before you run it."
             )
 
     def ensure_sync(self, func: Callable[..., t.Any]) -> Callable[..., t.Any]:
-        """*func*, as a function that plain code can call. In the layers above."""
+        """Wrap *func* so that sync code can call it. Implemented in the layers above."""
         raise NotImplementedError
 
     def app_context(self) -> ctx.AppContext:
-        """A context of the app, for `with`. In the layers above."""
+        """A context of the app, for `with`. Implemented in the layers above."""
         raise NotImplementedError
 
     # -- what belongs to the app ------------------------------------------------------------
@@ -205,7 +206,7 @@ class App(Scaffold):
     @cached_property
     def logger(self) -> logging.Logger:
         """The logger that has the app's name; see `create_logger`."""
-        return create_logger(self._whole)
+        return create_logger(self._as_ctx_app)
 
     @Lazy
     def jinja_env(self) -> Environment:
@@ -213,14 +214,14 @@ class App(Scaffold):
         return self.create_jinja_environment()
 
     def create_jinja_environment(self) -> Environment:
-        """Make `jinja_env`. In the layers above."""
+        """Create `jinja_env`. Implemented in the layers above."""
         raise NotImplementedError
 
     def create_global_jinja_loader(self) -> DispatchingJinjaLoader:
         """The loader of `jinja_env`: the app's templates and those of its blueprints."""
         from ..templating import DispatchingJinjaLoader  # as above
 
-        return DispatchingJinjaLoader(self._whole)
+        return DispatchingJinjaLoader(self._as_ctx_app)
 
     def select_jinja_autoescape(self, filename: str | None) -> bool:
         """Whether a template escapes what it inserts: yes for HTML, XML and SVG by the file's
@@ -314,20 +315,20 @@ class App(Scaffold):
         present = self.view_functions.get(endpoint)
         if view_func is not None and present is not None and present != view_func:
             raise AssertionError(
-                f"The endpoint '{endpoint}' would be given to {view_func!r}, overwriting an"
-                f" existing endpoint function, {present!r}. Pass 'endpoint=' with another name;"
-                " if both are made by one decorator, use functools.wraps in it."
+                f"Registering {view_func!r} would overwrite an existing endpoint function:"
+                f" '{endpoint}' is {present!r}. Pass another name as 'endpoint='. If a decorator"
+                " returned both, use functools.wraps in it."
             )
 
     def _http_methods(
         self, view_func: ft.RouteCallable | None, methods: t.Any, automatic_options: bool | None
     ) -> tuple[set[str], bool]:
-        """The methods of a rule, and whether OPTIONS is answered without the view. What a view
-        says about itself, by attributes, comes second."""
+        """The methods of a rule, and whether the app answers OPTIONS for it. The attributes of the
+        view apply where the options say nothing."""
         if methods is None:
             methods = getattr(view_func, "methods", None) or ("GET",)
         if isinstance(methods, str):
-            raise TypeError(f"'methods' is a list of strings: write methods=[{methods!r}].")
+            raise TypeError(f"'methods' must be a list of strings. Write methods=[{methods!r}].")
 
         methods = {method.upper() for method in methods}
         required = set(getattr(view_func, "required_methods", ()))
@@ -337,57 +338,63 @@ class App(Scaffold):
             automatic_options = "OPTIONS" not in methods and bool(
                 self.config["PROVIDE_AUTOMATIC_OPTIONS"]
             )
-            if automatic_options:
-                required.add("OPTIONS")
+        if automatic_options:
+            required.add("OPTIONS")
         return methods | required, automatic_options
 
     # -- templates --------------------------------------------------------------------------
 
-    @setupmethod
+    @t.overload
+    def template_filter(self, name: T_template_filter) -> T_template_filter: ...
+    @t.overload
     def template_filter(
         self, name: str | None = None
-    ) -> Callable[[T_template_filter], T_template_filter]:
-        """Decorate a template filter. Its name is the function's, if not given."""
-
-        def decorator(f: T_template_filter) -> T_template_filter:
-            self.add_template_filter(f, name=name)
-            return f
-
-        return decorator
+    ) -> Callable[[T_template_filter], T_template_filter]: ...
+    @setupmethod
+    def template_filter(
+        self, name: T_template_filter | str | None = None
+    ) -> T_template_filter | Callable[[T_template_filter], T_template_filter]:
+        """Register a template filter, under the function's own name by default. Used as
+        ``@app.template_filter`` or ``@app.template_filter("name")``."""
+        return register_named(self.add_template_filter, name)
 
     @setupmethod
     def add_template_filter(self, f: ft.TemplateFilterCallable, name: str | None = None) -> None:
         """`template_filter` without the decorator."""
         self.jinja_env.filters[name or f.__name__] = self._for_templates(f)
 
-    @setupmethod
+    @t.overload
+    def template_test(self, name: T_template_test) -> T_template_test: ...
+    @t.overload
     def template_test(
         self, name: str | None = None
-    ) -> Callable[[T_template_test], T_template_test]:
-        """Decorate a template test. Its name is the function's, if not given."""
-
-        def decorator(f: T_template_test) -> T_template_test:
-            self.add_template_test(f, name=name)
-            return f
-
-        return decorator
+    ) -> Callable[[T_template_test], T_template_test]: ...
+    @setupmethod
+    def template_test(
+        self, name: T_template_test | str | None = None
+    ) -> T_template_test | Callable[[T_template_test], T_template_test]:
+        """Register a template test, under the function's own name by default. Used as
+        ``@app.template_test`` or ``@app.template_test("name")``."""
+        return register_named(self.add_template_test, name)
 
     @setupmethod
     def add_template_test(self, f: ft.TemplateTestCallable, name: str | None = None) -> None:
         """`template_test` without the decorator."""
         self.jinja_env.tests[name or f.__name__] = self._for_templates(f)
 
-    @setupmethod
+    @t.overload
+    def template_global(self, name: T_template_global) -> T_template_global: ...
+    @t.overload
     def template_global(
         self, name: str | None = None
-    ) -> Callable[[T_template_global], T_template_global]:
-        """Decorate a function for templates. Its name is the function's, if not given."""
-
-        def decorator(f: T_template_global) -> T_template_global:
-            self.add_template_global(f, name=name)
-            return f
-
-        return decorator
+    ) -> Callable[[T_template_global], T_template_global]: ...
+    @setupmethod
+    def template_global(
+        self, name: T_template_global | str | None = None
+    ) -> T_template_global | Callable[[T_template_global], T_template_global]:
+        """Register a function for templates, under its own name by default. Used as
+        ``@app.template_global`` or ``@app.template_global("name")``."""
+        return register_named(self.add_template_global, name)
 
     @setupmethod
     def add_template_global(self, f: ft.TemplateGlobalCallable, name: str | None = None) -> None:
@@ -395,8 +402,8 @@ class App(Scaffold):
         self.jinja_env.globals[name or f.__name__] = self._for_templates(f)
 
     def _for_templates(self, f: F) -> F:
-        """*f*; if it is asynchronous, behind a plain function: only templates that are awaited
-        can await it, for the others it is waited for."""
+        """Wrap an async *f* in a sync function that waits for the coroutine, unless the template
+        itself is rendered asynchronously and awaits it."""
         if not is_async(f):
             return f
 
@@ -430,8 +437,8 @@ class App(Scaffold):
 
     @setupmethod
     def before_serving(self, f: T_serving) -> T_serving:
-        """Call *f*, plain or async, without arguments before the first request is taken, in an
-        app context. If it raises, the server does not start (ASGI: Lifespan).
+        """Call *f*, sync or async, without arguments in an app context, before the server accepts
+        the first request. If it raises, the server does not start (ASGI: Lifespan).
 
         :raises TypeError: for a generator function.
         """
@@ -441,8 +448,8 @@ class App(Scaffold):
 
     @setupmethod
     def after_serving(self, f: T_serving) -> T_serving:
-        """Call *f*, plain or async, without arguments after the last request, in an app
-        context (ASGI: Lifespan).
+        """Call *f*, sync or async, without arguments in an app context, after the last request
+        (ASGI: Lifespan).
 
         :raises TypeError: for a generator function.
         """
@@ -452,7 +459,7 @@ class App(Scaffold):
 
     @setupmethod
     def while_serving(self, f: T_serving) -> T_serving:
-        """Run *f*, a plain or async generator function without arguments, to its `yield` before
+        """Run *f*, a sync or async generator function without arguments, to its `yield` before
         the first request, and to its end after the last.
 
         :raises TypeError: for any other function.
@@ -538,18 +545,18 @@ def _check_websocket_options(rule: str, methods: t.Any, attributes: dict[str, t.
         isinstance(methods, str) or {method.upper() for method in methods} != {"GET"}
     ):
         raise TypeError(
-            f"A WebSocket begins with GET and knows no other method, and the rule {rule!r} says"
-            f" methods={methods!r}. Leave that out, and register a view for other methods under"
+            f"A WebSocket handshake is always a GET, but the rule {rule!r} has"
+            f" methods={methods!r}. Remove that option, and register a view for other methods at"
             f" the same URL: @app.route({rule!r}, methods=...)."
         )
     if attributes["stream"]:
         raise TypeError(
-            f"'stream' is about a request's body, and a WebSocket has none. Leave it out of the"
-            f" rule {rule!r}, and iterate the messages."
+            f"'stream' streams a request body, and a WebSocket has none. Remove it from the rule"
+            f" {rule!r} and iterate over the messages."
         )
     if isinstance(attributes["allowed_origins"], str):
         raise TypeError(
-            "'allowed_origins' is a collection of strings: write"
+            "'allowed_origins' must be a collection of strings. Write"
             f" allowed_origins=[{attributes['allowed_origins']!r}]."
         )
 
@@ -558,6 +565,6 @@ def _check_http_options(rule: str, attributes: dict[str, t.Any]) -> None:
     for name in ("allowed_origins", *WebSocketOptions.__slots__):
         if attributes.get(name) is not None:
             raise TypeError(
-                f"{name!r} is for WebSockets, and the rule {rule!r} is for HTTP: write"
+                f"{name!r} is a WebSocket option, but {rule!r} is an HTTP route. Write"
                 f" @app.websocket({rule!r}, {name}=...). For HTTP, see CORS."
             )

@@ -1,7 +1,7 @@
 """Blueprints: registration that is recorded now and replayed on an app later.
 
-Nothing here runs a view or knows of a request. What a blueprint does with files and commands
-is in `asyncflask.blueprints`.
+Nothing here runs a view or knows about requests. Files and commands of blueprints are in
+`asyncflask.blueprints`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .scaffold import (
     _check_serving_hook,
     _endpoint_from_view_func,
     _sentinel,
+    register_named,
     setupmethod,
 )
 
@@ -131,7 +132,7 @@ class Blueprint(Scaffold):
             root_path=root_path,
         )
         if not name:
-            raise ValueError("A blueprint needs a name: its endpoints begin with it.")
+            raise ValueError("A blueprint needs a name, which prefixes its endpoints.")
         _refuse_dot(name, "name of a blueprint")
 
         self.name = name
@@ -145,9 +146,9 @@ class Blueprint(Scaffold):
     def _check_setup_finished(self, f_name: str) -> None:
         if self._got_registered_once:
             raise AssertionError(
-                f"The setup method '{f_name}' was called on the blueprint '{self.name}', which is"
-                " registered already: its app would not learn of the change. Register the"
-                " blueprint after all modules that add to it have been imported."
+                f"The setup method '{f_name}' was called on the blueprint '{self.name}' after it"
+                " was registered, so its app would not see the change. Register the blueprint"
+                " after importing all modules that add to it."
             )
 
     def send_static_file(self, filename: str) -> t.Any:
@@ -187,9 +188,7 @@ class Blueprint(Scaffold):
         if endpoint:
             _refuse_dot(endpoint, "endpoint in a blueprint")
         if view_func:
-            _refuse_dot(
-                getattr(view_func, "__name__", ""), "name of a view, which is its endpoint,"
-            )
+            _refuse_dot(getattr(view_func, "__name__", ""), "name of a view in a blueprint")
 
         self.record(
             lambda state: state.add_url_rule(
@@ -248,10 +247,14 @@ class Blueprint(Scaffold):
     def _check_name_is_free(self, app: App, name: str) -> None:
         taken_by = app.blueprints.get(name)
         if taken_by is not None:
-            whose = "this very" if taken_by is self else "another"
+            if taken_by is self:
+                raise ValueError(
+                    f"Blueprint '{name}' is already registered. Pass another name as"
+                    " register_blueprint(..., name=...) to register it a second time."
+                )
             raise ValueError(
-                f"The name '{name}' is taken: {whose} blueprint is registered as that. Write"
-                " register_blueprint(..., name=...) with another name."
+                f"Another blueprint is already registered as '{name}'. Pass another name as"
+                " register_blueprint(..., name=...)."
             )
 
     def _merge_blueprint_funcs(self, app: Scaffold, name: str) -> None:
@@ -274,9 +277,9 @@ class Blueprint(Scaffold):
             (self.url_value_preprocessors, app.url_value_preprocessors),
             (self.template_context_processors, app.template_context_processors),
         )
-        for own, apps in registries:
-            for key, funcs in own.items():
-                apps[scope(key)].extend(funcs)
+        for ours, of_app in registries:
+            for key, funcs in ours.items():
+                of_app[scope(key)].extend(funcs)
 
     def _register_commands(self, app: Scaffold, name: str, group: str | None) -> None:
         if not self.cli.commands:
@@ -287,7 +290,7 @@ class Blueprint(Scaffold):
             self.cli.name = name if group is _sentinel else group
             app.cli.add_command(self.cli)
 
-    # -- hooks of the whole app -------------------------------------------------------------
+    # -- hooks of the app -------------------------------------------------------------------
 
     @setupmethod
     def before_app_request(self, f: T_before_request) -> T_before_request:
@@ -380,19 +383,20 @@ class Blueprint(Scaffold):
         self.record_once(lambda s: s.app.while_serving(f))
         return f
 
-    # -- templates of the whole app ---------------------------------------------------------
+    # -- templates of the app ---------------------------------------------------------------
 
-    @setupmethod
+    @t.overload
+    def app_template_filter(self, name: T_template_filter) -> T_template_filter: ...
+    @t.overload
     def app_template_filter(
         self, name: str | None = None
-    ) -> Callable[[T_template_filter], T_template_filter]:
+    ) -> Callable[[T_template_filter], T_template_filter]: ...
+    @setupmethod
+    def app_template_filter(
+        self, name: T_template_filter | str | None = None
+    ) -> T_template_filter | Callable[[T_template_filter], T_template_filter]:
         """The app's `template_filter`."""
-
-        def decorator(f: T_template_filter) -> T_template_filter:
-            self.add_app_template_filter(f, name=name)
-            return f
-
-        return decorator
+        return register_named(self.add_app_template_filter, name)
 
     @setupmethod
     def add_app_template_filter(
@@ -401,34 +405,36 @@ class Blueprint(Scaffold):
         """The app's `add_template_filter`."""
         self.record_once(lambda s: s.app.add_template_filter(f, name=name))
 
-    @setupmethod
+    @t.overload
+    def app_template_test(self, name: T_template_test) -> T_template_test: ...
+    @t.overload
     def app_template_test(
         self, name: str | None = None
-    ) -> Callable[[T_template_test], T_template_test]:
+    ) -> Callable[[T_template_test], T_template_test]: ...
+    @setupmethod
+    def app_template_test(
+        self, name: T_template_test | str | None = None
+    ) -> T_template_test | Callable[[T_template_test], T_template_test]:
         """The app's `template_test`."""
-
-        def decorator(f: T_template_test) -> T_template_test:
-            self.add_app_template_test(f, name=name)
-            return f
-
-        return decorator
+        return register_named(self.add_app_template_test, name)
 
     @setupmethod
     def add_app_template_test(self, f: ft.TemplateTestCallable, name: str | None = None) -> None:
         """The app's `add_template_test`."""
         self.record_once(lambda s: s.app.add_template_test(f, name=name))
 
-    @setupmethod
+    @t.overload
+    def app_template_global(self, name: T_template_global) -> T_template_global: ...
+    @t.overload
     def app_template_global(
         self, name: str | None = None
-    ) -> Callable[[T_template_global], T_template_global]:
+    ) -> Callable[[T_template_global], T_template_global]: ...
+    @setupmethod
+    def app_template_global(
+        self, name: T_template_global | str | None = None
+    ) -> T_template_global | Callable[[T_template_global], T_template_global]:
         """The app's `template_global`."""
-
-        def decorator(f: T_template_global) -> T_template_global:
-            self.add_app_template_global(f, name=name)
-            return f
-
-        return decorator
+        return register_named(self.add_app_template_global, name)
 
     @setupmethod
     def add_app_template_global(
@@ -443,9 +449,9 @@ def _first(option: str | None, default: str | None) -> str | None:
 
 
 def _refuse_dot(name: str, what: str) -> None:
-    # A dot stands between the name of a blueprint and what is in it.
+    # A dot separates a blueprint's name from the endpoint.
     if "." in name:
-        raise ValueError(f"The {what} has no dots: {name!r}.")
+        raise ValueError(f"The {what} must not contain a dot: {name!r}.")
 
 
 def _join_prefixes(outer: str, inner: str) -> str:

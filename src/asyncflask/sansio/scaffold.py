@@ -1,8 +1,8 @@
-"""What an app and a blueprint have in common: where their files are, and the registries that
+"""What apps and blueprints have in common: the location of their files, and the registries that
 their decorators fill.
 
-Registration only. Nothing here runs a registered function, and nothing knows of a request.
-The registries are live and of Flask's shapes: extensions read them and write to them.
+Registration only. Nothing here runs a registered function or knows about requests. The
+registries are live and have Flask's shapes: extensions read them and write to them.
 """
 
 from __future__ import annotations
@@ -60,6 +60,20 @@ def setupmethod(f: F) -> F:
         return f(self, *args, **kwargs)
 
     return t.cast(F, checked)
+
+
+def register_named(add: Callable[..., None], name: F | str | None) -> F | Callable[[F], F]:
+    """A decorator that registers a function by *add*, under *name* or its own name. *name* is
+    the function itself where the decorator is written without parentheses."""
+    if callable(name):
+        add(name)
+        return name
+
+    def decorator(f: F) -> F:
+        add(f, name=name)
+        return f
+
+    return decorator
 
 
 class Scaffold:
@@ -175,7 +189,7 @@ class Scaffold:
     ) -> Callable[[T_route], T_route]:
         if "methods" in options:
             raise TypeError(
-                f"'{method.lower()}' is for one method only and takes no 'methods'."
+                f"'{method.lower()}' registers one method and does not accept 'methods'."
                 f" Write .route({rule!r}, methods={options['methods']!r}) instead."
             )
         return self.route(rule, methods=[method], **options)
@@ -375,7 +389,7 @@ class Scaffold:
                 )
             exc_class = default_exceptions[exc_class]
 
-        wanted = "An error handler is for a class of exceptions or for an HTTP error code."
+        wanted = "Register an error handler for an exception class or an HTTP error code."
         if not isinstance(exc_class, type):
             raise TypeError(f"{exc_class!r} is an instance, not a class. {wanted}")
         if not issubclass(exc_class, Exception):
@@ -386,15 +400,17 @@ class Scaffold:
 
 def _endpoint_from_view_func(view_func: ft.RouteCallable | None) -> str:
     """The endpoint of a rule that names none."""
-    assert view_func is not None, "A rule needs a view or, for one that comes later, an endpoint."
+    assert view_func is not None, (
+        "A rule needs a view function, or an endpoint if you add the view later."
+    )
     return view_func.__name__
 
 
 def _for_websockets(f: Callable[..., t.Any], accepted: bool = False) -> Callable[..., t.Any]:
-    """*f* as a hook that lets requests pass: all hooks are called for both. It has the colour of
-    *f*, so that requests do not change sides for it.
+    """Wrap *f* in a hook that ignores HTTP requests, since every hook is called for both. The
+    hook is async if *f* is, so that it costs requests no change of thread.
 
-    *accepted*: as a teardown function, which calls *f* with `None` for an accepted connection.
+    *accepted*: a teardown function, which calls *f* with `None` for an accepted connection.
     """
 
     def concerned() -> bool:
@@ -418,8 +434,8 @@ def _check_serving_hook(f: Callable[[], t.Any], name: str) -> None:
     """`before_serving` and `after_serving` take functions that run once, to their end."""
     if inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f):
         raise TypeError(
-            f"'{name}' takes a plain or an async function, and {f!r} is a generator function:"
-            " its body would never run. For code on both sides of a 'yield', write"
+            f"'{name}' takes a sync or async function, but {f!r} is a generator function, whose"
+            " body would never run. To run code before and after a 'yield', use"
             f" '{name.replace('before', 'while').replace('after', 'while')}' instead."
         )
     if not callable(f):
@@ -430,9 +446,9 @@ def _check_serving_generator(f: Callable[[], t.Any], name: str) -> None:
     """`while_serving` takes generator functions: one `yield`, start before, stop after it."""
     if not (inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f)):
         raise TypeError(
-            f"'{name}' takes a generator function, 'async def' or 'def', that starts things,"
-            f" yields once, and stops them, and {f!r} is none. (It needs no"
-            " '@asynccontextmanager': leave that out.)"
+            f"'{name}' takes a generator function, 'def' or 'async def', that yields once"
+            f" between startup and shutdown. {f!r} is not one. (Remove '@asynccontextmanager' if"
+            " you used it.)"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,9 +20,16 @@ WAYS = [COMMAND, *([] if UNDER_FLASK else ["httptools", "h11", "gunicorn"])]
 
 
 @contextmanager
-def served(way: str, target: str, folder: Path | None = None) -> Iterator[Process]:
+def served(
+    way: str,
+    target: str,
+    folder: Path | None = None,
+    launcher: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Process]:
     """The app *target*, ``module:name`` or ``module:factory()``, served in one of `WAYS`; the
-    module may be in *folder*."""
+    module may be in *folder*. *launcher* is a command that starts another one, *variables* are
+    put in the environment."""
     module, _, name = target.partition(":")
     at = ["--host", "127.0.0.1", "--port", "{port}"]
     python_path = os.environ["PYTHONPATH"].split(os.pathsep)
@@ -39,8 +46,8 @@ def served(way: str, target: str, folder: Path | None = None) -> Iterator[Proces
         command += ["--http", way, "--timeout-graceful-shutdown", "15"]
     if folder is not None:
         python_path.insert(0, str(folder))
-    env = {"PYTHONPATH": os.pathsep.join(python_path)}
-    server = Process([sys.executable, *command], env=env)
+    env = {"PYTHONPATH": os.pathsep.join(python_path), **(variables or {})}
+    server = Process([*launcher, sys.executable, *command], env=env)
     if not UNDER_FLASK:
         with server:
             yield server

@@ -1,5 +1,5 @@
-"""The short flow of a request for which only a view is called: as the long one, where it fits,
-and not taken where it does not."""
+"""Requests to apps in which only views are called, and to the same ones with a hook: what a client
+sees is the same."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
-from unittest import mock
 
 import pytest
 from starlette.responses import PlainTextResponse
 from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter, Rule
 
 from asyncflask import (
@@ -23,27 +21,19 @@ from asyncflask import (
     Response,
     abort,
     after_this_request,
-    appcontext_popped,
-    appcontext_pushed,
-    appcontext_tearing_down,
     current_app,
-    dispatch,
     flash,
     g,
     has_app_context,
     has_request_context,
     make_response,
     request,
-    request_finished,
-    request_started,
-    request_tearing_down,
     run_sync,
     session,
     stream_with_context,
     url_for,
 )
 from asyncflask.globals import request_ctx
-from asyncflask.sessions import SecureCookieSessionInterface
 from support.asgi import Peer, chunks, exchange, http_scope
 
 
@@ -217,144 +207,22 @@ async def ask(
 
 
 @pytest.mark.parametrize("colour", ["plain", "async"])
-async def test_equal_to_the_long_flow(colour: str) -> None:
-    short, long = make_app(), make_app()
-    short.config["MAX_CONTENT_LENGTH"] = long.config["MAX_CONTENT_LENGTH"] = 1000
+async def test_hooks_change_nothing_else(colour: str) -> None:
+    bare, hooked = make_app(), make_app()
+    bare.config["MAX_CONTENT_LENGTH"] = hooked.config["MAX_CONTENT_LENGTH"] = 1000
     teardowns: list[Any] = []
-    long.teardown_request(teardowns.append)
-    for app in (short, long):
+    hooked.teardown_request(teardowns.append)
+    hooked.after_request(lambda response: response)
+    for app in (bare, hooked):
         app.logger.disabled = True
     for method, path, headers, body in REQUESTS:
         slashes = "/" if path.startswith("//") else ""
         path = f"{slashes}/{colour}{path.removeprefix(slashes)}"
-        answers = [await ask(app, method, path, headers, body) for app in (short, long)]
+        answers = [await ask(app, method, path, headers, body) for app in (bare, hooked)]
         assert answers[0] == answers[1], (method, path)
         assert not has_request_context()
         assert not has_app_context()
     assert len(teardowns) == len(REQUESTS)
-
-
-def is_short(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """What tells whether an app answers ``/async/text`` by the short flow."""
-    long: list[Any] = []
-    serve_http = dispatch.serve_http
-
-    async def noted(*args: Any) -> None:
-        long.append(args)
-        await serve_http(*args)
-
-    monkeypatch.setattr(dispatch, "serve_http", noted)
-    monkeypatch.setattr(dispatch, "good_hosts", {b"localhost"})  # as after a request with it
-
-    async def ask_it(app: Flask, path: str = "/async/text", **more: Any) -> bool:
-        long.clear()
-        await exchange(app, http_scope(path, **more))
-        return not long
-
-    return ask_it
-
-
-async def test_when_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    short = is_short(monkeypatch)
-    app = make_app()
-    for colour in ("plain", "async"):
-        assert await short(app, f"/{colour}/text")
-        assert await short(app, f"/{colour}/text", method="HEAD")
-        assert await short(app, f"/{colour}/values/1/a?page=2")
-        assert await short(app, f"/{colour}/context")
-        assert not await short(app, f"/{colour}/writes")
-        assert not await short(app, f"/{colour}/headers")
-
-
-def hook(*args: Any, **kwargs: Any) -> None: ...
-
-
-class OwnRequest(Request):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-
-
-class OwnResponse(Response): ...
-
-
-class OwnSessions(SecureCookieSessionInterface): ...
-
-
-CHANGES: dict[str, Callable[[Flask], Any]] = {
-    "before_request": lambda app: app.before_request(hook),
-    "before_request_funcs": lambda app: app.before_request_funcs[None].append(hook),
-    "another dict of hooks": lambda app: setattr(app, "before_request_funcs", {None: [hook]}),
-    "after_request": lambda app: app.after_request(lambda response: response),
-    "teardown_request": lambda app: app.teardown_request(hook),
-    "teardown_appcontext": lambda app: app.teardown_appcontext(hook),
-    "url_value_preprocessor": lambda app: app.url_value_preprocessor(hook),
-    "config: trusted hosts": lambda app: app.config.update(TRUSTED_HOSTS=["localhost"]),
-    "config: cancelled": lambda app: app.config.update(CANCEL_ON_DISCONNECT=True),
-    "host_matching": lambda app: setattr(app.url_map, "host_matching", True),
-    "subdomain_matching": lambda app: setattr(app, "subdomain_matching", True),
-    "request_class": lambda app: setattr(app, "request_class", OwnRequest),
-    "response_class": lambda app: setattr(app, "response_class", OwnResponse),
-    "session_interface": lambda app: setattr(app, "session_interface", OwnSessions()),
-    "mount": lambda app: app.mount("/mounted", PlainTextResponse("mounted")),
-    "wsgi_app": lambda app: setattr(app, "wsgi_app", ProxyFix(app.wsgi_app)),
-    "step": lambda app: setattr(app, "dispatch_request", app.dispatch_request),
-    "app_context": lambda app: setattr(app, "app_context", app.app_context),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-async def test_when_it_is_not(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
-    """What is changed after requests counts for the next one."""
-    short = is_short(monkeypatch)
-    app = make_app()
-    assert await short(app)
-    app._got_first_request = False  # which forbids some of it
-    change(app)
-    assert not await short(app)
-
-
-SIGNALS = [
-    request_started,
-    request_finished,
-    request_tearing_down,
-    appcontext_pushed,
-    appcontext_popped,
-    appcontext_tearing_down,
-]
-
-
-@pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: str(signal.name))
-async def test_signals(monkeypatch: pytest.MonkeyPatch, signal: Any) -> None:
-    short = is_short(monkeypatch)
-    app, heard = make_app(), []
-
-    def note(sender: Any, **more: Any) -> None:
-        heard.append(sender)
-
-    assert await short(app)
-    with signal.connected_to(note):
-        assert not await short(app)
-    assert heard == [app]
-    assert await short(app)
-
-
-@pytest.mark.parametrize("name", ["dispatch_request", "finalize_request", "app_context"])
-async def test_step_that_is_replaced_in_the_class(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    short = is_short(monkeypatch)
-    app, calls = make_app(), []
-    own = getattr(Flask, name)
-
-    def noted(self: Flask, *args: Any) -> Any:
-        calls.append(name)
-        return own(self, *args)
-
-    assert await short(app)
-    with mock.patch.object(Flask, name, noted):
-        assert not await short(app)
-    assert calls == [name]
-    assert await short(app)
 
 
 async def test_trusted_hosts_of_the_request_class(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -513,7 +381,7 @@ async def test_mimetype_that_cannot_be_sent(seen: bool) -> None:
     app.logger.disabled = True
     app.json.mimetype = "a/b\r\nX: y"  # type: ignore[attr-defined]
     if seen:
-        app.teardown_request(hook)
+        app.teardown_request(lambda error: None)
 
     @app.get("/")
     async def view() -> Any:
@@ -651,40 +519,6 @@ async def test_target_without_a_slash(target: str) -> None:
     assert (await exchange(app, http_scope("/x"))).status == 200
     scope["path"] = target
     assert (await exchange(app, scope)).status == 400
-
-
-class Marked(Response):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.headers["X-Own"] = "yes"
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("response_class", Marked),
-        ("request_class", OwnRequest),
-        ("session_interface", OwnSessions()),
-        ("subdomain_matching", True),
-    ],
-)
-@pytest.mark.parametrize("of_a_subclass", [False, True])
-async def test_attribute_of_the_class(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: Any, of_a_subclass: bool
-) -> None:
-    class Own(Flask): ...
-
-    cls = Own if of_a_subclass else Flask
-    short = is_short(monkeypatch)
-    app = cls("simple", static_folder=None)
-    app.add_url_rule("/", view_func=lambda: "text")
-    assert await short(app, "/")
-    if name in vars(app):
-        delattr(app, name)
-    with mock.patch.object(cls, name, value, create=True):
-        assert not await short(app, "/")
-    if name not in vars(app) and hasattr(app, name):
-        assert await short(app, "/")
 
 
 async def test_thread_of_a_view_finds_the_loop() -> None:

@@ -1,0 +1,159 @@
+"""Threads, locks and queues of the operating system, also where gevent has patched `threading`.
+
+gevent makes threads of `threading` greenlets: many in one thread, of which one runs until it
+waits. An event loop needs a thread that is one, and a lock and a queue that work between
+threads. A greenlet that waits for another thread must leave its hub free to run the others.
+
+Not here: what runs on the threads. gevent is asked for each time, for it may patch after this
+module was imported; it is not imported here before the app or its server has done so.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import Any, Final, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class NoThread(RuntimeError):
+    """No thread can be had: the system refuses one, or the process has `MAX_THREADS`."""
+
+
+class Queue(Protocol[T]):
+    def put(self, item: T, /) -> None: ...
+    def get(self, block: bool = True, timeout: float | None = None, /) -> T: ...
+
+
+class Thread(Protocol):
+    def join(self) -> None: ...
+    def is_alive(self) -> bool: ...
+
+
+def gevent_patched() -> bool:
+    """True if gevent has made threads greenlets."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def _original(module: str, name: str) -> Any:
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None:
+        return monkey.get_original(module, name)
+    return getattr(import_module(module), name)
+
+
+Lock: Final[Callable[[], AbstractContextManager[Any]]] = _original("_thread", "allocate_lock")
+"""Not to be held while a greenlet may switch."""
+
+SimpleQueue: Final[Callable[[], Queue[Any]]] = _original("queue", "SimpleQueue")
+
+
+def queue_here() -> Queue[Any]:
+    """A queue from which the calling thread or greenlet takes, and to which any thread puts."""
+    return _HubQueue() if gevent_patched() else SimpleQueue()
+
+
+class _HubQueue:
+    """A greenlet takes from it; while it waits, its hub runs the others."""
+
+    def __init__(self) -> None:
+        self._hub = import_module("gevent").get_hub()
+        self._items: deque[Any] = deque()
+        self._lock = Lock()
+        self._watcher: Any = None
+
+    def put(self, item: Any, /) -> None:
+        self._items.append(item)
+        with self._lock:
+            if self._watcher is not None:
+                self._watcher.send()
+
+    def get(self, block: bool = True, timeout: float | None = None, /) -> Any:
+        while not self._items:
+            self._wait()
+        return self._items.popleft()
+
+    def _wait(self) -> None:
+        waiter = import_module("gevent.hub").Waiter(self._hub)
+        watcher = self._hub.loop.async_()
+        watcher.start(waiter.switch, None)
+        self._watcher = watcher  # what is put from here on wakes this greenlet
+        try:
+            if not self._items:
+                waiter.get()
+        finally:
+            with self._lock:  # a closed watcher must not be sent to
+                self._watcher = None
+            watcher.stop()
+            watcher.close()
+
+
+class Event:
+    """Set once, by any thread; threads and greenlets wait for it."""
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waiting: list[Queue[None]] = []
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def set(self) -> None:
+        self._set = True
+        for queue in self._waiting:
+            queue.put(None)
+
+    def wait(self) -> None:
+        queue = queue_here()
+        self._waiting.append(queue)
+        if not self._set:
+            queue.get()
+
+
+def start_thread(target: Callable[[], object], name: str) -> Thread:
+    """Have a thread of the operating system call *target*. The process does not wait for it at
+    its end. Raises `NoThread`."""
+    eventlet = sys.modules.get("eventlet.patcher")
+    if eventlet is not None and eventlet.is_monkey_patched("thread"):
+        raise RuntimeError(
+            "asyncflask needs an event loop in a thread of its own, and eventlet has patched"
+            " threads away (eventlet.monkey_patch). Remove the patch: run the app with an ASGI"
+            " server, with gunicorn's threads, or with gevent."
+        )
+    try:
+        if gevent_patched():
+            return _BesideGevent(target, name)
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        raise NoThread(f"The system refuses another thread: {error}") from error
+    return thread
+
+
+class _BesideGevent:
+    """`threading.Thread` starts a greenlet in a patched process, so this goes without it."""
+
+    def __init__(self, target: Callable[[], object], name: str) -> None:
+        self._ended = Event()
+        _original("_thread", "start_new_thread")(self._run, (target, name))
+
+    def _run(self, target: Callable[[], object], name: str) -> None:
+        threading.current_thread().name = name
+        try:
+            target()
+        finally:
+            # It was made when something patched waited here.
+            import_module("gevent").get_hub().destroy(destroy_loop=True)
+            self._ended.set()
+
+    def join(self) -> None:
+        self._ended.wait()
+
+    def is_alive(self) -> bool:
+        return not self._ended.is_set()

@@ -1,0 +1,112 @@
+"""When a request's body is received: before the first coroutine function, which cannot wait for
+it when it reads. Sync code waits for the body where it reads it, on its thread.
+
+What a body is, and how it is read, is in `asgi/http.py` and `wrappers.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from functools import partial
+from types import CoroutineType
+from typing import Final
+
+from .asgi.http import Body, announced
+from .asgi.threads import as_coroutine, rest_of
+from .ctx import RequestContext
+
+FORMS: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
+
+
+def expect_body(ctx: RequestContext) -> None:
+    """Have the body received, if there is one, before the first coroutine function."""
+    if body_to_come(ctx):
+        driver = ctx.driver
+        assert driver is not None
+        driver.prepare = partial(receive_body, ctx)
+
+
+def body_to_come(ctx: RequestContext) -> bool:
+    """Whether there is a body that has not been received."""
+    request, lines = ctx.request, ctx._lines
+    if lines is not None and not request._used and b"content-length" in lines:
+        return lines[b"content-length"] != b"0"
+    return request._has_body and not request._body.complete
+
+
+def receive_body(ctx: RequestContext) -> Awaitable[None] | None:
+    """Receive the body. Returns what is left to be awaited, unless all of it has come with the
+    first message. Raises `RequestEntityTooLarge` if it is longer than `max_content_length`."""
+    request = ctx.request
+    if getattr(request.url_rule, "stream", False):
+        return None
+    limit = request.max_content_length
+    if (
+        not request._used
+        and request._outer is not None
+        and (limit is None or announced(ctx._scope, ctx._lines)[0] <= limit)
+    ):
+        # As `Body.begin`; most often there need be no `Body` then.
+        context = request._outer.copy()
+        coro = context.run(request._receive)
+        if type(coro) is not CoroutineType:
+            coro = as_coroutine(coro)
+        try:
+            yielded = context.run(coro.send, None)
+        except StopIteration as stop:
+            message = stop.value
+            content = message.get("body")
+            if (
+                type(content) is bytes
+                and not message.get("more_body")
+                and content
+                and (limit is None or len(content) <= limit)
+            ):
+                request._content = content
+                return None
+            body = request._body
+            body.take(message)
+            rest = None
+        else:
+            body = request._body
+            rest = body.received_from(rest_of(coro, context, yielded))
+        body.limit(limit)
+    else:
+        body = request._body
+        body.limit(limit)
+        rest = None if body.complete else body.begin()
+    if rest is None and body.complete:
+        if body.error is not None:
+            raise body.error
+        return None
+    return _receive_rest(ctx, body, rest)
+
+
+async def _receive_rest(ctx: RequestContext, body: Body, rest: Awaitable[None] | None) -> None:
+    """A large form is parsed as it arrives, on the request's thread: its files go to disk. So does
+    the body itself, whatever it is, for who wants that."""
+    if rest is not None:
+        await rest
+    await body.receive_ahead()
+    if body.complete:
+        return
+    request, driver = ctx.request, ctx.driver
+    assert driver is not None
+    if request.mimetype in FORMS and not await driver.run_sync(request._parse_form_ahead):
+        return  # too large a form, which the view may never ask for
+    await body.spool(driver)
+    if body.error is not None:
+        raise body.error
+
+
+def no_more_body(ctx: RequestContext) -> None:
+    """What the view did not read is not received for the coroutine functions after it: it may be
+    too large, or never come."""
+    if ctx._driver is not None:
+        ctx._driver.prepare = None
+
+
+def end_body(ctx: RequestContext) -> None:
+    """Free what the request's body holds."""
+    if ctx._request is not None and ctx.request._used and ctx.request._body is not None:
+        ctx.request._body.end()

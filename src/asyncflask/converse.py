@@ -1,0 +1,205 @@
+"""A WebSocket, from its handshake to its end: a request whose answer is a conversation.
+
+It is matched, guarded by hooks and torn down by the steps of `dispatch.py`. Here is what a request
+has not: the origin of the page, a handshake that is accepted or refused, and a session that can be
+changed after the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from starlette.types import Message, Send
+from werkzeug.exceptions import Forbidden
+
+from .asgi.conversation import Conversation
+from .asgi.environ_socket import EnvironSocket, handshake_environ
+from .asgi.threads import Call, Driver
+from .asgi.websocket import (
+    INTERNAL_ERROR,
+    NORMAL,
+    SERVICE_RESTART,
+    WebSocket,
+    WebSocketOptions,
+    origin_allowed,
+)
+from .ctx import RequestContext
+from .dispatch import (
+    answer,
+    arrive,
+    enter,
+    finalize,
+    finish,
+    has_session,
+    respond_to_error,
+    save_session,
+)
+from .respond import close, content_of, response_start
+
+if TYPE_CHECKING:
+    from .app import Flask
+
+
+async def serve_websocket(app: Flask, ctx: RequestContext, send: Send) -> None:
+    """Hold one conversation."""
+    driver = ctx.driver
+    assert driver is not None
+    websocket = _open(app, ctx, driver, send)
+    conversations = app._conversations
+    response: Any = None
+    start: Message | None = None
+    error: BaseException | None = None
+
+    def told() -> None:
+        conversations.lingering.add(websocket)
+        websocket.start_closing(SERVICE_RESTART)
+
+    conversation = Conversation(conversations, websocket.gone, told)
+    websocket.give_up = partial(conversation.end, "left")
+    try:
+        async with conversation:
+            try:
+                response = await _answer(app, ctx, driver.call)
+                error = ctx._error
+                if response is not None:
+                    start = response_start(response, ctx)
+            except Exception as exc:
+                error = exc
+                response, start = await respond_to_error(app, ctx, driver.call, exc)
+            finally:
+                await driver.to_loop()
+    except BaseException as exc:
+        error = exc
+        raise
+    finally:
+        conversations.lingering.add(websocket)
+        try:
+            await driver.to_loop()
+            if conversation.ended == "shutdown":
+                websocket.abort()
+            if start is not None and not websocket.accepted and not websocket.closed:
+                await deny(websocket, ctx, driver, response, start)
+            elif websocket.accepted or not isinstance(error, Exception):
+                await websocket._close(NORMAL if error is None else INTERNAL_ERROR)
+            await save_late_session(app, ctx)
+        finally:
+            websocket.linger(partial(conversations.lingering.discard, websocket))
+            if ctx._cv_tokens:
+                await finish(app, ctx, error)
+            await driver.to_loop()
+
+
+def _open(app: Flask, ctx: RequestContext, driver: Driver, send: Send) -> WebSocket:
+    """Make the connection of *ctx*, not accepted yet."""
+    scope = ctx._scope
+    sock = EnvironSocket(driver.loop)
+    scope["asyncflask.handshake"] = handshake_environ(scope, sock)
+    websocket = WebSocket(scope, ctx._receive, send, driver, partial(accept_headers, app, ctx))
+    sock.websocket = websocket
+    websocket.json_module = app.json
+    ctx.websocket = websocket
+    return websocket
+
+
+async def _answer(app: Flask, ctx: RequestContext, call: Call) -> Any:
+    plan = enter(app, ctx) or await arrive(app, ctx, call)
+    ctx.websocket.configure(websocket_options(app, ctx))
+    if not may_open(app, ctx):
+        return Forbidden("This page may not open a WebSocket here.").get_response()
+    if plan.full_dispatch is not None:
+        return await call(plan.full_dispatch)
+    rv = await answer(app, ctx, call, plan)
+    websocket = ctx.websocket
+    if rv is None or websocket.accepted or websocket.closed:
+        return None
+    return await finalize(app, ctx, call, ctx._plan(), rv)
+
+
+def may_open(app: Flask, ctx: RequestContext) -> bool:
+    """Whether the page that opens a WebSocket may. Not a step: nothing can leave it out."""
+    allowed = getattr(ctx.request.url_rule, "allowed_origins", None)
+    if allowed is None:
+        allowed = app.config["WEBSOCKET_ALLOWED_ORIGINS"]
+    if origin_allowed(ctx._scope, allowed):
+        return True
+    app.logger.debug(
+        "A WebSocket was refused to a page of %r, which is neither the app's own Origin nor in"
+        " WEBSOCKET_ALLOWED_ORIGINS or the route's 'allowed_origins'.",
+        ctx.request.headers.get("Origin"),
+    )
+    return False
+
+
+def websocket_options(app: Flask, ctx: RequestContext) -> WebSocketOptions:
+    """The options of the route; those it does not set are the config's."""
+    given = getattr(ctx.request.url_rule, "websocket_options", {})
+    values = {
+        name: given[name] if name in given else app.config[f"WEBSOCKET_{name.upper()}"]
+        for name in WebSocketOptions.__slots__
+    }
+    return WebSocketOptions(**values)
+
+
+async def deny(
+    websocket: WebSocket, ctx: RequestContext, driver: Driver, response: Any, start: Message
+) -> None:
+    """Refuse a handshake with *response*, sent in one piece."""
+    try:
+        content = content_of(response, ctx)
+        if isinstance(content, AsyncIterable):
+            content = b"".join([chunk async for chunk in content])
+        elif not isinstance(content, bytes):
+            content = await driver.call(b"".join, content)
+        await driver.to_loop()
+        await websocket.deny(start, content)
+    finally:
+        await close(response, driver)
+
+
+# -- the session ------------------------------------------------------------------------------
+
+
+async def accept_headers(app: Flask, ctx: RequestContext) -> list[tuple[bytes, bytes]]:
+    """The headers of a handshake's answer: the session's cookie."""
+    response = app.response_class()
+    driver = ctx.driver
+    assert driver is not None
+    if has_session(app, ctx):
+        await save_session(app, ctx, _call_on_thread(driver), response)
+    if ctx._opened_session is not None:
+        ctx._opened_session.modified = False
+    return [
+        (name.lower().encode("ascii"), value.encode("latin-1"))
+        for name, value in response.headers
+        if name == "Set-Cookie"
+    ]
+
+
+async def save_late_session(app: Flask, ctx: RequestContext) -> None:
+    """After a WebSocket: save what its handler changed in the session since it was accepted."""
+    session = ctx._opened_session
+    if session is None or app.session_interface.is_null_session(session):
+        return
+    if not session.modified or not ctx.websocket.accepted:
+        return
+    if app._opens_session_lazily():
+        app.logger.warning(
+            "The session was changed after a WebSocket was accepted; a cookie can be sent with"
+            " the handshake only. Change it before 'websocket.accept()'."
+        )
+        return
+    assert ctx.driver is not None
+    response = app.response_class()
+    await _call_on_thread(ctx.driver)(app.session_interface.save_session, app, session, response)
+
+
+def _call_on_thread(driver: Driver) -> Call:
+    """`Driver.call` for code that is not the request's own coroutine."""
+
+    async def call(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        value = await driver.run_sync(func, *args, **kwargs)
+        return await value if hasattr(value, "__await__") else value
+
+    return call

@@ -1,0 +1,134 @@
+"""How servers call an app: with ASGI's three arguments or with WSGI's two, whatever took the place
+of `Flask.__call__`.
+
+Monitoring libraries and subclasses put WSGI functions there. Python looks a call up in the class,
+where a function of two arguments cannot be called with three: so the class of `Flask` puts one
+there that can, and under ASGI the function is WSGI middleware round the app.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from abc import ABCMeta
+from collections.abc import Awaitable, Callable
+from functools import update_wrapper, wraps
+from types import FunctionType
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+WSGI = ("environ", "start_response")
+ASGI = ("scope", "receive", "send")
+
+
+def marked_async(func: Any) -> Any:
+    """*func*, which returns a coroutine, so that servers take it for a coroutine function: by that
+    they tell ASGI 3 from ASGI 2 and WSGI."""
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(func)
+    else:
+        func._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
+    return func
+
+
+def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments of a call, by position. Raises `TypeError` if they are neither WSGI's nor
+    ASGI's."""
+    count = len(args) + len(kwargs)
+    names = {2: WSGI, 3: ASGI}.get(count, ())
+    try:
+        if names:
+            return (*args, *(kwargs[name] for name in names[len(args) :]))
+    except KeyError:
+        pass
+    raise TypeError(
+        "An app is called by servers: with (scope, receive, send) for ASGI, with (environ,"
+        f" start_response) for WSGI; not with {count} arguments."
+    )
+
+
+class AppType(ABCMeta):
+    """The class of `Flask`. (Of `ABCMeta`, so that a subclass may be abstract too.)"""
+
+    def __init__(
+        cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
+    ) -> None:
+        super().__init__(name, bases, namespace, **kwargs)
+        for name in ("__call__", "asgi_app"):
+            if name in namespace:
+                setattr(cls, name, namespace[name])
+
+    version = object()
+    """Another one each time that an attribute of an app's class is set or deleted."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if name == "__call__":
+            value = _called_by_any_server(value)
+        elif name == "asgi_app":
+            super().__setattr__("_asgi_app", value)
+            if type(value) is FunctionType:
+                value = _AsgiMethod(value)
+        super().__setattr__(name, value)
+        AppType.version = object()
+
+    def __delattr__(cls, name: str) -> None:
+        super().__delattr__(name)
+        AppType.version = object()
+
+
+def _called_by_any_server(func: Any) -> Any:
+    try:
+        inspect.signature(func).bind(None, *ASGI)
+    except TypeError:
+        pass
+    except ValueError:  # it does not say what it takes
+        return func
+    else:
+        return func
+
+    @wraps(func)
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        args = arguments(args, kwargs)
+        if len(args) == 2:
+            return func(self, *args)
+        return self._called_round(func, *args)
+
+    return marked_async(__call__)
+
+
+class _AsgiMethod:
+    """`asgi_app`, which gives an object when it is bound: middleware takes a bound method for an
+    app of ASGI 2 (Sentry's does)."""
+
+    def __init__(self, func: Callable[..., Awaitable[None]]) -> None:
+        self.func = func
+        update_wrapper(self, func)
+
+    def __get__(self, app: Any, owner: Any = None) -> Any:
+        return self if app is None else BoundAsgiApp(self.func, app)
+
+    def __call__(self, app: Any, *args: Any) -> Awaitable[None]:
+        return self.func(app, *args)
+
+
+class BoundAsgiApp:
+    """The ASGI application of one app, without the middleware round it."""
+
+    def __init__(self, func: Callable[..., Awaitable[None]], app: Any) -> None:
+        self.__wrapped__ = func
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.__wrapped__(self.app, scope, receive, send)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, BoundAsgiApp)
+            and other.app is self.app
+            and other.__wrapped__ is self.__wrapped__
+        )
+
+    def __hash__(self) -> int:
+        return hash((id(self.app), self.__wrapped__))

@@ -1,0 +1,141 @@
+"""From a server's start to its stop: the lifespan of an app, and tasks in the background."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import Context
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .asgi.conversation import Conversations
+from .asgi.lifespan import lifespan, on_stop_signal
+from .asgi.threads import Driver
+
+if TYPE_CHECKING:
+    from .app import Flask
+
+_nothing: Any = object()
+
+
+@asynccontextmanager
+async def serving(app: Flask) -> AsyncIterator[dict[str, Any]]:
+    """The app's lifespan: mounted apps, `lifespan`, `while_serving`, `before_serving`; and back
+    in the opposite order, after the streams and WebSockets have been ended. Yields the state."""
+    driver = Driver(asyncio.get_running_loop(), app.config["WORKER_THREADS"])
+    app_ctx = app.app_context()
+    conversations = app._conversations = Conversations()
+    timeout = app.config["SHUTDOWN_TIMEOUT"]
+    stopping: list[asyncio.Task[None]] = []
+
+    def stop() -> None:
+        if not stopping:
+            stopping.append(asyncio.ensure_future(conversations.stop(timeout)))
+
+    async def run(func: Callable[..., Any], *args: Any) -> Any:
+        async def call() -> Any:
+            value = await driver.call(func, *args)
+            await driver.to_loop()
+            return value
+
+        return await driver.run(call())
+
+    state: dict[str, Any] = {}
+    async with AsyncExitStack() as stack:
+        stack.callback(driver.release)
+        stack.callback(setattr, app, "_conversations", Conversations())
+        await run(app_ctx._push, driver.call)
+        stack.push_async_callback(run, app_ctx._pop, None, driver.call)
+        for mount in app._mounts:
+            state.update(await stack.enter_async_context(lifespan(mount.app)))
+        if app.lifespan is not None:
+            user_lifespan = app.lifespan(app)
+            state.update(await run(user_lifespan.__aenter__) or {})
+            stack.push_async_exit(partial(run, user_lifespan.__aexit__))
+        for generator_function in app.while_serving_gens:
+            generator = generator_function()
+            await run(partial(_advance, generator))
+            stack.push_async_callback(run, partial(_finish, generator))
+        for func in app.before_serving_funcs:
+            await run(func)
+        stack.enter_context(on_stop_signal(stop))
+        try:
+            yield state
+        finally:
+            stop()
+            await asyncio.wait(stopping)
+            await end_background_tasks(app, timeout)
+            for func in app.after_serving_funcs:
+                await run(func)
+
+
+async def _advance_async(generator: Any) -> None:
+    await generator.__anext__()
+
+
+def _advance(generator: Any) -> Any:
+    """To the first `yield` of a `while_serving` function."""
+    return _advance_async(generator) if hasattr(generator, "__anext__") else next(generator)
+
+
+def _finish(generator: Any) -> Any:
+    """To the end of it."""
+    if hasattr(generator, "__anext__"):
+        return _finish_async(generator)
+    if next(generator, _nothing) is not _nothing:
+        raise RuntimeError("A 'while_serving' function has to yield once, and did so twice.")
+    return None
+
+
+async def _finish_async(generator: Any) -> None:
+    async for _ in generator:
+        raise RuntimeError("A 'while_serving' function has to yield once, and did so twice.")
+
+
+def start_background_task(
+    app: Flask,
+    loop: asyncio.AbstractEventLoop,
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    """On *loop*: call *func* in an app context and a task of its own. An error is logged."""
+    driver = Driver(loop, app.config["WORKER_THREADS"], None, Context())
+
+    async def run() -> None:
+        app_ctx = app.app_context()
+        await app_ctx._push(driver.call)
+        error: BaseException | None = None
+        try:
+            await driver.call(func, *args, **kwargs)
+        except Exception as exc:
+            error = exc
+            name = getattr(func, "__qualname__", repr(func))
+            app.logger.exception("The background task %s failed.", name)
+        finally:
+            await app_ctx._pop(error, driver.call)
+            await driver.to_loop()
+
+    async def drive_and_release() -> None:
+        try:
+            await driver.run(run())
+        finally:
+            driver.release()
+
+    task = loop.create_task(drive_and_release())
+    app.background_tasks.add(task)
+    task.add_done_callback(app.background_tasks.discard)
+
+
+async def end_background_tasks(app: Flask, timeout: float) -> None:
+    """Wait *timeout* seconds for the tasks on this loop, then cancel what is left."""
+    loop = asyncio.get_running_loop()
+    tasks = {task for task in app.background_tasks if task.get_loop() is loop}
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=timeout)
+        for task in late:
+            task.cancel()
+        if late:
+            app.logger.warning("%d background tasks were cancelled at shutdown.", len(late))
+            await asyncio.wait(late)

@@ -1,0 +1,335 @@
+"""What a request to an endpoint runs, in order, as a plan that is made once; and how it is known
+that a plan still holds.
+
+Users fill registries, set attributes and replace methods at any time. The registries tell
+nobody: a `Plan` is *compared* with what it was made of, in a few calls that run in C, and made
+anew when that differs. So they stay ordinary dicts and lists. Functions are compared by identity,
+since a wrapper may say that it equals what it wraps. An attribute that is set, of the app or of
+its class, leaves another *version* behind, which makes another `Setup`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from copy import copy
+from functools import partial
+from itertools import chain, repeat
+from operator import attrgetter, is_
+from types import MethodType
+from typing import Any, Final, NamedTuple
+
+from .asgi import proxy
+from .asgi.threads import is_async, limit_threads
+from .ctx import _cv_request, current_app_ctx, current_request_ctx
+from .entry import AppType
+from .routing import Map
+from .signals import (
+    appcontext_tearing_down,
+    request_tearing_down,
+)
+from .wrappers import Request, Response
+
+Hook = tuple[Callable[..., Any], bool]
+"""A function, and whether it is asynchronous."""
+
+METHODS: Final = (
+    "full_dispatch_request",
+    "preprocess_request",
+    "dispatch_request",
+    "handle_http_exception",
+    "handle_user_exception",
+    "finalize_request",
+    "process_response",
+    "handle_exception",
+    "do_teardown_request",
+    "do_teardown_appcontext",
+    "update_template_context",
+    "make_response",
+    "create_url_adapter",
+    "app_context",
+    "wsgi_app",
+)
+"""The methods of an app that are steps of a request: one that was replaced is user code."""
+
+REGISTRIES: Final = (
+    "url_value_preprocessors",
+    "before_request_funcs",
+    "after_request_funcs",
+    "teardown_request_funcs",
+)
+
+WATCHED: Final = frozenset(
+    {
+        *METHODS,
+        *REGISTRIES,
+        "_mounts",
+        "asgi_app",
+        "request_class",
+        "response_class",
+        "session_interface",
+        "subdomain_matching",
+        "teardown_appcontext_funcs",
+        "url_map",
+    }
+)
+"""The attributes of an app of which a `Setup` is made: one that is set makes another."""
+
+_methods_of = attrgetter(*METHODS)
+_registries_of = attrgetter(*REGISTRIES)
+
+
+class Teardown(NamedTuple):
+    """The functions that one context runs at its end, the signal that follows them, and the name
+    of the context."""
+
+    functions: tuple[Hook, ...]
+    signal: Any
+    context: str
+
+    def is_due(self) -> bool:
+        """Whether there is anything to call."""
+        return bool(self.functions or (self.signal is not None and self.signal.receivers))
+
+
+class Setup:
+    """What is true of all requests of *app*, and the plans of its endpoints.
+
+    *own*: by name the methods as they are in `Flask` itself.
+    """
+
+    def __init__(self, app: Any, own: dict[str, Any]) -> None:
+        # First: what changes from here on makes another setup.
+        self.version, self.class_version = app._version, AppType.version
+        classes = type(app).__mro__
+        last = max(n for n, cls in enumerate(classes) if isinstance(cls, AppType))
+        # The class of a mixin does not tell that it was changed.
+        mixed = any(not isinstance(cls, AppType) for cls in classes[:last])
+        self.methods = _methods_of(type(app)) if mixed else None
+        self.replaced: dict[str, Callable[..., Any]] = {}
+        for name in METHODS:
+            if name in app._replaced or getattr(type(app), name) is not own[name]:
+                self.replaced[name] = _taking_ctx(name, getattr(app, name))
+        self.wsgi_app = app.wsgi_app if "wsgi_app" in self.replaced else None
+        """What took the place of `Flask.wsgi_app`."""
+        self.wsgi_middleware = _middleware(app, self.wsgi_app, own["wsgi_app"])
+        self.is_wrapped = self.wsgi_app is not None or bool(app._mounts)
+        request_class = app.request_class
+        self.lazy_session: bool = app._opens_session_lazily()
+        self.own_app_context = "app_context" not in self.replaced
+        self.names_blueprints = all(
+            getattr(request_class, name) is getattr(Request, name)
+            for name in ("endpoint", "blueprint", "blueprints")
+        )
+        self.lazy_request = request_class.__init__ is Request.__init__
+        self.request_class: Any = request_class
+        self._paths = self._map_of_paths(app)
+        self.map: Any = app.url_map
+        self.is_plain = (
+            self.lazy_request
+            and self.lazy_session
+            and self.names_blueprints
+            and self._paths is not None
+        )
+        """Whether the rule of a request may be found before anything of it is looked at."""
+        self.plans: dict[Any, Plan] = {}
+        limit_threads(app.config["MAX_THREADS"])
+
+    def is_current(self, app: Any) -> bool:
+        """Whether the app is what it was."""
+        return (
+            self.version is app._version
+            and self.class_version is AppType.version
+            and (self.methods is None or self.methods == _methods_of(type(app)))
+        )
+
+    def _map_of_paths(self, app: Any) -> Map | None:
+        """The URL map, where a path alone may match a rule."""
+        url_map = app.url_map
+        if (
+            not isinstance(url_map, Map)
+            or app.subdomain_matching
+            or "create_url_adapter" in self.replaced
+        ):
+            return None
+        return url_map
+
+    def paths(self, app: Any) -> Map | None:
+        """The URL map, where the host has no part in matching and building."""
+        paths = self._paths
+        if (
+            paths is None
+            or paths.host_matching
+            or self.request_class.trusted_hosts is not None
+            or app.config["TRUSTED_HOSTS"] is not None
+        ):
+            return None
+        return paths
+
+    def plan(self, app: Any, rule: Any, names: tuple[str, ...] | None = None) -> Plan:
+        """The plan for requests that *rule* matched, or `None`. *names*: of the blueprints whose
+        hooks are run, innermost first; by default those of the rule's endpoint."""
+        key = id(rule) if names is None else (id(rule), names)
+        plan = self.plans.get(key)
+        if plan is None or plan.rule is not rule or not plan.is_complete():
+            if names is None:
+                names = () if rule is None else blueprints_of(rule.endpoint)
+            plan = self.plans[key] = Plan(app, self, rule, names)
+        return plan
+
+
+def _middleware(app: Any, wsgi_app: Any, own: Any) -> Any:
+    """What is to be called in place of `wsgi_app`, inside of each `ProxyFix`, which is applied to
+    the scope. `None` if that is the app's own."""
+    within = proxy.within(wsgi_app)
+    # By type: a wrapper may have all attributes of what it wraps.
+    if type(within) is MethodType and within.__func__ is own and within.__self__ is app:
+        return None
+    return within
+
+
+class Route(NamedTuple):
+    """A matched rule as ASGI middleware looks at it (Starlette: `scope["route"]`)."""
+
+    path: str
+    path_format: str
+    name: str
+    methods: set[str] | None
+
+
+class Plan:
+    """What is done for a request that *rule* matched: the functions of all registries in the
+    order in which they run, and the methods that took the places of steps."""
+
+    __slots__ = {
+        "_copies": "The lists of the registries as they were.",
+        "_functions": "What was in them.",
+        "_keys": "What the lists are in the registries by.",
+        "_registries": "Where they are.",
+        "after": "The `after_request` functions.",
+        "bare": "Whether nothing of the app wants to see a response.",
+        "before": "The `before_request` functions.",
+        "begins": "Whether anything is called before the view.",
+        "cancel": "Whether the view is cancelled when the client leaves, if the rule says.",
+        "dispatch": "The method in the place of `dispatch_request`, or `None`. So the others:",
+        "end_app": "What is called at the end of the app context.",
+        "end_request": "What is called at the end of the request context.",
+        "ends": "Whether one of these is any function.",
+        "finalize": "In the place of `finalize_request`.",
+        "full_dispatch": "In the place of `full_dispatch_request`.",
+        "make_response": "In its own.",
+        "preprocess": "In the place of `preprocess_request`.",
+        "preprocessors": "The `url_value_preprocessor` functions.",
+        "process": "In the place of `process_response`.",
+        "route": "The matched rule for ASGI middleware.",
+        "rule": "The matched rule, or `None`.",
+        "setup": "Of the app.",
+        "teardown_app": "The `teardown_appcontext` functions.",
+        "teardown_request": "The `teardown_request` functions.",
+        "view": "The view of the rule's endpoint.",
+        "view_is_async": "Whether that is a coroutine function.",
+    }
+
+    def __init__(self, app: Any, setup: Setup, rule: Any, blueprints: tuple[str, ...]) -> None:
+        self.rule = rule
+        innermost_first = (*blueprints, None)
+        names = (None, *reversed(blueprints))
+        registries = _registries_of(app)
+        app_teardown = {None: app.teardown_appcontext_funcs}
+        self.setup = setup
+        self._registries = (*(d for d in registries for _ in names), app_teardown)
+        self._keys = (*innermost_first * len(registries), None)
+        lists = map(dict.get, self._registries, self._keys, _NONE)
+        self._copies = tuple(map(copy, lists))
+        self._functions = tuple(chain.from_iterable(self._copies))
+        preprocessors, before, after, teardown = registries
+        replaced = setup.replaced.get
+        self.preprocessors = _hooks(f for name in names for f in preprocessors.get(name, ()))
+        self.before = _hooks(f for name in names for f in before.get(name, ()))
+        self.after = _hooks(f for name in innermost_first for f in reversed(after.get(name, ())))
+        self.preprocess = replaced("preprocess_request")
+        self.process = replaced("process_response")
+        self.full_dispatch = replaced("full_dispatch_request")
+        self.finalize = replaced("finalize_request")
+        self.make_response = replaced("make_response")
+        self.teardown_request = Teardown(
+            _hooks(f for name in innermost_first for f in reversed(teardown.get(name, ()))),
+            request_tearing_down,
+            "request",
+        )
+        self.teardown_app = Teardown(
+            _hooks(reversed(app.teardown_appcontext_funcs)), appcontext_tearing_down, "app"
+        )
+        self.end_request = self.teardown_request
+        self.end_app = self.teardown_app
+        if (step := replaced("do_teardown_request")) is not None:
+            self.end_request = Teardown(_hooks([step]), None, "request")
+        if (step := replaced("do_teardown_appcontext")) is not None:
+            self.end_app = Teardown(_hooks([step]), None, "app")
+        self.begins = bool(self.before or self.preprocessors or self.preprocess)
+        self.ends = bool(self.end_request.functions or self.end_app.functions)
+        self.bare = (
+            not self.after
+            and self.process is None
+            and self.finalize is None
+            and self.make_response is None
+            and app.response_class is Response
+        )
+        self.dispatch = replaced("dispatch_request")
+        cancel = getattr(rule, "cancel_on_disconnect", None)
+        self.cancel: bool | None = cancel
+        self.view = None if rule is None else app.view_functions.get(rule.endpoint)
+        self.route: Route | None = None
+        if rule is not None:
+            self.route = Route(rule.rule, rule.rule, rule.endpoint, rule.methods)
+        self.view_is_async = self.view is not None and is_async(self.view)
+
+    def is_current(self, app: Any) -> bool:
+        """Whether the app is what it was, and its registries hold what they did."""
+        return self.setup.is_current(app) and self.is_complete()
+
+    def is_complete(self) -> bool:
+        """Whether the registries hold what they did."""
+        lists = tuple(map(dict.get, self._registries, self._keys, _NONE))
+        return lists == self._copies and (
+            not self._functions or all(map(is_, chain.from_iterable(lists), self._functions))
+        )
+
+
+_NONE: Final = repeat(())
+
+
+def _hooks(functions: Iterable[Callable[..., Any]]) -> tuple[Hook, ...]:
+    return tuple((func, is_async(func)) for func in functions)
+
+
+def _taking_ctx(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """*method* as Flask 3.1 calls it. Flask 3.2 gives the context first to one that names it."""
+    try:
+        first = next(iter(inspect.signature(method).parameters), "")
+    except (TypeError, ValueError):  # no Python function
+        return method
+    if first != "ctx":
+        return method
+    current = _CURRENT.get(name, current_request_ctx)
+    if is_async(method):
+
+        async def with_ctx(*args: Any) -> Any:
+            return await method(current(), *args)
+
+        return with_ctx
+    return lambda *args: method(current(), *args)
+
+
+_CURRENT: dict[str, Callable[[], Any]] = {
+    "do_teardown_appcontext": current_app_ctx,
+    "update_template_context": partial(_cv_request.get, None),
+}
+
+
+def blueprints_of(endpoint: str) -> tuple[str, ...]:
+    """The names of an endpoint's blueprint and of those round it, innermost first."""
+    names = []
+    while endpoint := endpoint.rpartition(".")[0]:
+        names.append(endpoint)
+    return tuple(names)

@@ -1,0 +1,256 @@
+"""Responses: what a view's return value becomes, and how it is sent.
+
+`make_response` makes the response, `response_start` checks it before the first byte, and
+`send_content` sends what follows. When each is called is the business of `dispatch.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from starlette.types import Message, Send
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as BaseResponse
+
+from .asgi.conversation import Conversation
+from .asgi.events import send_events
+from .asgi.http import (
+    Body,
+    checked_start_message,
+    encode_and_name,
+    send_response,
+    start_message,
+)
+from .asgi.threads import Driver
+from .ctx import RequestContext, current_request_ctx
+from .events import AsyncEvents, PlainEvents
+from .json.provider import DefaultJSONProvider
+from .wrappers import AsyncBody, Response, from_starlette, is_starlettes, plain_lines
+
+if TYPE_CHECKING:
+    from .app import Flask
+
+
+def make_response(app: Flask, ctx: RequestContext | None, rv: Any) -> Any:
+    """The response for the value *rv* of a view (Flask: `Flask.make_response`). Outside of a
+    request too, unless something in it is needed."""
+    kind = type(rv)
+    if kind is str or kind is bytes:
+        return app.response_class(rv)
+    if kind is dict or kind is list:
+        return app.json.response(rv)
+    status = headers = None
+    if isinstance(rv, tuple):
+        if len(rv) == 3:
+            rv, status, headers = rv
+        elif len(rv) == 2:
+            if isinstance(rv[1], (Headers, dict, tuple, list)):
+                rv, headers = rv
+            else:
+                rv, status = rv
+        else:
+            raise TypeError(
+                "The view function did not return a valid response tuple. The tuple"
+                " must have the form (body, status, headers), (body, status) or (body, headers)."
+            )
+    if rv is None:
+        raise TypeError(
+            f"The view function for {(ctx or current_request_ctx()).request.endpoint!r} did not"
+            " return a valid response. It returned None, or ended without a return statement."
+        )
+    response_class = app.response_class
+    if not isinstance(rv, response_class):
+        if isinstance(rv, (str, bytes, bytearray)) or _is_stream(rv):
+            rv = response_class(rv, status=status, headers=headers)
+            status = headers = None
+        elif isinstance(rv, (dict, list)):
+            rv = app.json.response(rv)
+        elif is_starlettes(rv):
+            rv = from_starlette(response_class, rv)
+        elif isinstance(rv, BaseResponse) or callable(rv):
+            environ = (ctx or current_request_ctx()).request.environ
+            if isinstance(rv, HTTPException):
+                rv = rv.get_response(environ)
+            try:
+                rv = response_class.force_type(rv, environ)
+            except TypeError as exc:
+                raise TypeError(f"{exc}\n{_wrong_type(rv)}").with_traceback(
+                    exc.__traceback__
+                ) from None
+        else:
+            raise TypeError(_wrong_type(rv))
+    if status is not None:
+        if isinstance(status, (str, bytes, bytearray)):
+            rv.status = status
+        else:
+            rv.status_code = status
+    if headers:
+        rv.headers.update(headers)
+    return rv
+
+
+def _is_stream(rv: Any) -> bool:
+    return hasattr(rv, "__next__") or isinstance(rv, AsyncIterable)
+
+
+def _wrong_type(rv: Any) -> str:
+    return (
+        "The view function did not return a valid response. The return type must be a string,"
+        " dict, list, tuple with headers or status, Response instance, iterator, asynchronous"
+        f" iterator, or WSGI callable, but it was a {type(rv).__name__}."
+    )
+
+
+Content = tuple[str | None, bytes]
+"""A mimetype, and what is of it."""
+
+
+def plain_start(mimetype: str | None, content: bytes) -> Message:
+    """The message that begins a response which nobody has seen."""
+    lines = plain_lines(mimetype, len(content))
+    return {"type": "http.response.start", "status": 200, "headers": lines}
+
+
+def content_alone(app: Flask, rv: Any) -> Content | None:
+    """The mimetype and content of *rv*, if its response would have no headers but its own."""
+    kind = type(rv)
+    if kind is str:
+        return Response.default_mimetype, rv.encode()
+    provider: Any = app.json
+    if (kind is dict or kind is list) and (
+        getattr(provider.response, "__func__", None) is DefaultJSONProvider.response
+    ):
+        text = provider._text(provider._prepare_response_obj((rv,), {}))
+        return provider.mimetype, text.encode()
+    return None
+
+
+def response_start(response: Any, ctx: RequestContext) -> Message:
+    """The message that begins *response*, checked: a bad header raises `ValueError` here, where
+    it can still become a 500."""
+    status = response.status_code
+    if (
+        200 <= status < 600
+        and status not in _WITHOUT_BODY
+        and type(response).get_wsgi_headers is BaseResponse.get_wsgi_headers
+    ):
+        if "headers" not in response.__dict__:
+            lines = plain_lines(*response._plain)
+            return checked_start_message(status, lines, response.status)
+        headers = response.headers
+        # Without a copy of all headers, where that would change nothing in them.
+        if isinstance(headers, Headers) and not 300 <= status < 400:
+            try:
+                lines, by_name = encode_and_name(status, headers)
+            except ValueError:
+                pass  # unless the copy is better
+            else:
+                if b"content-length" in by_name and _CORRECTED.isdisjoint(by_name):
+                    message = checked_start_message(status, lines, response.status)
+                    message["asyncflask.headers"] = headers
+                    return message
+    environ = ctx.request.environ if response.autocorrect_location_header else {}
+    return start_message(status, response.get_wsgi_headers(environ), response.status)
+
+
+_WITHOUT_BODY = frozenset({204, 304})
+_CORRECTED = frozenset({b"location", b"content-location"})
+
+
+def whole_content(ctx: RequestContext, response: Any) -> bytes | None:
+    """The content of *response*, if it is there as a whole and nothing is left to be done."""
+    if (
+        not isinstance(response.response, (list, tuple))
+        or response.direct_passthrough
+        or response._on_close
+        or getattr(response, "background", None) is not None
+        or getattr(response, "asgi_response", None) is not None
+        or response.status_code == 413  # may end the connection: see `send_response`
+    ):
+        return None
+    content: Any = content_of(response, ctx)
+    return content  # type: ignore[no-any-return]
+
+
+def method_of(ctx: RequestContext) -> str:
+    """The method of the request, which need not be made for it."""
+    method: str = ctx._scope.get("method", "GET") if ctx._request is None else ctx._request.method
+    return method
+
+
+def content_of(
+    response: Any, ctx: RequestContext
+) -> bytes | Iterable[bytes] | AsyncIterable[bytes]:
+    """What to send of *response*: nothing for HEAD and for statuses that have no body (RFC 9110
+    section 6.4.1)."""
+    status = response.status_code
+    if method_of(ctx) == "HEAD" or status < 200 or status in _WITHOUT_BODY:
+        return b""
+    content = response.response
+    if isinstance(content, (list, tuple)) and not response.direct_passthrough:
+        if (
+            len(content) == 1
+            and type(content[0]) is bytes
+            and type(response).iter_encoded is BaseResponse.iter_encoded
+        ):
+            return content[0]
+        return b"".join(response.iter_encoded())
+    if isinstance(content, AsyncBody) or response.direct_passthrough:
+        return content  # type: ignore[no-any-return]
+    return response.iter_encoded()  # type: ignore[no-any-return]
+
+
+async def send_content(
+    app: Flask,
+    ctx: RequestContext,
+    driver: Driver,
+    body: Body,
+    send: Send,
+    response: Any,
+    start: Message | None,
+) -> None:
+    """Send *response*; a Starlette response sends itself, with the headers as they are now."""
+    source = getattr(response, "asgi_response", None)
+    if source is None:
+        content = content_of(response, ctx)
+        if not isinstance(content, bytes) and isinstance(content, PlainEvents | AsyncEvents):
+            options = content.options
+            await send_events(driver, send, body, app._conversations, start, content, options)
+        else:
+            if isinstance(content, AsyncBody):
+                content = content.chunks()
+            await send_response(driver, send, body, app._conversations, start, content)
+        return
+    now = {(k.title().encode("latin-1"), v.encode("latin-1")) for k, v in response.headers}
+    before = {(k.encode("latin-1"), v.encode("latin-1")) for k, v in response.asgi_headers}
+    changed = {name.lower() for name, _ in now ^ before}
+    ours = [(name.lower(), value) for name, value in now if name.lower() in changed]
+
+    async def send_changed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept = [line for line in message["headers"] if line[0].lower() not in changed]
+            message = {**message, "headers": [*kept, *ours]}
+            if response.status_code != source.status_code:
+                message["status"] = response.status_code
+        elif ctx.request.method == "HEAD" and "body" in message:
+            message = {**message, "body": b""}
+        await send(message)
+
+    await driver.to_loop()
+    async with Conversation(app._conversations, body.gone):
+        await source(ctx.request.scope, body.as_receive, send_changed)
+
+
+async def close(response: Any, driver: Driver) -> None:
+    """Close what *response* was made of, on the side that ran it."""
+    content = response.response
+    if isinstance(content, AsyncBody):
+        await driver.to_loop()
+        await content.aclose()
+        for func in response._on_close:
+            await driver.call(func)
+    elif response._on_close or hasattr(content, "close"):
+        await driver.call(response.close)
+    await driver.to_loop()

@@ -1,0 +1,207 @@
+"""The response: Werkzeug's class, as Flask extends it, over ASGI.
+
+Also the one adapter for Starlette's responses.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from functools import lru_cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.datastructures import Headers
+from werkzeug.utils import get_content_type
+from werkzeug.wrappers import Response as ResponseBase
+
+from . import json
+from .asgi.http import encode_headers
+from .asgi.threads import wait
+from .ctx import _cv_app
+from .lazy import Lazy
+
+if TYPE_CHECKING:
+    from starlette.responses import Response as StarletteResponse
+
+_REMEMBERED_BYTES = 40
+"""A longer mimetype is not remembered."""
+
+_content_type = lru_cache(maxsize=256)(get_content_type)
+
+
+class AsyncBody:
+    """The body of a response that an asynchronous iterable gives. Plain code may iterate it too,
+    on a thread."""
+
+    def __init__(self, source: AsyncIterable[Any]) -> None:
+        self._source = source
+        self._iterator: AsyncIterator[Any] | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._iterator is None:
+            self._iterator = self._source.__aiter__()
+        return self
+
+    async def __anext__(self) -> bytes:
+        assert self._iterator is not None
+        chunk = await self._iterator.__anext__()
+        return chunk.encode() if isinstance(chunk, str) else bytes(chunk)
+
+    def chunks(self) -> AsyncIterable[Any]:
+        """What gives the same without a step more for each: `str` too, for `send_response`."""
+        self.__aiter__()
+        return self._iterator if isinstance(self._iterator, AsyncIterable) else self
+
+    async def aclose(self) -> None:
+        """Close the iterable, if it can be."""
+        source = self._source if self._iterator is None else self._iterator
+        if hasattr(source, "aclose"):
+            await source.aclose()
+
+    def __iter__(self) -> Iterator[bytes]:
+        iterator = self.__aiter__()
+        while True:
+            try:
+                yield wait(_next(iterator))
+            except StopAsyncIteration:
+                return
+
+    def close(self) -> None:
+        wait(self.aclose())
+
+
+async def _next(iterator: AsyncIterator[bytes]) -> bytes:
+    return await iterator.__anext__()
+
+
+_base: Any = ResponseBase
+
+
+class Response(ResponseBase):
+    """The response (Flask: `flask.Response`). *response* may be an asynchronous iterable too."""
+
+    default_mimetype: str | None = "text/html"
+    json_module: Any = json
+    autocorrect_location_header = False
+
+    asgi_response: StarletteResponse | None = None
+    """A Starlette response that sends itself; status and headers are this one's."""
+
+    asgi_headers: frozenset[tuple[str, str]] = frozenset()
+    """The headers that the Starlette response had; what differs from them is sent instead."""
+
+    background: Callable[[], Any] | None = None
+    """A coroutine function that is awaited after the response was sent."""
+
+    def __init__(
+        self,
+        response: Any = None,
+        status: Any = None,
+        headers: Any = None,
+        mimetype: str | None = None,
+        content_type: str | None = None,
+        direct_passthrough: bool = False,
+    ) -> None:
+        if (
+            isinstance(response, (str, bytes))
+            and headers is None
+            and content_type is None
+            and not direct_passthrough
+            and type(self).set_data is ResponseBase.set_data
+        ):
+            # As Werkzeug's initializer, but headers are only made when somebody looks at them.
+            if isinstance(response, str):
+                response = response.encode()
+            self.response = [response]
+            self.direct_passthrough = False
+            self._on_close = []
+            self._plain = self.default_mimetype if mimetype is None else mimetype, len(response)
+            if status is None and self.default_status == 200:
+                self._status, self._status_code = "200 OK", 200
+            else:
+                self.status = self.default_status if status is None else status
+            return
+        # By its attribute: the class of a proxy has all of them, whatever it stands for.
+        if hasattr(response, "__aiter__") and not isinstance(response, io.IOBase):
+            response = AsyncBody(response)
+        super().__init__(response, status, headers, mimetype, content_type, direct_passthrough)
+
+    _plain: tuple[str | None, int] | None = None
+    """Mimetype and length of content that was given whole, for the headers."""
+
+    @Lazy
+    def headers(self) -> Any:
+        """The header lines (Werkzeug: `Headers`)."""
+        assert self._plain is not None
+        mimetype, length = self._plain
+        headers = Headers()
+        headers._list = [("Content-Length", str(length))]
+        if mimetype is not None:
+            short = len(mimetype) <= _REMEMBERED_BYTES
+            write = _content_type if short else get_content_type
+            headers._list.insert(0, ("Content-Type", write(mimetype, "utf-8")))
+        return headers
+
+    # Read by functions in C.
+    status = property(attrgetter("_status"), _base.status.fset, doc=_base.status.__doc__)
+    status_code = property(
+        attrgetter("_status_code"), _base.status_code.fset, doc=_base.status_code.__doc__
+    )
+
+    @property
+    def max_cookie_size(self) -> int:  # type: ignore[override]
+        """A longer cookie gives a warning; `MAX_COOKIE_SIZE`, 4093 bytes by default."""
+        ctx = _cv_app.get(None)
+        size: int = (
+            ResponseBase.max_cookie_size if ctx is None else ctx.app.config["MAX_COOKIE_SIZE"]
+        )
+        return size
+
+
+def plain_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
+    """The header lines of content that was given whole, as ASGI wants them."""
+    line = b"content-length", b"%d" % length
+    return [line] if mimetype is None else [content_type_line(mimetype), line]
+
+
+def content_type_line(mimetype: str) -> tuple[bytes, bytes]:
+    """The header line of content of this type."""
+    line = content_type_lines.get(mimetype)
+    if line is None:
+        line = encode_headers(200, [("Content-Type", get_content_type(mimetype, "utf-8"))])[0]
+        if len(mimetype) <= _REMEMBERED_BYTES:
+            if len(content_type_lines) >= _REMEMBERED_TYPES:
+                content_type_lines.clear()
+            content_type_lines[mimetype] = line
+    return line
+
+
+content_type_lines: dict[str, tuple[bytes, bytes]] = {}
+_REMEMBERED_TYPES = 256
+
+
+def is_starlettes(value: Any) -> bool:
+    """Whether *value* is a response of Starlette. Who has one has imported it: we need not."""
+    module = sys.modules.get("starlette.responses")
+    return isinstance(value, getattr(module, "Response", ()))
+
+
+def from_starlette(response_class: Callable[..., Response], source: StarletteResponse) -> Response:
+    """The Starlette response *source* as a response that hooks can read and change."""
+    body: Any = getattr(source, "body", None)
+    if body is None:
+        body = getattr(source, "body_iterator", None)
+    elif not isinstance(body, bytes):
+        body = bytes(body)
+    # With their names as WSGI servers write them.
+    headers = [(n.decode("latin-1").title(), v.decode("latin-1")) for n, v in source.raw_headers]
+    response = response_class(body, status=source.status_code, headers=headers)
+    response.background = source.background
+    source.background = None
+    if body is None:
+        response.asgi_response = source
+        response.direct_passthrough = True
+        response.asgi_headers = frozenset(headers)
+    return response

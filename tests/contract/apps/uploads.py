@@ -1,0 +1,17 @@
+"""Views that give back the file of a form, byte for byte."""
+
+from __future__ import annotations
+
+from asyncflask import Flask, request
+
+app = Flask(__name__)
+
+
+@app.post("/sync")
+def sync() -> bytes:
+    return request.files["f"].read()
+
+
+@app.post("/async")
+async def async_() -> bytes:
+    return request.files["f"].read()
