@@ -466,7 +466,7 @@ class TestReplaced:
             seen.append((error, sys.exc_info()[1]))
             return "handled"
 
-        app.handle_user_exception = handle  # type: ignore[method-assign,assignment]
+        app.handle_user_exception = handle  # type: ignore[method-assign]
         assert app.test_client().get("/").text == "handled"
         assert seen[0][0] is seen[0][1]
 

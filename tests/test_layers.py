@@ -13,12 +13,13 @@ SRC = Path(__file__).parent.parent / "src" / "asyncflask"
 
 # Lowest first. A file imports from the rows above its own, never from its own row.
 LAYERS = """
-asgi._ asgi.native
+asgi._ asgi.native asgi.websocket_rules
 asgi.loops asgi.pool
 asgi.threads
-asgi.conversation asgi.outbox
+asgi.conversation asgi.outbox asgi.servers
 asgi.http
-asgi.websocket asgi.wsgi asgi.lifespan asgi.events
+asgi.connection asgi.wsgi asgi.lifespan asgi.events
+asgi.websocket
 asgi.environ_socket asgi.proxy asgi.client
 _version typing config formparser lazy matcher
 _distribution entry headers routing
@@ -51,6 +52,7 @@ commands
 serving
 cli
 testing async_testing
+socketio.limits
 socketio.server
 socketio.events socketio.namespace socketio.test_client
 socketio.transport
@@ -81,7 +83,7 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("sansio.scaffold", "jinja_loader"): "likewise",
     ("app", "add_middleware"): "Starlette is loaded when something of it is used",
     ("mounts", "with_mount"): "likewise",
-    ("asgi.websocket", "load"): "likewise",
+    ("asgi.connection", "load"): "likewise",
     ("wrappers", "state"): "likewise",
     ("cli", "_parse_uvicorn_options"): "extensions import 'cli' for 'with_appcontext'",
     ("cli", "parse_args"): "likewise",

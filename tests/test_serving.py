@@ -27,8 +27,19 @@ from asyncflask import serving
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="tests by POSIX signals")
 
 SCRIPT = """
-import asyncio, os, sys
+import asyncio, os, signal, sys, threading
 from asyncflask.serving import serve
+
+if os.path.exists("handles"):  # a thread for which Python waits, until a signal ends it
+    ended = threading.Event()
+    threading.Thread(target=ended.wait).start()
+
+    def handle(number, frame):
+        with open("handled", "a") as file:
+            file.write("x" if os.path.exists("stopped") else "-")
+        ended.set()
+
+    signal.signal(signal.SIGTERM, handle)
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
@@ -143,7 +154,8 @@ def process(tmp_path: Path) -> Iterator[Process]:
         process.process.wait()
 
 
-WAYS = {"": "x", "reload=True": "x", "workers=2, load=load": "xx"}
+WORKERS = "workers=2, load=load"
+WAYS = {"": "x", "reload=True": "x", WORKERS: "xx"}
 """Options, and what is there after the end: an x for each process that served."""
 
 
@@ -160,6 +172,17 @@ def test_signal_ends_all_and_frees_the_port(
     # As in Flask, code after `app.run()` is reached by Ctrl-C.
     returns = number == signal.SIGINT or bool(options)
     assert (process.folder / "returned").exists() == returns
+
+
+@pytest.mark.parametrize(("options", "processes"), [("", 1), ("reload=True", 2), (WORKERS, 3)])
+def test_handler_of_the_apps_own(process: Process, options: str, processes: int) -> None:
+    """It is called in each process, once that has shut down."""
+    (process.folder / "handles").touch()
+    process.start(options=options)
+    if options == WORKERS:
+        process.pids(2)
+    assert process.stop(signal.SIGTERM) == 0
+    assert (process.folder / "handled").read_text() == "x" * processes
 
 
 @pytest.mark.parametrize("options", WAYS)
@@ -294,16 +317,32 @@ def test_debugger(process: Process, debugger: bool) -> None:
     assert ("LookupError: broken on purpose" in body) == debugger
 
 
-def test_port_in_use_is_an_error(process: Process) -> None:
-    process.start()
-    again = subprocess.run(
-        [sys.executable, "served.py"],
-        cwd=process.folder,
-        env={**os.environ, "PORT": str(process.port)},
-        capture_output=True,
-    )
-    assert again.returncode != 0
-    assert b"address already in use" in again.stderr
+@pytest.mark.parametrize("options", WAYS)
+def test_port_in_use_is_an_error(process: Process, options: str) -> None:
+    process.options = options
+    process.write("first")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", process.port))
+        other.listen()
+        again = subprocess.run(
+            [sys.executable, "served.py"],
+            cwd=process.folder,
+            env={**os.environ, "PORT": str(process.port)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert again.returncode == 1
+    assert f"Port {process.port} is in use by another program. Stop that, or" in again.stderr
+    assert "Traceback" not in again.stderr
+    assert not process.stopped()  # nothing of the app's was begun
+
+
+def test_address_that_is_not_here(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        serving.serve(nothing, "192.0.2.1", 0)  # an address for documentation (RFC 5737)
+    assert caught.value.code == 1
+    assert "The server cannot listen at 192.0.2.1:0: " in capsys.readouterr().err
 
 
 async def nothing(scope: Any, receive: Any, send: Any) -> None:

@@ -7,8 +7,10 @@ import json
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +34,7 @@ from asyncflask.socketio import (
     rooms,
     send,
 )
+from asyncflask.socketio.server import REQUIRED, check_version
 
 
 @pytest.fixture
@@ -724,3 +727,15 @@ def test_as_flask_socketio() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("installed", ["5.11.4", "4.6.1"])
+def test_python_socketio_that_is_too_old(installed: str) -> None:
+    with pytest.raises(ImportError, match=rf"5\.12 or newer, and {installed} is installed"):
+        check_version(installed)
+
+
+def test_version_is_the_one_of_the_extra() -> None:
+    project = Path(__file__).parent.parent / "pyproject.toml"
+    (needed,) = tomllib.loads(project.read_text())["project"]["optional-dependencies"]["socketio"]
+    assert needed == f"python-socketio>={'.'.join(map(str, REQUIRED))}"

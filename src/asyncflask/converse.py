@@ -56,8 +56,8 @@ async def serve_websocket(app: Flask, ctx: RequestContext, send: Send) -> None:
         conversations.lingering.add(websocket)
         websocket.start_closing(SERVICE_RESTART)
 
-    conversation = Conversation(conversations, websocket.gone, told)
-    websocket.give_up = partial(conversation.end, "left")
+    conversation = Conversation(conversations, websocket.gone, told, watched=False)
+    websocket.watch = conversation.watch
     try:
         async with conversation:
             try:
@@ -89,6 +89,7 @@ async def serve_websocket(app: Flask, ctx: RequestContext, send: Send) -> None:
             if ctx._cv_tokens:
                 await finish(app, ctx, error)
             await driver.to_loop()
+            error = ctx._error = None  # its traceback has this frame: a cycle
 
 
 def _open(app: Flask, ctx: RequestContext, driver: Driver, send: Send) -> WebSocket:

@@ -388,12 +388,7 @@ async def converse(ctx: RequestContext, call: Call, answering: Awaitable[Any]) -
         answered = await call(sock.end)
     if answered:
         return None
-    if rv is not None and ctx.websocket.accepted:
-        raise TypeError(
-            f"The WebSocket handler for {ctx.request.endpoint!r} returned a value after"
-            " the handshake. Send it with 'websocket.send(...)'; a response is only for"
-            " refusing the connection, before 'websocket.accept()'."
-        )
+    ctx.websocket.check_returned(rv, ctx.request.endpoint)
     return rv
 
 

@@ -8,19 +8,24 @@ Knows processes, signals and uvicorn; knows no requests. In production, run a se
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import traceback
 import typing as t
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from multiprocessing import parent_process
 from ssl import SSLContext
+from types import FrameType
 
 import uvicorn
 import watchfiles
@@ -101,7 +106,8 @@ def serve(
     :raises CannotServe: a `RuntimeError`: an option that has no meaning here; a certificate or
         a protocol that cannot be loaded; a running event loop; the reloader outside of the main
         thread.
-    :raises SystemExit: with 0 after SIGTERM, with uvicorn's status if it cannot start.
+    :raises SystemExit: with 0 after SIGTERM, with 1 if the port is in use, with uvicorn's status
+        if it cannot start.
     """
     workers = workers or 1
     if workers > 1:
@@ -123,6 +129,8 @@ def serve(
             {os.path.abspath(path) for path in extra_files or ()},
             tuple(exclude_patterns or ()),
         )
+        for taken in _bind(config) or ():  # said here, or the child's end would be waited out
+            taken.close()
         limit = options["timeout_graceful_shutdown"]
         # Requests have this long, and then background tasks.
         _serve_from_child(watched, None if limit is None else 2 * limit + KILL_AFTER)
@@ -157,15 +165,104 @@ def _check_no_loop() -> None:
     )
 
 
+class _Server(uvicorn.Server):
+    """Uvicorn's, which says where it listens though it was given the sockets."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if sockets is not None:
+            _log_address(self.config, sockets)
+
+
 def _run(config: uvicorn.Config) -> None:
-    server = uvicorn.Server(config)
+    server = _Server(config)
+    sockets = _bind(config)
     with _exit_on_sigterm(), _without_socket_file(config):
         try:
-            server.run()
+            server.run(sockets)
         except KeyboardInterrupt:  # uvicorn repeats the signal after the shutdown is complete
             return
     if not server.started:
         sys.exit(STARTUP_FAILURE)  # as uvicorn's own command does
+
+
+# -- the port -------------------------------------------------------------------------------
+
+
+def _bind(config: uvicorn.Config) -> list[socket.socket] | None:
+    """Sockets that listen at the host and port, before anything of the app is run; `None` if it
+    is served elsewhere. An address that cannot be had is told, and ends the program."""
+    if config.uds is not None or config.fd is not None:
+        return None
+    with ExitStack() as stack:
+        try:
+            sockets = _listening(config, stack)
+        except OSError as error:
+            print(_why_not(config, error), file=sys.stderr)
+            sys.exit(1)
+        stack.pop_all()
+        return sockets
+
+
+def _listening(config: uvicorn.Config, stack: ExitStack) -> list[socket.socket]:
+    sockets = []
+    port = config.port
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        config.host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        try:
+            sock = stack.enter_context(socket.socket(family, kind, protocol))
+        except OSError:  # IPv6 is resolved, but not there
+            continue
+        if os.name == "posix":  # elsewhere it would let two servers have the port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address[0], port, *address[2:]))
+        sock.listen(config.backlog)
+        sock.set_inheritable(True)
+        port = sock.getsockname()[1]  # the same for all, if it was to be any
+        sockets.append(sock)
+    if not sockets:
+        raise OSError(f"no address for {config.host!r}")
+    return sockets
+
+
+def _why_not(config: uvicorn.Config, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {config.port} is in use by another program. Stop that, or choose another port:"
+            f" 'asyncflask run --port {config.port + 1}', 'app.run(port={config.port + 1})'."
+            + (
+                " On macOS, 'AirPlay Receiver' in the system settings may be what uses it."
+                if sys.platform == "darwin" and config.port == 5000
+                else ""
+            )
+        )
+    reason = error.strerror or str(error)
+    advice = " Ports below 1024 need privileges." if error.errno == errno.EACCES else ""
+    return f"The server cannot listen at {config.host}:{config.port}: {reason}.{advice}"
+
+
+def _log_address(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    logging.getLogger("uvicorn.error").info(
+        "Uvicorn running on %s://%s:%d (Press CTRL+C to quit)",
+        "https" if config.is_ssl else "http",
+        host,
+        sockets[0].getsockname()[1],
+    )
+
+
+# -- signals --------------------------------------------------------------------------------
+
+Handler: t.TypeAlias = Callable[[int, FrameType | None], t.Any]
+
+
+def _own_handler(number: int) -> Handler | None:
+    """What the app, or the program that runs it, has set for a signal."""
+    handler = signal.getsignal(number)
+    return handler if callable(handler) and handler is not signal.default_int_handler else None
 
 
 @contextmanager
@@ -181,11 +278,19 @@ def _without_socket_file(config: uvicorn.Config) -> Iterator[None]:
 @contextmanager
 def _exit_on_sigterm() -> Iterator[None]:
     """Have SIGTERM end the process with status 0. uvicorn shuts down first and then repeats the
-    signal, whose default is to kill the process."""
+    signal, whose default is to kill the process. A handler of the app's own is called then: it may
+    have to end threads for which Python would wait."""
     if threading.current_thread() is not threading.main_thread():  # no signals here
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    own = _own_handler(signal.SIGTERM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if own is not None:
+            own(number, frame)
+        sys.exit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
@@ -237,15 +342,32 @@ class _Loader:
     load: Callable[[], t.Any]
     debugger: bool
     as_flask: bool
+    own: Handler | None = None
+    """The app's handler of SIGTERM."""
 
     def __setstate__(self, state: dict[str, t.Any]) -> None:
         # Here, for uvicorn loads modules that its options name before it loads the app.
         if state["as_flask"]:
             install_as_flask()
         vars(self).update(state)
+        if parent_process() is not None:
+            # Before uvicorn sets its own handler, which repeats the signal for this one.
+            self.own = _own_handler(signal.SIGTERM)
+            signal.signal(signal.SIGTERM, self._end)
 
     def __call__(self) -> ASGIApp:
-        return _with_debugger(load_or_exit(self.load), self.debugger)
+        servers = signal.getsignal(signal.SIGTERM)
+        app = _with_debugger(load_or_exit(self.load), self.debugger)
+        if signal.getsignal(signal.SIGTERM) is not servers:
+            self.own = _own_handler(signal.SIGTERM)
+            signal.signal(signal.SIGTERM, servers)
+        return app
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if self.own is not None:
+            self.own(number, frame)
+        signal.raise_signal(number)
 
 
 def load_or_exit(load: Callable[[], T]) -> T:
@@ -260,11 +382,37 @@ def load_or_exit(load: Callable[[], T]) -> T:
     sys.exit(STARTUP_FAILURE)
 
 
+class _Supervisor(Multiprocess):
+    """Uvicorn's, which remembers the signal that has ended it."""
+
+    stopped_by: signal.Signals | None = None
+
+    def handle_int(self) -> None:
+        self.stopped_by = signal.SIGINT
+        super().handle_int()
+
+    def handle_term(self) -> None:
+        self.stopped_by = signal.SIGTERM
+        super().handle_term()
+
+
 def _serve_from_workers(loader: _Loader, workers: int, options: Mapping[str, t.Any]) -> None:
     config = uvicorn.Config(loader, factory=True, interface="asgi3", workers=workers, **options)
-    with config.bind_socket() as socket, _without_socket_file(config):
-        supervisor = Multiprocess(config, sockets=[socket])
+    own = {number: _own_handler(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with ExitStack() as stack:
+        stack.enter_context(_without_socket_file(config))
+        sockets = _bind(config)
+        if sockets is None:
+            sockets = [config.bind_socket()]
+        else:
+            _log_address(config, sockets)
+        for sock in sockets:
+            stack.enter_context(sock)
+        supervisor = _Supervisor(config, sockets=sockets)
         supervisor.run()
+    number = supervisor.stopped_by
+    if number is not None and (handler := own[number]) is not None:
+        handler(number, None)
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         sys.exit(STARTUP_FAILURE)
 
@@ -329,13 +477,22 @@ def _on_stop_signal(stop: Callable[[], None]) -> Iterator[None]:
             "The reloader handles signals, which only the main thread can. Run the server there,"
             " or write app.run(use_reloader=False)."
         )
+    stopped_by: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stopped_by.append(number)
+        stop()
+
     handled = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stop()) for number in handled}
+    own = {number: _own_handler(number) for number in handled}
+    before = {number: signal.signal(number, note) for number in handled}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if stopped_by and (handle := own[signal.Signals(stopped_by[0])]) is not None:
+        handle(stopped_by[0], None)
 
 
 def _start_child() -> subprocess.Popen[bytes]:

@@ -50,6 +50,19 @@ async def test_client_leaves(conversations: Conversations) -> None:
     await asyncio.sleep(0)
 
 
+async def test_client_that_is_watched_later(conversations: Conversations) -> None:
+    async with Conversation(conversations, now, watched=False) as conversation:
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        conversation.watch()
+        conversation.watch()  # once is enough
+        assert len(asyncio.all_tasks()) == 2
+        await never()
+    assert conversation.ended == "left"
+    conversation.watch()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_block_may_clean_up(conversations: Conversations) -> None:
     cleaned = False
     async with Conversation(conversations, now):

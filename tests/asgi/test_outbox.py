@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from asyncflask.asgi.outbox import Outbox, Policy
+from asyncflask.asgi.outbox import Outbox
+from asyncflask.asgi.websocket_rules import Policy, WebSocketOptions
 
 
 def text(data: str) -> Message:
@@ -30,7 +31,7 @@ class Server:
             self.send, direct=direct, stalled=self.stalled, failed=self.failures.append
         )
         if limits is not None:
-            self.outbox.limit(*limits)
+            self.outbox.options = WebSocketOptions((), None, *limits)
         self.outbox.open()
 
     async def send(self, message: Message) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
+from weakref import ref
 
 import pytest
 from starlette.types import Message, Scope
 
-from asyncflask import Flask
-from asyncflask.asgi import websocket as module
+from asyncflask import Flask, Response
+from asyncflask import websocket as current
+from asyncflask.asgi import connection as module
 from asyncflask.asgi.threads import Driver
 from asyncflask.asgi.websocket import (
     WebSocket,
@@ -21,6 +24,7 @@ from asyncflask.asgi.websocket import (
     WebSocketOptions,
     origin_allowed,
 )
+from asyncflask.asgi.websocket_rules import STEPS, State, check_returned
 from support.asgi import http_scope
 
 
@@ -205,7 +209,7 @@ class TestAccept:
     async def test_twice(self) -> None:
         async def handler(websocket: WebSocket) -> None:
             await websocket.accept()
-            with pytest.raises(RuntimeError, match="call 'accept' once"):
+            with pytest.raises(RuntimeError, match="Call 'accept' once"):
                 await websocket.accept()
 
         await Client().run(handler)
@@ -222,9 +226,8 @@ class TestAccept:
     async def test_after_the_close(self) -> None:
         async def handler(websocket: WebSocket) -> None:
             await websocket.close(4000, "no")
-            with pytest.raises(WebSocketDisconnect) as caught:
+            with pytest.raises(RuntimeError, match="closed by its handler"):
                 await websocket.accept()
-            assert (caught.value.code, caught.value.reason) == (4000, "no")
 
         client = Client()
         await client.run(handler)
@@ -804,11 +807,13 @@ class TestGone:
         await client.websocket.accept()
         client.say("one", "two")
         client.leave()
-        client.websocket._waiting = 1
+        for _ in range(2):
+            await client.websocket.receive()
+        receiving = asyncio.create_task(client.websocket._news.wait())
         watch = asyncio.create_task(client.websocket.gone())
         await asyncio.sleep(0.05)
         assert not watch.done()
-        client.websocket._waiting = 0
+        receiving.cancel()
         await asyncio.wait_for(watch, 10)
 
     async def test_connection_that_the_server_closes(
@@ -881,17 +886,11 @@ class TestStalled:
 
     async def test_handler_that_does_not_notice(self) -> None:
         client = self.client(send_queue=1)
-        given_up = asyncio.Event()
-        client.websocket.give_up = given_up.set
-
-        async def handler(websocket: WebSocket) -> None:
-            await websocket.accept()
-            client.before_send = self.never
-            for text in "abc":
-                assert websocket.deliver({"type": "websocket.send", "text": text}) is None
-            await asyncio.wait_for(given_up.wait(), 10)
-
-        await client.run(handler)
+        await client.websocket.accept()
+        client.before_send = self.never
+        for text in "abc":
+            assert client.websocket.deliver({"type": "websocket.send", "text": text}) is None
+        await asyncio.wait_for(client.websocket.gone(), 10)
         assert client.websocket.close_code == 1013
         assert client.websocket.flushed
         assert client.sent == [ACCEPTED]
@@ -1135,3 +1134,194 @@ class TestDeny:
         await client.websocket.deny(self.START, b"who are you?")
         assert [message["type"] for message in client.sent] == ["websocket.close"]
         assert client.websocket.closed
+
+
+class TestSteps:
+    """What the table says, a connection does."""
+
+    DENY: Message = {"type": "http.response.start", "status": 401, "headers": []}
+
+    async def reach(self, state: State) -> Client:
+        client = Client()
+        if state in (State.ACCEPTED, State.ENDED):
+            await client.websocket.accept()
+        if state is State.CLOSED:
+            await client.websocket.close(4000)
+        if state is State.ENDED:
+            client.leave()
+            with pytest.raises(WebSocketDisconnect):
+                await client.websocket.receive()
+        assert client.websocket._state is state
+        client.say("a message")
+        return client
+
+    @pytest.mark.parametrize("step", ["accept", "receive", "send", "close", "deny"])
+    @pytest.mark.parametrize("state", State, ids=lambda state: state.name.lower())
+    async def test_step(self, state: State, step: str) -> None:
+        client = await self.reach(state)
+        args = {"send": ("text",), "deny": (self.DENY, b"no")}.get(step, ())
+        call = getattr(client.websocket, step)(*args)
+        if step not in STEPS[state] and state is not State.ENDED:
+            allowed = ", ".join(map(repr, STEPS[state]))
+            with pytest.raises(RuntimeError) as caught:
+                await call
+            error = str(caught.value)
+            assert error.startswith(f"{step!r} is not allowed: this WebSocket {state.value}.")
+            assert f"Allowed now: {allowed}." in error
+        elif step == "close" or (step in STEPS[state] and state is not State.CLOSED):
+            await call
+            assert client.websocket._state is STEPS[state][step]
+        else:  # to receive after the end, and what comes too late without a mistake
+            with pytest.raises(WebSocketDisconnect):
+                await call
+            assert client.websocket._state is state
+
+    async def test_sent_after_the_close(self) -> None:
+        client = Client()
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.accept()
+            await websocket.close()
+            with pytest.raises(RuntimeError, match=r"Write 'websocket.send\(...\)' before"):
+                await websocket.send("too late")
+
+        await client.run(handler)
+        assert client.sent == [
+            ACCEPTED,
+            {"type": "websocket.close", "code": 1000, "reason": ""},
+        ]
+
+    async def test_sent_after_the_end_of_the_handler(self) -> None:
+        """By a task that it has left: no mistake of the one that sends."""
+        client = Client()
+        await client.websocket.accept()
+        await client.websocket._close()
+        with pytest.raises(WebSocketDisconnect):
+            await client.websocket.send("too late")
+
+    async def test_accepted_by_two_tasks(self) -> None:
+        client = Client()
+
+        async def slowly() -> list[tuple[bytes, bytes]]:
+            await asyncio.sleep(0)
+            return []
+
+        client.websocket._accept_headers = slowly
+        await client.run(lambda ws: asyncio.gather(ws.send("a"), ws.send("b")))
+        assert client.sent[0]["type"] == "websocket.accept"
+        assert {m["text"] for m in client.sent[1:]} == {"a", "b"}
+
+    async def test_handshake_that_fails_can_be_denied(self) -> None:
+        client = Client(extensions={"websocket.http.response": {}})
+
+        async def fail() -> list[tuple[bytes, bytes]]:
+            raise ValueError("the session cannot be saved")
+
+        client.websocket._accept_headers = fail
+        with pytest.raises(ValueError, match="cannot be saved"):
+            await client.websocket.accept()
+        await client.websocket.deny(self.DENY, b"no")
+        assert [m["type"].rpartition(".")[2] for m in client.sent] == ["start", "body"]
+
+
+class TestMistakes:
+    """What a handler returns, and what it forgets."""
+
+    @pytest.mark.parametrize(
+        "value",
+        ["text", {"a": 1}, ["a"], b"x", ("text", 200), ("text", {"X": "y"}), Response("x")],
+    )
+    def test_refused_with_success(self, value: Any) -> None:
+        with pytest.raises(
+            TypeError, match="'chat' returned a response with status 200"
+        ) as caught:
+            check_returned(value, "chat", accepted=False)
+        assert "'return \"Log in first.\", 401'" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "value",
+        [None, ("text", 403), ("text", "403 No"), Response(status=302), ("text", "x"), object()],
+    )
+    def test_refused(self, value: Any) -> None:
+        check_returned(value, "chat", accepted=False)
+
+    def test_coroutine(self) -> None:
+        async def load() -> None: ...
+
+        with pytest.raises(TypeError, match=r"returned the coroutine '.*load'.* Write 'await'"):
+            check_returned(load(), "chat", accepted=False)
+
+    @pytest.mark.parametrize("name", ["accept", "send_json", "receive", "close"])
+    async def test_not_awaited(self, name: str) -> None:
+        client = Client()
+        getattr(client.websocket, name)()
+        with pytest.raises(RuntimeError, match=rf"Write 'await websocket.{name}\(...\)'"):
+            client.websocket.check_returned(None, "chat")
+
+    async def test_awaited(self) -> None:
+        client = Client()
+        await client.websocket.accept()
+        await client.websocket.close()
+        client.websocket.check_returned(None, "chat")
+
+    async def test_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        client = Client(extensions={"websocket.http.response": {}}, path="/chat")
+
+        @client.app.websocket("/chat")
+        async def chat() -> None:
+            current.accept()
+
+        await client.app(client.scope, client.to_app.get, client.send)
+        assert client.sent[0]["status"] == 500
+        assert "Write 'await websocket.accept(...)'" in caplog.text
+
+
+class TestFreed:
+    """A connection that has ended is freed at once, not when the garbage is collected."""
+
+    @pytest.mark.parametrize("end", ["loop", "receive", "close", "deny", "sync", "away"])
+    async def test_freed(self, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "AWAY_SECONDS", 0)
+        app = Flask(__name__, static_folder=None)
+        notes: list[Any] = []
+
+        def note() -> None:
+            connection: Any = current
+            notes.append(ref(connection._get_current_object()))
+
+        async def handler() -> Any:
+            note()
+            if end == "deny":
+                return "no", 403
+            if end == "close":
+                await current.accept()
+                await current.close(4000)
+            elif end == "loop":
+                async for message in current:
+                    await current.send(message)
+            else:
+                await current.accept()
+                if end == "away":
+                    await asyncio.sleep(0.01)
+                while True:
+                    await current.send(await current.receive())
+
+        def sync_handler() -> None:
+            note()
+            for message in current:
+                current.send(message)
+
+        app.websocket("/")(sync_handler if end == "sync" else handler)
+        client = Client()
+        del client.websocket  # the app makes its own
+        client.say("a", "b")
+        client.leave()
+        gc.collect()
+        gc.disable()
+        try:
+            await app(client.scope, client.to_app.get, client.send)
+            async with asyncio.timeout(10):
+                while notes[0]() is not None:  # the loop has it until its next step
+                    await asyncio.sleep(0.001)
+        finally:
+            gc.enable()

@@ -67,7 +67,8 @@ class Conversation:
     """`async with`: runs the block until it ends, its client leaves or the server stops.
 
     *gone*: a coroutine function that returns when the client has left; it runs as a task of its
-    own. *told*: called when the server begins to stop.
+    own, from the beginning or, if not *watched*, once `watch` is called. *told*: called when the
+    server begins to stop.
     """
 
     def __init__(
@@ -75,12 +76,15 @@ class Conversation:
         conversations: Conversations,
         gone: Callable[[], Awaitable[None]],
         told: Callable[[], object] | None = None,
+        *,
+        watched: bool = True,
     ) -> None:
         self.ended: Literal["left", "shutdown"] | None = None
         """Why the block was cancelled; `None` if it was not."""
         self._conversations = conversations
-        self._gone = gone
+        self._gone: Callable[[], Awaitable[None]] | None = gone
         self._told = told
+        self._watched = watched
         self._abandoned = False
         self._task: asyncio.Task[object] | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -88,6 +92,11 @@ class Conversation:
     def tell(self) -> None:
         if self._told is not None:
             self._told()
+
+    def watch(self) -> None:
+        """Have the client watched, from now on."""
+        if self._watch is None and self._gone is not None:
+            self._watch = asyncio.ensure_future(self._watching(self._gone))
 
     def end(self, why: Literal["left", "shutdown"]) -> None:
         """Cancel the block, once."""
@@ -101,13 +110,14 @@ class Conversation:
             self._abandoned = True
             abandon(self._task)
 
-    async def _watching(self) -> None:
-        await self._gone()
+    async def _watching(self, gone: Callable[[], Awaitable[None]]) -> None:
+        await gone()
         self.end("left")
 
     async def __aenter__(self) -> Conversation:
         self._task = asyncio.current_task()
-        self._watch = asyncio.create_task(self._watching())
+        if self._watched:
+            self.watch()
         self._conversations.open.add(self)
         if self._conversations.stopping:
             self.tell()
@@ -122,9 +132,11 @@ class Conversation:
         tb: TracebackType | None,
     ) -> bool:
         self._conversations.open.discard(self)
-        assert self._watch is not None and self._task is not None
-        self._watch.cancel()
+        assert self._task is not None
+        if self._watch is not None:
+            self._watch.cancel()
         task, self._task = self._task, None
+        self._gone = self._told = self._watch = None  # which refer to who has this
         if self.ended is None:
             return False
         if self._abandoned:

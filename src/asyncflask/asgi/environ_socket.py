@@ -15,12 +15,15 @@ import socket
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Final
+from weakref import ref
 
 from starlette.types import Scope
 
 from . import websocket
+from .connection import GRACE_SECONDS
 from .threads import on_loop, this_driver
-from .websocket import ABNORMAL, GRACE_SECONDS, NORMAL, WebSocket
+from .websocket import WebSocket
+from .websocket_rules import ABNORMAL, NORMAL
 
 NO_STATUS: Final = 1005
 """The code that stands for a close frame without one (RFC 6455 section 7.1.5)."""
@@ -50,15 +53,25 @@ class EnvironSocket:
     """Stands for the server's socket; the pair is made when it is first used. *websocket* has
     to be set by then."""
 
-    websocket: WebSocket
+    _pair: tuple[socket.socket, socket.socket] | None = None
+    """Our end, and the library's."""
+    _answer = b""
+    _translation: Future[None] | None = None
+    """Runs from the handshake on."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._pair: tuple[socket.socket, socket.socket] | None = None
-        """Our end, and the library's."""
-        self._answer = b""
-        self._translation: Future[None] | None = None
-        """Runs from the handshake on."""
+
+    @property
+    def websocket(self) -> WebSocket:
+        websocket = self._websocket()
+        assert websocket is not None  # its handler runs
+        return websocket
+
+    @websocket.setter
+    def websocket(self, websocket: WebSocket) -> None:
+        # The environ, which has this, is kept in the scope, and that by the WebSocket.
+        self._websocket = ref(websocket)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

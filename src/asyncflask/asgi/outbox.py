@@ -1,8 +1,9 @@
-"""What waits to be sent to one WebSocket client.
+"""What is sent to one WebSocket client: `Outbox` sends, in order; `Backlog` is what waits, within
+limits, for a client that does not read.
 
-The server's `send` is run at once, outside of any task, as far as it goes: a message to thousands
-of clients that read costs neither tasks nor futures. Only for a client that does not read is
-there a task, and a queue within limits.
+The server's `send` runs at once, outside of any task, as far as it goes: a message to thousands
+of clients that read costs neither tasks nor futures. Only a client that does not read gets a
+task, and a backlog.
 
 Knows messages and their order; knows no handshake and no close codes.
 """
@@ -11,43 +12,109 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextvars import copy_context
 from types import coroutine
-from typing import Any, Final, Literal
+from typing import Any, Final, NamedTuple
 
 from starlette.types import Message, Send
 
-from .threads import ENDED
+from .threads import ENDED, InContext
+from .websocket_rules import DEFAULT_OPTIONS, WebSocketOptions
 
-Policy = Literal["close", "drop_oldest", "wait"]
-Sent = asyncio.Future[None] | None
-POLICIES: Final[tuple[Policy, ...]] = ("close", "drop_oldest", "wait")
-_Entry = tuple[Message, int | None, Sent]  # the size of a delivered message; not of others
-
-SEND_TIMEOUT: Final = 20.0
-"""Seconds in which a client has to take a message in; TCP has tried several times by then."""
-
-QUEUED_MESSAGES: Final = 1_000
-"""How many delivered messages may wait for one client."""
-
-QUEUED_BYTES: Final = 1_048_576
-"""And how much they may be together; a longer message waits alone."""
-
-
-TURNS: Final = 64
+IN_A_ROW: Final = 64
 """After how many messages that need not wait the loop is given to others."""
 
 
+class Entry(NamedTuple):
+    """A message that waits. The handler's own have no size: they are not counted."""
+
+    message: Message
+    size: int | None = None
+    done: asyncio.Future[None] | None = None
+
+
+class Backlog:
+    """The messages that wait for a client, in order, and those that wait to be among them."""
+
+    def __init__(self, options: WebSocketOptions) -> None:
+        self._options = options
+        self._entries: deque[Entry] = deque()
+        self._outside: deque[Entry] = deque()
+        self._messages = self._size = 0  # of the delivered ones
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def add(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        if entry.size is not None:
+            self._messages += 1
+            self._size += entry.size
+
+    def add_delivered(self, message: Message) -> bool:
+        """Add it if it fits, or the policy makes room; give whether it has been added."""
+        size = _size(message)
+        fits = self._fits(size) and not self._outside
+        while not fits and self._options.send_policy == "drop_oldest":
+            self._drop_oldest()
+            fits = self._fits(size)
+        if fits:
+            self.add(Entry(message, size))
+        return fits
+
+    def wait_outside(self, message: Message) -> asyncio.Future[None]:
+        """For the policy ``"wait"``. Gives what is done when there is room for *message*."""
+        room = asyncio.get_running_loop().create_future()
+        self._outside.append(Entry(message, _size(message), room))
+        return room
+
+    def take(self) -> Entry:
+        """The next one; those outside move up."""
+        entry = self._entries.popleft()
+        self._uncount(entry)
+        while self._outside and self._fits(self._outside[0].size or 0):
+            message, size, room = self._outside.popleft()
+            if room is not None and not room.done():
+                self.add(Entry(message, size))
+                room.set_result(None)
+        return entry
+
+    def clear(self, forget: bool) -> None:
+        """Let none in any more, and *forget* those that are in."""
+        while self._outside:
+            _settle(self._outside.popleft().done)
+        while self._entries and forget:
+            _settle(self.take().done, ConnectionError())
+
+    def _fits(self, size: int) -> bool:
+        return not self._messages or (
+            self._messages < self._options.send_queue
+            and self._size + size <= self._options.send_queue_bytes
+        )
+
+    def _drop_oldest(self) -> None:
+        index, oldest = next(
+            (index, entry) for index, entry in enumerate(self._entries) if entry.size is not None
+        )
+        del self._entries[index]
+        self._uncount(oldest)
+
+    def _uncount(self, entry: Entry) -> None:
+        if entry.size is not None:
+            self._messages -= 1
+            self._size -= entry.size
+
+
 class Outbox:
-    """The messages for one client, in order. None is sent before `open` is called.
+    """Sends messages to one client, in order. None is sent before `open` is called.
 
     *send*: the server's. It runs in the context as it is now or in the handler's, not in that of
     whoever happens to deliver a message. *direct*: it may begin outside of a task. It may not if
     it is a middleware's, which could ask for the current task. *stalled*: called with the reason
-    when the client has not taken a message in for *timeout* seconds, or more than *messages* or
-    *size* wait and the *policy* is ``"close"``. *failed*: called with what *send* raises for a
-    delivered message.
+    when the client has not taken a message in within the timeout, or more than its limits waits
+    and the policy is ``"close"``. *failed*: called with what *send* raises for a delivered
+    message. Neither is called, nor kept, after the end.
     """
 
     def __init__(
@@ -59,71 +126,58 @@ class Outbox:
         failed: Callable[[Exception], object],
     ) -> None:
         self.send: Any = send  # if it is direct, it gives coroutines
+        self.options = DEFAULT_OPTIONS
         self._direct = direct
-        self._context = copy_context()
-        self._stalled = stalled
-        self._failed = failed
-        self.limit(SEND_TIMEOUT, QUEUED_MESSAGES, QUEUED_BYTES, "close")
-        self.queue: deque[_Entry] = deque()
-        self._messages = self._size = 0  # of the delivered messages in the queue
-        self._outside: deque[tuple[Message, int, asyncio.Future[None]]] = deque()
+        self.context = copy_context()
+        """Not the request's, which refers to who has this."""
+        self._stalled: Callable[[str], object] | None = stalled
+        self._failed: Callable[[Exception], object] | None = failed
+        self._backlog: Backlog | None = None
         self._busy = True
-        """Whether nothing may be sent yet, or a task sends."""
-        self.turns = 0
-        """How many messages may be sent outside of a task, before others run. 0 as well while one
-        is, and if that may not be: so what is delivered in there, by the server, waits."""
+        """Whether a message is being sent, or none may be sent yet."""
+        self._in_a_row = 0
+        """How many were sent without a wait."""
         self._task: asyncio.Task[None] | None = None
-        self._sending: Sent = None
-        self._closing = self._ended = self._cancelled = False
+        self._sending: asyncio.Future[None] | None = None
+        self._ended = self._cancelled = False
 
-    def limit(self, timeout: float | None, messages: int, size: int, policy: Policy) -> None:
-        """What is called above by these names; before anything is sent."""
-        self._timeout = timeout
-        self._max_messages, self._max_size = messages, size
-        self._policy = policy
+    async def put_first(self, message: Message) -> None:
+        """Send *message* before `open`, when no other is."""
+        await InContext(self.send, self.context)(message)
 
     def open(self) -> None:
         """The handshake is complete: send what waits, and what comes."""
-        self.rested()
+        self._rested()
 
-    def put(self, message: Message, own: bool = True) -> Awaitable[None] | None:
+    def put(self, message: Message, awaited: bool = True) -> Awaitable[None] | None:
         """Send *message* in its turn. Gives what to await until the server has taken it, if it has
         not yet. That raises what the server does, and `ConnectionError` if the connection ends
-        before; so does this itself. Unless it is the handler's *own*, nobody will await it."""
-        turns = self.turns
-        if not turns:
-            return self._in_queue(message)
-        self.turns = 0
+        before; so does this itself. Unless it is *awaited*, the outbox sees to its errors."""
+        if self._busy or not self._direct:
+            if self._ended:
+                raise ConnectionError
+            return self._wait(message)
+        self._busy = True
         coro = self.send(message)
         try:
             waits_for = next(coro.__await__(), ENDED)  # which costs less than `StopIteration`
         except BaseException:
-            self.rested()
+            self._rested()
             raise
-        if waits_for is ENDED and turns > 1 and not self.queue:
-            self.turns = turns - 1
+        if waits_for is not ENDED:
+            sent = asyncio.get_running_loop().create_future() if awaited else None
+            self._start(_resumed(coro, waits_for), sent)
+            return sent
+        self._in_a_row += 1
+        if self._backlog is None and self._in_a_row < IN_A_ROW:
+            self._busy = False
             return None
-        return self.go_on_with(coro, waits_for, own)
+        self._rested()
+        return asyncio.sleep(0) if awaited else None
 
-    def go_on_with(
-        self, coro: Coroutine[Any, Any, None], waits_for: Any, own: bool = True
-    ) -> Awaitable[None] | None:
-        """The rest of `put`, for a message whose sending has begun: *coro* waits for something,
-        or it is time to let others run."""
-        sent: Sent = None
-        if waits_for is ENDED:
-            self.rested()
-            return asyncio.sleep(0) if own else None
-        if own:
-            sent = asyncio.get_running_loop().create_future()
-        self._start(_resumed(coro, waits_for), sent)
-        return sent
-
-    def _in_queue(self, message: Message) -> asyncio.Future[None]:
-        if self._ended:
-            raise ConnectionError
+    def _wait(self, message: Message) -> asyncio.Future[None]:
         sent = asyncio.get_running_loop().create_future()
-        self.queue.append((message, None, sent))
+        self._get_backlog().add(Entry(message, None, sent))
         self._go_on()
         return sent
 
@@ -133,51 +187,36 @@ class Outbox:
         is; to cancel it takes the message back."""
         if self._ended:
             return None
-        if self.turns:
+        if self._direct and not self._busy:
             try:
-                self._context.run(self.put, message, False)
+                self.context.run(self.put, message, False)
             except Exception as error:
-                self._failed(error)
+                if self._failed is not None:  # it may have ended with that
+                    self._failed(error)
             return None
-        size = _size(message)
-        if not self._outside and self._fits(size):
-            self._append(message, size)
-        elif self._policy == "wait":
-            room = asyncio.get_running_loop().create_future()
-            self._outside.append((message, size, room))
-            return room
-        elif self._policy == "drop_oldest":
-            while not self._fits(size):
-                self._drop_oldest()
-            self._append(message, size)
-        else:
+        backlog = self._get_backlog()
+        if not backlog.add_delivered(message):
+            if self.options.send_policy == "wait":
+                return backlog.wait_outside(message)
+            assert self._stalled is not None  # as this has not ended
             self._stalled("Too many messages wait for this client.")
         self._go_on()
         return None
-
-    def hold(self) -> None:
-        """`put_last` is to come: until then nothing is begun."""
-        self._closing = True
-        self.turns = 0
 
     async def put_last(self, message: Message) -> None:
         """`put`, and end after it: later messages are not sent."""
         if self._cancelled:
             raise ConnectionError
-        self.end(keep=True)
-        sent = asyncio.get_running_loop().create_future()
-        self.queue.append((message, None, sent))
-        self._go_on()
-        await sent
+        self.end(forget=False)
+        await self._wait(message)
 
-    def end(self, *, keep: bool = False) -> None:
-        """Take no more messages, and forget those that wait, unless *keep*."""
-        self.hold()
+    def end(self, *, forget: bool = True) -> None:
+        """Take no more messages but the last; *forget* those that wait."""
         self._ended = True
-        while self._outside:
-            _set(self._outside.popleft()[2])
-        while self.queue and not keep:
-            _set(self._take()[1], ConnectionError())
+        self._direct = False
+        self._stalled = self._failed = None  # which refer to who has this
+        if self._backlog is not None:
+            self._backlog.clear(forget)
 
     def cancel(self) -> None:
         """`end`, and give up what is being sent."""
@@ -186,90 +225,61 @@ class Outbox:
         if self._task is not None:
             self._task.cancel()
             self._task = None
-            _set(self._sending, ConnectionError())
-
-    # -- the queue
-
-    def _fits(self, size: int) -> bool:
-        return not self._messages or (
-            self._messages < self._max_messages and self._size + size <= self._max_size
-        )
-
-    def _append(self, message: Message, size: int) -> None:
-        self.queue.append((message, size, None))
-        self._messages += 1
-        self._size += size
-
-    def _take(self) -> tuple[Message, Sent]:
-        message, size, sent = self.queue.popleft()
-        if size is not None:
-            self._messages -= 1
-            self._size -= size
-            while self._outside and self._fits(self._outside[0][1]):
-                waiting, size, room = self._outside.popleft()
-                if not room.done():
-                    self._append(waiting, size)
-                    room.set_result(None)
-        return message, sent
-
-    def _drop_oldest(self) -> None:
-        for index, (_, size, _) in enumerate(self.queue):
-            if size is not None:
-                del self.queue[index]
-                self._messages -= 1
-                self._size -= size
-                return
+            _settle(self._sending, ConnectionError())
 
     # -- sending
 
-    def rested(self) -> None:
-        """Nothing is being sent: there may be more, from now on."""
+    def _get_backlog(self) -> Backlog:
+        if self._backlog is None:
+            self._backlog = Backlog(self.options)
+        return self._backlog
+
+    def _rested(self) -> None:
+        """Nothing is being sent any more."""
         self._busy = False
-        if self._direct and not self._closing:
-            self.turns = TURNS
+        self._in_a_row = 0
         self._go_on()
 
     def _go_on(self) -> None:
-        beginning = self._direct and not self._ended and not self.turns
-        if self.queue and not self._busy and not beginning:
+        if self._backlog and not self._busy:
             self._start(None, None)
 
-    def _start(self, rest: Awaitable[None] | None, sent: Sent) -> None:
-        """Have a task send *rest*, which has begun, and what is in the queue."""
+    def _start(self, rest: Awaitable[None] | None, sent: asyncio.Future[None] | None) -> None:
+        """Have a task send *rest*, which has begun, and what waits."""
         self._busy = True
-        self.turns = 0
         self._sending = sent
         loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._run(rest), context=self._context)
+        self._task = loop.create_task(self._run(rest), context=self.context)
 
     async def _run(self, rest: Awaitable[None] | None) -> None:
         if rest is not None:
             await self._finish(rest)
-        while self.queue:
-            message, self._sending = self._take()
+        while self._backlog:
+            message, _, self._sending = self._backlog.take()
             if self._sending is None or not self._sending.done():
                 await self._finish(self.send(message))
-        self._task = None
-        self.rested()
+        self._backlog = self._task = self._sending = None
+        self._rested()
 
     async def _finish(self, rest: Awaitable[None]) -> None:
         sent = self._sending
         try:
-            async with asyncio.timeout(self._timeout) as limit:
+            async with asyncio.timeout(self.options.send_timeout) as limit:
                 await rest
         except Exception as error:
             if limit.expired():
-                self._stalled(f"This client has not read for {self._timeout:g} s.")
-                _set(sent, ConnectionError())
+                if self._stalled is not None:
+                    self._stalled(f"This client has not read for {self.options.send_timeout:g} s.")
+                _settle(sent, ConnectionError())
             elif sent is not None:
-                _set(sent, error)
-            else:
+                _settle(sent, error)
+            elif self._failed is not None:
                 self._failed(error)
         else:
-            _set(sent)
+            _settle(sent)
 
 
-def _set(future: Sent, error: Exception | None = None) -> None:
+def _settle(future: asyncio.Future[None] | None, error: Exception | None = None) -> None:
     if future is None or future.done():
         return
     if error is None:
@@ -284,7 +294,7 @@ def _size(message: Message) -> int:
 
 
 @coroutine
-def _resumed(coro: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, Any, None]:
+def _resumed(coro: Any, waits_for: Any) -> Generator[Any, Any, None]:
     """In a task: go on with *coro*, which has begun and waits for something."""
     while True:
         step: Callable[[Any], Any] = coro.send
@@ -296,3 +306,5 @@ def _resumed(coro: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, A
             waits_for = step(value)
         except StopIteration:
             return
+        finally:
+            value = None  # an error, whose traceback refers to this frame

@@ -137,6 +137,8 @@ def _stepped(
             yielded = context.run(step, value)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+    finally:
+        yielded = value = None  # an error, whose traceback refers to this frame
 
 
 class InContext(Generic[T]):
@@ -643,7 +645,9 @@ def wait(awaitable: Awaitable[T]) -> T:
     try:
         return outcome.result()
     except BaseException:
-        if not outcome.done:  # KeyboardInterrupt, or what gevent raises in a greenlet
+        if outcome.done:
+            tasks.clear()  # it has the error, whose traceback refers to this frame
+        else:  # KeyboardInterrupt, or what gevent raises in a greenlet
             loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
         raise
     finally:

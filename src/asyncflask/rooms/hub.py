@@ -17,6 +17,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
+import anyio
+
 from ..asgi.conversation import Conversation
 from ..asgi.threads import is_async, run_in_worker, value_or_awaitable
 from ..asgi.websocket import WebSocket
@@ -455,9 +457,9 @@ class Hub:
         return task
 
     async def close(self) -> None:
-        deadline = self.loop.time() + CLOSE_SECONDS
-        while self._tasks and self.loop.time() < deadline:
-            await asyncio.wait(self._tasks, timeout=deadline - self.loop.time())
+        with anyio.move_on_after(CLOSE_SECONDS):
+            while self._tasks:
+                await asyncio.wait(self._tasks)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -20,6 +20,8 @@ from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import anyio
+
 from .base import Change, Member, Message, RoomsError, Settings, oldest, position
 from .hub import Hub
 from .scripts import BEAT, ENTER, EXIT, MEMBERS, PUBLISH, SCRIPTS, SYNC
@@ -177,9 +179,8 @@ class RedisBackend:
                     self._calls.popleft()  # nobody waits any more
                 if not self._calls:
                     self._called.clear()
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(IDLE_SECONDS):
-                            await self._called.wait()
+                    with anyio.move_on_after(IDLE_SECONDS):
+                        await self._called.wait()
                     if not self._calls and not self._needed:
                         return
                     continue
@@ -494,9 +495,8 @@ class RedisBackend:
                     silence = self._hub.loop.time() - self._heard_at
                     if silence > self._settings.presence_timeout:
                         await self._link.close()  # which the reader notices
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(interval):
-                        await self._beat_now.wait()
+                with anyio.move_on_after(interval):
+                    await self._beat_now.wait()
         finally:
             self._beat = None
 

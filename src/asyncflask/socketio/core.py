@@ -16,6 +16,7 @@ from .. import json as flask_json
 from ..asgi.threads import background_loop, is_async, on_loop
 from ..ctx import _cv_request, current_request_ctx
 from .events import Event, Handler, run_in_app_context
+from .limits import DEFAULTS
 from .namespace import Namespace
 from .server import Server, socketio
 from .test_client import SocketIOTestClient
@@ -102,6 +103,8 @@ class SocketIO:
             self.server.register_namespace(namespace_handler)
 
         if app is not None:
+            for key, value in DEFAULTS.items():
+                app.config.setdefault(key, value)
             app.extensions["socketio"] = self
             for mount in app._mounts:
                 if isinstance(mount.app, Transport) and mount.path == path:

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.types import Message, Scope
 
 from ..asgi.http import Body
-from ..asgi.threads import Driver, call_here
+from ..asgi.threads import Driver, call_here, is_async
 from ..ctx import RequestContext
 from ..dispatch import finish
 from ..sessions import SessionMixin
@@ -87,9 +87,15 @@ class Event:
             # python-socketio tries again without *auth*: it takes any TypeError for a complaint
             # about that, and then raises the first one.
             raise TypeError("The handler has been called.")
+        if is_async(self.handler) or calling_test.get() is not None:
+            return await self._run()
+        async with self.server.threads():
+            return await self._run()
+
+    async def _run(self) -> Any:
         environ = self.server.get_environ(self.sid, namespace=self.namespace)
-        if not environ:  # it has left meanwhile
-            return self.server.not_handled
+        if not environ or not self.server.is_wanted(self.sid, self.namespace, self.message):
+            return self.server.not_handled  # it has left meanwhile
         ctx = self._make_context(environ)
         driver = ctx.driver = make_driver(self.app)
         try:

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from typing import Any
+from functools import partial
+from importlib.metadata import version
+from typing import Any, Final
 
+import anyio
+from starlette.types import Send
+
+from ..asgi.servers import has_hung_up
 from ..asgi.threads import Worker, background_loop, on_loop, wait
+from .limits import Outgoing, UnderWay, check_attachments
 
 try:
     import engineio as engineio  # type: ignore[import-untyped]
@@ -22,6 +30,22 @@ except ImportError as error:
         "asyncflask.socketio needs python-socketio. Install it with:"
         " pip install 'asyncflask[socketio]'"
     ) from error
+
+REQUIRED: Final = (5, 12)
+"""The first python-socketio that tells handlers why a client is disconnected."""
+
+
+def check_version(installed: str) -> None:
+    """Raise `ImportError` for a python-socketio that is too old."""
+    if tuple(int(part) for part in installed.split(".")[:2]) < REQUIRED:
+        needed = ".".join(map(str, REQUIRED))
+        raise ImportError(
+            f"asyncflask.socketio needs python-socketio {needed} or newer, and {installed} is"
+            " installed. Update it with: pip install --upgrade 'asyncflask[socketio]'"
+        )
+
+
+check_version(version("python-socketio"))
 
 packet = socketio.packet
 ConnectionRefusedError = socketio.exceptions.ConnectionRefusedError
@@ -36,6 +60,10 @@ calling_test: ContextVar[Worker | None] = ContextVar("asyncflask.socketio_test",
 errors are raised."""
 
 
+client_send: ContextVar[Send | None] = ContextVar("asyncflask.socketio_send", default=None)
+"""The server's `send`, in a connection's task."""
+
+
 class SessionClosed(KeyError):
     """A request of a client that has been disconnected."""
 
@@ -46,6 +74,9 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.tasks: set[asyncio.Task[Any]] = set()
+
+    def create_queue(self, *args: Any, **kwargs: Any) -> Outgoing:
+        return Outgoing(*args, **kwargs)
 
     def start_background_task(self, target: Any, *args: Any, **kwargs: Any) -> Any:
         return self.keep(super().start_background_task(target, *args, **kwargs))
@@ -86,6 +117,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         """The loop that serves the clients."""
         self._monitors_clients: bool = self.eio.start_service_task
         self._begun: set[asyncio.Task[Any]] = set()
+        self._under_way: dict[str, UnderWay] = {}
+        self._threads: anyio.Semaphore | None = None
 
     def _engineio_server_class(self) -> Any:
         return EngineServer
@@ -137,22 +170,48 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         self.loop = asyncio.get_running_loop()
+        queue = self.eio.sockets[eio_sid].queue
+        queue.packets = self.app.config["WEBSOCKET_SEND_QUEUE"]
+        queue.size = self.app.config["WEBSOCKET_SEND_QUEUE_BYTES"]
+        queue.cut_off = partial(self._cut_off, eio_sid)
         await super()._handle_eio_connect(eio_sid, environ)
+
+    def warn_of_slow_client(self) -> None:
+        self.app.logger.warning(
+            "A Socket.IO client did not take what waited for it, and was disconnected."
+        )
+
+    def _cut_off(self, eio_sid: str) -> None:
+        self.warn_of_slow_client()
+        self.eio.start_background_task(self._end, eio_sid, self.reason.TRANSPORT_ERROR)
+
+    async def _end(self, eio_sid: str, reason: str) -> None:
+        """The end of a client that is not there to be told."""
+        if (connection := self.eio.sockets.get(eio_sid)) is not None:
+            await connection.close(wait=False, abort=True, reason=reason)
+            await connection.queue.put(None)
+            self.eio.sockets.pop(eio_sid, None)
 
     async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
         try:
+            if (unfinished := self._binary_packet.get(eio_sid)) is not None:
+                check_attachments(unfinished, data, self.app)
             await super()._handle_eio_message(eio_sid, data)
+            if (begun := self._binary_packet.get(eio_sid)) is not None:
+                check_attachments(begun, b"", self.app)
         except Exception as error:  # whatever a parser finds wrong with it
             if calling_test.get() is not None:
                 raise
             self.app.logger.warning(
                 "A Socket.IO client sent what is no packet, and was disconnected: %r", error
             )
-            if (connection := self.eio.sockets.get(eio_sid)) is not None:
-                await _close(connection)
+            self._binary_packet.pop(eio_sid, None)
+            await self.close_client(eio_sid)
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         await super()._handle_eio_disconnect(eio_sid, reason)
+        self._binary_packet.pop(eio_sid, None)
+        self._under_way.pop(eio_sid, None)
         if reason == self.reason.CLIENT_DISCONNECT and eio_sid in self.eio.sockets:
             # A long poll that waits beside the request which said so: the client waits for it.
             self.eio.sockets[eio_sid].queue.put_nowait(None)
@@ -162,17 +221,61 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             raise ValueError("an event without a name")
         if data[0] in _OWN_EVENTS:
             raise ValueError(f"an event named {data[0]!r}")
+        under_way = self._under_way.setdefault(eio_sid, UnderWay())
+        # Until there is room nothing more is read of this client.
+        is_there = partial(self._is_there, eio_sid)
+        if not await under_way.room(self.app.config["SOCKETIO_EVENTS"], is_there):
+            await self._end(eio_sid, self.reason.TRANSPORT_CLOSE)
+            return
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
+        if sid is not None and self.manager.is_connected(sid, namespace or "/"):
+            under_way.count += 1
         await super()._handle_event(eio_sid, namespace, id, data)
 
-    async def _handle_event_internal(self, *args: Any) -> None:
+    def _is_there(self, eio_sid: str) -> bool:
+        connection = self.eio.sockets.get(eio_sid)
+        if connection is None or connection.closed:
+            return False
+        if connection.last_ping is not None:  # the answer may be among what is not read
+            connection.last_ping = time.time()
+        send = client_send.get()
+        return send is None or not has_hung_up(send)
+
+    async def _handle_event_internal(
+        self, server: Any, sid: str, eio_sid: str, *args: Any
+    ) -> None:
+        under_way = self._under_way.get(eio_sid)
         try:
-            await super()._handle_event_internal(*args)
+            await super()._handle_event_internal(server, sid, eio_sid, *args)
         except Exception:  # the handlers' own do not come this far
             if calling_test.get() is not None:
                 raise
             self.app.logger.exception("What a Socket.IO handler returned could not be sent.")
+        finally:
+            if under_way is not None:
+                under_way.ended()
+
+    def threads(self) -> anyio.Semaphore:
+        """Whoever has it may take a worker thread for an event. Fewer than the app has, so that
+        there are some for its requests."""
+        if self._threads is None:
+            config = self.app.config
+            most = max(1, min(config["SOCKETIO_EVENT_THREADS"], config["WORKER_THREADS"] - 1))
+            self._threads = anyio.Semaphore(most)
+        return self._threads
+
+    def is_wanted(self, sid: str, namespace: str, message: str | None) -> bool:
+        """Whether an event is still to be handled: not if its client has left meanwhile."""
+        if message in ("connect", "disconnect", None):
+            return True
+        return bool(self.manager.is_connected(sid, namespace))
 
     # -- the end
+
+    async def close_client(self, eio_sid: str) -> None:
+        """End one connection, if there is one by this name."""
+        if (connection := self.eio.sockets.get(eio_sid)) is not None:
+            await _close(connection)
 
     async def close_clients(self) -> None:
         """End all connections, so that their clients connect anew: to the next process."""
@@ -194,6 +297,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         self.manager.connected = False  # the next message connects it again
         self.manager_initialized = False
         self.eio.start_service_task = self._monitors_clients
+        self._under_way.clear()
+        self._threads = None
         self.loop = None
 
 

@@ -8,17 +8,21 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from urllib.parse import parse_qs
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from ..asgi.conversation import Conversation
 from ..asgi.http import announced, malformed
+from ..asgi.servers import abort
 from ..asgi.websocket import origin_allowed
 from .events import make_request
-from .server import Server, SessionClosed
+from .limits import is_payload
+from .server import Server, SessionClosed, client_send
 
 PROTOCOL_ERROR: Final = 1002
 """A close code (RFC 6455 section 7.4.1)."""
@@ -61,17 +65,9 @@ class Transport:
                 pass
 
         inbox = [first]
-        room = self.server.eio.max_http_buffer_size
-        if scope["type"] == "http" and announced(scope)[0] > room:
-            await PlainTextResponse("The message is too large.", 413)(scope, receive, send)
-            return
 
         async def receive_for_server() -> Message:
-            nonlocal room
             message = inbox.pop() if inbox else await receive()
-            room -= len(message.get("body", b""))
-            if room < 0:  # Engine.IO would keep all of it
-                return {"type": "http.request", "body": b""}
             text = message.get("text")
             if text is not None and _PACKET.match(text) is None:
                 # Engine.IO would forget the client in the middle of an exception.
@@ -81,9 +77,27 @@ class Transport:
                 return {"type": "websocket.disconnect", "code": PROTOCOL_ERROR}
             return message
 
-        async def serve() -> None:
+        async def send_for_server(message: Message) -> None:
             try:
-                await self.server.handle_request(scope, receive_for_server, send)
+                async with asyncio.timeout(self.app.config["WEBSOCKET_SEND_TIMEOUT"]):
+                    await send(message)
+            except TimeoutError:
+                self.server.warn_of_slow_client()
+                abort(send)
+                raise OSError("This client has not read for too long.") from None
+
+        async def serve() -> None:
+            client_send.set(send)
+            try:
+                if scope["type"] == "http":
+                    inbox[0] = await self._received(scope, first, receive)
+                await self.server.handle_request(scope, receive_for_server, send_for_server)
+            except RequestEntityTooLarge:
+                await PlainTextResponse("The message is too large.", 413)(scope, receive, send)
+            except BadRequest as error:
+                await PlainTextResponse(error.description or "", 400)(scope, receive, send)
+            except ClientDisconnect:
+                pass
             except SessionClosed:
                 if scope["type"] == "http":
                     await PlainTextResponse("The session is closed.", 400)(scope, receive, send)
@@ -99,6 +113,29 @@ class Transport:
                 # It may be about to send, to a server that takes no more.
                 serving.add_done_callback(_forget_error)
                 raise
+
+    async def _received(self, scope: Scope, first: Message, receive: Receive) -> Message:
+        """The body of a request, in one message. Raises `RequestEntityTooLarge` and
+        `BadRequest`."""
+        room = self.server.eio.max_http_buffer_size
+        if announced(scope)[0] > room:
+            raise RequestEntityTooLarge
+        body, message = first.get("body", b""), first
+        while message.get("more_body"):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            body += message.get("body", b"")
+            if len(body) > room:
+                raise RequestEntityTooLarge
+        if scope["method"] == "POST" and not is_payload(body):
+            self.app.logger.warning(
+                "A Socket.IO client sent what is no packet, and was disconnected."
+            )
+            query = parse_qs(scope["query_string"].decode("latin-1"))
+            await self.server.close_client(query.get("sid", [""])[0])
+            raise BadRequest("No packets of Engine.IO.")
+        return {"type": "http.request", "body": body, "more_body": False}
 
     def _problem(self, scope: Scope) -> str | None:
         """Why the app would not answer such a request, to any of its URLs."""

@@ -1,0 +1,575 @@
+"""A WebSocket connection, on the loop. What handlers see of it, sync and async, is in
+`websocket.py`; its states, and the steps that are legal in each, are a table in
+`websocket_rules.py`.
+
+Here a step is taken: the handshake accepted on first use, or denied with a whole response (ASGI
+extension `websocket.http.response`), a client noticed that leaves, one that does not read cut off.
+
+Who needs a message calls the server's `receive` itself, so that one costs no task switch. Only
+while the handler asks for none does another task receive (`gone`): for it the messages wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import Context
+from threading import get_ident
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.types import Message, Receive, Scope, Send
+
+from .http import Headers, encode_headers
+from .outbox import IN_A_ROW, Outbox
+from .servers import abort, has_hung_up, is_of_server, unsent_bytes
+from .threads import Driver, in_this_context
+from .websocket_rules import (
+    ABNORMAL,
+    ACCEPTED,
+    CONNECTING,
+    ENDED,
+    NORMAL,
+    SEND_TIMEOUT,
+    TOO_BIG,
+    TRY_AGAIN_LATER,
+    State,
+    WebSocketOptions,
+    bytes_of,
+    check_code,
+    message_of,
+    next_state,
+    shortened,
+)
+
+if TYPE_CHECKING:
+    from starlette.websockets import WebSocketDisconnect as WebSocketDisconnect
+
+SWITCHING_PROTOCOLS: Final = 101
+"""The status of a handshake's answer (RFC 6455 section 4.2.2)."""
+
+QUEUED_MESSAGES: Final = 64
+"""How many received messages wait for the handler before the client has to."""
+
+AWAY_SECONDS: Final = 0.05
+"""After how long without being asked for a message they are received ahead. The timer of a busy
+connection is set once in this time, not for each message."""
+
+GRACE_SECONDS: Final = 1.0
+"""How long a handler whose client has left may go on without asking for a message."""
+
+CLOSE_SECONDS: Final = 5.0
+"""How long a client that is cut off may take to learn why."""
+
+if sys.version_info >= (3, 12):
+    _task_on = asyncio.current_task
+else:  # where that is not written in C, and takes longer than what it looks up
+    _task_on = vars(asyncio.tasks)["_current_tasks"].get
+
+
+def load() -> None:
+    """Import Starlette's `WebSocketDisconnect`, and have it here. Done when a route is made for
+    WebSockets: many apps have none, and it takes as long as a tenth of our own import."""
+    from starlette.websockets import WebSocketDisconnect
+
+    globals()["WebSocketDisconnect"] = WebSocketDisconnect
+
+
+def __getattr__(name: str) -> Any:
+    if name != "WebSocketDisconnect":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    load()
+    return globals()[name]
+
+
+class Bell:
+    """Wakes the tasks that wait for it. An `asyncio.Event` keeps 0.7 KiB for those who might."""
+
+    __slots__ = ("waiters",)
+
+    def __init__(self) -> None:
+        self.waiters: tuple[asyncio.Future[None], ...] = ()
+
+    async def wait(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self.waiters += (waiter,)
+        try:
+            await waiter
+        finally:
+            self.waiters = tuple(other for other in self.waiters if other is not waiter)
+
+    def ring(self) -> None:
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class Connection:
+    """The end of one connection; used on the loop's thread only."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        driver: Driver,
+        accept_headers: Callable[[], Awaitable[Headers]],
+    ) -> None:
+        if "WebSocketDisconnect" not in globals():
+            load()
+        direct = is_of_server(send)
+        self._outbox = Outbox(send, direct=direct, stalled=self._stalled, failed=self._failed)
+        # A server's is a queue, from which one may take in any task, and which loses nothing when
+        # that is cancelled. A middleware's is always called in the same task and context.
+        self._shared = direct and is_of_server(receive)
+        """Whether more than one task may receive."""
+        self._receive_now: Receive = receive if self._shared else in_this_context(receive)
+        self._max_size: int | None = None
+        self._loop = driver.loop
+        self.thread = 0
+        """That of the loop, once the handshake is complete: there `receive` and `send` are to be
+        awaited. To ask for a running loop takes three times as long on Python 3.11, which asks
+        the system for the process every time."""
+        self._calls: list[tuple[str, CoroutineType[Any, Any, Any]]] = []
+        """What an async handler has called before that, to see whether it has awaited it."""
+        self._accept_headers = accept_headers
+        self._state = CONNECTING
+        self._connected = False
+        """Whether `websocket.connect` has been received."""
+        self._direct = False
+        """Whether the handshake is complete, the connection open, and its `receive` shared."""
+        self._closing: asyncio.Task[None] | None = None
+        self._inbox: list[str | bytes] = []
+        """What has been received ahead."""
+        self._news = Bell()
+        """For who waits for a message, or for a turn to receive."""
+        self._watcher = Bell()
+        """For the task of `gone`."""
+        self._reader: asyncio.Task[Any] | None = None
+        """Who is in the server's `receive`."""
+        self._taken = 0
+        """How many messages the handler has asked for."""
+        self._rest_at = IN_A_ROW
+        """At how many the loop is given to others: all may have been there at once."""
+        self._away = False
+        """Whether the handler asks for no messages, so that they are to be received ahead."""
+        self._look_later: asyncio.TimerHandle | None = None
+        self.scope = scope
+        self.json_module: Any = None
+        """What `receive_json` and `send_json` use: the app's JSON provider."""
+        self.close_code: int | None = None
+        """The close code once the connection is closed, by either side (RFC 6455 7.4)."""
+        self.close_reason = ""
+        self.accepted = False
+        self.subprotocol: str | None = None
+        """The subprotocol that was agreed on with the handshake."""
+        self._when_closed: list[Callable[[], object]] = []
+        self.watch: Callable[[], object] | None = None
+        """Called when `gone` is to run, if it does not yet: most handlers wait for messages, and
+        need no task that does so for them."""
+
+    def configure(self, options: WebSocketOptions) -> None:
+        """Before the handler runs: what its route says."""
+        self._max_size = options.max_message_size
+        self._outbox.options = options
+
+    @property
+    def requested_subprotocols(self) -> list[str]:
+        """The subprotocols that the client offers, in its order of preference."""
+        return list(self.scope.get("subprotocols", ()))
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self.close_code is not None
+
+    # -- the handshake
+
+    def _step(self, step: str) -> State:
+        """Where *step* leads; raises for one that is not legal now."""
+        try:
+            return next_state(self._state, step)
+        except KeyError:
+            raise self._disconnect() from None
+
+    async def _accept(
+        self, subprotocol: str | None = None, headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        state = self._step("accept")
+        offered = self.requested_subprotocols
+        if subprotocol is None:
+            subprotocol = next(
+                (s for s in self._outbox.options.subprotocols if s in offered), None
+            )
+        elif subprotocol not in offered:
+            raise ValueError(
+                f"The client did not offer the subprotocol {subprotocol!r}; it offers {offered}."
+            )
+        self._state = state
+        try:
+            lines = [*await self._accept_headers(), *encode_headers(SWITCHING_PROTOCOLS, headers)]
+            await self._connect()
+        except BaseException:
+            if not self.closed:
+                self._state = CONNECTING  # the response of an error handler may deny it
+                self._news.ring()
+            raise
+        if self.closed:  # meanwhile
+            raise self._disconnect()
+        self.accepted = True
+        self.subprotocol = subprotocol
+        accept = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": lines}
+        try:
+            await self._outbox.put_first(accept)
+        except OSError:
+            self._gone(ABNORMAL, None)
+            raise self._disconnect() from None
+        self._outbox.open()
+        self.thread = get_ident()
+        self._calls.clear()  # which refer to this
+        if not self.closed:
+            self._direct = self._shared
+            self._look_soon()
+            if not self._shared:
+                self._away = True
+                self._start_watching()
+        self._news.ring()
+
+    async def _connect(self) -> None:
+        """The server asks before it takes an answer (ASGI: `websocket.connect`)."""
+        if not self._connected:
+            self._connected = True
+            await self._receive_now()
+
+    async def deny(self, start: Message, content: bytes) -> None:
+        """Refuse the handshake with a response, or with a bare 403 if the server has no
+        `websocket.http.response` extension."""
+        self._ended(NORMAL, None, self._step("deny"))
+        self._outbox.end()
+        answer: tuple[Message, ...] = ({"type": "websocket.close", "code": NORMAL, "reason": ""},)
+        if "websocket.http.response" in self.scope.get("extensions", {}):
+            answer = (
+                {**start, "type": "websocket.http.response.start"},
+                {"type": "websocket.http.response.body", "body": content},
+            )
+        try:
+            await self._connect()
+            for message in answer:
+                await self._outbox.put_first(message)
+        except OSError:
+            pass  # it left at this very moment
+
+    # -- receiving
+
+    async def _receive(self) -> str | bytes:
+        while True:
+            if (
+                self._taken >= self._rest_at
+                or self._reader is not None
+                or not self._direct
+                or self._inbox
+            ):
+                ahead = await self._wait_for_turn()
+                if ahead is not None:
+                    return ahead
+            self._taken += 1
+            self._reader = _task_on(self._loop)
+            try:
+                message = await self._receive_now()
+            except asyncio.CancelledError:
+                if not self._was_woken():
+                    raise
+                continue
+            finally:
+                self._reader = None
+                if self._news.waiters:
+                    self._news.ring()
+                if self._look_later is None:
+                    self._look_soon()
+            data = message.get("text")
+            if data is None or self._max_size is not None:
+                data = self._checked(message)
+            if data is not None:
+                return data
+
+    async def _receive_within(self, timeout: float | None) -> str | bytes:
+        if timeout is None:
+            return await self._receive()
+        if self._state is CONNECTING:
+            await self._accept()
+        await self._rest()
+        async with asyncio.timeout(timeout):
+            return await self._receive()
+
+    async def _wait_for_turn(self) -> str | bytes | None:
+        """Give a message that has been received ahead; or `None` when the caller may receive."""
+        while True:
+            if self._state is CONNECTING:
+                await self._accept()
+            await self._rest()
+            if self._inbox:
+                self._taken += 1
+                self._watcher.ring()  # there is room
+                return self._inbox.pop(0)
+            if self.close_code is not None:
+                raise self._disconnect()
+            if self._direct and self._reader is None:
+                return None
+            await self._news.wait()
+
+    async def _rest(self) -> None:
+        """Let others run, now and then."""
+        if self._taken >= self._rest_at:
+            self._rest_at = self._taken + IN_A_ROW
+            await asyncio.sleep(0)
+
+    async def _receive_json(self, timeout: float | None) -> Any:
+        try:
+            return self.json_module.loads(await self._receive_within(timeout))
+        except RecursionError:
+            raise ValueError("The message's JSON is nested too deep.") from None
+
+    def _was_woken(self) -> bool:
+        """Whether it was `_wake` alone that cancelled who receives."""
+        task = _task_on(self._loop)
+        return self._reader is None and task is not None and not task.uncancel()
+
+    def _checked(self, message: Message) -> str | bytes | None:
+        """What *message* has for the handler; `None` if it, or its size, ends the connection."""
+        if message["type"] == "websocket.disconnect":
+            self._gone(message.get("code", ABNORMAL), message.get("reason"))
+            return None
+        data: str | bytes | None = message.get("text")
+        if data is None:
+            data = message["bytes"]
+        limit = self._max_size
+        if limit is not None and bytes_of(data, limit) > limit:
+            self.start_closing(TOO_BIG, f"Messages may have {limit} bytes here.")
+            return None
+        return data
+
+    def _look_soon(self) -> None:
+        """See in a while whether the handler asks for messages."""
+        if self._direct:
+            # A timer keeps its context until it would have rung, even if it is cancelled.
+            self._look_later = self._loop.call_later(
+                AWAY_SECONDS, self._look, self._taken, context=self._outbox.context
+            )
+
+    def _look(self, taken_before: int) -> None:
+        self._look_later = None
+        if self._reader is not None:
+            return  # who looks again after the next message
+        if self._taken == taken_before:
+            self._away = True
+            self._start_watching()
+        else:
+            self._look_soon()
+
+    def _start_watching(self) -> None:
+        self._watcher.ring()
+        if self.watch is not None:
+            self._outbox.context.copy().run(self.watch)
+
+    async def gone(self) -> None:
+        """Receive what the handler does not; return when the connection has ended and the handler
+        does not see to that itself: it waits for something other than a message."""
+        while not self.closed:
+            if self._away:
+                self._away = not self._shared
+                await self._receive_ahead()
+            else:
+                await self._watcher.wait()
+        if self._closing is not None:
+            await asyncio.wait([self._closing])
+        await self._grace()
+
+    async def _receive_ahead(self) -> None:
+        while not self.closed and self._reader is None:
+            if len(self._inbox) >= QUEUED_MESSAGES:
+                await self._wait_for_room()
+                continue
+            self._reader = _task_on(self._loop)
+            try:
+                message = await self._receive_now()
+            except asyncio.CancelledError:
+                if not self._was_woken():
+                    raise
+                return
+            finally:
+                self._reader = None
+            if (data := self._checked(message)) is not None:
+                self._inbox.append(data)
+                if self._news.waiters:
+                    self._news.ring()
+                    if self._shared:  # the handler is back, and receives for itself
+                        self._look_soon()
+                        return
+
+    async def _wait_for_room(self) -> None:
+        """The disconnect is behind what the client has sent, and that is not read now. So look
+        at the connection itself, when the handler takes nothing."""
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                await self._watcher.wait()
+        except TimeoutError:
+            if has_hung_up(self._outbox.send):
+                self._gone(ABNORMAL, None)
+
+    async def _grace(self) -> None:
+        """A handler that is at work on a message may finish it, and take those that are left."""
+        taken = -1
+        while taken != self._taken or self._news.waiters:
+            taken = self._taken
+            await asyncio.sleep(GRACE_SECONDS)
+
+    # -- sending
+
+    async def _send(self, data: str | bytes) -> None:
+        if self._state is not ACCEPTED:
+            self._step("send")
+            await self._accept()
+        message = (
+            {"type": "websocket.send", "text": data} if type(data) is str else message_of(data)
+        )
+        try:
+            sent = self._outbox.put(message)
+            if sent is not None:
+                await sent
+        except OSError:
+            self._lost()
+            raise self._disconnect() from None
+        except RuntimeError:
+            if self.closed:  # while this waited
+                raise self._disconnect() from None
+            raise
+
+    async def _send_json(self, *args: Any, **kwargs: Any) -> None:
+        value = self.json_module._prepare_response_obj(args, kwargs)
+        await self._send(self.json_module.dumps(value))
+
+    def _lost(self) -> None:
+        """The client has left, says `send`. What had come before is for the handler yet."""
+        while self._direct and len(self._inbox) < QUEUED_MESSAGES:
+            coro: Any = self._receive_now()
+            try:
+                coro.send(None)
+            except StopIteration as stop:
+                if (data := self._checked(stop.value)) is not None:
+                    self._inbox.append(data)
+            except RuntimeError:  # a server that lets but one receive, and one is about to
+                break
+            else:
+                coro.close()
+                break
+        self._gone(ABNORMAL, None)
+
+    def _failed(self, error: Exception) -> None:
+        """*error*: what the server raised for a delivered message."""
+        if isinstance(error, OSError):
+            self._lost()
+            return
+        message = "A message was not delivered to a WebSocket."
+        self._loop.call_exception_handler({"message": message, "exception": error})
+
+    # -- the end
+
+    async def _close(
+        self, code: int = NORMAL, reason: str | None = None, state: State = ENDED
+    ) -> None:
+        self.start_closing(code, reason, state)
+        if self._closing is not None:
+            await asyncio.wait([self._closing])
+
+    def start_closing(self, code: int, reason: str | None = None, state: State = ENDED) -> None:
+        """`close` that does not wait, for the loop; by others than the handler."""
+        check_code(code)
+        if not self.closed:
+            reason = None if reason is None else shortened(reason)
+            self._start_closing(code, reason, self._outbox.options.send_timeout, state)
+
+    def _start_closing(
+        self, code: int, reason: str | None, timeout: float | None, state: State
+    ) -> None:
+        self._ended(code, reason, state)
+        # A task: whoever closes may be cancelled, and the client is to be told nevertheless.
+        tell = self._tell(code, reason, timeout)
+        self._closing = self._loop.create_task(tell, context=Context())
+
+    async def _tell(self, code: int, reason: str | None, timeout: float | None) -> None:
+        message = {"type": "websocket.close", "code": code, "reason": reason or ""}
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                if self.accepted:
+                    await self._outbox.put_last(message)
+                else:
+                    await self._connect()
+                    await self._outbox.put_first(message)
+        except (RuntimeError, OSError):
+            if limit.expired():
+                self.abort()
+            # Otherwise it left at this very moment.
+
+    def _gone(self, code: int, reason: str | None) -> None:
+        """The client has left."""
+        if self.close_code is None:
+            self._ended(code, reason, ENDED)
+            self._outbox.cancel()
+
+    def _ended(self, code: int, reason: str | None, state: State) -> None:
+        """Tell whoever waits; and refer no more to who refers to this."""
+        self._state, self.close_code, self.close_reason = state, code, reason or ""
+        del self._accept_headers
+        self._calls.clear()
+        self._news.ring()
+        self._start_watching()
+        if self._look_later is not None:
+            self._look_later.cancel()
+            self._look_later = None
+        if self._direct and self._reader is not None:
+            reader, self._reader = self._reader, None
+            reader.cancel()
+        self._direct = False
+        when_closed, self._when_closed = self._when_closed, []
+        for func in when_closed:
+            func()
+
+    def _stalled(self, why: str) -> None:
+        """Cut off a client that does not read: what waits for it is forgotten."""
+        self._outbox.end()
+        self._start_closing(TRY_AGAIN_LATER, why, CLOSE_SECONDS, ENDED)
+
+    def abort(self) -> None:
+        """Unless the client has everything: break off the connection, if that is in reach. ASGI
+        has no message for it, and a server that closes waits for the client."""
+        if self.flushed:
+            return
+        self._outbox.cancel()
+        abort(self._outbox.send)
+
+    def linger(self, done: Callable[[], object], before: int | None = None) -> None:
+        """After the close: call *done* when the client has taken everything in, and break off
+        if it takes no more."""
+        timeout, unsent = self._outbox.options.send_timeout, unsent_bytes(self._outbox.send)
+        if unsent and timeout is not None and before is not None and unsent >= before:
+            self.abort()
+            unsent = 0
+        if unsent:
+            self._loop.call_later(timeout or SEND_TIMEOUT, self.linger, done, unsent)
+        else:
+            done()
+
+    @property
+    def flushed(self) -> bool:
+        """Whether the client has all that was sent, as far as the server says."""
+        return not unsent_bytes(self._outbox.send) and (
+            self._closing is None or self._closing.done()
+        )
+
+    def is_own_end(self, error: BaseException) -> bool:
+        """Whether *error* says that this connection has ended, and not another one."""
+        return self.closed and isinstance(error, WebSocketDisconnect)
+
+    def _disconnect(self) -> WebSocketDisconnect:
+        return WebSocketDisconnect(self.close_code or ABNORMAL, self.close_reason)

@@ -1,0 +1,125 @@
+"""What one client can take of a server: events under way, attachments, messages that wait for it,
+and what a body of long polling may hold. Knows packets; knows no handlers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import anyio
+
+DEFAULTS: Final = {
+    "SOCKETIO_EVENTS": 16,
+    "SOCKETIO_EVENT_THREADS": 32,
+    "SOCKETIO_ATTACHMENTS": 64,
+    "SOCKETIO_ATTACHMENT_BYTES": 8_388_608,
+}
+"""Settings of an app; what they mean, and why so many, is in `docs/socketio.rst`."""
+
+LOOK_SECONDS: Final = 1.0
+"""How often it is seen whether a client has left whose messages are not read meanwhile."""
+
+PACKETS: Final = 16
+"""In a body of long polling: Engine.IO's own limit, beyond which it fails."""
+
+_POLLED: Final = re.compile(r"4[0-6]|b|[135]\Z")
+"""How a packet in a body begins: message (with Socket.IO's type), binary message, close, pong,
+upgrade. Others are the server's to send (Engine.IO protocol 4)."""
+
+
+def is_payload(body: bytes) -> bool:
+    """Whether the body of a POST holds packets that a client may send. For others Engine.IO would
+    wait until the client has fetched what waits for it, and so keep the request open."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return False
+    if text.startswith("d="):  # JSONP
+        text = parse_qs(text).get("d", [""])[0]
+    packets = text.split("\x1e")
+    return len(packets) <= PACKETS and all(_POLLED.match(packet) for packet in packets)
+
+
+def check_attachments(packet: Any, another: bytes | str, app: Any) -> None:
+    """Raise `ValueError` if *packet*, with *another* attachment, has more of them than it may:
+    all are kept until the last one has come."""
+    count, size = app.config["SOCKETIO_ATTACHMENTS"], app.config["SOCKETIO_ATTACHMENT_BYTES"]
+    if packet.attachment_count > count:
+        raise ValueError(f"a packet with {packet.attachment_count} attachments")
+    if sum(map(len, packet.attachments)) + len(another) > size:
+        raise ValueError(f"attachments of more than {size} bytes")
+
+
+class Outgoing(asyncio.Queue[Any]):
+    """The packets that wait for a client. One that does not take them is cut off: *cut_off* is
+    called once, and nothing is kept any more."""
+
+    cut_off: Callable[[], object] = staticmethod(lambda: None)
+    packets: int | None = None
+    size: int | None = None
+    """How many may wait, and how many bytes; set when there is an app's configuration."""
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self._bytes = 0
+        self.is_cut_off = False
+
+    def _put(self, item: Any) -> None:
+        self._bytes += _size(item)
+        super()._put(item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        self._bytes -= _size(item)
+        return item
+
+    async def put(self, item: Any) -> None:
+        if item is None:  # its writer is to end
+            await super().put(None)
+        elif not self.is_cut_off:
+            await super().put(item)
+            if self._is_too_much():
+                self.is_cut_off = True
+                while not self.empty():
+                    self.get_nowait()
+                    self.task_done()
+                self.put_nowait(None)
+                self.cut_off()
+
+    def _is_too_much(self) -> bool:
+        # A single packet, however long, may wait.
+        return self.qsize() > 1 and (
+            (self.packets is not None and self.qsize() > self.packets)
+            or (self.size is not None and self._bytes > self.size)
+        )
+
+
+def _size(packet: Any) -> int:
+    data = getattr(packet, "data", None)
+    return len(data) if isinstance(data, str | bytes) else 0
+
+
+class UnderWay:
+    """The events of one client that are under way."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._fewer = asyncio.Event()
+
+    def ended(self) -> None:
+        self.count -= 1
+        self._fewer.set()
+
+    async def room(self, limit: int, is_there: Callable[[], bool]) -> bool:
+        """Wait until there are fewer than *limit*. `False`: the client has left meanwhile."""
+        while self.count >= limit:
+            self._fewer.clear()
+            with anyio.move_on_after(LOOK_SECONDS):
+                await self._fewer.wait()
+            if not is_there():
+                return False
+        return True
