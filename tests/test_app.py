@@ -293,7 +293,7 @@ class TestUrlFor:
     async def test_in_a_websocket(self, app: Flask) -> None:
         @app.websocket("/links")
         async def links() -> Any:
-            return f"{url_for('index', _external=True)} {url_for('ws')}"
+            return f"{url_for('index', _external=True)} {url_for('ws')}", 403
 
         for scheme, own in {"http": "http", "https": "https"}.items():
             with pytest.raises(WebSocketDenied) as caught:

@@ -384,7 +384,7 @@ def test_reloader_wants_the_main_thread() -> None:
 
     def run() -> None:
         try:
-            serving.serve(nothing, reload=True)
+            serving.serve(nothing, port=0, reload=True)
         except RuntimeError as error:
             errors.append(str(error))
 

@@ -126,7 +126,7 @@ def test_plain_code_that_blocks(http: Parser, tmp_path: Path) -> None:
         assert server.stop() == 0, server.output
         assert diary.of("app")[-4:] == AFTER
         for path in (BLOCKING[0], BLOCKING[2]):
-            assert f"Plain code of {path} still blocked" in server.output
+            assert f"Sync code of {path} still blocked" in server.output
         assert "Traceback" not in server.output, server.output
 
 
