@@ -32,6 +32,7 @@ from asyncflask import (
     current_app,
     g,
     has_app_context,
+    redirect,
     request,
     url_for,
     websocket,
@@ -1061,3 +1062,26 @@ async def test_lifespan_function_has_the_app_context() -> None:
     async with lifespan(Flask("with_lifespan", lifespan=both_ends)):
         pass
     assert seen == ["with_lifespan", "with_lifespan"]
+
+
+class TestFlaskApi:
+    """Where Flask 3.1 and 3.2 differ, `Flask.flask_api` decides."""
+
+    @pytest.mark.parametrize(("version", "status"), [((3, 1), 302), ((3, 2), 303)])
+    def test_redirect(self, app: Flask, version: tuple[int, int], status: int) -> None:
+        app.flask_api = version
+        app.add_url_rule("/default", "default", lambda: redirect("/"))
+        app.add_url_rule("/chosen", "chosen", lambda: redirect("/", 302))
+        client = app.test_client()
+        assert client.get("/default").status_code == status
+        assert client.get("/chosen").status_code == 302
+
+    @pytest.mark.parametrize(("version", "shared"), [((3, 1), True), ((3, 2), False)])
+    def test_app_context_round_a_request(
+        self, app: Flask, version: tuple[int, int], shared: bool
+    ) -> None:
+        app.flask_api = version
+        app.add_url_rule("/g", "g", lambda: {"shared": "name" in g})
+        with app.app_context():
+            g.name = "pushed"
+            assert app.test_client().get("/g").json == {"shared": shared}

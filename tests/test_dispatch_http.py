@@ -512,7 +512,7 @@ async def test_task_that_outlives_its_request() -> None:
     assert threading.active_count() <= before + 3
 
 
-@pytest.mark.parametrize("target", ["*", "foo", "@google.com", "http://a/b", ""])
+@pytest.mark.parametrize("target", ["*", "foo", "@google.com", "a/b"])
 async def test_target_without_a_slash(target: str) -> None:
     app, scope = make_app(), http_scope("/x")
     app.add_url_rule("/<value>", "value", lambda value: value)

@@ -478,3 +478,10 @@ def test_response_class_of_the_app(app: Flask) -> None:
     app.add_url_rule("/", "view", lambda: "data")
     response: Any = app.test_client().get("/")
     assert response.own == "own"
+
+
+def test_empty_path_is_redirected() -> None:
+    app = Flask("empty", static_folder=None)
+    app.add_url_rule("/", "index", lambda: "text")
+    response = app.test_client().get("")
+    assert (response.status_code, response.location) == (308, "http://localhost/")

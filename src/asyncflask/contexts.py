@@ -456,14 +456,20 @@ class RequestContext(_Context):
 
     async def _push(self, call: Call, app_ctx: AppContext | None = None) -> None:
         """*app_ctx*: what to use in place of a current one, which is then not looked at."""
-        if app_ctx is None:
-            current = _cv_app.get(None)
-            if current is None or current.app is not self.app:
-                app_ctx = self.app.app_context()
+        if app_ctx is None and self.shared_app_context() is None:
+            app_ctx = self.app.app_context()
         self._set(app_ctx)
         await self._begin(call, app_ctx)
         if self.request.routing_exception is None:
             await self._find_rule(call)
+
+    def shared_app_context(self) -> AppContext | None:
+        """The current app context, if it is of the same app: a request that a test or a WSGI server
+        makes within it shares it, as in Flask 3.1."""
+        current = _cv_app.get(None)
+        if current is None or current.app is not self.app or self.app.flask_api >= (3, 2):
+            return None
+        return current
 
     def _set(self, app_ctx: AppContext | None) -> None:
         """Make this the current context, and *app_ctx* unless there is one to be shared."""

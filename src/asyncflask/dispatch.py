@@ -175,7 +175,7 @@ def enter(app: Flask, ctx: RequestContext) -> Plan | None:
     the request's plan; `None` if the rest is left to `arrive`."""
     setup, scope, lines = ctx._setup, ctx._scope, ctx._lines
     app_ctx: AppContext | None = None
-    if not ctx._more or (current := _cv_app.get(None)) is None or current.app is not app:
+    if not ctx._more or ctx.shared_app_context() is None:
         app_ctx = AppContext(app) if setup.own_app_context else app.app_context()
     ctx._set(app_ctx)
     if (lines is None or lines.get(b"host") not in good_hosts) and (problem := malformed(scope)):

@@ -14,7 +14,7 @@ from contextvars import Token
 from datetime import datetime
 from functools import update_wrapper
 from types import TracebackType
-from typing import IO, Any, AnyStr, NoReturn, ParamSpec, Self, cast, overload
+from typing import IO, Any, AnyStr, Final, NoReturn, ParamSpec, Self, cast, overload
 
 import werkzeug.utils
 from werkzeug.exceptions import abort as _wz_abort
@@ -308,13 +308,23 @@ def url_for(
     return url
 
 
+class _Default(int):
+    """A code that nobody chose."""
+
+    __repr__ = int.__repr__
+
+
+FOUND: Final = _Default(302)
+"""The default of `redirect`, which Flask 3.2 changes to 303."""
+
+
 def redirect(
-    location: str, code: int = 302, Response: type[BaseResponse] | None = None
+    location: str, code: int = FOUND, Response: type[BaseResponse] | None = None
 ) -> BaseResponse:
     """A response that redirects, by ``app.redirect`` or, without an app context, by Werkzeug.
 
     :param location: the URL, or a path.
-    :param code: 301, 302, 303, 305, 307 or 308 (RFC 9110 section 15.4).
+    :param code: 301, 302, 303, 305, 307 or 308 (RFC 9110 section 15.4). Default: 302.
     :param Response: the class of the response, used only without an app context.
     """
     if (ctx := _cv_app.get(None)) is not None:

@@ -34,7 +34,7 @@ from werkzeug.wrappers import Response as ResponseBase  # noqa: F401  (Flask has
 from werkzeug.wsgi import get_input_stream
 
 from . import json
-from .asgi.http import SPOOL_BYTES, Body, BodyFile
+from .asgi.http import ORIGIN, SPOOL_BYTES, Body, BodyFile
 from .asgi.wsgi import BLANKS, environ_of, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
@@ -178,7 +178,7 @@ class Request(RequestBase):
         self.routing_exception = self.url_rule = self.view_args = None
         self.method = scope.get("method", "GET").upper()
         if path[:1] != "/":
-            if not scope["path"].startswith("/"):
+            if not scope["path"].startswith("/") and (scope["path"] or ORIGIN not in scope):
                 self.routing_exception = BadRequest("The request target does not begin with '/'.")
             path = "/" + path
         elif path[1:2] == "/":

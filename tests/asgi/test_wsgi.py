@@ -158,11 +158,11 @@ class TestScope:
 
     def test_empty_environ(self) -> None:
         scope = scope_from_environ({})
-        assert (scope["method"], scope["path"], scope["server"]) == ("GET", "/", ("", None))
+        assert (scope["method"], scope["path"], scope["server"]) == ("GET", "", ("", None))
 
     @pytest.mark.parametrize(
         ("script_name", "path_info", "path"),
-        [("", "a", "/a"), ("", "", "/"), ("/r", "", "/r"), ("/r", "a", "/r/a")],
+        [("", "a", "/a"), ("", "", ""), ("/r", "", "/r"), ("/r", "a", "/r/a")],
     )
     def test_path_without_slash(self, script_name: str, path_info: str, path: str) -> None:
         environ = {"SCRIPT_NAME": script_name, "PATH_INFO": path_info}

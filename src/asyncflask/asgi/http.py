@@ -31,6 +31,9 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntity
 from .conversation import Conversation, Conversations
 from .threads import Driver, InContext, on_loop, start_in, wait
 
+ORIGIN: Final = "asyncflask.origin"
+"""The key in a scope that was made of an environ, for its `Origin`."""
+
 SPOOL_BYTES: Final = 1_114_112
 """A body that is received ahead for asynchronous code is kept in memory up to this size, and in
 a temporary file beyond it; so is an uploaded file. 1 MiB, and 64 KiB for the form around it."""
@@ -108,7 +111,7 @@ class Body:
         """Whether the response may say that the connection ends with it (RFC 9112 section 9.6;
         HTTP/2 knows no such header, and in WSGI it is the server's own affair)."""
         http_1: bool = self._scope.get("http_version", "1.1") < "2"
-        return http_1 and "asyncflask.origin" not in self._scope
+        return http_1 and ORIGIN not in self._scope
 
     # -- on the loop
 
@@ -632,7 +635,8 @@ def _in_origin_form(scope: Scope, root: str) -> Scope:
 def malformed(scope: Scope) -> str | None:
     """What is wrong with a request's target or `Host` (RFC 9112 section 3.2), if anything.
     Servers let some of it through."""
-    if not scope["path"].startswith("/"):
+    if not scope["path"].startswith("/") and (scope["path"] or ORIGIN not in scope):
+        # WSGI has an empty path, which is redirected; a target of HTTP cannot be without one.
         return "The request target does not begin with '/'."
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if len(hosts) > 1:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Scope, Send
 from werkzeug.wsgi import get_input_stream
 
 from .conversation import Conversations
+from .http import ORIGIN as ORIGIN
 from .http import READ_BYTES, Body, send_response, start_message
 from .threads import (
     Driver,
@@ -43,9 +44,6 @@ PROXY_FIX_ORIGINAL: Final = "werkzeug.proxy_fix.orig"
 
 SCHEMES: Final = {"ws": "http", "wss": "https"}
 """A WebSocket's handshake is a request (RFC 6455 section 4.1)."""
-
-ORIGIN: Final = "asyncflask.origin"
-"""The key in a scope that was made of an environ, for its `Origin`."""
 
 
 class Origin:
@@ -230,7 +228,7 @@ def scope_from_environ(environ: Environ, worker: Worker | None = None, app: Any 
     if root_path and not root_path.startswith("/"):  # of a header X-Forwarded-Prefix, say
         root_path = f"/{root_path}"
     path = _bytes(environ.get("PATH_INFO", "")).decode("utf-8", "replace")
-    if "asyncflask.scope" not in environ and not path.startswith("/") and (path or not root_path):
+    if "asyncflask.scope" not in environ and path and not path.startswith("/"):
         # No malformed target, as it would be in a scope: the server parsed that. PEP 3333 asks
         # for no slash, and Werkzeug's test client gives the path as the test wrote it.
         path = f"/{path}"

@@ -30,7 +30,7 @@ from ..asgi.threads import is_async, wait
 from ..asgi.websocket import WebSocketOptions
 from ..config import Config, ConfigAttribute
 from ..ctx import _AppCtxGlobals
-from ..helpers import _split_blueprint_path, get_debug_flag
+from ..helpers import FOUND, _split_blueprint_path, get_debug_flag
 from ..json.provider import DefaultJSONProvider, JSONProvider
 from ..lazy import Lazy
 from ..logging import create_logger
@@ -104,6 +104,9 @@ class App(Scaffold):
     app_ctx_globals_class = _AppCtxGlobals
     config_class = Config
     json_provider_class: type[JSONProvider] = DefaultJSONProvider
+    flask_api: tuple[int, int] = (3, 1)
+    """The version of Flask that decides where two of them differ: with ``(3, 2)``, `redirect` answers
+    with 303, and a request never shares an app context that was pushed around it."""
     jinja_options: dict[str, t.Any] = {}
     url_rule_class = Rule
     url_map_class: type[MapBase] = Map
@@ -499,8 +502,11 @@ class App(Scaffold):
         """Whether teardown functions are not told of *error*. Default: they are told."""
         return False
 
-    def redirect(self, location: str, code: int = 302) -> Response:
-        """A response that redirects to *location*."""
+    def redirect(self, location: str, code: int = FOUND) -> Response:
+        """A response that redirects to *location*. Default of *code*: 302, or 303 with the API of
+        Flask 3.2 (`flask_api`)."""
+        if code is FOUND and self.flask_api >= (3, 2):
+            code = 303
         return redirect(location, code=code, Response=self.response_class)
 
     def inject_url_defaults(self, endpoint: str, values: dict[str, t.Any]) -> None:
