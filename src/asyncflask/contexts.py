@@ -464,8 +464,8 @@ class RequestContext(_Context):
             await self._find_rule(call)
 
     def shared_app_context(self) -> AppContext | None:
-        """The current app context, if it is of the same app: a request that a test or a WSGI server
-        makes within it shares it, as in Flask 3.1."""
+        """The current app context, if it is of the same app: a request that a test or a WSGI
+        server makes within it shares it, as in Flask 3.1."""
         current = _cv_app.get(None)
         if current is None or current.app is not self.app or self.app.flask_api >= (3, 2):
             return None

@@ -339,7 +339,7 @@ def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[A
         method = request.method
         rule, values = request.url_rule, request.view_args
     if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
-        return call_here(app.make_default_options_response)
+        return call_here(bound(app, "make_default_options_response"))
     view = app.view_functions[rule.endpoint]
     if ctx._context is not None and call is not call_here:
         if ctx.websocket is not None:
@@ -529,7 +529,7 @@ async def handle_exception(app: Flask, ctx: RequestContext, call: Call, error: E
         await emit(got_request_exception, app, call, exception=error)
     if propagates(app):
         raise error
-    app.log_exception(exc_info)
+    bound(app, "log_exception")(exc_info)
     server_error: Any = InternalServerError(original_exception=error)
     handler = app._find_error_handler(server_error, ctx.request.blueprints)
     if handler is not None:
@@ -620,11 +620,16 @@ OWN: dict[str, Step] = {name: globals()[name] for name in METHODS if name in glo
 
 def step(app: Flask, name: str) -> Step:
     """The step of this name: of this file, or what calls the method that took its place."""
-    method = app._setup().replaced.get(name)
-    return OWN[name] if method is None else partial(_call_replaced, method)
+    replaced = app._setup().replaced.get(name)
+    return OWN[name] if replaced is None else partial(_call_replaced, replaced)
+
+
+def bound(app: Flask, name: str) -> Callable[..., Any]:
+    """The method of this name, as Flask 3.1 calls it."""
+    return app._setup().replaced.get(name) or getattr(app, name)
 
 
 async def _call_replaced(
-    method: Callable[..., Any], app: Flask, ctx: Any, call: Call, *args: Any
+    replaced: Callable[..., Any], app: Flask, ctx: Any, call: Call, *args: Any
 ) -> Any:
-    return await call(method, *args)
+    return await call(replaced, *args)

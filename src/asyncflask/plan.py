@@ -48,6 +48,8 @@ METHODS: Final = (
     "make_response",
     "create_url_adapter",
     "app_context",
+    "log_exception",
+    "make_default_options_response",
     "wsgi_app",
 )
 """The methods of an app that are steps of a request: one that was replaced is user code."""
@@ -306,10 +308,12 @@ def _hooks(functions: Iterable[Callable[..., Any]]) -> tuple[Hook, ...]:
 def _taking_ctx(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """*method* as Flask 3.1 calls it. Flask 3.2 gives the context first to one that names it."""
     try:
-        first = next(iter(inspect.signature(method).parameters), "")
+        first = next(iter(inspect.signature(method).parameters.values()), None)
     except (TypeError, ValueError):  # no Python function
         return method
-    if first != "ctx":
+    annotation = getattr(first, "annotation", None)
+    of_a_context = str(getattr(annotation, "__name__", annotation)).endswith("AppContext")
+    if first is None or not (first.name == "ctx" or of_a_context):
         return method
     current = _CURRENT.get(name, current_request_ctx)
     if is_async(method):

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Awaitable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from itsdangerous import (
     BadData,
@@ -190,21 +190,51 @@ def _lazy_sha1(string: bytes = b"") -> Any:
     return hashlib.sha1(string)
 
 
-@lru_cache(maxsize=16)
-def _derive_key(key: bytes, salt: bytes, key_derivation: str, digest_method: Any) -> bytes:
-    signer = TimestampSigner(
-        key, salt=salt, key_derivation=key_derivation, digest_method=digest_method
-    )
-    return signer.derive_key()
-
-
 class _Signer(TimestampSigner):
     """Remembers the keys that it derives. itsdangerous derives one for each signature, which
     takes longer than the signature itself."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._derived: dict[bytes, bytes] = {}
+
     def derive_key(self, secret_key: str | bytes | None = None) -> bytes:
         key = self.secret_key if secret_key is None else want_bytes(secret_key)
-        return _derive_key(key, self.salt, self.key_derivation, self.digest_method)
+        if key not in self._derived:
+            self._derived[key] = super().derive_key(key)
+        return self._derived[key]
+
+
+class _SigningSerializer(URLSafeTimedSerializer):
+    """Keeps its signer, and so the keys that are derived."""
+
+    _kept: Any = None
+
+    def make_signer(self, salt: str | bytes | None = None) -> Any:
+        if salt is not None and want_bytes(salt) != self.salt:
+            return super().make_signer(salt)
+        if self._kept is None:
+            self._kept = super().make_signer(self.salt)
+        return self._kept
+
+
+@lru_cache(maxsize=16)
+def _signing_serializer(
+    keys: tuple[str | bytes, ...],
+    salt: str | bytes,
+    serializer: Any,
+    key_derivation: str,
+    digest_method: Any,
+) -> URLSafeTimedSerializer:
+    if digest_method is _lazy_sha1:  # which `hmac` cannot leave to OpenSSL
+        digest_method = hashlib.sha1
+    return _SigningSerializer(
+        cast("list[bytes]", [*keys]),
+        salt=salt,
+        serializer=serializer,
+        signer=_Signer,
+        signer_kwargs={"key_derivation": key_derivation, "digest_method": digest_method},
+    )
 
 
 class SecureCookieSessionInterface(SessionInterface):
@@ -231,15 +261,9 @@ class SecureCookieSessionInterface(SessionInterface):
             return None
 
         fallbacks = app.config["SECRET_KEY_FALLBACKS"] or ()
-        return URLSafeTimedSerializer(
-            [*fallbacks, app.secret_key],  # itsdangerous signs with the last
-            salt=self.salt,
-            serializer=self.serializer,
-            signer=_Signer,
-            signer_kwargs={
-                "key_derivation": self.key_derivation,
-                "digest_method": self.digest_method,
-            },
+        keys = (*fallbacks, app.secret_key)  # itsdangerous signs with the last
+        return _signing_serializer(
+            keys, self.salt, self.serializer, self.key_derivation, self.digest_method
         )
 
     def open_session(self, app: Any, request: Request) -> SecureCookieSession | None:
@@ -293,7 +317,8 @@ class SecureCookieSessionInterface(SessionInterface):
         else:
             return
 
-        response.vary.add("Cookie")
+        if not session.accessed:  # otherwise it has been told
+            response.vary.add("Cookie")
 
 
 def may_renew(interface: SecureCookieSessionInterface, app: Any, request: Request) -> bool:

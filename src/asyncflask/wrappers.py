@@ -7,9 +7,10 @@ and from then on headers are read from that.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
-from functools import cache
+from functools import cache, partial
+from inspect import signature
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Literal, cast, overload
 
@@ -51,6 +52,10 @@ from .responses import plain_lines as plain_lines
 if TYPE_CHECKING:
     from starlette.datastructures import State
 
+
+_parse_cookies: Callable[[str | None], Any] = parse_cookie
+if "cls" in signature(parse_cookie).parameters:  # Werkzeug 3.1; from 3.2 on it is always this one
+    _parse_cookies = partial(parse_cookie, cls=ImmutableMultiDict)
 
 _URLENCODED = "application/x-www-form-urlencoded"
 
@@ -303,9 +308,9 @@ class Request(RequestBase):
     @Lazy
     def cookies(self) -> ImmutableMultiDict[str, str]:
         """The cookies that the client sent (RFC 6265 section 5.4)."""
-        # Werkzeug 3.2 deprecates the attribute, and the argument of `parse_cookie` that it is for.
+        # Werkzeug 3.2 deprecates the attribute.
         kind = getattr(self, "dict_storage_class", None) or ImmutableMultiDict
-        cookies: Any = parse_cookie(self._header(b"cookie"))
+        cookies: Any = _parse_cookies(self._header(b"cookie"))
         if type(cookies) is not kind:
             cookies = kind(cookies.items(multi=True))
         return cast("ImmutableMultiDict[str, str]", cookies)

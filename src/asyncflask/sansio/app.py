@@ -105,8 +105,8 @@ class App(Scaffold):
     config_class = Config
     json_provider_class: type[JSONProvider] = DefaultJSONProvider
     flask_api: tuple[int, int] = (3, 1)
-    """The version of Flask that decides where two of them differ: with ``(3, 2)``, `redirect` answers
-    with 303, and a request never shares an app context that was pushed around it."""
+    """The version of Flask that decides where two of them differ: with ``(3, 2)``, `redirect`
+    answers with 303, and a request never shares an app context that was pushed around it."""
     jinja_options: dict[str, t.Any] = {}
     url_rule_class = Rule
     url_map_class: type[MapBase] = Map
