@@ -25,7 +25,7 @@ PER_CORE = 3
 """Processes for each core: most tests that take long wait for a server, and for its clients."""
 
 FEW_MINUTES = 2
-SLOW_MINUTES = 3
+SLOW_MINUTES = 2
 """About how long the two sets take on two idle cores: for the head of a run."""
 
 

@@ -23,8 +23,12 @@ from asyncflask import (
     stream_with_context,
     websocket,
 )
+from asyncflask.asgi import wsgi
 from asyncflask.asgi.client import WebSocketDenied
+from asyncflask.asgi.loops import background_loop
 from asyncflask.testing import EnvironBuilder, FlaskClient, FlaskCliRunner
+
+SECONDS = 45
 
 
 @pytest.fixture
@@ -357,6 +361,32 @@ class TestInAsyncCode:
         assert not has_app_context()
 
     def test_nested(self, app: Flask) -> None:
+        assert app.test_client().get("/deep/3").text == "3 2 1 end"
+
+    def test_loop_that_waits_serves_nobody(
+        self, app: Flask, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also if the inner request begins before the outer one has begun to wait."""
+        loops: list[asyncio.AbstractEventLoop] = []
+        asked = [threading.Event() for _ in range(4)]
+
+        def another_loop() -> asyncio.AbstractEventLoop:
+            loop = background_loop()
+            if loop in loops:
+                raise AssertionError("This loop waits for another request.")
+            loops.append(loop)
+            asked[len(loops) - 1].set()
+            return loop
+
+        def wait_late(exchange: Any, reached: Any) -> None:
+            number = loops.index(exchange.loop)
+            if number < 3:
+                asked[number + 1].wait(SECONDS)
+            work_until(exchange, reached)
+
+        work_until = wsgi._Exchange._work_until
+        monkeypatch.setattr(wsgi, "background_loop", another_loop)
+        monkeypatch.setattr(wsgi._Exchange, "_work_until", wait_late)
         assert app.test_client().get("/deep/3").text == "3 2 1 end"
 
 

@@ -82,7 +82,8 @@ def site(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     diary = Diary(tmp_path_factory.mktemp("diary") / "diary")
-    args = "--ws-per-message-deflate", "false"
+    # No pings of the server's own, which break such connections off on a busy machine.
+    args = "--ws-per-message-deflate", "false", "--ws-ping-interval", "3600"
     with serve("crowd:app", "httptools", *args, ws=request.param, diary=diary) as server:
         yield Site(server, diary)
         assert "Traceback" not in server.output, server.output

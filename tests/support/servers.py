@@ -52,7 +52,8 @@ class Process:
         port: int = 0,
     ) -> None:
         self._command = list(command)
-        self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
+        self._env = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+        self._env |= env or {}
         self._cwd = cwd
         self._port = port
         self._stack = ExitStack()  # What is open while the server lives.
@@ -123,7 +124,7 @@ class Process:
         When all is shut down, uvicorn raises the signal that stopped it once more, against
         itself. An end by that very signal *after* its last line of log is therefore an orderly
         one, and counts as 0; the same signal without that line is returned as it is. A process
-        which does not end is killed, which shows as -9.
+        which does not end is killed, which shows as -6, and tells in its output where it was.
         """
         process = self._process
         if process is None:
@@ -133,7 +134,7 @@ class Process:
         try:
             code = process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
+            process.send_signal(signal.SIGABRT)  # whereupon `faulthandler` prints all stacks
             return process.wait()
         in_order = f"Finished server process [{process.pid}]" in self.output
         return 0 if code == -signum and in_order else code

@@ -423,8 +423,9 @@ class _Exchange:
         def start() -> None:
             self.task = self.loop.create_task(self.run(), context=context)
 
-        self.loop.call_soon_threadsafe(start)
-        self._work_until(lambda: self.started)
+        with off_loop():  # before the app can ask for a loop, which must not be given this one
+            self.loop.call_soon_threadsafe(start)
+            self._work_until(lambda: self.started)
         if not self.started:
             raise RuntimeError("The ASGI app has ended without a response.")
 

@@ -115,6 +115,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         self.app = app
         self.loop: asyncio.AbstractEventLoop | None = None
         """The loop that serves the clients."""
+        self._background: asyncio.AbstractEventLoop | None = None
+        """The loop without clients: always the same, since the connection to the queue is its."""
         self._monitors_clients: bool = self.eio.start_service_task
         self._begun: set[asyncio.Task[Any]] = set()
         self._under_way: dict[str, UnderWay] = {}
@@ -150,7 +152,9 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         background: what it sends goes to other processes then."""
         home = self.loop
         if home is None or not home.is_running():
-            home = background_loop()
+            if self._background is None or not self._background.is_running():
+                self._background = background_loop()
+            home = self._background
         if home is asyncio.get_running_loop():
             return await coro
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coro, home))
