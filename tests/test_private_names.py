@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import engineio
+import engineio  # type: ignore[import-untyped]
 import pytest
-import socketio
+import socketio  # type: ignore[import-untyped]
 import uvicorn.config
 import uvicorn.importer
 import uvicorn.supervisors

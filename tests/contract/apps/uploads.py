@@ -9,9 +9,10 @@ app = Flask(__name__)
 
 @app.post("/sync")
 def sync() -> bytes:
-    return request.files["f"].read()
+    content: bytes = request.files["f"].read()
+    return content
 
 
 @app.post("/async")
 async def async_() -> bytes:
-    return request.files["f"].read()
+    return sync()
