@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from starlette.routing import Router
 
 from asyncflask import Blueprint, Flask, current_app, g
@@ -35,6 +35,7 @@ from asyncflask.cli import (
     run_command,
     with_appcontext,
 )
+from support.commands import CliRunner
 
 Write = Callable[[str, str], Path]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import pickle
 import signal
@@ -356,7 +357,14 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None:
         ({"ws": "nosuch"}, "nosuch"),
         ({"ssl": ("nosuch.pem", None)}, "No such file"),
         ({"ssl": (__file__, None)}, "set up"),
-        ({"http2": True}, "HTTP/2"),
+        pytest.param(
+            {"http2": True},
+            "HTTP/2",
+            marks=pytest.mark.skipif(
+                "http2" not in inspect.signature(uvicorn.Config).parameters,
+                reason="uvicorn before 0.53 has no HTTP/2",
+            ),
+        ),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any], hint: str) -> None:

@@ -147,10 +147,6 @@ class TestDumps:
         expected = outcome(stdlib_json.dumps, value, **given)
         assert outcome(app.json.dumps, value, **kwargs) == expected
 
-    def test_without_the_encoder_in_c(self, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("asyncflask.json.provider._make_encoder", None)
-        assert app.json.dumps({"b": Html(), "a": 1}) == '{"a": 1, "b": "<p>"}'
-
     def test_default_may_be_none(self, app: Flask) -> None:
         class Provider(DefaultJSONProvider):
             default = None  # type: ignore[assignment]

@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import decimal
 import json
-import json.encoder
 import uuid
 import weakref
 from collections.abc import Callable
 from datetime import date
+from functools import lru_cache
 from typing import IO, Any, AnyStr, NoReturn
 
 from werkzeug.http import http_date
@@ -104,25 +104,14 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-# What `JSONEncoder.encode` calls in the end; not every Python has it.
-_make_encoder: Any = getattr(json.encoder, "c_make_encoder", None)
-
-
-def _encode(
-    obj: Any,
-    default: Callable[[Any], Any],
-    ensure_ascii: bool,
-    sort_keys: bool,
-    separators: tuple[str, str],
-) -> str:
-    """What `json.dumps` gives with these arguments, without the `JSONEncoder` that it would make
-    for each value."""
-    string: Any = (
-        json.encoder.encode_basestring_ascii if ensure_ascii else json.encoder.encode_basestring
+@lru_cache(maxsize=8)
+def _encoder(
+    default: Callable[[Any], Any], ensure_ascii: bool, sort_keys: bool, separators: tuple[str, str]
+) -> json.JSONEncoder:
+    """What `json.dumps` would make anew for each value."""
+    return json.JSONEncoder(
+        default=default, ensure_ascii=ensure_ascii, sort_keys=sort_keys, separators=separators
     )
-    between, after_key = separators
-    encode = _make_encoder({}, default, string, None, after_key, between, sort_keys, False, True)
-    return "".join(encode(obj, 0))
 
 
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
@@ -187,9 +176,8 @@ class DefaultJSONProvider(JSONProvider):
             len(kwargs) <= 1
             and type(separators) is tuple
             and default is not None  # it may be so in a subclass
-            and _make_encoder is not None
         ):
-            return _encode(obj, default, self.ensure_ascii, self.sort_keys, separators)
+            return _encoder(default, self.ensure_ascii, self.sort_keys, separators).encode(obj)
 
         kwargs.setdefault("default", default)
         kwargs.setdefault("ensure_ascii", self.ensure_ascii)
@@ -236,9 +224,8 @@ class DefaultJSONProvider(JSONProvider):
         elif (
             getattr(self.dumps, "__func__", None) is _DUMPS
             and (default := self.default) is not None
-            and _make_encoder is not None
         ):  # what it would do
-            text = _encode(obj, default, self.ensure_ascii, self.sort_keys, _COMPACT)
+            text = _encoder(default, self.ensure_ascii, self.sort_keys, _COMPACT).encode(obj)
         else:
             text = self.dumps(obj, separators=_COMPACT)
         return text + "\n"
