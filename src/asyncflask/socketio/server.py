@@ -31,13 +31,13 @@ except ImportError as error:
         " pip install 'asyncflask[socketio]'"
     ) from error
 
-REQUIRED: Final = (5, 12)
+REQUIRED: Final = (5, 16, 3)
 """The first python-socketio that tells handlers why a client is disconnected."""
 
 
 def check_version(installed: str) -> None:
     """Raise `ImportError` for a python-socketio that is too old."""
-    if tuple(int(part) for part in installed.split(".")[:2]) < REQUIRED:
+    if tuple(int(part) for part in installed.split(".")[:3] if part.isdecimal()) < REQUIRED:
         needed = ".".join(map(str, REQUIRED))
         raise ImportError(
             f"asyncflask.socketio needs python-socketio {needed} or newer, and {installed} is"
