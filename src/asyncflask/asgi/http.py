@@ -34,6 +34,9 @@ from .threads import Driver, InContext, on_loop, start_in, wait
 ORIGIN: Final = "asyncflask.origin"
 """The key in a scope that was made of an environ, for its `Origin`."""
 
+RECEIVED: Final = "asyncflask.received"
+"""The key in a copy of a scope, for the scope that middleware and the server have."""
+
 SPOOL_BYTES: Final = 1_114_112
 """A body that is received ahead for asynchronous code is kept in memory up to this size, and in
 a temporary file beyond it; so is an uploaded file. 1 MiB, and 64 KiB for the form around it."""
@@ -608,7 +611,8 @@ def normalised(scope: Scope) -> Scope:
     if not method.isupper():
         # Not HEAD: a server that does not know it for that waits for the content.
         method = method.upper()
-        scope = {**scope, "method": "GET" if method == "HEAD" else method}
+        method = "GET" if method == "HEAD" else method
+        scope = {**scope, "method": method, RECEIVED: scope}
     return scope
 
 
@@ -629,6 +633,7 @@ def _in_origin_form(scope: Scope, root: str) -> Scope:
         "headers": headers,
         "path": root + unquote(target),
         "raw_path": raw_root + target,
+        RECEIVED: scope,
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from starlette.types import Scope
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from .http import RECEIVED
 from .wsgi import PROXY_FIX_ORIGINAL, Environ, port_number, route_path
 
 _FORWARDED: Final = {
@@ -40,7 +41,8 @@ def fixed_scope(scope: Scope, wsgi_app: Callable[..., Any]) -> Scope:
         ProxyFix(_nothing, *trusted)(environ, _nothing)
         wsgi_app = fix.app
     changed = {key for key, value in environ.items() if before.get(key) != value}
-    fixed: Scope = {**scope, PROXY_FIX_ORIGINAL: environ[PROXY_FIX_ORIGINAL]}
+    original = environ[PROXY_FIX_ORIGINAL]
+    fixed: Scope = {**scope, PROXY_FIX_ORIGINAL: original, RECEIVED: scope}
     if "REMOTE_ADDR" in changed:
         client = scope.get("client")
         fixed["client"] = environ["REMOTE_ADDR"], client[1] if client else 0

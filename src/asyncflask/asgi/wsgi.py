@@ -22,7 +22,7 @@ from werkzeug.wsgi import get_input_stream
 
 from .conversation import Conversations
 from .http import ORIGIN as ORIGIN
-from .http import READ_BYTES, Body, send_response, start_message
+from .http import READ_BYTES, RECEIVED, Body, send_response, start_message
 from .threads import (
     Driver,
     Worker,
@@ -234,7 +234,9 @@ def scope_from_environ(environ: Environ, worker: Worker | None = None, app: Any 
         path = f"/{path}"
     address = environ.get("REMOTE_ADDR")
     origin = Origin(environ, worker, app)
-    scope: Scope = dict(environ.get("asyncflask.scope", ()))
+    scope: Scope = {}
+    if (received := environ.get("asyncflask.scope")) is not None:
+        scope = {**received, RECEIVED: received}
     scope.update(
         {
             "type": "http",
