@@ -89,7 +89,7 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("cli", "as_flask"): "likewise",
 }
 
-BELOW_APP = ("converse", "dispatch", "lifetime", "respond", "urls")
+BELOW_APP = ("contexts", "converse", "dispatch", "lifetime", "plan", "respond", "urls")
 TYPE_CHECKING_IMPORTS = {
     ("json._", "wrappers"): "what 'jsonify' gives, and requests read their JSON by this module",
     ("_", "asgi.websocket"): "loaded when the name is first used",
@@ -99,6 +99,7 @@ TYPE_CHECKING_IMPORTS = {
     ("sansio.app", "templating"): "likewise",
     ("app", "testing"): "the test clients are imported by who makes one",
     ("cli", "serving"): "imported by the command that serves",
+    ("contexts", "plan"): "a context knows its plan, which is made of an app's contexts",
     **{(name, "app"): "'app: Flask', and the app calls them" for name in BELOW_APP},
     ("globals", "app"): "'current_app: Flask', and the app gives the proxies to its templates",
 }

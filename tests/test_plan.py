@@ -94,7 +94,7 @@ async def test_hook_that_is_taken_out(app: Flask, register: Callable[[Flask, Cal
         app.teardown_request_funcs,
         app.url_value_preprocessors,
     ):
-        registry.clear()  # type: ignore[attr-defined]
+        registry.clear()
     app.teardown_appcontext_funcs.clear()
     await get(app)
     assert calls.count == 1
@@ -458,19 +458,19 @@ class TestContextFirst:
         calls: list[str] = []
 
         class Next(Flask):
-            def full_dispatch_request(self, ctx: Any) -> Any:  # type: ignore[override]
+            def full_dispatch_request(self, ctx: Any) -> Any:
                 calls.append("full_dispatch_request")
                 return super().full_dispatch_request(ctx)
 
-            def dispatch_request(self, ctx: Any) -> Any:  # type: ignore[override]
+            def dispatch_request(self, ctx: Any) -> Any:
                 calls.append(f"dispatch_request {ctx.request.path}")
                 return super().dispatch_request(ctx)
 
-            def handle_user_exception(self, ctx: Any, e: Exception) -> Any:  # type: ignore[override]
+            def handle_user_exception(self, ctx: Any, e: Exception) -> Any:
                 calls.append(f"handle_user_exception {type(e).__name__}")
                 return super().handle_user_exception(ctx, e)
 
-            def do_teardown_appcontext(self, ctx: Any, exc: Any = None) -> None:  # type: ignore[override]
+            def do_teardown_appcontext(self, ctx: Any, exc: Any = None) -> None:
                 calls.append("do_teardown_appcontext")
                 super().do_teardown_appcontext(ctx, exc)
 

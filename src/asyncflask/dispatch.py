@@ -28,34 +28,35 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from .asgi.conversation import Conversation, Conversations
 from .asgi.environ_socket import EnvironSocket
-from .asgi.http import Body, good_hosts, malformed
+from .asgi.http import Body, good_hosts, malformed, normalised
 from .asgi.threads import Call, NoThread, call_here, is_async
-from .asgi.wsgi import Origin, environ_from_scope, serve
+from .asgi.wsgi import Origin, environ_from_scope, route_path, serve
 from .bodies import end_body, expect_body, no_more_body
 from .contexts import AppContext, RequestContext, _cv_app, tear_down
 from .debughelpers import add_advice
 from .plan import METHODS, Plan
 from .respond import (
-    Content,
+    Complete,
     close,
-    content_alone,
+    complete,
+    content_at_hand,
     make_response,
-    method_of,
-    plain_start,
     response_start,
     send_content,
-    whole_content,
 )
-from .routing import Match
+from .routing import NOT_FOUND
 from .sessions import may_renew
 from .signals import (
+    appcontext_popped,
     appcontext_pushed,
+    appcontext_tearing_down,
     emit,
     got_request_exception,
     request_finished,
     request_started,
+    request_tearing_down,
 )
-from .wrappers import Response, is_starlettes
+from .wrappers import is_starlettes
 
 if TYPE_CHECKING:
     from .app import Flask
@@ -67,57 +68,71 @@ Flow = Callable[["Flask", RequestContext, Send], Coroutine[Any, Any, None]]
 
 
 async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
-    """Answer one request. A response that is there as a whole is left in `ctx._whole`, all else
+    """Answer one request. A response of which all is there is left in `ctx.to_send`, all else
     done: it is for the caller to send, in the context of the server."""
-    call = ctx._call
+    call = ctx.call
     error: BaseException | None = None
-    content: Content | None = None
     response: Any = None
-    unsent: Message | None = None
+    unseen: Complete | None = None
+    start: Message | None = None
     held = False
     try:
         try:
             plan = enter(app, ctx) or await arrive(app, ctx, call)
             if plan.full_dispatch is None:
                 rv = await answer(app, ctx, call, plan)
-                plan = ctx._plan()  # the view may have registered functions
+                plan = ctx.current_plan()  # the view may have registered functions
                 if plan.bare and not is_seen(app, ctx):
-                    content = content_alone(app, rv)
-                if content is None:
+                    unseen = complete(app, ctx, rv)
+                if unseen is None:
                     response = await finalize(app, ctx, call, plan, rv)
             else:
                 response = await call(plan.full_dispatch)
-            start = plain_start(*content) if content else response_start(response, ctx)
+            if unseen is None:
+                start = response_start(response, ctx)
         except Exception as exc:
-            error, content = exc, None
+            error, unseen = exc, None
             response, start = await respond_to_error(app, ctx, call, exc)
-        unsent = start
-        if ctx._origin is not None:
-            unsent = await start_wsgi(ctx, send, response, start)
-        # A stream needs the contexts, and so does a WSGI response that has not started.
-        held = ctx._more and (ctx._holds > 0 or (ctx._origin is not None and unsent is not None))
+        if ctx.unplanned:
+            if ctx.origin is not None:
+                start = await start_wsgi(ctx, send, response, start)
+            # A stream needs the contexts, and so does a WSGI response that has not started.
+            held = ctx.holds > 0 or (ctx.origin is not None and start is not None)
     except BaseException as exc:
         error = exc
         raise
     finally:
-        if not content:
-            ctx._plan()
-        if ctx._origin is not None:
-            await keep_contexts(ctx, ctx._origin)
-        if not held and not ctx._leave():
-            await finish(app, ctx, error)
-    if content and not ctx._more:
-        ctx._whole = unsent, content[1] if method_of(ctx) != "HEAD" else b""
-        end_body(ctx)
-        return
-    try:
-        if content:
-            response = Response(content[1], mimetype=content[0])
-        whole = None if ctx._holds or ctx._background else whole_content(ctx, response)
-        if whole is None:
-            await send_rest(app, ctx, send, response, unsent)
+        if unseen is not None and not plan.ends:
+            ctx.leave()
         else:
-            ctx._whole = unsent, whole
+            if ctx.origin is not None:
+                await keep_contexts(ctx, ctx.origin)
+            if not held:
+                await finish(app, ctx, error)
+    if unseen is not None:
+        ctx.to_send = unseen
+        if ctx.request_or_none is not None:
+            end_body(ctx)
+    else:
+        await send_response(app, ctx, send, response, start, held)
+
+
+async def send_response(
+    app: Flask,
+    ctx: RequestContext,
+    send: Send,
+    response: Any,
+    start: Message | None,
+    held: bool,
+) -> None:
+    """Send *response*, or leave it in `ctx.to_send`. *held*: the contexts still have to be torn
+    down then. *start*: `None` if it was sent."""
+    try:
+        content = None if ctx.holds or ctx.background else content_at_hand(ctx, response)
+        if content is None:
+            await send_rest(app, ctx, send, response, start)
+        else:
+            ctx.to_send = start, content
     finally:
         if held and ctx._cv_tokens:
             await finish(app, ctx, sys.exception())
@@ -125,11 +140,11 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
 
 
 async def start_wsgi(
-    ctx: RequestContext, send: Send, response: Any, start: Message
+    ctx: RequestContext, send: Send, response: Any, start: Message | None
 ) -> Message | None:
     """Start a response before the teardown: WSGI middleware may look at the request then. A
     Starlette response starts itself. Returns what is still to be sent."""
-    if getattr(response, "asgi_response", None) is not None:
+    if start is None or getattr(response, "asgi_response", None) is not None:
         return start
     driver = ctx.driver
     assert driver is not None
@@ -149,10 +164,10 @@ async def send_rest(
         await send_content(app, ctx, driver, body, send, response, start)
     finally:
         await close(response, driver)
-        for begin in ctx._background:
+        for begin in ctx.background:
             begin()
     if (background := getattr(response, "background", None)) is not None:
-        await ctx._call(background)
+        await ctx.call(background)
 
 
 async def serve_by_wsgi(
@@ -161,8 +176,8 @@ async def serve_by_wsgi(
     """Have *wsgi_app*, which is round the app, answer."""
     driver = ctx.driver
     assert driver is not None
-    body = Body(ctx._scope, driver.outside(ctx._receive))
-    environ = environ_from_scope(ctx._scope, body)
+    body = Body(ctx.scope, driver.outside(ctx.receive))
+    environ = environ_from_scope(ctx.scope, body)
     send = driver.outside(send)
     await serve(driver, wsgi_app, environ, send, body, app._conversations)
 
@@ -173,57 +188,75 @@ async def serve_by_wsgi(
 def enter(app: Flask, ctx: RequestContext) -> Plan | None:
     """Push the contexts and find the rule, as far as no code of the app has a say in it. Returns
     the request's plan; `None` if the rest is left to `arrive`."""
-    setup, scope, lines = ctx._setup, ctx._scope, ctx._lines
-    app_ctx: AppContext | None = None
-    if not ctx._more or (current := _cv_app.get(None)) is None or current.app is not app:
-        app_ctx = AppContext(app) if setup.own_app_context else app.app_context()
-    ctx._set(app_ctx)
-    if (lines is None or lines.get(b"host") not in good_hosts) and (problem := malformed(scope)):
-        ctx.request.routing_exception = BadRequest(problem)
-    if not setup.is_plain or ctx._request is not None or appcontext_pushed.receivers:
+    setup, scope, lines = ctx.setup, ctx.scope, ctx.lines
+    ctx.set_current(app_context_for(app, ctx) if ctx.unplanned else setup.app_context(app))
+    if (
+        ((lines is None or lines.get(b"host") not in good_hosts) and malformed(scope))
+        or setup.request_class.trusted_hosts is not None
+        or appcontext_pushed.receivers
+    ):
         return None
-    found = ctx._find_by_path(setup)
-    if type(found) is not Match or found.pending is not None:
-        ctx._found = found
+    method = scope["method"]
+    found = setup.find(route_path(scope) if scope.get("root_path") else scope["path"], method)
+    if found is None or found is NOT_FOUND or found.pending is not None:
+        if setup.paths(app) is not None:
+            ctx.found = found
         return None
-    rule, values, _ = found
-    ctx._match = rule, values
+    plan = setup.by_path.get(id(found.rule))
+    if plan is None or not next(plan.same):
+        plan = setup.plan_by_path(app, found.rule)
+        if plan is None:
+            return None
+    ctx.match, ctx.plan = found, plan
     if (
         lines is None
         or b"content-length" in lines
         or b"transfer-encoding" in lines
-        or scope.get("method") != "GET"
+        or method != "GET"
     ):
         look_for_body(ctx)
-    plan: Plan = setup.plan(app, rule)
-    ctx._last_plan = plan
-    scope["route"], scope["endpoint"], scope["path_params"] = plan.route, plan.view, values
+    scope.update(plan.in_scope, path_params=found.values)
     return plan
+
+
+def app_context_for(app: Flask, ctx: RequestContext) -> AppContext | None:
+    """The app context to push for a request. `None` if it is to share the current one, as it is
+    for a request that a test client or WSGI has made."""
+    if ctx.unplanned:
+        current = _cv_app.get(None)
+        if current is not None and current.app is app:
+            return None
+    return ctx.setup.app_context(app)
 
 
 async def arrive(app: Flask, ctx: RequestContext, call: Call) -> Plan:
     """What `enter` has left to be done."""
-    if not ctx._setup.lazy_request:
+    scope = ctx.scope
+    ctx.scope = normalised(scope)
+    if ctx.scope is not scope:
+        ctx.lines = None
+    if problem := malformed(ctx.scope):
+        ctx.request.routing_exception = BadRequest(problem)
+    if not ctx.setup.lazy_request:
         ctx.request  # noqa: B018
-    await ctx._begin(call, ctx._cv_tokens[0][1])
+    await ctx.begin(call, ctx._cv_tokens[0][1])
     if ctx.request.routing_exception is None:
-        await ctx._find_rule(call)
+        await ctx.find_rule(call)
     look_for_body(ctx)
-    plan: Plan = ctx._plan()
-    if plan.route is not None:
-        values = ctx.request.view_args
-        ctx._scope.update(route=plan.route, endpoint=plan.view, path_params=values)
+    plan = ctx.current_plan()
+    if plan.in_scope:
+        ctx.scope.update(plan.in_scope, path_params=ctx.request.view_args)
     return plan
 
 
 def look_for_body(ctx: RequestContext) -> None:
     """Have the body received, unless there is surely none."""
-    lines = ctx._lines
+    lines = ctx.lines
     if ctx.websocket is None and (
         lines is None
         or b"content-length" in lines
         or b"transfer-encoding" in lines
-        or ctx._scope["method"] not in _WITHOUT_BODY
+        or ctx.scope["method"] not in _WITHOUT_BODY
     ):
         expect_body(ctx)
 
@@ -238,7 +271,7 @@ async def keep_contexts(ctx: RequestContext, origin: Origin) -> None:
         return
     driver = ctx.driver
     assert driver is not None
-    if not ctx._holds:
+    if not ctx.holds:
         await driver.to_loop()
         await ctx.request._body.keep(driver)
     origin.keep(_cv_app.get())
@@ -252,11 +285,14 @@ async def finish(app: Flask, ctx: RequestContext, error: BaseException | None) -
         return
     if error is not None and app.should_ignore_error(error):
         error = None
-    ctx._ending = True
-    if ctx._driver is not None:
-        ctx._driver.loop_if_no_thread = True
+    ctx.ending = True
+    if ctx.driver_or_none is not None:
+        ctx.driver_or_none.loop_if_no_thread = True
     try:
-        await ctx._pop(error, ctx._call, ctx._last_plan)
+        if ctx.unplanned:
+            await ctx.pop_by(error, ctx.call)
+        else:
+            await ctx.end_by(error, ctx.call, ctx.current_plan())
     except Exception:
         if propagates(app):
             raise
@@ -275,11 +311,11 @@ def propagates(app: Flask) -> bool:
 async def full_dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Any:
     """Run hooks, view and error handlers. Returns the response; `None` for a WebSocket that was
     accepted."""
-    rv = await answer(app, ctx, call, ctx._last_plan)
+    rv = await answer(app, ctx, call, ctx.plan)
     websocket = ctx.websocket
     if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
         return None
-    return await finalize(app, ctx, call, ctx._plan(), rv)
+    return await finalize(app, ctx, call, ctx.current_plan(), rv)
 
 
 async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any:
@@ -290,10 +326,11 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
         if request_started.receivers:
             await emit(request_started, app, call)
         rv = None
-        if plan.preprocess is not None:
-            rv = await call(plan.preprocess)
-        elif plan.begins:
-            rv = await preprocess_request(app, ctx, call)
+        if plan.starts:
+            if plan.preprocess is None:
+                rv = await preprocess_request(app, ctx, call)
+            else:
+                rv = await call(plan.preprocess)
         if rv is None:
             if plan.dispatch is None:
                 answering = dispatch_request(app, ctx, call)
@@ -305,10 +342,10 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
             return None
         if isinstance(exc, NoThread):
             exc = too_busy(app, exc)
-        ctx._error = exc
+        ctx.error = exc
         no_more_body(ctx)
         rv = await step(app, "handle_user_exception")(app, ctx, call, exc)
-    if ctx._driver is not None:
+    if ctx.driver_or_none is not None:
         no_more_body(ctx)
     return rv
 
@@ -316,11 +353,14 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
 async def preprocess_request(app: Flask, ctx: RequestContext, call: Call) -> Any:
     """Run the URL value preprocessors, then the `before_request` functions until one returns a
     value."""
-    plan = ctx._last_plan
+    plan = ctx.plan
     for func, _ in plan.preprocessors:
         await call(func, ctx.request.endpoint, ctx.request.view_args)
     for func, asynchronous in plan.before:
-        rv = await (func() if asynchronous and ctx._driver is None else call(func))
+        if asynchronous and ctx.driver_or_none is None and call is not call_here:
+            rv = await func()
+        else:
+            rv = await call(func)
         if rv is not None:
             return rv
     return None
@@ -328,11 +368,11 @@ async def preprocess_request(app: Flask, ctx: RequestContext, call: Call) -> Any
 
 def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[Any]:
     """Call the view of the matched rule. Raises the routing exception if there is none."""
-    plan = ctx._last_plan
-    request = ctx._request
+    plan = ctx.plan
+    request = ctx.request_or_none
     if request is None:
-        method = ctx._scope["method"]
-        rule, values = ctx._match
+        method = ctx.scope["method"]
+        rule, values, _ = ctx.match
     else:
         if request.routing_exception is not None:
             app.raise_routing_exception(request)
@@ -340,15 +380,15 @@ def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[A
         rule, values = request.url_rule, request.view_args
     if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
         return call_here(app.make_default_options_response)
-    view = app.view_functions[rule.endpoint]
-    if ctx._context is not None and call is not call_here:
-        if ctx.websocket is not None:
-            return call_handler(ctx, call, view, values or {})
-        if plan.cancel or (plan.cancel is None and app.config["CANCEL_ON_DISCONNECT"]):
-            return call_until_disconnect(ctx, view, values or {})
-        if view is plan.view and plan.view_is_async and ctx._driver is None:
+    view: Any = app.view_functions[rule.endpoint]
+    if ctx.context is not None and call is not call_here:
+        if plan.direct and view is plan.view and ctx.driver_or_none is None:
             # What `call` would do.
             return view(**values) if values else view()  # type: ignore[no-any-return]
+        if ctx.websocket is not None:
+            return call_handler(ctx, call, view, values or {})
+        if plan.cancel:
+            return call_until_disconnect(ctx, view, values or {})
     return call(view, **values) if values else call(view)
 
 
@@ -401,7 +441,7 @@ async def finalize_request(
     app: Flask, ctx: RequestContext, call: Call, rv: Any, from_error_handler: bool = False
 ) -> Any:
     """Make the response of a view's or a handler's return value, and run the hooks on it."""
-    plan = ctx._last_plan
+    plan = ctx.plan
     if plan.make_response is not None:
         response = await call(plan.make_response, rv)
     elif callable(rv) and not isinstance(rv, _RESPONSES) and not is_starlettes(rv):
@@ -441,14 +481,15 @@ _RESPONSES = (BaseResponse, HTTPException)
 
 async def process_response(app: Flask, ctx: RequestContext, call: Call, response: Any) -> Any:
     """Run the `after_request` functions, and save the session."""
-    plan = ctx._last_plan
+    plan = ctx.plan
     functions = plan.after
     if ctx._after_request_functions:
         functions = (*((func, False) for func in ctx._after_request_functions), *functions)
     for func, asynchronous in functions:
-        given = await (
-            func(response) if asynchronous and ctx._driver is None else call(func, response)
-        )
+        if asynchronous and ctx.driver_or_none is None and call is not call_here:
+            given = await func(response)
+        else:
+            given = await call(func, response)
         if given is None:
             name = getattr(func, "__qualname__", repr(func))
             raise TypeError(
@@ -464,17 +505,29 @@ async def process_response(app: Flask, ctx: RequestContext, call: Call, response
 def is_seen(app: Flask, ctx: RequestContext) -> bool:
     """True if a signal, the session or a function of this very request needs the response
     object."""
-    return bool(
-        request_finished.receivers or ctx._after_request_functions or has_session(app, ctx)
+    if ctx.unplanned or any(_AT_END):
+        return True
+    lines = ctx.lines
+    return (lines is None or b"cookie" in lines) and has_session(app, ctx)
+
+
+_AT_END: Final = tuple(
+    signal.receivers
+    for signal in (
+        request_finished,
+        request_tearing_down,
+        appcontext_tearing_down,
+        appcontext_popped,
     )
+)
 
 
 def has_session(app: Flask, ctx: RequestContext) -> bool:
     """Whether there is a session to save. One that nobody touched counts only if the client has
     sent it and its lifetime may have to be renewed."""
-    if ctx._opened_session is not None:
+    if ctx.opened_session is not None:
         return True
-    lines = ctx._lines
+    lines = ctx.lines
     if lines is not None and b"cookie" not in lines:
         return False
     interface: Any = app.session_interface
@@ -484,9 +537,9 @@ def has_session(app: Flask, ctx: RequestContext) -> bool:
 async def save_session(app: Flask, ctx: RequestContext, call: Call, response: Any) -> None:
     """Put the session into *response*."""
     interface = app.session_interface
-    if ctx._opened_session is None:
-        await ctx._open_session(call_here)
-    session = ctx._opened_session
+    if ctx.opened_session is None:
+        await ctx.open_session(call_here)
+    session = ctx.opened_session
     if interface.is_null_session(session):
         return
     if app._opens_session_lazily():  # nothing in it waits
@@ -539,7 +592,7 @@ async def handle_exception(app: Flask, ctx: RequestContext, call: Call, error: E
     handler = app._find_error_handler(server_error, ctx.request.blueprints)
     if handler is not None:
         server_error = await call(handler, server_error)
-    return await finalize(app, ctx, call, ctx._plan(), server_error, True)
+    return await finalize(app, ctx, call, ctx.current_plan(), server_error, True)
 
 
 async def respond_to_error(
@@ -583,7 +636,7 @@ async def do_teardown_request(
 ) -> None:
     """Run all `teardown_request` functions; what they raise is raised when all have run."""
     errors: list[BaseException] = []
-    await tear_down(app, call, ctx._last_plan.teardown_request, error, errors)
+    await tear_down(app, call, ctx.plan.teardown_request, error, errors)
     if errors:
         raise errors[0]
 
@@ -619,14 +672,14 @@ async def update_template_context(
 
 # -- steps that were replaced -----------------------------------------------------------------
 
-OWN: dict[str, Step] = {name: globals()[name] for name in METHODS if name in globals()}
+STEPS: dict[str, Step] = {name: globals()[name] for name in METHODS if name in globals()}
 """By name the steps of this file."""
 
 
 def step(app: Flask, name: str) -> Step:
     """The step of this name: of this file, or what calls the method that took its place."""
     method = app._setup().replaced.get(name)
-    return OWN[name] if method is None else partial(_call_replaced, method)
+    return STEPS[name] if method is None else partial(_call_replaced, method)
 
 
 async def _call_replaced(

@@ -41,6 +41,10 @@ class Match(NamedTuple):
     `HTTPException` that Werkzeug's matching ends in (404 or 405)."""
 
 
+_matched: Callable[[tuple[Rule, dict[str, Any], None]], Match] = partial(tuple.__new__, Match)
+"""A `Match`, made in C."""
+
+
 class Map(MapBase):
     """The rules of an app (Werkzeug: `werkzeug.routing.Map`)."""
 
@@ -82,7 +86,7 @@ class Map(MapBase):
         if path in tree.fixed and not websocket:
             rule = tree.fixed[path].get(method)
             if rule is not None and (rule.methods is None or method in rule.methods):  # still
-                return Match(rule, {})
+                return _matched((rule, {}, None))
         if self.host_matching or (path and path[0] != "/"):
             return None
         if path[1:2] == "/":  # of slashes at the start one counts: see `MapAdapter.match`
