@@ -197,7 +197,7 @@ class Flask(Steps, App, metaclass=AppType):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """ASGI with *scope*, *receive* and *send*; WSGI with *environ* and *start_response*.
         Goes to `asgi_app` and `wsgi_app`, which middleware may replace."""
-        if len(args) == 3 and not kwargs:
+        if len(args) == 3:
             return self._asgi_app(*args)
         args = arguments(args, kwargs)
         return self._asgi_app(*args) if len(args) == 3 else self.wsgi_app(*args)
@@ -228,7 +228,10 @@ class Flask(Steps, App, metaclass=AppType):
             path = ctx.scope["path"]
             self.logger.warning("Sync code of %s still blocked: it was left to itself.", path)
         finally:
-            ctx.end()
+            if ctx.driver_or_none is None:
+                ctx.context = None  # that nobody makes a driver any more
+            else:
+                ctx.driver_or_none.release()
         if ctx.to_send is not None:
             start, content = ctx.to_send
             if start is not None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .plan import Plan, Setup, Teardown
 
 _NO_MATCH = None, None, None
+_new = object.__new__
 _sentinel: Any = object()
 _unbound: Any = object()
 
@@ -192,21 +193,18 @@ class AppContext(_Context):
             exc = sys.exception() if exc is _sentinel else exc
             teardown = self.app._setup().plan(self.app, None).end_app
             await tear_down(self.app, call, teardown, exc, errors)
-        await self.end_by(call, errors)
+        _undo(_cv_app, self._cv_tokens, self, errors)
+        if appcontext_popped.receivers:
+            await self.tell(call, errors)
         if errors:
             raise collected("app", errors)
 
-    async def end_by(self, call: Call, errors: list[BaseException]) -> None:
-        """Make this the current context no longer, and tell who is to be told."""
-        current = _cv_app.get(None)
-        _undo(_cv_app, self._cv_tokens)
-        if current is not self:
-            errors.append(_popped_wrong("app", current, self))
-        elif appcontext_popped.receivers:
-            try:
-                await emit(appcontext_popped, self.app, call)
-            except BaseException as error:
-                errors.append(error)
+    async def tell(self, call: Call, errors: list[BaseException]) -> None:
+        """Tell who is to be told of a pop."""
+        try:
+            await emit(appcontext_popped, self.app, call)
+        except BaseException as error:
+            errors.append(error)
 
 
 class RequestContext(_Context):
@@ -263,14 +261,11 @@ class RequestContext(_Context):
 
     def __init__(self, app: Any, environ: Any, request: Any = None, session: Any = None) -> None:
         self.app = app
-        self.context: Context | None = None
-        """Where the code of the request runs; `None` for a context that was pushed by hand."""
         self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
         self.driver_or_none: Driver | None = None
         """What `driver` gives, if it was made."""
         self.request_or_none = request
         """What `request` gives, if it was made."""
-        self.scope: Any = None
         self.unplanned = False
         """Whether something has a part in the end of the request that its plan does not know of:
         a session, `after_this_request`, a stream, a background task, a test, another context."""
@@ -286,25 +281,32 @@ class RequestContext(_Context):
     outer: Context
     receive: Receive
     setup: Setup
+    scope: Any = None
+
+    context: Context | None = None
+    """Where the code of the request runs; `None` for a context that was pushed by hand."""
 
     @classmethod
     def of_scope(cls, app: Flask, setup: Setup, scope: Scope, receive: Receive) -> Self:
         """The context of a request that has arrived by ASGI. It runs in a copy of the current
         `contextvars.Context`, and *receive* in another one."""
-        self = cls(app, None)
-        headers = scope["headers"]
-        lines = dict(headers)
-        if len(lines) == len(headers):
-            self.lines = lines
+        self = _new(cls)
+        self.app = app
         self.setup = setup
         self.scope = scope
         self.receive = receive
-        self.context = context = copy_context()
+        self.context = copy_context()
         self.outer = copy_context()
+        self.driver_or_none = self.request_or_none = None
+        self.unplanned = False
+        self._cv_tokens = []
+        headers = scope["headers"]
+        lines = dict(headers)
+        self.lines = lines if len(lines) == len(headers) else None
         if ORIGIN in scope:
             self.unplanned = True
-            self.origin = origin = scope[ORIGIN]
-            origin.context = context
+            self.origin = scope[ORIGIN]
+            self.origin.context = self.context
         return self
 
     @property
@@ -323,13 +325,6 @@ class RequestContext(_Context):
     @driver.setter
     def driver(self, value: Driver | None) -> None:
         self.driver_or_none = value
-
-    def end(self) -> None:
-        """Give back what runs the request. None is made any more that nobody would give back."""
-        if self.driver_or_none is not None:
-            self.driver_or_none.release()
-        else:
-            self.context = None
 
     def call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         """`Driver.call`, which needs no driver for coroutine functions."""
@@ -471,6 +466,7 @@ class RequestContext(_Context):
     async def push_by(self, call: Call, app_ctx: AppContext | None = None) -> None:
         """*app_ctx*: what to use in place of a current one, which is then not looked at."""
         _note_push()
+        self.unplanned = True
         if app_ctx is None:
             current = _cv_app.get(None)
             if current is None or current.app is not self.app:
@@ -511,19 +507,20 @@ class RequestContext(_Context):
         errors: list[BaseException] = []
         if plan is not None:
             if plan.end_request.functions or request_tearing_down.receivers:
-                await tear_down(self.app, call, plan.end_request, exc, errors)
-            self._close_request(errors)
-        if _cv_request.get(None) is not self:
-            errors.append(_popped_wrong("request", _cv_request.get(None), self))
-        app_ctx: AppContext | None = _undo(_cv_request, self._cv_tokens)
+                await tear_down(self.app, call, plan.end_request, exc, errors, self)
+            if self.request_or_none is not None:
+                self._close_request(errors)
+        app_ctx: AppContext | None = _undo(_cv_request, self._cv_tokens, self, errors)
         if app_ctx is not None:
             if (
                 plan is not None
                 and (plan.end_app.functions or appcontext_tearing_down.receivers)
                 and len(app_ctx._cv_tokens) == 1
             ):
-                await tear_down(self.app, call, plan.end_app, exc, errors)
-            await app_ctx.end_by(call, errors)
+                await tear_down(self.app, call, plan.end_app, exc, errors, self)
+            _undo(_cv_app, app_ctx._cv_tokens, app_ctx, errors)
+            if appcontext_popped.receivers:
+                await app_ctx.tell(call, errors)
         if errors:
             raise collected("context", errors)
 
@@ -531,13 +528,13 @@ class RequestContext(_Context):
         """`end_by` with nothing to call, in the flow, of which `unplanned` is not set."""
         if self.request_or_none is not None:
             self.request_or_none.close()
-        app_ctx = _undo(_cv_request, self._cv_tokens)
-        _undo(_cv_app, app_ctx._cv_tokens)
+        token, app_ctx = self._cv_tokens.pop()
+        _cv_request.reset(token)
+        _undo(_cv_app, app_ctx._cv_tokens)  # type: ignore[union-attr]
 
     def _close_request(self, errors: list[BaseException]) -> None:
         try:
-            if self.request_or_none is not None:
-                self.request_or_none.close()
+            self.request_or_none.close()
         except BaseException as error:
             errors.append(error)
 
@@ -566,9 +563,19 @@ class RequestContext(_Context):
         )
 
 
-def _undo(variable: ContextVar[Any], tokens: list[Any]) -> Any:
+def _undo(
+    variable: ContextVar[Any],
+    tokens: list[Any],
+    popped: _Context | None = None,
+    errors: list[BaseException] | None = None,
+) -> Any:
     """Undo the last push that was made in this `contextvars.Context`: a stream may still have a
-    context pushed which a test client pushed again in the test's. Returns what was with it."""
+    context pushed which a test client pushed again in the test's. Returns what was with it.
+    *errors*: is told if *popped* is not current."""
+    if errors is not None and variable.get(None) is not popped:
+        kind, current = "app" if variable is _cv_app else "request", variable.get(None)
+        message = f"Popped wrong {kind} context: {current!r} instead of {popped!r}."
+        errors.append(AssertionError(message))
     try:
         token, more = tokens.pop()
     except IndexError:
@@ -583,28 +590,25 @@ def _undo(variable: ContextVar[Any], tokens: list[Any]) -> Any:
     return more
 
 
-def pop_byped_wrong(kind: str, current: Any, own: Any) -> AssertionError:
-    return AssertionError(f"Popped wrong {kind} context: {current!r} instead of {own!r}.")
-
-
-def _popped_wrong(kind: str, current: Any, popped: Any) -> AssertionError:
-    return AssertionError(f"Popped wrong {kind} context: {current!r} instead of {popped!r}.")
-
-
 async def tear_down(
     app: Flask,
     call: Call,
     teardown: Teardown,
     exc: BaseException | None,
     errors: list[BaseException],
+    ctx: RequestContext | None = None,
 ) -> None:
     """Call all functions of *teardown* with *exc*, whatever they raise, and send its signal.
-    What they raise is added to *errors*: a cancellation too, for the others still have to run."""
+    What they raise is added to *errors*: a cancellation too, for the others still have to run.
+    *ctx*: if it needed no driver so far, async functions need none."""
     functions, signal, name = teardown
     raised: list[BaseException] = []
-    for func, _ in functions:
+    for func, asynchronous in functions:
         try:
-            await call(func, exc)
+            if asynchronous and ctx and ctx.driver_or_none is None and call is not call_here:
+                await func(exc)
+            else:
+                await call(func, exc)
         except BaseException as error:
             raised.append(error)
     if signal is not None and signal.receivers:

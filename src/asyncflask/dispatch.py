@@ -44,7 +44,6 @@ from .respond import (
     response_start,
     send_content,
 )
-from .routing import NOT_FOUND
 from .sessions import may_renew
 from .signals import (
     appcontext_popped,
@@ -70,7 +69,6 @@ Flow = Callable[["Flask", RequestContext, Send], Coroutine[Any, Any, None]]
 async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
     """Answer one request. A response of which all is there is left in `ctx.to_send`, all else
     done: it is for the caller to send, in the context of the server."""
-    call = ctx.call
     error: BaseException | None = None
     response: Any = None
     unseen: Complete | None = None
@@ -78,21 +76,26 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
     held = False
     try:
         try:
-            plan = enter(app, ctx) or await arrive(app, ctx, call)
+            plan = enter(app, ctx) or await arrive(app, ctx, ctx.call)
             if plan.full_dispatch is None:
-                rv = await answer(app, ctx, call, plan)
-                plan = ctx.current_plan()  # the view may have registered functions
-                if plan.bare and not is_seen(app, ctx):
+                rv = await answer(app, ctx, ctx.call, plan)
+                if ctx.request_or_none is not None or not next(plan.same):
+                    plan = ctx.current_plan()  # the view may have registered functions
+                if plan.bare and not (
+                    ctx.unplanned
+                    or any(_AT_END)
+                    or (b"cookie" in (ctx.lines or _UNKNOWN) and has_session(app, ctx))
+                ):
                     unseen = complete(app, ctx, rv)
                 if unseen is None:
-                    response = await finalize(app, ctx, call, plan, rv)
+                    response = await finalize(app, ctx, ctx.call, plan, rv)
             else:
-                response = await call(plan.full_dispatch)
+                response = await ctx.call(plan.full_dispatch)
             if unseen is None:
                 start = response_start(response, ctx)
         except Exception as exc:
             error, unseen = exc, None
-            response, start = await respond_to_error(app, ctx, call, exc)
+            response, start = await respond_to_error(app, ctx, ctx.call, exc)
         if ctx.unplanned:
             if ctx.origin is not None:
                 start = await start_wsgi(ctx, send, response, start)
@@ -108,7 +111,7 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
             if ctx.origin is not None:
                 await keep_contexts(ctx, ctx.origin)
             if not held:
-                await finish(app, ctx, error)
+                await finish(app, ctx, error, None if unseen is None else plan)
     if unseen is not None:
         ctx.to_send = unseen
         if ctx.request_or_none is not None:
@@ -188,7 +191,9 @@ async def serve_by_wsgi(
 def enter(app: Flask, ctx: RequestContext) -> Plan | None:
     """Push the contexts and find the rule, as far as no code of the app has a say in it. Returns
     the request's plan; `None` if the rest is left to `arrive`."""
-    setup, scope, lines = ctx.setup, ctx.scope, ctx.lines
+    setup = ctx.setup
+    scope = ctx.scope
+    lines = ctx.lines
     ctx.set_current(app_context_for(app, ctx) if ctx.unplanned else setup.app_context(app))
     if (
         ((lines is None or lines.get(b"host") not in good_hosts) and malformed(scope))
@@ -198,7 +203,7 @@ def enter(app: Flask, ctx: RequestContext) -> Plan | None:
         return None
     method = scope["method"]
     found = setup.find(route_path(scope) if scope.get("root_path") else scope["path"], method)
-    if found is None or found is NOT_FOUND or found.pending is not None:
+    if found is None or found.pending is not None:
         if setup.paths(app) is not None:
             ctx.found = found
         return None
@@ -207,7 +212,8 @@ def enter(app: Flask, ctx: RequestContext) -> Plan | None:
         plan = setup.plan_by_path(app, found.rule)
         if plan is None:
             return None
-    ctx.match, ctx.plan = found, plan
+    ctx.match = found
+    ctx.plan = plan
     if (
         lines is None
         or b"content-length" in lines
@@ -278,9 +284,12 @@ async def keep_contexts(ctx: RequestContext, origin: Origin) -> None:
     origin.keep(ctx)
 
 
-async def finish(app: Flask, ctx: RequestContext, error: BaseException | None) -> None:
+async def finish(
+    app: Flask, ctx: RequestContext, error: BaseException | None, plan: Plan | None = None
+) -> None:
     """Tear the context down, once. A teardown function that fails is logged, or raised where
-    exceptions propagate; it does not take the client's answer away."""
+    exceptions propagate; it does not take the client's answer away. *plan*: if it is known to be
+    current."""
     if not ctx._cv_tokens:  # the app has popped it
         return
     if error is not None and app.should_ignore_error(error):
@@ -288,11 +297,12 @@ async def finish(app: Flask, ctx: RequestContext, error: BaseException | None) -
     ctx.ending = True
     if ctx.driver_or_none is not None:
         ctx.driver_or_none.loop_if_no_thread = True
+        ctx.driver_or_none.prepare = None
     try:
         if ctx.unplanned:
             await ctx.pop_by(error, ctx.call)
         else:
-            await ctx.end_by(error, ctx.call, ctx.current_plan())
+            await ctx.end_by(error, ctx.call, plan or ctx.current_plan())
     except Exception:
         if propagates(app):
             raise
@@ -332,11 +342,10 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
             else:
                 rv = await call(plan.preprocess)
         if rv is None:
-            if plan.dispatch is None:
-                answering = dispatch_request(app, ctx, call)
+            if plan.direct:
+                rv = await dispatch_request(app, ctx, call)
             else:
-                answering = call(plan.dispatch)
-            rv = await (answering if ctx.websocket is None else converse(ctx, call, answering))
+                rv = await dispatch(app, ctx, call, plan)
     except Exception as exc:
         if ctx.websocket is not None and ctx.websocket.is_own_end(exc):
             return None
@@ -345,8 +354,6 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
         ctx.error = exc
         no_more_body(ctx)
         rv = await step(app, "handle_user_exception")(app, ctx, call, exc)
-    if ctx.driver_or_none is not None:
-        no_more_body(ctx)
     return rv
 
 
@@ -366,22 +373,27 @@ async def preprocess_request(app: Flask, ctx: RequestContext, call: Call) -> Any
     return None
 
 
+def dispatch(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Awaitable[Any]:
+    """`dispatch_request`, or what took its place; for a WebSocket the conversation too."""
+    replaced = plan.dispatch
+    answering = dispatch_request(app, ctx, call) if replaced is None else call(replaced)
+    return answering if ctx.websocket is None else converse(ctx, call, answering)
+
+
 def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[Any]:
     """Call the view of the matched rule. Raises the routing exception if there is none."""
     plan = ctx.plan
     request = ctx.request_or_none
-    if request is None:
-        method = ctx.scope["method"]
+    if request is None:  # GET or HEAD: for other methods `look_for_body` has made one
         rule, values, _ = ctx.match
     else:
         if request.routing_exception is not None:
             app.raise_routing_exception(request)
-        method = request.method
         rule, values = request.url_rule, request.view_args
-    if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
-        return call_here(app.make_default_options_response)
+        if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
+            return call_here(app.make_default_options_response)
     view: Any = app.view_functions[rule.endpoint]
-    if ctx.context is not None and call is not call_here:
+    if call is not call_here:
         if plan.direct and view is plan.view and ctx.driver_or_none is None:
             # What `call` would do.
             return view(**values) if values else view()  # type: ignore[no-any-return]
@@ -471,6 +483,7 @@ def finalize(
     from_error_handler: bool = False,
 ) -> Awaitable[Any]:
     """`finalize_request`, or what took its place."""
+    no_more_body(ctx)
     if plan.finalize is not None:
         return call(plan.finalize, rv, from_error_handler)
     return finalize_request(app, ctx, call, rv, from_error_handler)
@@ -502,14 +515,8 @@ async def process_response(app: Flask, ctx: RequestContext, call: Call, response
     return response
 
 
-def is_seen(app: Flask, ctx: RequestContext) -> bool:
-    """True if a signal, the session or a function of this very request needs the response
-    object."""
-    if ctx.unplanned or any(_AT_END):
-        return True
-    lines = ctx.lines
-    return (lines is None or b"cookie" in lines) and has_session(app, ctx)
-
+_UNKNOWN: Final = (b"cookie", b"content-length")
+"""What header lines may be there, for all that is known."""
 
 _AT_END: Final = tuple(
     signal.receivers
@@ -520,6 +527,7 @@ _AT_END: Final = tuple(
         appcontext_popped,
     )
 )
+"""Who wants to know of the response, or of the end."""
 
 
 def has_session(app: Flask, ctx: RequestContext) -> bool:
@@ -527,8 +535,7 @@ def has_session(app: Flask, ctx: RequestContext) -> bool:
     sent it and its lifetime may have to be renewed."""
     if ctx.opened_session is not None:
         return True
-    lines = ctx.lines
-    if lines is not None and b"cookie" not in lines:
+    if b"cookie" not in (ctx.lines or _UNKNOWN):
         return False
     interface: Any = app.session_interface
     return app._opens_session_lazily() and may_renew(interface, app, ctx.request)
