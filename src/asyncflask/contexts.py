@@ -30,10 +30,11 @@ from .signals import (
     emit,
     request_tearing_down,
 )
+from .teardown import collected, tear_down
 
 if TYPE_CHECKING:
     from .app import Flask
-    from .plan import Plan, Setup, Teardown
+    from .plan import Plan, Setup
 
 _NO_MATCH = None, None, None
 _new = object.__new__
@@ -588,46 +589,6 @@ def _undo(
         finally:
             tokens.append((token, more))
     return more
-
-
-async def tear_down(
-    app: Flask,
-    call: Call,
-    teardown: Teardown,
-    exc: BaseException | None,
-    errors: list[BaseException],
-    ctx: RequestContext | None = None,
-) -> None:
-    """Call all functions of *teardown* with *exc*, whatever they raise, and send its signal.
-    What they raise is added to *errors*: a cancellation too, for the others still have to run.
-    *ctx*: if it needed no driver so far, async functions need none."""
-    functions, signal, name = teardown
-    raised: list[BaseException] = []
-    for func, asynchronous in functions:
-        try:
-            if asynchronous and ctx and ctx.driver_or_none is None and call is not call_here:
-                await func(exc)
-            else:
-                await call(func, exc)
-        except BaseException as error:
-            raised.append(error)
-    if signal is not None and signal.receivers:
-        try:
-            await emit(signal, app, call, exc=exc)
-        except BaseException as error:
-            raised.append(error)
-    if raised:
-        for failure in raised:
-            advise(failure)
-        errors.append(collected(name, raised))
-
-
-def collected(name: str, errors: list[BaseException]) -> BaseException:
-    """One error as it is; of several, what is no `Exception` before a group of all."""
-    for error in errors:
-        if len(errors) == 1 or not isinstance(error, Exception):
-            return error
-    return BaseExceptionGroup(f"Errors during {name} teardown", errors)
 
 
 async def _call_on_loop(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

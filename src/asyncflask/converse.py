@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.types import Message, Send
 from werkzeug.exceptions import Forbidden
 
+from .arrival import app_context_for, arrive
 from .asgi.conversation import Conversation
 from .asgi.environ_socket import EnvironSocket, handshake_environ
 from .asgi.threads import Call, Driver
@@ -28,8 +29,6 @@ from .asgi.websocket import (
 from .ctx import RequestContext
 from .dispatch import (
     answer,
-    app_context_for,
-    arrive,
     finalize,
     finish,
     has_session,

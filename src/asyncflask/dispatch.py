@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import Message, Send
 from werkzeug.exceptions import (
-    BadRequest,
     BadRequestKeyError,
-    ClientDisconnected,
     HTTPException,
     InternalServerError,
     ServiceUnavailable,
@@ -26,28 +24,27 @@ from werkzeug.exceptions import (
 from werkzeug.routing import RoutingException
 from werkzeug.wrappers import Response as BaseResponse
 
-from .asgi.conversation import Conversation, Conversations
-from .asgi.environ_socket import EnvironSocket
-from .asgi.http import Body, good_hosts, malformed, normalised
-from .asgi.threads import Call, NoThread, call_here, is_async
-from .asgi.wsgi import Origin, environ_from_scope, route_path, serve
-from .bodies import end_body, expect_body, no_more_body
-from .contexts import AppContext, RequestContext, _cv_app, tear_down
+from .arrival import arrive, enter
+from .asgi.http import Body
+from .asgi.threads import Call, NoThread, call_here
+from .asgi.wsgi import Origin, environ_from_scope, serve
+from .bodies import end_body, no_more_body
+from .contexts import AppContext, RequestContext, _cv_app
 from .debughelpers import add_advice
+from .handlers import call_handler, call_until_disconnect, converse
 from .plan import METHODS, Plan
 from .respond import (
     Complete,
-    close,
     complete,
     content_at_hand,
     make_response,
     response_start,
-    send_content,
+    send_rest,
+    start_wsgi,
 )
 from .sessions import may_renew
 from .signals import (
     appcontext_popped,
-    appcontext_pushed,
     appcontext_tearing_down,
     emit,
     got_request_exception,
@@ -55,6 +52,7 @@ from .signals import (
     request_started,
     request_tearing_down,
 )
+from .teardown import tear_down
 from .wrappers import is_starlettes
 
 if TYPE_CHECKING:
@@ -142,37 +140,6 @@ async def send_response(
         end_body(ctx)
 
 
-async def start_wsgi(
-    ctx: RequestContext, send: Send, response: Any, start: Message | None
-) -> Message | None:
-    """Start a response before the teardown: WSGI middleware may look at the request then. A
-    Starlette response starts itself. Returns what is still to be sent."""
-    if start is None or getattr(response, "asgi_response", None) is not None:
-        return start
-    driver = ctx.driver
-    assert driver is not None
-    await driver.to_loop()
-    await driver.outside(send)(start)
-    return None
-
-
-async def send_rest(
-    app: Flask, ctx: RequestContext, send: Send, response: Any, start: Message | None
-) -> None:
-    """Send what is not there as a whole, and do what was to be done after it."""
-    driver = ctx.driver
-    assert driver is not None
-    body, send = ctx.request._body, driver.outside(send)
-    try:
-        await send_content(app, ctx, driver, body, send, response, start)
-    finally:
-        await close(response, driver)
-        for begin in ctx.background:
-            begin()
-    if (background := getattr(response, "background", None)) is not None:
-        await ctx.call(background)
-
-
 async def serve_by_wsgi(
     app: Flask, ctx: RequestContext, send: Send, wsgi_app: Callable[..., Any]
 ) -> None:
@@ -185,89 +152,7 @@ async def serve_by_wsgi(
     await serve(driver, wsgi_app, environ, send, body, app._conversations)
 
 
-# -- arrival and end --------------------------------------------------------------------------
-
-
-def enter(app: Flask, ctx: RequestContext) -> Plan | None:
-    """Push the contexts and find the rule, as far as no code of the app has a say in it. Returns
-    the request's plan; `None` if the rest is left to `arrive`."""
-    setup = ctx.setup
-    scope = ctx.scope
-    lines = ctx.lines
-    ctx.set_current(app_context_for(app, ctx) if ctx.unplanned else setup.app_context(app))
-    if (
-        ((lines is None or lines.get(b"host") not in good_hosts) and malformed(scope))
-        or setup.request_class.trusted_hosts is not None
-        or appcontext_pushed.receivers
-    ):
-        return None
-    method = scope["method"]
-    found = setup.find(route_path(scope) if scope.get("root_path") else scope["path"], method)
-    if found is None or found.pending is not None:
-        if setup.paths(app) is not None:
-            ctx.found = found
-        return None
-    plan = setup.by_path.get(id(found.rule))
-    if plan is None or not next(plan.same):
-        plan = setup.plan_by_path(app, found.rule)
-        if plan is None:
-            return None
-    ctx.match = found
-    ctx.plan = plan
-    if (
-        lines is None
-        or b"content-length" in lines
-        or b"transfer-encoding" in lines
-        or method != "GET"
-    ):
-        look_for_body(ctx)
-    scope.update(plan.in_scope, path_params=found.values)
-    return plan
-
-
-def app_context_for(app: Flask, ctx: RequestContext) -> AppContext | None:
-    """The app context to push for a request. `None` if it is to share the current one, as it is
-    for a request that a test client or WSGI has made."""
-    if ctx.unplanned:
-        current = _cv_app.get(None)
-        if current is not None and current.app is app:
-            return None
-    return ctx.setup.app_context(app)
-
-
-async def arrive(app: Flask, ctx: RequestContext, call: Call) -> Plan:
-    """What `enter` has left to be done."""
-    scope = ctx.scope
-    ctx.scope = normalised(scope)
-    if ctx.scope is not scope:
-        ctx.lines = None
-    if problem := malformed(ctx.scope):
-        ctx.request.routing_exception = BadRequest(problem)
-    if not ctx.setup.lazy_request:
-        ctx.request  # noqa: B018
-    await ctx.begin(call, ctx._cv_tokens[0][1])
-    if ctx.request.routing_exception is None:
-        await ctx.find_rule(call)
-    look_for_body(ctx)
-    plan = ctx.current_plan()
-    if plan.in_scope:
-        ctx.scope.update(plan.in_scope, path_params=ctx.request.view_args)
-    return plan
-
-
-def look_for_body(ctx: RequestContext) -> None:
-    """Have the body received, unless there is surely none."""
-    lines = ctx.lines
-    if ctx.websocket is None and (
-        lines is None
-        or b"content-length" in lines
-        or b"transfer-encoding" in lines
-        or ctx.scope["method"] not in _WITHOUT_BODY
-    ):
-        expect_body(ctx)
-
-
-_WITHOUT_BODY = frozenset({"GET", "HEAD"})
+# -- the end --------------------------------------------------------------------------
 
 
 async def keep_contexts(ctx: RequestContext, origin: Origin) -> None:
@@ -290,8 +175,6 @@ async def finish(
     """Tear the context down, once. A teardown function that fails is logged, or raised where
     exceptions propagate; it does not take the client's answer away. *plan*: if it is known to be
     current."""
-    if not ctx._cv_tokens:  # the app has popped it
-        return
     if error is not None and app.should_ignore_error(error):
         error = None
     ctx.ending = True
@@ -300,7 +183,8 @@ async def finish(
         ctx.driver_or_none.prepare = None
     try:
         if ctx.unplanned:
-            await ctx.pop_by(error, ctx.call)
+            if ctx._cv_tokens:  # the app has not popped it
+                await ctx.pop_by(error, ctx.call)
         else:
             await ctx.end_by(error, ctx.call, plan or ctx.current_plan())
     except Exception:
@@ -402,51 +286,6 @@ def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[A
         if plan.cancel:
             return call_until_disconnect(ctx, view, values or {})
     return call(view, **values) if values else call(view)
-
-
-async def call_until_disconnect(ctx: RequestContext, view: Any, values: dict[str, Any]) -> Any:
-    """Call *view*, and cancel it when the client leaves."""
-    driver = ctx.driver
-    assert driver is not None
-    await driver.ready_for_async()
-    # Not among the app's conversations: a request that is being answered outlives a shutdown.
-    async with Conversation(Conversations(), ctx.request._body.gone):
-        try:
-            return await driver.call(view, **values)
-        finally:
-            await driver.to_loop()
-    raise ClientDisconnected()
-
-
-async def call_handler(
-    ctx: RequestContext, call: Call, handler: Any, values: dict[str, Any]
-) -> Any:
-    """Call the handler of a WebSocket; an asynchronous one as a task, so that a message wakes
-    the handler alone, not all that called it."""
-    driver = ctx.driver
-    if driver is None or not is_async(handler):
-        return await call(handler, **values)
-    await driver.ready_for_async()
-    return await driver.task(handler(**values))
-
-
-async def converse(ctx: RequestContext, call: Call, answering: Awaitable[Any]) -> Any:
-    """The return value of a WebSocket's handler: a response that refuses the connection. One that
-    used the socket of the environ has answered by that, whatever it returns."""
-    sock: EnvironSocket = ctx.websocket.scope["asyncflask.handshake"]["werkzeug.socket"]
-    try:
-        rv = await answering
-    finally:
-        answered = await call(sock.end)
-    if answered:
-        return None
-    if rv is not None and ctx.websocket.accepted:
-        raise TypeError(
-            f"The WebSocket handler for {ctx.request.endpoint!r} returned a value after"
-            " the handshake. Send it with 'websocket.send(...)'; a response is only for"
-            " refusing the connection, before 'websocket.accept()'."
-        )
-    return rv
 
 
 async def finalize_request(

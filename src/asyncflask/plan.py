@@ -30,13 +30,11 @@ from .signals import (
     appcontext_tearing_down,
     request_tearing_down,
 )
+from .teardown import SILENT, Hook, Teardown
 from .wrappers import Request, Response
 
 if TYPE_CHECKING:
     from .app import Flask
-
-Hook = tuple[Callable[..., Any], bool]
-"""A function, and whether it is asynchronous."""
 
 METHODS: Final = (
     "full_dispatch_request",
@@ -84,19 +82,6 @@ WATCHED: Final = frozenset(
 
 _methods_of = attrgetter(*METHODS)
 _registries_of = attrgetter(*REGISTRIES)
-
-
-class Teardown(NamedTuple):
-    """The functions that one context runs at its end, the signal that follows them, and the name
-    of the context."""
-
-    functions: tuple[Hook, ...]
-    signal: Any
-    context: str
-
-    def is_due(self) -> bool:
-        """Whether there is anything to call."""
-        return bool(self.functions or (self.signal is not None and self.signal.receivers))
 
 
 class Setup:
@@ -286,9 +271,9 @@ class Plan:
         self.end_request = self.teardown_request
         self.end_app = self.teardown_app
         if (step := replaced("do_teardown_request")) is not None:
-            self.end_request = Teardown(_hooks([step]), None, "request")
+            self.end_request = Teardown(_hooks([step]), SILENT, "request")
         if (step := replaced("do_teardown_appcontext")) is not None:
-            self.end_app = Teardown(_hooks([step]), None, "app")
+            self.end_app = Teardown(_hooks([step]), SILENT, "app")
         self.starts = bool(self.before or self.preprocessors or self.preprocess)
         self.ends = bool(self.end_request.functions or self.end_app.functions)
         self.bare = (

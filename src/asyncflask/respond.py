@@ -241,6 +241,37 @@ async def send_content(
         await source(ctx.request.scope, body.as_receive, send_changed)
 
 
+async def start_wsgi(
+    ctx: RequestContext, send: Send, response: Any, start: Message | None
+) -> Message | None:
+    """Start a response before the teardown: WSGI middleware may look at the request then. A
+    Starlette response starts itself. Returns what is still to be sent."""
+    if start is None or getattr(response, "asgi_response", None) is not None:
+        return start
+    driver = ctx.driver
+    assert driver is not None
+    await driver.to_loop()
+    await driver.outside(send)(start)
+    return None
+
+
+async def send_rest(
+    app: Flask, ctx: RequestContext, send: Send, response: Any, start: Message | None
+) -> None:
+    """Send what is not there as a whole, and do what was to be done after it."""
+    driver = ctx.driver
+    assert driver is not None
+    body, send = ctx.request._body, driver.outside(send)
+    try:
+        await send_content(app, ctx, driver, body, send, response, start)
+    finally:
+        await close(response, driver)
+        for begin in ctx.background:
+            begin()
+    if (background := getattr(response, "background", None)) is not None:
+        await ctx.call(background)
+
+
 async def close(response: Any, driver: Driver) -> None:
     """Close what *response* was made of, on the side that ran it."""
     content = response.response
