@@ -28,7 +28,7 @@ def expect_body(ctx: RequestContext) -> None:
 
 def body_to_come(ctx: RequestContext) -> bool:
     """Whether there is a body that has not been received."""
-    request, lines = ctx.request, ctx._lines
+    request, lines = ctx.request, ctx.lines
     if lines is not None and not request._used and b"content-length" in lines:
         return lines[b"content-length"] != b"0"
     return request._has_body and not request._body.complete
@@ -44,7 +44,7 @@ def receive_body(ctx: RequestContext) -> Awaitable[None] | None:
     if (
         not request._used
         and request._outer is not None
-        and (limit is None or announced(ctx._scope, ctx._lines)[0] <= limit)
+        and (limit is None or announced(ctx.scope, ctx.lines)[0] <= limit)
     ):
         # As `Body.begin`; most often there need be no `Body` then.
         context = request._outer.copy()
@@ -102,11 +102,11 @@ async def _receive_rest(ctx: RequestContext, body: Body, rest: Awaitable[None] |
 def no_more_body(ctx: RequestContext) -> None:
     """What the view did not read is not received for the coroutine functions after it: it may be
     too large, or never come."""
-    if ctx._driver is not None:
-        ctx._driver.prepare = None
+    if ctx.driver_or_none is not None:
+        ctx.driver_or_none.prepare = None
 
 
 def end_body(ctx: RequestContext) -> None:
     """Free what the request's body holds."""
-    if ctx._request is not None and ctx.request._used and ctx.request._body is not None:
+    if ctx.request_or_none is not None and ctx.request._used and ctx.request._body is not None:
         ctx.request._body.end()

@@ -62,7 +62,7 @@ def _session() -> Any:
     ctx = _cv_request.get(None)
     if ctx is None:
         raise RuntimeError(NO_REQUEST)
-    session = ctx._opened_session
+    session = ctx.opened_session
     if session is None:
         return ctx.session
     session.accessed = True

@@ -123,7 +123,7 @@ class Tree:
         self.root = Node()
         self.pending = False
         """Whether a rule has a converter that is not Werkzeug's."""
-        self.fixed: dict[str, dict[str, Rule]] = {}
+        self.fixed: dict[tuple[str, str], Rule] = {}
         """By path and method, where nothing has placeholders: what is fixed comes before those."""
         domain = url_map.default_subdomain or ""
         for rule in rules:
@@ -158,11 +158,9 @@ class Tree:
             if not rule.websocket:
                 first = dict.fromkeys(rule.methods, target) | first
         if first and not path.startswith("//"):
-            self.fixed[path] = {
-                method: target.rule
-                for method, target in first.items()
-                if not target.redirects and not target.rule.defaults
-            }
+            for method, target in first.items():
+                if not target.redirects and not target.rule.defaults:
+                    self.fixed[path, method] = target.rule
 
 
 def walk(

@@ -160,10 +160,12 @@ class Response(ResponseBase):
         return size
 
 
-def plain_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
+def content_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
     """The header lines of content that was given whole, as ASGI wants them."""
     line = b"content-length", b"%d" % length
-    return [line] if mimetype is None else [content_type_line(mimetype), line]
+    if mimetype is None:
+        return [line]
+    return [content_type_lines.get(mimetype) or content_type_line(mimetype), line]
 
 
 def content_type_line(mimetype: str) -> tuple[bytes, bytes]:

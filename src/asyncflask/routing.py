@@ -9,23 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from enum import Enum
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Map as MapBase
 from werkzeug.routing import Rule, ValidationError, WebsocketMismatch
 
 from .matcher import Target, Texts, Tree, walk
-
-
-class NoMatch(Enum):
-    NOT_FOUND = "not found"
-
-
-NOT_FOUND: Final = NoMatch.NOT_FOUND
-"""What `Map.find` gives if the answer is "404 Not Found"."""
 
 
 class Match(NamedTuple):
@@ -39,6 +30,17 @@ class Match(NamedTuple):
     read the session, query a database or `abort()`. Call it once, in the request's context and on
     the request's thread. Raises what a converter raises; a `ValidationError` becomes the
     `HTTPException` that Werkzeug's matching ends in (404 or 405)."""
+
+
+def _raise_not_found() -> Any:
+    raise NotFound
+
+
+NOT_FOUND: Final = Match(cast(Rule, None), {}, _raise_not_found)
+"""What `Map.find` gives if the answer is "404 Not Found"."""
+
+_matched: Callable[[tuple[Rule, dict[str, Any], None]], Match] = partial(tuple.__new__, Match)
+"""A `Match`, made in C."""
 
 
 class Map(MapBase):
@@ -73,16 +75,13 @@ class Map(MapBase):
         be called in the request's context and on its thread."""
         return (self._tree or self._made_tree()).pending
 
-    def find(
-        self, path: str, method: str, websocket: bool = False
-    ) -> Match | Literal[NoMatch.NOT_FOUND] | None:
+    def find(self, path: str, method: str, websocket: bool = False) -> Match | None:
         """The match for *path*, of the default subdomain, as `MapAdapter.match` gives it;
         `NOT_FOUND` if that raises `NotFound`; `None` if there is more to say: ask it."""
         tree = self._tree or self._made_tree()
-        if path in tree.fixed and not websocket:
-            rule = tree.fixed[path].get(method)
-            if rule is not None and (rule.methods is None or method in rule.methods):  # still
-                return Match(rule, {})
+        rule = tree.fixed.get((path, method))
+        if rule is not None and not websocket and method in (rule.methods or (method,)):  # still
+            return _matched((rule, {}, None))
         if self.host_matching or (path and path[0] != "/"):
             return None
         if path[1:2] == "/":  # of slashes at the start one counts: see `MapAdapter.match`
@@ -111,7 +110,7 @@ class Map(MapBase):
     ) -> tuple[Rule, dict[str, Any]] | None:
         """What `find` gives, if that needs no thread."""
         found = self.find(path, method, websocket)
-        if found is None or found is NOT_FOUND or found.pending is not None:
+        if found is None or found.pending is not None:
             return None
         return found.rule, found.values
 

@@ -44,10 +44,10 @@ from .headers import RequestHeaders
 from .lazy import Lazy
 from .responses import AsyncBody as AsyncBody
 from .responses import Response as Response
+from .responses import content_lines as content_lines
 from .responses import content_type_lines as content_type_lines
 from .responses import from_starlette as from_starlette
 from .responses import is_starlettes as is_starlettes
-from .responses import plain_lines as plain_lines
 
 if TYPE_CHECKING:
     from starlette.datastructures import State

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import weakref
 from asyncio import _get_running_loop
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import NoneType
 
 from .native import Event, Lock, start_thread
 
-_served: weakref.ref[asyncio.AbstractEventLoop] | None = None
+_served: Callable[[], asyncio.AbstractEventLoop | None] = NoneType
 _background: list[_Background] = []
 _blocked: set[asyncio.AbstractEventLoop] = set()
 """Whose threads wait for a request that a coroutine function of theirs made: see `off_loop`."""
@@ -57,7 +58,7 @@ class _Background:
 
 def note_loop() -> None:
     """Note the running loop as the one that serves requests, unless one is noted that runs."""
-    loop = _served() if _served is not None else None
+    loop = _served()
     if loop is None or not loop.is_running():
         running = _get_running_loop()
         if running is not None:
@@ -69,12 +70,12 @@ def remember(loop: asyncio.AbstractEventLoop) -> None:
     global _served
     if any(loop is background.running for background in _background):
         return
-    if _served is None or _served() is not loop:
+    if _served() is not loop:
         _served = weakref.ref(loop)
 
 
 def loop_for_outsiders() -> asyncio.AbstractEventLoop:
-    loop = _served() if _served is not None else None
+    loop = _served()
     if loop is not None and loop.is_running() and loop not in _blocked:
         return loop
     return background_loop()

@@ -114,7 +114,7 @@ class Event:
             return self.server.not_handled
         finally:
             driver.release()
-            for begin in ctx._background:
+            for begin in ctx.background:
                 begin()
 
     def _make_context(self, environ: dict[str, Any]) -> RequestContext:
@@ -131,11 +131,11 @@ class Event:
     ) -> Any:
         failure: Exception | None = None
         try:
-            await ctx._push(driver.call, self.app.app_context())
+            await ctx.push_by(driver.call, self.app.app_context())
             if self.manage_session and "saved_session" not in environ:
-                if ctx._opened_session is None:
-                    await ctx._open_session(call_here)  # a cookie's: nothing to wait for
-                own = ManagedSession(ctx._opened_session or {})
+                if ctx.opened_session is None:
+                    await ctx.open_session(call_here)  # a cookie's: nothing to wait for
+                own = ManagedSession(ctx.opened_session or {})
                 ctx._session = environ.setdefault("saved_session", own)
             try:
                 value = await driver.call(self.handler, *self._arguments())
@@ -176,7 +176,7 @@ class Event:
 
     async def _save_session(self, ctx: RequestContext, driver: Driver) -> None:
         """For a session that is kept on the server. A cookie cannot be sent here."""
-        interface, session = self.app.session_interface, ctx._opened_session
+        interface, session = self.app.session_interface, ctx.opened_session
         if session is None or self.app._opens_session_lazily():
             return
         if not interface.is_null_session(session) and getattr(session, "modified", True):
@@ -201,7 +201,7 @@ async def run_in_app_context(app: Any, func: Handler, *args: Any) -> Any:
 
     async def run() -> Any:
         app_ctx = app.app_context()
-        await app_ctx._push(driver.call)
+        await app_ctx.push_by(driver.call)
         error: Exception | None = None
         try:
             return await driver.call(func, *args)
@@ -209,7 +209,7 @@ async def run_in_app_context(app: Any, func: Handler, *args: Any) -> Any:
             error = exc
             raise
         finally:
-            await app_ctx._pop(error, driver.call)
+            await app_ctx.pop_by(error, driver.call)
             await driver.to_loop()
 
     try:
