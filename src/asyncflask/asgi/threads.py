@@ -317,7 +317,7 @@ class _Job:
             return False
         self.abandoned = True
         worker, self._driver.worker = self._driver.worker, None
-        if worker is not None and worker.thread is not None:
+        if worker is not None and not self._driver._lent:
             worker.post(stop)  # if it ever comes to that
         self._driver.loop.call_soon(self._wake)
         return True
@@ -360,6 +360,7 @@ class Driver:
     """
 
     __slots__ = (
+        "_lent",
         "_loop",
         "_pending",
         "_released",
@@ -384,6 +385,8 @@ class Driver:
         self._loop = loop
         self.slots: Slots | None = None
         self.worker = worker
+        self._lent = worker is not None
+        """The thread goes on with something else: a middleware, or a view that asks its app."""
         self.limit = limit if worker is None else None
         """How many sync functions run at once, this one among them; `None`: it is not counted."""
         self.context: Context = copy_context() if context is None else context
@@ -560,10 +563,10 @@ class Driver:
             self.loop.call_soon_threadsafe(slots.release)
 
     def release(self) -> None:
-        """Give the thread back. Nothing of this request runs there any more."""
+        """Give back the thread that was taken. Nothing of this request runs there any more."""
         self._released = True
         worker = self.worker
-        if worker is not None and worker.thread is not None and not self._pending:
+        if worker is not None and not self._lent and not self._pending:
             self.worker = None
             give_back(worker)
 
