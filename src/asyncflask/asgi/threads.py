@@ -363,6 +363,7 @@ class Driver:
         "_loop",
         "_pending",
         "_released",
+        "_taken",
         "context",
         "in_thread",
         "limit",
@@ -398,6 +399,10 @@ class Driver:
         this request is bound to a thread."""
         self._pending = 0
         self._released = False
+        self._taken = False
+        """Whether *worker* is of the pool and this driver's, to be given back. One that was
+        passed in belongs to whoever calls: it may be a thread of the pool that another request
+        is on, which called the app itself or its WSGI middleware."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -519,6 +524,7 @@ class Driver:
         if self.worker is None:
             try:
                 self.worker = take_worker()
+                self._taken = True
             except NoThread as error:
                 job.refuse(error)
                 return False
@@ -563,7 +569,7 @@ class Driver:
         """Give the thread back. Nothing of this request runs there any more."""
         self._released = True
         worker = self.worker
-        if worker is not None and worker.thread is not None and not self._pending:
+        if worker is not None and self._taken and not self._pending:
             self.worker = None
             give_back(worker)
 
