@@ -400,9 +400,7 @@ class Driver:
         self._pending = 0
         self._released = False
         self._taken = False
-        """Whether *worker* is of the pool and this driver's, to be given back. One that was
-        passed in belongs to whoever calls: it may be a thread of the pool that another request
-        is on, which called the app itself or its WSGI middleware."""
+        """Whether `worker` is to be given back; one passed in may be another request's."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
