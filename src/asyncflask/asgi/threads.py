@@ -399,8 +399,7 @@ class Driver:
         this request is bound to a thread."""
         self._pending = 0
         self._released = False
-        self._taken = False
-        """Whether `worker` is to be given back; one passed in may be another request's."""
+        self._taken = False  # `worker`, from the pool; one passed in may be another request's
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
