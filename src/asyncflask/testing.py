@@ -20,6 +20,7 @@ from werkzeug.wrappers import Request as BaseRequest
 
 from .asgi.client import EventSource, WebSocketSession
 from .asgi.client import WebSocketDenied as WebSocketDenied
+from .asgi.wsgi import CLOSE_AT_ONCE
 from .cli import ScriptInfo
 
 
@@ -134,7 +135,7 @@ class FlaskClient(Client):
         return pairs, keep_cookies
 
     def _copy_environ(self, other: Any) -> Any:
-        environ = {**self.environ_base, **other}
+        environ = {**self.environ_base, **other, CLOSE_AT_ONCE: True}
         if self.preserve_context:
             environ["werkzeug.debug.preserve_context"] = self._new_contexts.append
         return environ

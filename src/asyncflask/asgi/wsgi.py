@@ -34,16 +34,17 @@ from .threads import (
 
 Environ = MutableMapping[str, Any]
 T = TypeVar("T")
-
 FILE_BYTES: Final = 262_144
 """How much of a file is read at a time: each read is a hop to the request's thread."""
-
 
 PROXY_FIX_ORIGINAL: Final = "werkzeug.proxy_fix.orig"
 """What Werkzeug's `ProxyFix` has replaced: its key in an environ, and ours in a scope."""
 
 SCHEMES: Final = {"ws": "http", "wss": "https"}
 """A WebSocket's handshake is a request (RFC 6455 section 4.1)."""
+
+CLOSE_AT_ONCE: Final = "asyncflask.close_at_once"
+"""Set in the environ by a test, which need not close its response."""
 
 
 class Origin:
@@ -367,10 +368,9 @@ class _Exchange:
             return
         self.taken.clear()
         self.worker.post(partial(self.inbox.append, message))
-        if message.get("more_body", False):
-            await self.taken.wait()
-        else:
+        if not message.get("more_body", False):
             self.left.set()
+        await self.taken.wait()
 
     async def _on_thread(self, func: Callable[[], T]) -> T:
         """The value of *func*, called on the thread."""
@@ -508,6 +508,19 @@ class _Stream:
     __del__ = close  # an iterable that was dropped: the app must not wait for ever
 
 
+class _Whole(list[bytes]):
+    """A response body, all of it. The app goes on when the server has sent it and closes this."""
+
+    def __init__(self, exchange: _Exchange, body: bytes) -> None:
+        super().__init__([body])
+        self._exchange = exchange
+
+    def close(self) -> None:
+        self._exchange.close()
+
+    __del__ = close
+
+
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -532,8 +545,10 @@ def respond(
         if (driver := this_driver()) is not None:
             driver.free_slot()  # from here on this thread mostly waits for the loop
         return _Stream(exchange, message.get("body", b""))
-    exchange.close()
-    return [message.get("body", b"")]
+    whole = _Whole(exchange, message.get("body", b""))
+    if environ.get(CLOSE_AT_ONCE):
+        exchange.close()
+    return whole
 
 
 # -- a WSGI callable that answers an ASGI request ---------------------------------------------
