@@ -1,6 +1,6 @@
-"""The client for asynchronous tests: httpx, on the app itself. Needs the extra `test`.
+"""The client for async tests: httpx, on the app itself. Needs the extra `test`.
 
-The client for plain tests is `app.test_client()`, in `testing.py`.
+The client for sync tests is `app.test_client()`, in `testing.py`.
 """
 
 from __future__ import annotations

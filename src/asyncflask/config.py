@@ -98,7 +98,7 @@ class Config(dict[str, Any]):
         """Take every environment variable that begins with ``prefix`` and an underscore.
 
         The rest of its name is the key; a double underscore in it steps into a nested dict,
-        which is made if it is not there: ``FLASK_MAIL__PORT=25``. Names are taken in sorted
+        which is created if missing: ``FLASK_MAIL__PORT=25``. Names are taken in sorted
         order.
 
         :param prefix: default ``"FLASK"``.
@@ -114,7 +114,7 @@ class Config(dict[str, Any]):
 
             value: Any = os.environ[variable]
 
-            with suppress(Exception):  # not in the notation of `loads`: a plain string
+            with suppress(Exception):  # not in the notation of `loads`: a string
                 value = loads(value)
 
             *parents, key = variable.removeprefix(prefix).split("__")
@@ -143,7 +143,7 @@ class Config(dict[str, Any]):
         module.__file__ = filename
 
         try:
-            # Bytes, so that compile() honours the file's own coding comment (PEP 263).
+            # Bytes, so that compile() honours the file's coding comment (PEP 263).
             with open(filename, "rb") as file:
                 exec(compile(file.read(), filename, "exec"), module.__dict__)
         except OSError as e:
@@ -226,14 +226,14 @@ class Config(dict[str, Any]):
         :param lowercase: keys in lower case. Default: ``True``.
         :param trim_namespace: keys without the namespace. Default: ``True``.
         """
-        found = {}
+        settings = {}
 
         for key, value in self.items():
             if key.startswith(namespace):
                 key = key.removeprefix(namespace) if trim_namespace else key
-                found[key.lower() if lowercase else key] = value
+                settings[key.lower() if lowercase else key] = value
 
-        return found
+        return settings
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {dict.__repr__(self)}>"

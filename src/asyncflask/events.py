@@ -15,7 +15,7 @@ from .ctx import _cv_app
 from .wrappers import AsyncBody, Response
 
 KEEP_ALIVE_SECONDS = 15
-"""How often a quiet stream sends a comment, outside of an app; see `EVENT_STREAM_KEEP_ALIVE`."""
+"""Seconds without an event until a comment is sent; in an app `EVENT_STREAM_KEEP_ALIVE`."""
 
 
 class Events:
@@ -38,7 +38,7 @@ class Events:
 
 
 class PlainEvents(Events):
-    """Of a plain iterable. Not a generator, which would close its source only if it was begun."""
+    """Of a sync iterable. Not a generator, which would close its source only if it was begun."""
 
     def __init__(
         self, source: Iterable[Any], dumps: Callable[[Any], str], options: Options
@@ -61,7 +61,7 @@ class PlainEvents(Events):
 
 
 class AsyncEvents(Events, AsyncBody):
-    """Of an asynchronous iterable."""
+    """Of an async iterable."""
 
     def __init__(
         self, source: AsyncIterable[Any], dumps: Callable[[Any], str], options: Options
@@ -76,7 +76,7 @@ class AsyncEvents(Events, AsyncBody):
 
 class EventStream(Response):
     """A response that sends an event to the browser's `EventSource` for each value of *source*,
-    a generator or another iterable, plain or asynchronous.
+    a generator or another iterable, sync or async.
 
     A value is a `ServerSentEvent`; an object with `data` and `id`, and maybe `event`; or the
     data of an event, a `str` or what becomes JSON. *keep_alive*: a comment is sent after so many

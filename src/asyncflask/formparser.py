@@ -71,7 +71,7 @@ class FormDataParser(FormDataParserBase):
         return stream, kind(fields), kind(files)
 
     def _takes_large_pieces(self) -> bool:
-        # The decoder counts a whole piece as memory of the form.
+        # The decoder counts each piece as memory of the form.
         limit = self.max_form_memory_size
         return limit is None or limit >= 2 * PIECE_BYTES - 64 * 1024
 
@@ -172,7 +172,7 @@ class _Feed:
             yield event
 
     def _cut(self, data: bytes) -> int:
-        """How much of *data* the decoder gets. A delimiter that is held back is whole."""
+        """How much of *data* the decoder gets. A delimiter is held back entirely."""
         cut = max(0, len(data) - self.kept)
         length = len(self.delimiter)
         line = len(b"\r\n")  # before the delimiter
@@ -191,13 +191,13 @@ class _Feed:
         held = bytes(decoder.buffer) + self.held
         if delimiter in held + piece[:kept]:
             return piece
-        found = piece.find(delimiter)
-        end = (len(piece) if found < 0 else found) - kept
+        at = piece.find(delimiter)
+        end = (len(piece) if at < 0 else at) - kept
         if end <= 0:
             return piece
         write(held)
         with memoryview(piece) as view:
             write(view[:end])
         decoder.buffer.clear()
-        self.held = b"" if found >= 0 else piece[end:]
-        return piece[end:] if found >= 0 else b""
+        self.held = b"" if at >= 0 else piece[end:]
+        return piece[end:] if at >= 0 else b""

@@ -1,7 +1,7 @@
 """Functions for views: URLs, redirects, flashed messages, files, streams.
 
 They find the app and the request by themselves, so that users need not pass them. The
-framework's own code passes its context and does not come here for it.
+framework's code passes its context and does not come here for it.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _stream(
 
 
 class _AsyncStream(AsyncIterator[AnyStr]):
-    """What :func:`_stream` is, for an asynchronous source.
+    """What :func:`_stream` is, for an async source.
 
     A class, since sync code cannot start an async generator, and one that never started does
     not run its ``finally``.
@@ -421,7 +421,7 @@ def send_file(
     :param as_attachment: ``True``: the browser saves the file, rather than show it.
     :param download_name: the name to save it by. Default: that of the file.
     :param conditional: answer conditional and range requests (RFC 9110 sections 13 and 14).
-    :param etag: ``True``: made of the file's size and time; or the ETag itself.
+    :param etag: ``True``: from the file's size and time; or the ETag itself.
     :param last_modified: default: that of the file.
     :param max_age: seconds for which it may be cached, or a function of the path that gives
         them. Default: ``app.get_send_file_max_age``.

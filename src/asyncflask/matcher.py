@@ -78,7 +78,7 @@ class _Way:
     def __init__(self, part: Any) -> None:
         self.part = part
         pattern = re.compile(part.content)
-        # Converters may have groups of their own; Werkzeug names and numbers those it made.
+        # Converters may have groups; Werkzeug names and numbers those it adds.
         numbers = {
             int(name.removeprefix(_GROUP)): index
             for name, index in pattern.groupindex.items()
@@ -109,13 +109,13 @@ class Node:
         way = _Way(part)
         self.ways.append(way)
         self.ways.sort(key=lambda way: way.part.weight)
-        simple = not way.final and not way.suffixed and way.groups == way.all_groups
-        self.only_way = way if len(self.ways) == 1 and simple else None
+        is_direct = not way.final and not way.suffixed and way.groups == way.all_groups
+        self.only_way = way if len(self.ways) == 1 and is_direct else None
         return way
 
 
 class Tree:
-    """The rules of a map, as they were when it was made: another thread may add one meanwhile."""
+    """The rules of a map at one moment: another thread may add one meanwhile."""
 
     __slots__ = ("fixed", "pending", "root", "top")
 
@@ -204,9 +204,9 @@ def walk(
                 return (None if target.rule.strict_slashes else target), texts
         return None
     if after is not None:
-        found = walk(after, parts, at + 1, texts, method, websocket, missed)
-        if found is not None:
-            return found
+        result = walk(after, parts, at + 1, texts, method, websocket, missed)
+        if result is not None:
+            return result
     for way in node.ways:
         match = way.match("/".join(parts[at:]) if way.final else part)
         if match is None:
@@ -215,9 +215,9 @@ def walk(
         if way.suffixed and match[match.re.groups] == "/":
             rest, start = [""], 0
         given = match.group(0, *way.groups)[1:]
-        found = walk(way.node, rest, start, texts + given, method, websocket, missed)
-        if found is not None:
-            return found
+        result = walk(way.node, rest, start, texts + given, method, websocket, missed)
+        if result is not None:
+            return result
     if not part and at + 1 == end:
         for target in node.targets:
             if not target.rule.strict_slashes:

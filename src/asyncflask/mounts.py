@@ -52,7 +52,7 @@ class Mounts(tuple["Mount", ...]):
             _, child = mount.matches(scope)  # nothing for a path that is not below
             if child and (mount.path or not _has_route(app, scope)):
                 scope.update(child, app_root_path=child["root_path"])
-                scope.pop("router", None)  # its URLs are its own, below where it is mounted
+                scope.pop("router", None)  # its URLs are below where it is mounted
                 return mount.handle
             if mount.path and scope["type"] == "http" and not scope["path"].endswith("/"):
                 within = {**scope, "path": scope["path"] + "/"}

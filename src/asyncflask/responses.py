@@ -32,7 +32,7 @@ _content_type = lru_cache(maxsize=256)(get_content_type)
 
 
 class AsyncBody:
-    """The body of a response that an asynchronous iterable gives. Plain code may iterate it too,
+    """The body of a response that an async iterable gives. Sync code may iterate it too,
     on a thread."""
 
     def __init__(self, source: AsyncIterable[Any]) -> None:
@@ -80,7 +80,7 @@ _base: Any = ResponseBase
 
 
 class Response(ResponseBase):
-    """The response (Flask: `flask.Response`). *response* may be an asynchronous iterable too."""
+    """The response (Flask: `flask.Response`). *response* may be an async iterable too."""
 
     default_mimetype: str | None = "text/html"
     json_module: Any = json
@@ -111,7 +111,7 @@ class Response(ResponseBase):
             and not direct_passthrough
             and type(self).set_data is ResponseBase.set_data
         ):
-            # As Werkzeug's initializer, but headers are only made when somebody looks at them.
+            # As Werkzeug's initializer, but headers are only created when somebody reads them.
             if isinstance(response, str):
                 response = response.encode()
             self.response = [response]
@@ -129,7 +129,7 @@ class Response(ResponseBase):
         super().__init__(response, status, headers, mimetype, content_type, direct_passthrough)
 
     _plain: tuple[str | None, int] | None = None
-    """Mimetype and length of content that was given whole, for the headers."""
+    """Mimetype and length of a body in one piece, for the headers."""
 
     @Lazy
     def headers(self) -> Any:
@@ -161,7 +161,7 @@ class Response(ResponseBase):
 
 
 def plain_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
-    """The header lines of content that was given whole, as ASGI wants them."""
+    """The header lines of a body in one piece, as ASGI wants them."""
     line = b"content-length", b"%d" % length
     return [line] if mimetype is None else [content_type_line(mimetype), line]
 

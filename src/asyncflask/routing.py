@@ -1,4 +1,4 @@
-"""The URL map: Werkzeug's, with a short way to a match, and one to a URL.
+"""The URL map: Werkzeug's, with a fast path for matching and one for building URLs.
 
 `Map.find` is one look-up, and for rules with placeholders one walk (`matcher.py`). What takes more
 than a path (redirects, "405 Method Not Allowed") is left to Werkzeug's adapter. `Map.build_path`
@@ -50,7 +50,7 @@ class Map(MapBase):
         self._changing = threading.RLock()
         self._added: list[Rule] = []
         self._preferred: dict[str, Rule] = {}
-        """By endpoint the rule that comes first, if it is suitable whenever its own placeholders
+        """By endpoint the rule that comes first, if it is suitable whenever its placeholders
         are given, and no more, for one of its methods."""
         super().__init__(*args, **kwargs)
 
@@ -62,7 +62,7 @@ class Map(MapBase):
             self._tree = None
             self._preferred = {}
 
-    def _made_tree(self) -> Tree:
+    def _new_tree(self) -> Tree:
         with self._changing:
             tree = self._tree = Tree(self, self._added)
             return tree
@@ -71,14 +71,14 @@ class Map(MapBase):
     def pending(self) -> bool:
         """Whether a rule has a converter that is not Werkzeug's: then `MapAdapter.match` too is to
         be called in the request's context and on its thread."""
-        return (self._tree or self._made_tree()).pending
+        return (self._tree or self._new_tree()).pending
 
     def find(
         self, path: str, method: str, websocket: bool = False
     ) -> Match | Literal[NoMatch.NOT_FOUND] | None:
         """The match for *path*, of the default subdomain, as `MapAdapter.match` gives it;
         `NOT_FOUND` if that raises `NotFound`; `None` if there is more to say: ask it."""
-        tree = self._tree or self._made_tree()
+        tree = self._tree or self._new_tree()
         if path in tree.fixed and not websocket:
             rule = tree.fixed[path].get(method)
             if rule is not None and (rule.methods is None or method in rule.methods):  # still
@@ -89,14 +89,14 @@ class Map(MapBase):
             return self.find("/" + path.lstrip("/"), method, websocket)
         missed: list[Rule] = []
         if tree.top and path:
-            found = walk(tree.top, path.split("/"), 1, (), method, websocket, missed)
+            match = walk(tree.top, path.split("/"), 1, (), method, websocket, missed)
         else:
             parts = [self.default_subdomain or "", *path.split("/")]
-            found = walk(tree.root, parts, 0, (), method, websocket, missed)
-        if found is None:
+            match = walk(tree.root, parts, 0, (), method, websocket, missed)
+        if match is None:
             merge = "//" in path and self.merge_slashes
             return None if missed or merge else NOT_FOUND
-        target, texts = found
+        target, texts = match
         if target is None or target.redirects:
             return None
         if target.pending:
@@ -110,10 +110,10 @@ class Map(MapBase):
         self, path: str, method: str, websocket: bool
     ) -> tuple[Rule, dict[str, Any]] | None:
         """What `find` gives, if that needs no thread."""
-        found = self.find(path, method, websocket)
-        if found is None or found is NOT_FOUND or found.pending is not None:
+        match = self.find(path, method, websocket)
+        if match is None or match is NOT_FOUND or match.pending is not None:
             return None
-        return found.rule, found.values
+        return match.rule, match.values
 
     def build_path(self, endpoint: str, values: dict[str, Any], method: str) -> str | None:
         """The path to *endpoint*, of the default subdomain, as `MapAdapter.build` gives it, but
@@ -137,8 +137,8 @@ class Map(MapBase):
                     break
             else:
                 return None
-            own = type(rule).suitable_for is Rule.suitable_for
-            if own and rule is rules[0] and rule.methods and not rule.defaults:
+            is_default = type(rule).suitable_for is Rule.suitable_for
+            if is_default and rule is rules[0] and rule.methods and not rule.defaults:
                 preferred[endpoint] = rule
         domain: str
         path: str

@@ -210,7 +210,7 @@ class _Signer(TimestampSigner):
 class SecureCookieSessionInterface(SessionInterface):
     """Keeps the session in a cookie that is signed, not encrypted (itsdangerous)."""
 
-    #: Sets the signatures of session cookies apart from others made with the same key.
+    #: Sets the signatures of session cookies apart from others that use the same key.
     salt = "cookie-session"
 
     #: The digest of the signature.

@@ -1,6 +1,6 @@
 """The signals that the framework itself sends, by blinker.
 
-The senders are elsewhere; extensions take ``Namespace`` from here for signals of their own.
+The senders are elsewhere; extensions take ``Namespace`` from here for their signals.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ message_flashed = _signals.signal("message-flashed")
 
 
 def send(signal: NamedSignal, sender: Any, **kwargs: Any) -> None:
-    """Send *signal* from plain code. An asynchronous receiver is waited for; on the event loop,
+    """Send *signal* from sync code. Waits for async receivers; on the event loop,
     where that cannot be, it is a `RuntimeError`."""
     if signal.receivers:
         drive(emit(signal, sender, call_here, **kwargs))
@@ -57,7 +57,7 @@ def send(signal: NamedSignal, sender: Any, **kwargs: Any) -> None:
 async def emit(
     signal: NamedSignal, sender: Any, call: Callable[..., Awaitable[Any]], **kwargs: Any
 ) -> None:
-    """Send *signal* from the pipeline: receivers of either colour, each by *call*."""
+    """Send *signal* from the pipeline: sync and async receivers, each by *call*."""
     if not signal.is_muted:
         for receiver in signal.receivers_for(sender):
             await call(receiver, sender, **kwargs)

@@ -2,7 +2,7 @@
 
 `render_template` and `stream_template` are sync functions, for sync and async code;
 `render_template_async` and `stream_template_async` are for templates that call coroutine
-functions, or whose context processors are asynchronous.
+functions, or whose context processors are async.
 """
 
 from __future__ import annotations
@@ -111,19 +111,19 @@ class DispatchingJinjaLoader(BaseLoader):
 
     def _get_source_explained(self, environment: BaseEnvironment, template: str) -> Source:
         attempts: list[tuple[BaseLoader, Any, Source | None]] = []
-        found: Source | None = None
+        result: Source | None = None
         for owner, loader in self._iter_loaders(template):
             source: Source | None = None
             try:
                 source = loader.get_source(environment, template)
             except TemplateNotFound:
                 pass
-            found = found or source
+            result = result or source
             attempts.append((loader, owner, source))
         explain_template_loading_attempts(self.app, template, attempts)
-        if found is None:
+        if result is None:
             raise TemplateNotFound(template)
-        return found
+        return result
 
     def _get_source_fast(self, environment: BaseEnvironment, template: str) -> Source:
         for _, loader in self._iter_loaders(template):
@@ -147,7 +147,7 @@ class DispatchingJinjaLoader(BaseLoader):
 
 
 def _check_can_render(template: Template, function: str) -> None:
-    """Jinja renders for synchronous code by an event loop of its own where the environment is
+    """For sync code Jinja runs a separate event loop where the environment is
     asynchronous, and there can be only one on a thread."""
     if template.environment.is_async and on_loop():
         named = "The template" if template.name is None else f"The template {template.name!r}"
@@ -272,10 +272,10 @@ async def _stream_async(
 async def stream_template_async(
     template_name_or_list: TemplateName, **context: Any
 ) -> AsyncIterator[str]:
-    """Like `stream_template`, awaited; gives an asynchronous iterator to be returned."""
+    """Like `stream_template`, awaited; gives an async iterator to be returned."""
     return await _stream_async(template_name_or_list, context, string=False)
 
 
 async def stream_template_string_async(source: str, **context: Any) -> AsyncIterator[str]:
-    """Like `stream_template_string`, awaited; gives an asynchronous iterator to be returned."""
+    """Like `stream_template_string`, awaited; gives an async iterator to be returned."""
     return await _stream_async(source, context, string=True)

@@ -1,6 +1,6 @@
 """Clients for the tests of users: Flask's test client, and a runner of commands.
 
-The client for asynchronous tests is in `async_testing.py`, which needs httpx.
+The client for async tests is in `async_testing.py`, which needs httpx.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class EnvironBuilder(werkzeug.test.EnvironBuilder):
 
 
 class FlaskClient(Client):
-    """Flask's test client, unchanged in use. The app runs as it does under ASGI; plain functions
+    """Flask's test client, unchanged in use. The app runs as it does under ASGI; sync functions
     run on the thread that calls the client (Flask: `flask.testing.FlaskClient`)."""
 
     application: Any

@@ -77,8 +77,8 @@ class View:
 
             def instance() -> View:
                 # By way of the function, so that its `view_class` can be replaced.
-                made: View = view.view_class(*class_args, **class_kwargs)
-                return made
+                created: View = view.view_class(*class_args, **class_kwargs)
+                return created
 
         else:
             only = cls(*class_args, **class_kwargs)
@@ -114,7 +114,7 @@ class View:
 
 
 class MethodView(View):
-    """A view with one method of its own for each HTTP method, ``def`` or ``async def``. ::
+    """A view with one method for each HTTP method, ``def`` or ``async def``. ::
 
         class Note(MethodView):
             async def get(self, name):
@@ -150,7 +150,7 @@ class MethodView(View):
     @classmethod
     def _let_sync_dispatch_call_async_handlers(cls) -> None:
         """A sync `dispatch_request` of an extension (Flask-RESTful's) uses the return value of a
-        handler at once. So async handlers are made sync: in a thread they wait for the value."""
+        handler at once. So async handlers are wrapped: in a thread they wait for the value."""
         if is_async(cls.dispatch_request):
             return
 

@@ -1,6 +1,6 @@
 """The request: Werkzeug's class, as Flask extends it, over ASGI. Responses are in `responses.py`.
 
-A request is made of a scope; what it consists of is computed when it is read. So is its environ,
+A request is built from a scope; its parts are computed when they are read. So is its environ,
 and from then on headers are read from that.
 """
 
@@ -91,14 +91,14 @@ def _limit(name: str, doc: str) -> Any:
 
 
 class Request(RequestBase):
-    """The request (Flask: `flask.Request`). Its data are plain values for code of either colour.
+    """The request (Flask: `flask.Request`). Its attributes are the same in sync and async code.
 
     A WebSocket has one too: that of its handshake.
     """
 
     # What each request has, and is looked at several times: faster than in its `__dict__`.
     __slots__ = {
-        "_content": "The body, if it has come whole and nobody has asked for `_body`.",
+        "_content": "The body, if all of it has come and nobody has asked for `_body`.",
         "_lines": "The header lines of the scope by name, if no name is repeated.",
         "_outer": "What the server called in.",
         "_receive": "The server's.",
@@ -133,12 +133,12 @@ class Request(RequestBase):
     _form_ahead: tuple[Any, Any, Any] | None = None
     """Limits, fields and files of a form that was parsed before anybody asked for it."""
 
-    _has_own_body = False
+    _overrides_body = False
     """Whether a subclass has a say in where a body is read from, and what it is."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._has_own_body = any(
+        cls._overrides_body = any(
             getattr(cls, name) is not getattr(Request, name)
             for name in (
                 "_get_stream_for_parsing",
@@ -160,7 +160,7 @@ class Request(RequestBase):
         lines: dict[bytes, bytes] | None = None,
     ) -> Request:
         """Make the request of an ASGI scope. What it consists of is only computed when it is
-        read, unless a subclass has an `__init__` of its own, which wants a whole environ."""
+        read, unless a subclass has an `__init__`, which wants an environ."""
         if cls.__init__ is not Request.__init__:
             body = Body(scope, receive, None, None if outer is None else outer.copy())
             self = cls(environ_of(scope, body))
@@ -252,7 +252,7 @@ class Request(RequestBase):
     @Lazy
     def environ(self) -> Any:
         """The WSGI environ of the request. What a hook changes in it shows in `headers`, and in
-        what is made of them unless that was read before."""
+        what is derived from them unless that was read before."""
         assert self._scope is not None
         environ = environ_of(self._scope, self._body)
         environ["werkzeug.request"] = self
@@ -278,8 +278,8 @@ class Request(RequestBase):
 
     @Lazy
     def host(self) -> str:
-        """The host that the request names, with the port unless it is the scheme's own. Empty if
-        there is none. Raises `SecurityError` (400) if it is not in `TRUSTED_HOSTS`."""
+        """The host that the request names, with the port unless it is the scheme's default; empty
+        if there is none. Raises `SecurityError` (400) if it is not in `TRUSTED_HOSTS`."""
         return get_host(self.scheme, self._sent_host(), self.server, self.trusted_hosts)
 
     def _sent_host(self) -> str | None:
@@ -324,7 +324,7 @@ class Request(RequestBase):
 
     @property
     def scope(self) -> Scope:
-        """The ASGI scope. Raises `RuntimeError` for a request made of a WSGI environ."""
+        """The ASGI scope. Raises `RuntimeError` for a request built from a WSGI environ."""
         scope = self._scope
         if scope is None:
             raise RuntimeError("This request was not received through ASGI: it has no scope.")
@@ -358,7 +358,7 @@ class Request(RequestBase):
     def _limited_body(self) -> Body:
         """The body, that there is, told of its limit. Raises `RequestEntityTooLarge` (413)."""
         body: Body = self._body
-        if not body.told or self._has_own_body:
+        if not body.told or self._overrides_body:
             body.limit(self.max_content_length)
         if body.error is not None and not getattr(self.url_rule, "stream", False):
             raise body.error
@@ -370,7 +370,7 @@ class Request(RequestBase):
         if (
             body is None
             or body.taken
-            or self._has_own_body
+            or self._overrides_body
             or self.shallow
             or not self.__dict__.keys().isdisjoint(_READ_BY)
         ):
@@ -386,14 +386,14 @@ class Request(RequestBase):
         body = self._unread_body()
         return super()._get_stream_for_parsing() if body is None else body.raw_file()
 
-    def _take_whole(self) -> bytes | None:
+    def _take_body(self) -> bytes | None:
         """All of the body, if it has come and nobody has looked at it before."""
         content = self._content
         if content is None:
             body = self._unread_body()
             return None if body is None else body.whole()
         if (
-            not self._has_own_body
+            not self._overrides_body
             and self.__dict__.keys().isdisjoint(_READ_BY)
             and not self.shallow
         ):
@@ -414,7 +414,7 @@ class Request(RequestBase):
     ) -> bytes | str:
         """The body, read to its end and kept for the next time if *cache*. With *parse_form_data*
         empty for a form, which is parsed (Werkzeug)."""
-        data = None if parse_form_data else self._take_whole()
+        data = None if parse_form_data else self._take_body()
         if data is None:
             return super().get_data(cache, as_text, parse_form_data)  # type: ignore[call-overload,no-any-return]
         if cache:
@@ -551,8 +551,8 @@ class Request(RequestBase):
             if ahead[0] == self._form_limits():
                 parts["stream"], (parts["form"], parts["files"]) = io.BytesIO(), ahead[1:]
         if "form" not in parts:
-            if not self._has_own_body and self._header(b"content-type") == _URLENCODED:
-                data = self._take_whole()
+            if not self._overrides_body and self._header(b"content-type") == _URLENCODED:
+                data = self._take_body()
             if data is None:
                 super()._load_form_data()
             else:  # the same, without asking for what is known of it
@@ -576,7 +576,7 @@ class Request(RequestBase):
     def is_json(self) -> bool:
         """Whether the mimetype says that the body is JSON."""
         # What `mimetype` would find out.
-        if not self._has_own_body and self._header(b"content-type") == "application/json":
+        if not self._overrides_body and self._header(b"content-type") == "application/json":
             return True
         return super().is_json
 

@@ -44,8 +44,8 @@ class WebSocketDenied(Exception):
         self.body = body
 
 
-class _BothColours(AbstractAsyncContextManager[Any]):
-    """`with` for plain code, of what has `async with`."""
+class _SyncOrAsync(AbstractAsyncContextManager[Any]):
+    """`with` for sync code, by the methods of `async with`."""
 
     def __enter__(self) -> Self:
         wait(self.__aenter__())
@@ -60,9 +60,9 @@ class _BothColours(AbstractAsyncContextManager[Any]):
         wait(self.__aexit__(exc_type, exc_value, tb))
 
 
-class WebSocketSession(_BothColours):
-    """A client's end of a WebSocket. `with` in plain code, `async with` in asynchronous code,
-    where the methods are awaited.
+class WebSocketSession(_SyncOrAsync):
+    """A client's end of a WebSocket. `with` in sync code; `async with` in async code, where
+    the methods are awaited.
 
     Entering it opens the connection and waits for the handshake: `WebSocketDenied` is raised if
     it is refused. `receive` raises Starlette's `WebSocketDisconnect` once the app has closed.
@@ -223,9 +223,9 @@ class WebSocketSession(_BothColours):
             yield message
 
 
-class EventSource(_BothColours):
-    """A client's end of an event stream. `with` in plain code, `async with` in asynchronous
-    code, where `receive` is awaited.
+class EventSource(_SyncOrAsync):
+    """A client's end of an event stream. `with` in sync code; `async with` in async code,
+    where `receive` is awaited.
 
     Entering it makes the request and waits for the answer: `NoEventStream` is raised if that is
     no event stream. At the end of the block the client leaves. Iterating it gives the events,

@@ -2,7 +2,7 @@
 `websocket.py`; its states, and the steps that are legal in each, are a table in
 `websocket_rules.py`.
 
-Here a step is taken: the handshake accepted on first use, or denied with a whole response (ASGI
+Here a step is taken: the handshake accepted on first use, or denied with a response (ASGI
 extension `websocket.http.response`), a client noticed that leaves, one that does not read cut off.
 
 Who needs a message calls the server's `receive` itself, so that one costs no task switch. Only
@@ -159,7 +159,7 @@ class Connection:
         self.json_module: Any = None
         """What `receive_json` and `send_json` use: the app's JSON provider."""
         self.close_code: int | None = None
-        """The close code once the connection is closed, by either side (RFC 6455 7.4)."""
+        """The close code once either end has closed the connection (RFC 6455 7.4)."""
         self.close_reason = ""
         self.accepted = False
         self.subprotocol: str | None = None

@@ -14,7 +14,7 @@ from typing import Final, Literal, Protocol
 from .threads import abandon
 
 ABANDON_SECONDS: Final = 1.0
-"""How long what was cancelled at shutdown may take to end, before plain code that blocks is left
+"""How long what was cancelled at shutdown may take to end, before sync code that blocks is left
 to itself."""
 
 
@@ -105,7 +105,7 @@ class Conversation:
             self._task.cancel()
 
     def abandon(self) -> None:
-        """Cancel the block once more, though plain code blocks in it."""
+        """Cancel the block once more, though sync code blocks in it."""
         if self._task is not None:
             self._abandoned = True
             abandon(self._task)

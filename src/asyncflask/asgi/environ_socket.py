@@ -36,7 +36,7 @@ READ_BYTES: Final = 65_536
 
 def handshake_environ(scope: Scope, sock: EnvironSocket) -> dict[str, Any]:
     """What the environ of a WebSocket has beside that of a request. Some servers leave the
-    handshake's own lines out of the scope; a library needs them to answer (section 4.2.1)."""
+    lines of the handshake out of the scope; a library needs them to answer (section 4.2.1)."""
     environ = {
         "HTTP_CONNECTION": "Upgrade",
         "HTTP_UPGRADE": "websocket",
@@ -116,7 +116,7 @@ class EnvironSocket:
             if on_loop():
                 raise RuntimeError(
                     "A library for WSGI would block the event loop here: it waits on the socket"
-                    " of the environ. Make the handler 'def', or use asyncflask's own"
+                    " of the environ. Make the handler 'def', or use asyncflask's"
                     " 'await websocket.receive()' in it."
                 )
             driver = this_driver()

@@ -32,14 +32,14 @@ from .conversation import Conversation, Conversations
 from .threads import Driver, InContext, on_loop, start_in, wait
 
 SPOOL_BYTES: Final = 1_114_112
-"""A body that is received ahead for asynchronous code is kept in memory up to this size, and in
+"""A body that is received ahead for async code is kept in memory up to this size, and in
 a temporary file beyond it; so is an uploaded file. 1 MiB, and 64 KiB for the form around it."""
 
 WRITE_BYTES: Final = 256_000
 """How much of it is written to the file at a time: each write is a hop to the request's thread."""
 
 READ_BYTES: Final = 65_536
-"""How much plain code gets of a body at a time."""
+"""How much sync code gets of a body at a time."""
 
 READ_AHEAD_BYTES: Final = 256_000
 """How much of an unread body is buffered while waiting for the client of a stream to leave."""
@@ -61,7 +61,7 @@ _end: Any = object()
 
 
 class Body:
-    """The body of a request, as it arrives: an asynchronous iterable of `bytes`. Plain code reads
+    """The body of a request, as it arrives: an async iterable of `bytes`. Sync code reads
     it by `file`.
 
     *lines*: the headers by name, if none is repeated. *context*: where *receive* is to run, as
@@ -106,7 +106,7 @@ class Body:
     @property
     def closable(self) -> bool:
         """Whether the response may say that the connection ends with it (RFC 9112 section 9.6;
-        HTTP/2 knows no such header, and in WSGI it is the server's own affair)."""
+        HTTP/2 knows no such header, and in WSGI it is the server's affair)."""
         http_1: bool = self._scope.get("http_version", "1.1") < "2"
         return http_1 and "asyncflask.origin" not in self._scope
 
@@ -193,7 +193,7 @@ class Body:
         self.error, self.complete = error, True
 
     async def receive_ahead(self, size: int | None = None) -> None:
-        """Receive the body now, so that plain reads do not have to wait; but stop when more than
+        """Receive the body now, so that sync reads do not have to wait; but stop when more than
         *size* bytes have come, by default `SPOOL_BYTES`. See `spool`."""
         if size is None:
             size = SPOOL_BYTES
@@ -271,7 +271,7 @@ class Body:
                 return
             yield bytes(self.next_chunk())
 
-    # -- plain code
+    # -- sync code
 
     def whole(self) -> bytes | None:
         """All that is left to be read, if it has come and is in memory."""
@@ -286,7 +286,7 @@ class Body:
         return whole
 
     def raw_file(self) -> io.BytesIO | BodyFile:
-        """A file to read it by, for plain code that reads much at a time."""
+        """A file to read it by, for sync code that reads much at a time."""
         whole = self.whole() if self._buffered <= READ_BYTES else None
         return BodyFile(self) if whole is None else io.BytesIO(whole)
 
@@ -315,8 +315,8 @@ class Body:
 
 
 class BodyFile(io.RawIOBase):
-    """A body as a file for plain code, which waits for the loop when it reads more than is there;
-    for asynchronous code the iterable that the body is."""
+    """A body as a file for sync code, which waits for the loop when it reads more than is there;
+    for async code the iterable that the body is."""
 
     def __init__(self, body: Body) -> None:
         super().__init__()
@@ -333,9 +333,9 @@ class BodyFile(io.RawIOBase):
         if not body._chunks and not body.complete and body.error is None:
             if on_loop():
                 raise RuntimeError(
-                    "The body of this request has not been received, and plain reads cannot"
+                    "The body of this request has not been received, and sync reads cannot"
                     " wait for it on the event loop. With 'stream=True' on the route, write"
-                    " 'async for chunk in request.stream'; an asynchronous hook after the view"
+                    " 'async for chunk in request.stream'; an async hook after the view"
                     " can only read what was read before it."
                 )
             wait(body.fill())
@@ -477,7 +477,7 @@ def encode_and_name(
         for name, value in headers
     ]
     by_name = dict(lines)
-    # The server's own affair: "should be ignored" (ASGI specification, HTTP: Response Start).
+    # The server's affair: "should be ignored" (ASGI specification, HTTP: Response Start).
     if by_name.pop(b"transfer-encoding", None) is not None:
         lines = [line for line in lines if line[0] != b"transfer-encoding"]
     length = by_name.get(b"content-length")
@@ -644,7 +644,7 @@ def malformed(scope: Scope) -> str | None:
 
 
 good_hosts: set[bytes] = set()
-"""Values of `Host` that have been found to be good."""
+"""Values of `Host` that are known to be valid."""
 
 _GOOD_HOSTS: Final = 256
 _LONG_HOST: Final = 261

@@ -27,7 +27,7 @@ IN_A_ROW: Final = 64
 
 
 class Entry(NamedTuple):
-    """A message that waits. The handler's own have no size: they are not counted."""
+    """A message that waits. Those that the handler sends have no size: they are not counted."""
 
     message: Message
     size: int | None = None

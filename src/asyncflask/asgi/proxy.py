@@ -1,6 +1,6 @@
 """Werkzeug's `ProxyFix` for ASGI scopes: for WebSockets too, and without a thread.
 
-Which values are trusted, and what follows from them, Werkzeug alone says: its own middleware is
+Which values are trusted, and what follows from them, Werkzeug alone says: its middleware is
 called, with as much of an environ as it looks at. Here is how a scope becomes that, and back.
 """
 

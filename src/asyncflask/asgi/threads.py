@@ -74,7 +74,7 @@ def this_driver() -> Driver | None:
 
 
 def this_worker() -> Worker:
-    """The queue of the calling thread, made on first use for a thread from outside."""
+    """The queue of the calling thread, created on first use for a thread from outside."""
     local = here()
     driver: Driver | None = getattr(local, "driver", None)
     if driver is not None and driver.worker is not None:
@@ -261,7 +261,7 @@ class _Job:
         """On the thread: make the call, and tell the loop."""
         local, driver = here(), self._driver
         before, local.driver = getattr(local, "driver", None), driver
-        if carries := self._context is driver.context:  # the request's own coroutine
+        if carries := self._context is driver.context:  # the request's coroutine
             driver.in_thread = True
         try:
             self._value = self._context.run(self._func, *self._args)
@@ -394,7 +394,7 @@ class Driver:
         be awaited, if it has to wait."""
         self.loop_if_no_thread = False
         """For teardown, which must run: sync functions run on the loop if no thread can be had,
-        rather than raise `NoThread`. One that a request has had stays its own; so nothing of
+        rather than raise `NoThread`. One that a request has had is not replaced; so nothing of
         this request is bound to a thread."""
         self._pending = 0
         self._released = False
@@ -473,7 +473,7 @@ class Driver:
         return _stepped(self.context, coro, self._segment, yielded)
 
     def task(self, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """A task for the user's *coro*, in the request's own context; to be awaited at once."""
+        """A task for the user's *coro*, in the request's context; to be awaited at once."""
         # Not by the loop's factory, which may start it at once: in a context that is in use.
         return asyncio.Task(coro, loop=self.loop, context=self.context)
 
@@ -554,7 +554,7 @@ class Driver:
 
     def free_slot(self) -> None:
         """On the request's thread: from now on it counts no more among the sync functions that
-        run. For one that waits for its client in ways of its own."""
+        run. For one that waits for its client by other means."""
         slots, self.slots, self.limit = self.slots, None, None
         if slots is not None:
             self.loop.call_soon_threadsafe(slots.release)
@@ -609,7 +609,7 @@ def wait(awaitable: Awaitable[T]) -> T:
             f"{name!r} is asynchronous and was called by sync code on the event loop, which"
             " cannot wait for it. In an 'async def' function write 'await' before the call, or"
             " 'async with' where a context is entered; or make the calling function 'def'"
-            " (then it runs on a thread of its own)."
+            " (then it runs on a thread)."
         )
     driver = this_driver()
     loop = driver.loop if driver is not None else loop_for_outsiders()

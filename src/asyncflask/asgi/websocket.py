@@ -36,7 +36,7 @@ def __getattr__(name: str) -> Any:
 
 class WebSocket(Connection):
     """One connection. In an `async def` handler every method is awaited; in a `def` handler it
-    blocks the connection's own thread and gives the value.
+    blocks the connection's thread and gives the value.
 
     `receive` and `send` accept the handshake first, if the handler has not. Both raise
     `WebSocketDisconnect` (with `code` and `reason`) once the client has left.
@@ -89,7 +89,7 @@ class WebSocket(Connection):
         return self._outbox.deliver(message)
 
     def when_closed(self, func: Callable[[], object]) -> None:
-        """Have *func* called on the loop as soon as the connection has ended, by either side."""
+        """Have *func* called on the loop as soon as the connection has ended, by either end."""
         self._when_closed.append(func)
 
     async def __aiter__(self) -> AsyncIterator[str | bytes]:

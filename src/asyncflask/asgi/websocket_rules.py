@@ -27,7 +27,7 @@ REASON_BYTES: Final = 123
 """How long the reason of a close is at most (RFC 6455 section 5.5)."""
 
 _NOT_SENT: Final = 1004, 1005, 1006
-"""Codes between these that are for one side only, or for nothing."""
+"""Codes in this range that are never sent, or reserved."""
 
 Policy = Literal["close", "drop_oldest", "wait"]
 POLICIES: Final[tuple[Policy, ...]] = ("close", "drop_oldest", "wait")
@@ -104,7 +104,7 @@ class WebSocketOptions:
     subprotocols: Sequence[str] = ()
     """Those that the server speaks, the best first. The first that the client offers is taken."""
     max_message_size: int | None = None
-    """Bytes of a received message, beside the server's own limit; more closes with 1009."""
+    """Bytes of a received message, beside the server's limit; more closes with 1009."""
     send_timeout: float | None = SEND_TIMEOUT
     """Seconds in which the client has to take a message in; else it is closed with 1013."""
     send_queue: int = QUEUED_MESSAGES
@@ -201,7 +201,7 @@ def bytes_of(data: str | bytes, limit: int) -> int:
 
 def origin_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:
     """Whether the page that opens this WebSocket may (RFC 6455 section 10.2). Browsers always
-    say what page it is: no `Origin` means another client. Otherwise it has to be the page's own
+    say what page it is: no `Origin` means another client. Otherwise it has to be the app's
     host with the same scheme and port, or one of *allowed* (``"https://example.com"``; ``"*"``
     for any)."""
     origins = [value for name, value in scope["headers"] if name == b"origin"]
@@ -217,8 +217,8 @@ def origin_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:
     if origin is None:
         return False
     scheme = "https" if scope.get("scheme") in ("wss", "https") else "http"
-    own = _parsed(f"{scheme}://{hosts[0].decode('latin-1').strip()}")
-    return origin == own or any(origin == _parsed(other) for other in allowed)
+    expected = _parsed(f"{scheme}://{hosts[0].decode('latin-1').strip()}")
+    return origin == expected or any(origin == _parsed(other) for other in allowed)
 
 
 def _parsed(origin: str) -> tuple[str, str, int | None] | None:

@@ -45,11 +45,11 @@ SCHEMES: Final = {"ws": "http", "wss": "https"}
 """A WebSocket's handshake is a request (RFC 6455 section 4.1)."""
 
 ORIGIN: Final = "asyncflask.origin"
-"""The key in a scope that was made of an environ, for its `Origin`."""
+"""The key of the `Origin` in a scope that was built from an environ."""
 
 
 class Origin:
-    """The WSGI request that a scope was made of."""
+    """The WSGI request that a scope was built from."""
 
     __slots__ = {
         "app": "The app whose `wsgi_app` was called: its WSGI middleware is done with.",
@@ -216,14 +216,14 @@ def _is_header(key: str) -> bool:
 
 def scope_from_environ(environ: Environ, worker: Worker | None = None, app: Any = None) -> Scope:
     """The ASGI scope of a WSGI request, with its `Origin`. What an ASGI server put into the scope
-    that the environ was made of (`state`, extensions) is kept."""
+    that the environ was built from (`state`, extensions) is kept."""
     headers = []
     for key, value in environ.items():
         if not _is_header(key) or (key in _WITHOUT_PREFIX and not value):
             continue
         name = key.removeprefix("HTTP_").replace("_", "-").lower()
         headers.append((name.encode("latin-1"), _bytes(value)))
-    if "HTTP_HOST" not in environ:  # HTTP/1.0: the server's own name stands for it
+    if "HTTP_HOST" not in environ:  # HTTP/1.0: the server's name stands for it
         host = f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
         headers.append((b"host", _bytes(host)))
     root_path = _bytes(environ.get("SCRIPT_NAME", "")).decode("utf-8", "replace").rstrip("/")
@@ -567,8 +567,8 @@ async def serve(
         status, headers = started
         code = int(status.partition(" ")[0])
         start = start_message(code, headers)
-        whole = rest[0] if isinstance(rest, list) and len(rest) == 1 else rest
-        await send_response(driver, send, body, conversations, start, whole)
+        content = rest[0] if isinstance(rest, list) and len(rest) == 1 else rest
+        await send_response(driver, send, body, conversations, start, content)
     finally:
         if hasattr(content, "close"):
             await driver.call(content.close)

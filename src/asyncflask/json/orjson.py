@@ -1,4 +1,4 @@
-"""A JSON provider that uses orjson, several times as fast as Python's own. Needs the extra
+"""A JSON provider that uses orjson, several times as fast as Python's. Needs the extra
 `orjson`.
 
 What orjson refuses to write, Python's `json` writes: the values that can be written, and the
@@ -30,13 +30,13 @@ _OPTIONS = (
 _COMPACT = (",", ":")
 
 
-def _plain(o: Any, default: Callable[[Any], Any]) -> Any:
+def _as_base(o: Any, default: Callable[[Any], Any]) -> Any:
     """What `json` makes of a value of a subclass; *default* is for what is none."""
     if isinstance(o, str):
         return str.__str__(o)
 
     if isinstance(o, dict):
-        return dict(o.items())  # its own `items`: that of a `MultiDict` gives single values
+        return dict(o.items())  # `dict.items`: that of a `MultiDict` gives single values
 
     if isinstance(o, (list, tuple)):
         return [*o]
@@ -47,8 +47,8 @@ def _plain(o: Any, default: Callable[[Any], Any]) -> Any:
     return float.__float__(o) if isinstance(o, float) else default(o)
 
 
-def _plain_by_default(o: Any) -> Any:
-    return _plain(o, _default)
+def _as_base_by_default(o: Any) -> Any:
+    return _as_base(o, _default)
 
 
 class OrjsonProvider(DefaultJSONProvider):
@@ -77,10 +77,10 @@ class OrjsonProvider(DefaultJSONProvider):
         if kwargs.get("sort_keys", self.sort_keys):
             options |= orjson.OPT_SORT_KEYS
 
-        plain = _plain_by_default if default is _default else lambda o: _plain(o, default)
+        as_base = _as_base_by_default if default is _default else lambda o: _as_base(o, default)
 
         try:
-            data = orjson.dumps(obj, plain, _OPTIONS | options)
+            data = orjson.dumps(obj, as_base, _OPTIONS | options)
         except TypeError:
             return None
 

@@ -56,7 +56,7 @@ class JSONProvider:
     def _prepare_response_obj(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if args and kwargs:
             raise TypeError(
-                "A JSON response is made of either args or kwargs, not of both. Write"
+                "A JSON response takes either args or kwargs, not both. Write"
                 " jsonify({...}) with everything in one dict."
             )
 
@@ -212,7 +212,7 @@ class DefaultJSONProvider(JSONProvider):
             if kwargs == {"parse_constant": float}:
                 return _decode(s, _LENIENT)
 
-            if "cls" not in kwargs:  # a decoder of the caller's own need not know the argument
+            if "cls" not in kwargs:  # the caller's decoder need not know the argument
                 kwargs.setdefault("parse_constant", _refuse_constant)
 
             return json.loads(s, **kwargs)

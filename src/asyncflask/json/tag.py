@@ -1,7 +1,7 @@
 """Tagged JSON: a compact form for values that JSON itself cannot hold.
 
 Such a value is written as an object with one key, the tag: ``{" t": [1, 2]}`` is a tuple.
-Session cookies are made of it, so what is written here must stay readable, by Flask as well.
+Session cookies consist of it, so what is written here must stay readable, by Flask as well.
 Dates come back to the second, in UTC.
 
 A further type takes a subclass of :class:`JSONTag`, registered with the serializer; with
@@ -200,7 +200,7 @@ class TagDateTime(JSONTag):
         return parse_date(value)
 
 
-_OWN_TAGS = (
+_BUILTIN_TAGS = (
     TagDict,
     PassDict,
     TagTuple,
@@ -218,14 +218,14 @@ _UNTAGGED = frozenset({str, int, float, bool, type(None)})
 class TaggedJSONSerializer:
     """Writes and reads tagged JSON, in the shape that itsdangerous wants of a serializer.
 
-    Beyond JSON's own types: ``tuple``, ``bytes``, ``Markup``, ``UUID``, ``datetime``, and
+    Beyond JSON's types: ``tuple``, ``bytes``, ``Markup``, ``UUID``, ``datetime``, and
     dicts that look like a tag.
     """
 
-    __slots__ = ("_own_order", "order", "tags")
+    __slots__ = ("_builtin_order", "order", "tags")
 
     #: Registered by each new serializer, in this order.
-    default_tags: ClassVar[list[type[JSONTag]]] = [*_OWN_TAGS]
+    default_tags: ClassVar[list[type[JSONTag]]] = [*_BUILTIN_TAGS]
 
     def __init__(self) -> None:
         self.tags: dict[str, JSONTag] = {}
@@ -235,7 +235,7 @@ class TaggedJSONSerializer:
             self.register(tag_class)
 
         # Equal to `order` unless there are tags that may take any value.
-        self._own_order = [tag for tag in self.order if type(tag) in _OWN_TAGS]
+        self._builtin_order = [tag for tag in self.order if type(tag) in _BUILTIN_TAGS]
 
     def register(
         self, tag_class: type[JSONTag], force: bool = False, index: int | None = None
@@ -270,7 +270,7 @@ class TaggedJSONSerializer:
         if (
             kind in _UNTAGGED
             or (kind is dict and type(self).tag is _TAG and self._is_untagged(value))
-        ) and self.order == self._own_order:
+        ) and self.order == self._builtin_order:
             return value
 
         for tag in self.order:
@@ -332,12 +332,12 @@ class TaggedJSONSerializer:
         else:
             parsed = loads(value)
 
-        # The keys of our own tags begin with a space: no string does so here.
+        # The keys of the built-in tags begin with a space: no string does so here.
         if (
             type(value) is str
             and '" ' not in value
             and "\\u0020" not in value
-            and self.order == self._own_order
+            and self.order == self._builtin_order
         ):
             return parsed
 

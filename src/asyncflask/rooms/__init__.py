@@ -55,7 +55,7 @@ class Rooms:
     *url*: where they are kept, in place of the config's `ROOMS_URL`: ``memory://`` (the default)
     in this process, ``redis://host:port/db`` in Redis, for all processes that use it.
 
-    Methods are awaited in asynchronous code; in plain code they block, and give the value.
+    In async code await the methods; in sync code they block and return the value.
     """
 
     def __init__(self, app: Any = None, *, url: str | None = None) -> None:
@@ -203,7 +203,7 @@ class Rooms:
         return [] if count == 0 else await self._hub().backend.history(room, count, after)
 
     def follow(self, room: str, *, after: str | None = None) -> Follow:
-        """The messages to *room* from now on, for ``async for`` in asynchronous code. *after*:
+        """The messages to *room* from now on, for ``async for`` in async code. *after*:
         the id of a message; those that came since then are first, as far as they are kept. What
         is not an id (it may come from a client) is taken for none.
 
@@ -215,7 +215,7 @@ class Rooms:
             after = None
         if not on_loop():
             raise RuntimeError(
-                "A room is followed by asynchronous code: write 'async for message in"
+                "A room is followed by async code: write 'async for message in"
                 " rooms.follow(...)' in an 'async def' function."
             )
         return Follow(self._hub(), _name(room), after)
@@ -226,7 +226,7 @@ class Rooms:
         if app is None:
             raise RuntimeError(
                 "There is no app here whose rooms could be meant. Write 'with app.app_context():'"
-                " round the code; and 'rooms.init_app(app)' where the app is made."
+                " round the code; and 'rooms.init_app(app)' where the app is created."
             )
         return self._hub_of(app)
 
@@ -236,7 +236,7 @@ class Rooms:
 
 
 class _AppRooms:
-    """The rooms of one app: a hub for each loop that uses them, made on first use."""
+    """The rooms of one app: a hub for each loop that uses them, created on first use."""
 
     def __init__(self, app: Any, settings: Settings, told: list[Callable[[Change], Any]]) -> None:
         self._app = app

@@ -86,8 +86,8 @@ class Room:
 
 
 class Join(Listener):
-    """A WebSocket in a room, until it leaves or is closed. Made by `Rooms.join`, for `async with`
-    or `await`; in plain code for `with` or by itself."""
+    """A WebSocket in a room, until it leaves or is closed. `Rooms.join` returns it, for
+    `async with` or `await`; in sync code for `with` or by itself."""
 
     def __init__(self, hub: Hub, websocket: WebSocket, room: str, member: Member | None) -> None:
         self.id = member.id if member is not None else hub.new_id()

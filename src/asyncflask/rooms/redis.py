@@ -187,7 +187,7 @@ class RedisBackend:
                 try:
                     if link is None:
                         link = await self._connected()
-                        self._found()
+                        self._reached()
                         await self._load_scripts(link)
                     await self._make_waiting_calls(link)
                     failures = 0
@@ -195,7 +195,7 @@ class RedisBackend:
                     if link is not None:
                         await link.close()
                         link = None
-                    # A connection that was kept may have been given up by the other side.
+                    # A connection that was kept may have been given up by the server.
                     if failures:
                         self._failed(error)
                         await asyncio.sleep(_wait(failures))
@@ -252,7 +252,7 @@ class RedisBackend:
         self._lost = error
         self._out_of_step = True
 
-    def _found(self) -> None:
+    def _reached(self) -> None:
         if self._lost is not None:
             self._lost = None
             self._hub.app.logger.warning("Rooms are connected to Redis at %s again.", self._place)
@@ -364,7 +364,7 @@ class RedisBackend:
                 try:
                     link = await self._connected()
                     await self._catch_up(link)
-                    self._found()
+                    self._reached()
                     failures = 0
                     while True:
                         await self._hear(await link.read())
@@ -393,7 +393,7 @@ class RedisBackend:
         while any(self._unconfirmed[name] for name in names):
             async with asyncio.timeout(self._settings.send_timeout):
                 await self._hear(await link.read())
-        self._found()
+        self._reached()
         for name in names:
             channel = self._channels.get(name)
             if channel is not None and channel.last is not None:
@@ -439,7 +439,7 @@ class RedisBackend:
         try:
             await self._script(
                 ENTER,
-                [*self._own_keys(room), *self._alive],
+                [*self._room_keys(room), *self._alive],
                 self._hub.process,
                 member.id,
                 json.dumps(member),
@@ -464,7 +464,7 @@ class RedisBackend:
         try:
             await self._script(
                 EXIT,
-                self._own_keys(room),
+                self._room_keys(room),
                 member.id,
                 room,
                 int(last),
@@ -534,7 +534,7 @@ class RedisBackend:
     def _alive(self) -> list[str]:
         return [f"{self._prefix}processes"]
 
-    def _own_keys(self, room: str) -> list[str]:
+    def _room_keys(self, room: str) -> list[str]:
         return [self._key("members", room), self._key("process", self._hub.process)]
 
     def _channel(self, room: str) -> str:

@@ -97,9 +97,9 @@ class Blueprint(Scaffold):
 
     :param name: comes before each of its endpoints. Not empty, no dots.
     :param import_name: as for the app; what the folders are relative to.
-    :param static_folder: files of its own. Without a `url_prefix`, the app's files hide them.
+    :param static_folder: its static files. Without a `url_prefix`, the app's files hide them.
     :param static_url_path: the URL prefix of these files. Default: the folder's name.
-    :param template_folder: templates of its own; the app's with the same name win.
+    :param template_folder: its templates; the app's with the same name win.
     :param url_prefix: comes before each of its URLs.
     :param subdomain: where its URLs match.
     :param url_defaults: view arguments that its URLs have by default.
@@ -215,7 +215,7 @@ class Blueprint(Scaffold):
     def make_setup_state(
         self, app: App, options: dict[str, t.Any], first_registration: bool = False
     ) -> BlueprintSetupState:
-        """The state of one registration. Override it to use a class of your own."""
+        """The state of one registration. Override it to use another class."""
         return BlueprintSetupState(self, app, options, first_registration)
 
     def register(self, app: App, options: dict[str, t.Any]) -> None:

@@ -35,8 +35,8 @@ _MANAGERS: Final = {
 class SocketIO:
     """Socket.IO for an app (Flask-SocketIO: `flask_socketio.SocketIO`).
 
-    Handlers are plain or asynchronous. What sends may be called in plain code, where it blocks
-    until the message is on its way, and in asynchronous code, where it begins at once and is to
+    Handlers are sync or async. What sends may be called in sync code, where it blocks
+    until the message is on its way, and in async code, where it begins at once and is to
     be awaited.
 
     :param app: the app; `init_app` may name it later.
@@ -47,9 +47,9 @@ class SocketIO:
         clients.
     :param channel: of that queue. Default: ``flask-socketio``.
     :param path: where clients connect; also called *resource*. Default: ``socket.io``.
-    :param json: the `asyncflask.json` module, for the app's own JSON, or another one.
+    :param json: the `asyncflask.json` module, for the app's JSON, or another one.
     :param cors_allowed_origins: the origins whose pages may connect: one, a list, ``"*"`` or a
-        function. Default: the app's own pages and its `WEBSOCKET_ALLOWED_ORIGINS`.
+        function. Default: the app's pages and its `WEBSOCKET_ALLOWED_ORIGINS`.
     :param kwargs: of `socketio.AsyncServer` and `engineio.AsyncServer`: *async_handlers*,
         *always_connect*, *namespaces*, *ping_interval*, *ping_timeout*, *max_http_buffer_size*,
         *transports*, *cookie*, *logger*, *client_manager* and others. *async_mode* is without
@@ -89,7 +89,7 @@ class SocketIO:
         for name in ("async_mode", "message_queue", "resource"):
             of_server.pop(name, None)
         if (json := of_server.pop("json", None)) is not None:
-            # In a class of its own: python-socketio's would be that of all servers.
+            # In a separate class: python-socketio's would be that of all servers.
             packet: Any = of_server.get("serializer", socketio.packet.Packet)
             json = app.json if json is flask_json and app is not None else json
             of_server["serializer"] = type("Packet", (packet,), {"json": json})
@@ -116,7 +116,7 @@ class SocketIO:
 
     def on(self, message: str, namespace: str | None = None) -> Callable[[F], F]:
         """Register a handler of the event *message*: ``connect``, ``disconnect``, ``message``,
-        ``json``, a name of one's own, or ``"*"`` for all that have none."""
+        ``json``, a custom name, or ``"*"`` for all that have none."""
 
         def decorator(handler: F) -> F:
             self.handlers.append((message, handler, namespace))
@@ -127,7 +127,7 @@ class SocketIO:
         return decorator
 
     def on_event(self, message: str, handler: Handler, namespace: str | None = None) -> None:
-        """`on` as a plain call."""
+        """`on` without the decorator."""
         self.on(message, namespace)(handler)
 
     def event(self, *args: Any, **kwargs: Any) -> Any:
@@ -161,7 +161,7 @@ class SocketIO:
         return decorator
 
     def on_error_default(self, exception_handler: F) -> F:
-        """Register that function for all namespaces which have none of their own."""
+        """Register that function for all namespaces that have none."""
         self.default_exception_handler = _checked(exception_handler)
         return exception_handler
 
@@ -211,7 +211,7 @@ class SocketIO:
             clients of the namespace.
         :param include_self: `False`: not to the client whose event is being handled.
         :param skip_sid: not to this client, or to those of a list.
-        :param callback: a function of either colour for the acknowledgement of a single client.
+        :param callback: a sync or async function for the acknowledgement of a single client.
         :param ignore_queue: only to clients of this process.
         """
         kwargs.pop("broadcast", None)  # which it does anyway
@@ -277,7 +277,7 @@ class SocketIO:
 
     def start_background_task(self, target: Handler, *args: Any, **kwargs: Any) -> Any:
         """Run *target* beside everything else, without a context. Gives a thread that has been
-        started; for a coroutine function a task, or in plain code a
+        started; for a coroutine function a task, or in sync code a
         `concurrent.futures.Future`."""
         if not is_async(target):
             thread = threading.Thread(
@@ -298,7 +298,7 @@ class SocketIO:
         return Context().run(asyncio.run_coroutine_threadsafe, run(), loop)
 
     def sleep(self, seconds: float = 0) -> Any:
-        """Wait; in asynchronous code to be awaited."""
+        """Wait; in async code to be awaited."""
         if on_loop():
             return asyncio.sleep(seconds)
         time.sleep(seconds)
@@ -334,7 +334,7 @@ class SocketIO:
         auth: Any = None,
         flask_test_client: Any = None,
     ) -> SocketIOTestClient:
-        """A client for plain tests. *flask_test_client*: one whose cookies to use."""
+        """A client for sync tests. *flask_test_client*: one whose cookies to use."""
         return SocketIOTestClient(
             app,
             self,

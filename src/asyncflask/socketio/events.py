@@ -1,7 +1,7 @@
-"""One event: the handler of either colour, with the contexts and the session of its client.
+"""One event: the handler, sync or async, with the contexts and the session of its client.
 
-Each event has a request context of its own, made of the request with which the client has
-connected, and an app context of its own; both are torn down when the handler has ended.
+Each event has its request context, with the request by which the client has
+connected, and its app context; both are torn down when the handler has ended.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ class Event:
             if self.manage_session and "saved_session" not in environ:
                 if ctx._opened_session is None:
                     await ctx._open_session(call_here)  # a cookie's: nothing to wait for
-                own = ManagedSession(ctx._opened_session or {})
-                ctx._session = environ.setdefault("saved_session", own)
+                managed = ManagedSession(ctx._opened_session or {})
+                ctx._session = environ.setdefault("saved_session", managed)
             try:
                 value = await driver.call(self.handler, *self._arguments())
             except Exception as error:
@@ -196,7 +196,7 @@ def _takes(func: Handler, count: int) -> bool:
 
 
 async def run_in_app_context(app: Any, func: Handler, *args: Any) -> Any:
-    """Call *func*, of either colour, where there is an app but no client."""
+    """Call *func*, sync or async, where there is an app but no client."""
     driver = make_driver(app)
 
     async def run() -> Any:

@@ -65,11 +65,11 @@ def close_room(room: Any, namespace: str | None = None) -> Any:
 
 
 def rooms(sid: str | None = None, namespace: str | None = None) -> list[Any]:
-    """The rooms that the client is in, among them one of its own, named by its `sid`. A plain
-    value in code of either colour."""
+    """The rooms that the client is in, among them the one named by its `sid`. Returns
+    the value in sync and in async code."""
     sid, namespace = _client(sid, namespace)
-    found: list[Any] = _socketio().server.rooms(sid, namespace=namespace)
-    return found
+    rooms: list[Any] = _socketio().server.rooms(sid, namespace=namespace)
+    return rooms
 
 
 def disconnect(sid: str | None = None, namespace: str | None = None, silent: bool = False) -> Any:

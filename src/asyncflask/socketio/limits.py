@@ -24,7 +24,7 @@ LOOK_SECONDS: Final = 1.0
 """How often it is seen whether a client has left whose messages are not read meanwhile."""
 
 PACKETS: Final = 16
-"""In a body of long polling: Engine.IO's own limit, beyond which it fails."""
+"""In a body of long polling: Engine.IO's limit, beyond which it fails."""
 
 _POLLED: Final = re.compile(r"4[0-6]|b|[135]\Z")
 """How a packet in a body begins: message (with Socket.IO's type), binary message, close, pong,

@@ -8,7 +8,7 @@ from .server import AsyncNamespace
 
 
 class Namespace(AsyncNamespace):  # type: ignore[misc]
-    """Methods named ``on_<event>``, plain or asynchronous, handle the events of *namespace*
+    """Methods named ``on_<event>``, sync or async, handle the events of *namespace*
     (default ``"/"``). A method ``error(exc)`` is asked about what they raise. Register it with
     `SocketIO.on_namespace` (Flask-SocketIO: Class-Based Namespaces)."""
 
@@ -87,11 +87,11 @@ class Namespace(AsyncNamespace):  # type: ignore[misc]
         return self.socketio.close_room(room, namespace=namespace or self.namespace)
 
     def get_session(self, sid: str, namespace: str | None = None) -> Any:
-        """python-socketio's own session of a client."""
+        """python-socketio's session of a client."""
         return self.server.get_session(sid, namespace=namespace or self.namespace)
 
     def save_session(self, sid: str, session: Any, namespace: str | None = None) -> Any:
-        """Keep python-socketio's own session of a client."""
+        """Keep python-socketio's session of a client."""
         return self.server.save_session(sid, session, namespace=namespace or self.namespace)
 
     def disconnect(self, sid: str, namespace: str | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""python-socketio's server, for code of either colour, and proof against what clients send.
+"""python-socketio's server, for sync and async code, and proof against what clients send.
 
 All that it knows of its clients lives on one event loop; here is the way there. Not here: what
 an event handler gets to see (`events.py`), and connections (`transport.py`).
@@ -52,11 +52,11 @@ ConnectionRefusedError = socketio.exceptions.ConnectionRefusedError
 AsyncNamespace = socketio.AsyncNamespace
 AsyncPubSubManager = socketio.async_pubsub_manager.AsyncPubSubManager
 
-_OWN_EVENTS = ("connect", "disconnect", "*")
+_RESERVED_EVENTS = ("connect", "disconnect", "*")
 """What clients may not send: the handlers by these names are called for something else."""
 
 calling_test: ContextVar[Worker | None] = ContextVar("asyncflask.socketio_test", default=None)
-"""The thread of a test that waits for the server: there its plain handlers run, and there their
+"""The thread of a test that waits for the server: there its sync handlers run, and there their
 errors are raised."""
 
 
@@ -107,7 +107,7 @@ def _dual(coroutine_function: Callable[..., Coroutine[Any, Any, Any]]) -> Callab
 
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]
-    """`socketio.AsyncServer`. What is a coroutine function there may be called in plain code as
+    """`socketio.AsyncServer`. What is a coroutine function there may be called in sync code as
     well, and blocks until it is done. On a loop it begins at once, and may be awaited."""
 
     def __init__(self, app: Any, **options: Any) -> None:
@@ -136,7 +136,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
     # -- from anywhere to the loop
 
     def run(self, coro: Coroutine[Any, Any, Any]) -> Any:
-        """The value of *coro* in plain code; on a loop a task, which has been started."""
+        """The value of *coro* in sync code; on a loop a task, which has been started."""
         there = self.at_home(coro)
         if not on_loop():
             return wait(there)
@@ -156,15 +156,15 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coro, home))
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[Any]:
-        """A plain value in either colour."""
+        """Returns the value in sync and in async code."""
         if on_loop():
             return super().rooms(sid, namespace)  # type: ignore[no-any-return]
 
         async def find() -> list[Any]:
             return super(Server, self).rooms(sid, namespace)  # type: ignore[no-any-return]
 
-        found: list[Any] = wait(self.at_home(find()))
-        return found
+        rooms: list[Any] = wait(self.at_home(find()))
+        return rooms
 
     # -- what clients send
 
@@ -219,7 +219,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
     async def _handle_event(self, eio_sid: str, namespace: str, id: Any, data: Any) -> None:
         if not isinstance(data, list) or not data or not isinstance(data[0], str):
             raise ValueError("an event without a name")
-        if data[0] in _OWN_EVENTS:
+        if data[0] in _RESERVED_EVENTS:
             raise ValueError(f"an event named {data[0]!r}")
         under_way = self._under_way.setdefault(eio_sid, UnderWay())
         # Until there is room nothing more is read of this client.
@@ -247,7 +247,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         under_way = self._under_way.get(eio_sid)
         try:
             await super()._handle_event_internal(server, sid, eio_sid, *args)
-        except Exception:  # the handlers' own do not come this far
+        except Exception:  # those of handlers do not come this far
             if calling_test.get() is not None:
                 raise
             self.app.logger.exception("What a Socket.IO handler returned could not be sent.")

@@ -1,4 +1,4 @@
-"""`SocketIOTestClient`: a client in memory, for plain tests."""
+"""`SocketIOTestClient`: a client in memory, for sync tests."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .server import AsyncPubSubManager, Server, calling_test, engineio, packet
 
 
 class SocketIOTestClient:
-    """A client of *socketio* that is connected when it is made. Each method returns when the
-    server has done all that it does about it; plain handlers run on the thread that calls, and
+    """A client of *socketio* that connects when it is created. Each method returns when the
+    server has done all that it does about it; sync handlers run on the thread that calls, and
     what handlers raise is raised here (Flask-SocketIO: `SocketIOTestClient`).
 
     :param namespace: what to connect to. Default: ``"/"``.
@@ -147,7 +147,7 @@ class SocketIOTestClient:
         if on_loop():
             coro.close()
             raise RuntimeError(
-                "This client is for plain tests: write 'def test_...' in place of 'async def'."
+                "This client is for sync tests: write 'def test_...' in place of 'async def'."
             )
         token = calling_test.set(this_worker())
         try:

@@ -1,4 +1,4 @@
-"""The ASGI side: what is mounted at the path of Socket.IO, for long polling and WebSockets, and
+"""The ASGI app that is mounted at the path of Socket.IO, for long polling and WebSockets, and
 what starts and stops with the app."""
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class Transport:
 
 
 def same_origin(app: Any) -> Callable[[str, dict[str, Any]], bool]:
-    """Engine.IO's `cors_allowed_origins` by the rule for the app's own WebSockets: its pages,
+    """Engine.IO's `cors_allowed_origins` by the rule for the app's WebSockets: its pages,
     and those of `WEBSOCKET_ALLOWED_ORIGINS`."""
 
     def allowed(origin: str, environ: dict[str, Any]) -> bool:
