@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import decimal
 import json
-import json.encoder
 import uuid
 import weakref
 from collections.abc import Callable
 from datetime import date
+from functools import lru_cache
 from typing import IO, Any, AnyStr, NoReturn
 
 from werkzeug.http import http_date
@@ -104,49 +104,34 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-# What `JSONEncoder.encode` calls in the end; not every Python has it.
-_make_encoder: Any = getattr(json.encoder, "c_make_encoder", None)
-
-
-def _encode(
-    obj: Any,
-    default: Callable[[Any], Any],
+@lru_cache(maxsize=64)
+def _encoder(
+    default: Callable[[Any], Any] | None,
     ensure_ascii: bool,
     sort_keys: bool,
     separators: tuple[str, str],
-) -> str:
-    """What `json.dumps` gives with these arguments, without the `JSONEncoder` that it would make
-    for each value."""
-    string: Any = (
-        json.encoder.encode_basestring_ascii if ensure_ascii else json.encoder.encode_basestring
+) -> json.JSONEncoder:
+    """`json.dumps` creates one for each value, which takes longer than to write a small value."""
+    return json.JSONEncoder(
+        default=default, ensure_ascii=ensure_ascii, sort_keys=sort_keys, separators=separators
     )
-    between, after_key = separators
-    encode = _make_encoder({}, default, string, None, after_key, between, sort_keys, False, True)
-    return "".join(encode(obj, 0))
 
 
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
 _LENIENT = json.JSONDecoder(parse_constant=float)
-_BLANK = " \t\n\r"
 _COMPACT = (",", ":")
 
 
 def _decode(s: str | bytes, decoder: json.JSONDecoder) -> Any:
-    """What `json.loads` gives by a decoder that is kept: it would make one anew."""
+    """What `json.loads` gives with a decoder that is kept: it would create one for each text."""
     # An object or array, in UTF-8 if in bytes; `json.loads` looks for more encodings.
     if type(s) is bytes and s[:1] in (b"{", b"[") and s[1:2] != b"\0":
-        text = s.decode("utf-8", "surrogatepass")
-    elif type(s) is str and s[:1] in ("{", "["):
-        text = s
-    else:
-        return json.loads(s, cls=lambda: decoder)  # type: ignore[arg-type]
+        s = s.decode("utf-8", "surrogatepass")
 
-    value, end = decoder.raw_decode(text)
+    if type(s) is str and s[:1] in ("{", "["):
+        return decoder.decode(s)
 
-    if end == len(text) or not text[end:].strip(_BLANK):
-        return value
-
-    return decoder.decode(text)  # says what is wrong
+    return json.loads(s, cls=lambda: decoder)  # type: ignore[arg-type]
 
 
 class DefaultJSONProvider(JSONProvider):
@@ -181,17 +166,17 @@ class DefaultJSONProvider(JSONProvider):
             come from the attributes of these names.
         :raises TypeError: a value has no JSON form.
         """
-        default, separators = self.default, kwargs.get("separators") if kwargs else (", ", ": ")
+        if kwargs.keys() <= {"separators"}:
+            separators = kwargs.get("separators", (", ", ": "))
 
-        if (
-            len(kwargs) <= 1
-            and type(separators) is tuple
-            and default is not None  # it may be so in a subclass
-            and _make_encoder is not None
-        ):
-            return _encode(obj, default, self.ensure_ascii, self.sort_keys, separators)
+            try:
+                encoder = _encoder(self.default, self.ensure_ascii, self.sort_keys, separators)
+            except TypeError:  # one of them cannot be hashed
+                pass
+            else:
+                return encoder.encode(obj)
 
-        kwargs.setdefault("default", default)
+        kwargs.setdefault("default", self.default)
         kwargs.setdefault("ensure_ascii", self.ensure_ascii)
         kwargs.setdefault("sort_keys", self.sort_keys)
         return json.dumps(obj, **kwargs)
@@ -231,18 +216,5 @@ class DefaultJSONProvider(JSONProvider):
 
     def _text(self, obj: Any) -> str:
         compact = not self._app.debug if self.compact is None else self.compact
-        if not compact:
-            text = self.dumps(obj, indent=2)
-        elif (
-            getattr(self.dumps, "__func__", None) is _DUMPS
-            and (default := self.default) is not None
-            and _make_encoder is not None
-        ):  # what it would do
-            text = _encode(obj, default, self.ensure_ascii, self.sort_keys, _COMPACT)
-        else:
-            text = self.dumps(obj, separators=_COMPACT)
+        text = self.dumps(obj, separators=_COMPACT) if compact else self.dumps(obj, indent=2)
         return text + "\n"
-
-
-_DUMPS = DefaultJSONProvider.dumps
-"""As it is here, whatever takes its place."""
