@@ -91,6 +91,15 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("cli", "as_flask"): "likewise",
 }
 
+EXTENSIONS = (
+    "rooms._",
+    "rooms.hub",
+    "socketio.core",
+    "socketio.events",
+    "socketio.server",
+    "socketio.test_client",
+    "socketio.transport",
+)
 BELOW_APP = ("converse", "dispatch", "lifetime", "respond", "urls")
 TYPE_CHECKING_IMPORTS = {
     ("json._", "wrappers"): "what 'jsonify' gives, and requests read their JSON by this module",
@@ -102,6 +111,14 @@ TYPE_CHECKING_IMPORTS = {
     ("app", "testing"): "the test clients are imported by who makes one",
     ("cli", "serving"): "imported by the command that serves",
     **{(name, "app"): "'app: Flask', and the app calls them" for name in BELOW_APP},
+    ("sessions", "app"): "'app: Flask', as in the signatures of users' subclasses",
+    ("testing", "app"): "'app: Flask'; the app makes the clients",
+    ("socketio.core", "testing"): "the test clients are imported by who makes one",
+    ("socketio.test_client", "testing"): "likewise",
+    **{
+        (name, "app"): "'app: Flask', of which rooms and Socket.IO are extensions"
+        for name in EXTENSIONS
+    },
     ("globals", "app"): "'current_app: Flask', and the app gives the proxies to its templates",
 }
 

@@ -106,7 +106,7 @@ class _Face(ModuleType):
     def __getattr__(self, name: str) -> Any:
         return getattr(self._module, name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name in _OF_IMPORTS:
             super().__setattr__(name, value)
         else:

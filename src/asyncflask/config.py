@@ -35,19 +35,19 @@ class ConfigAttribute(Generic[T]):
         self.get_converter = get_converter
 
     @overload
-    def __get__(self, obj: None, owner: type[Any]) -> Self: ...
+    def __get__(self, obj: None, owner: type[object]) -> Self: ...
 
     @overload
-    def __get__(self, obj: _HasConfig, owner: type[Any] | None = None) -> T: ...
+    def __get__(self, obj: _HasConfig, owner: type[object] | None = None) -> T: ...
 
-    def __get__(self, obj: _HasConfig | None, owner: type[Any] | None = None) -> T | Self:
+    def __get__(self, obj: _HasConfig | None, owner: type[object] | None = None) -> T | Self:
         if obj is None:
             return self
 
         value: T = obj.config[self.__name__]
         return value if self.get_converter is None else self.get_converter(value)
 
-    def __set__(self, obj: _HasConfig, value: Any) -> None:
+    def __set__(self, obj: _HasConfig, value: object) -> None:
         obj.config[self.__name__] = value
 
 

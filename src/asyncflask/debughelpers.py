@@ -103,7 +103,7 @@ def attach_enctype_error_multidict(request: Request) -> None:
     files = request.files
     base: type[Any] = type(files)
 
-    def getitem(self: Any, key: str) -> Any:
+    def getitem(self: object, key: str) -> Any:
         try:
             return base.__getitem__(self, key)
         except KeyError as e:
@@ -145,7 +145,7 @@ def explain_template_loading_attempts(
     app: App,
     template: str,
     attempts: list[
-        tuple[BaseLoader, Any, tuple[str, str | None, Callable[[], bool] | None] | None]
+        tuple[BaseLoader, object, tuple[str, str | None, Callable[[], bool] | None] | None]
     ],
 ) -> None:
     """Log where a template was looked for (``EXPLAIN_TEMPLATE_LOADING``).

@@ -17,15 +17,17 @@ from .wrappers import AsyncBody, Response
 KEEP_ALIVE_SECONDS = 15
 """Seconds without an event until a comment is sent; in an app `EVENT_STREAM_KEEP_ALIVE`."""
 
+Dumps = Callable[[Any], str]
+
 
 class Events:
     """The body of an event stream: the bytes of each event, and what its sender has to know."""
 
-    def __init__(self, dumps: Callable[[Any], str], options: Options) -> None:
+    def __init__(self, dumps: Dumps, options: Options) -> None:
         self._dumps = dumps
         self.options = options
 
-    def encode(self, value: Any) -> bytes:
+    def encode(self, value: object) -> bytes:
         if isinstance(value, ServerSentEvent):
             event = value
         elif hasattr(value, "id") and hasattr(value, "data"):
@@ -40,12 +42,10 @@ class Events:
 class PlainEvents(Events):
     """Of a sync iterable. Not a generator, which would close its source only if it was begun."""
 
-    def __init__(
-        self, source: Iterable[Any], dumps: Callable[[Any], str], options: Options
-    ) -> None:
+    def __init__(self, source: Iterable[Any], dumps: Dumps, options: Options) -> None:
         super().__init__(dumps, options)
         self._source = source
-        self._iterator: Iterator[Any] | None = None
+        self._iterator: Iterator[object] | None = None
 
     def __iter__(self) -> Self:
         return self
@@ -63,9 +63,7 @@ class PlainEvents(Events):
 class AsyncEvents(Events, AsyncBody):
     """Of an async iterable."""
 
-    def __init__(
-        self, source: AsyncIterable[Any], dumps: Callable[[Any], str], options: Options
-    ) -> None:
+    def __init__(self, source: AsyncIterable[Any], dumps: Dumps, options: Options) -> None:
         Events.__init__(self, dumps, options)
         AsyncBody.__init__(self, source)
 

@@ -10,19 +10,22 @@ import io
 from collections.abc import Callable, Iterator
 from typing import IO, Any, Final
 
-from werkzeug.datastructures import FileStorage, ImmutableMultiDict
+from werkzeug.datastructures import FileStorage, ImmutableMultiDict, MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser as FormDataParserBase
 from werkzeug.formparser import MultiPartParser as MultiPartParserBase
 from werkzeug.sansio.multipart import (
     Data,
     Epilogue,
+    Event,
     Field,
     File,
     MultipartDecoder,
     NeedData,
     State,
 )
+
+Parsed = tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]
 
 PIECE_BYTES: Final = 256 * 1024
 """How much of a file is read at a time, if the form's limit is well above that; as much as servers
@@ -40,8 +43,8 @@ class FormDataParser(FormDataParserBase):
     """Werkzeug's parser, with its limits applied to urlencoded bodies too."""
 
     def _parse_urlencoded(
-        self, stream: Any, mimetype: str, content_length: int | None, options: dict[str, str]
-    ) -> Any:
+        self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str]
+    ) -> Parsed:
         limit = self.max_form_memory_size
         if limit is None or type(stream) is io.BytesIO:
             data: bytes = stream.read()
@@ -54,8 +57,8 @@ class FormDataParser(FormDataParserBase):
         return super()._parse_urlencoded(io.BytesIO(data), mimetype, content_length, options)
 
     def _parse_multipart(
-        self, stream: Any, mimetype: str, content_length: int | None, options: dict[str, str]
-    ) -> Any:
+        self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str]
+    ) -> Parsed:
         boundary = options.get("boundary", "").encode("ascii")
         if not boundary:
             raise ValueError("The Content-Type has no boundary.")
@@ -76,7 +79,7 @@ class FormDataParser(FormDataParserBase):
         return limit is None or limit >= 2 * PIECE_BYTES - 64 * 1024
 
 
-def _read_up_to(stream: Any, size: int) -> bytes:
+def _read_up_to(stream: IO[bytes], size: int) -> bytes:
     parts = []
     while size > 0 and (part := stream.read(size)):
         parts.append(part)
@@ -158,7 +161,7 @@ class _Feed:
         self.held = b""
         """The end of what was read; not given to the decoder yet."""
 
-    def events(self, piece: bytes) -> Iterator[Any]:
+    def events(self, piece: bytes) -> Iterator[Event]:
         """What the decoder makes of *piece*; if that is empty, of the end of the body."""
         decoder = self.decoder
         data = self.held + piece

@@ -20,6 +20,7 @@ from werkzeug.routing import (
     Rule,
     UUIDConverter,
 )
+from werkzeug.routing.rules import RulePart
 
 Texts = tuple[str, ...]
 """What the placeholders stand for, before it is converted."""
@@ -75,7 +76,7 @@ class _Way:
 
     __slots__ = ("all_groups", "final", "groups", "match", "node", "part", "suffixed")
 
-    def __init__(self, part: Any) -> None:
+    def __init__(self, part: RulePart) -> None:
         self.part = part
         pattern = re.compile(part.content)
         # Converters may have groups; Werkzeug names and numbers those it adds.
@@ -102,7 +103,7 @@ class Node:
         self.only_way: _Way | None = None
         """If there is but one, and it is over one part whose groups are the placeholders."""
 
-    def way(self, part: Any) -> _Way:
+    def way(self, part: RulePart) -> _Way:
         for way in self.ways:
             if way.part == part:
                 return way

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from functools import lru_cache
+from http import HTTPStatus
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -92,13 +93,13 @@ class Response(ResponseBase):
     asgi_headers: frozenset[tuple[str, str]] = frozenset()
     """The headers that the Starlette response had; what differs from them is sent instead."""
 
-    background: Callable[[], Any] | None = None
+    background: Callable[[], Awaitable[object]] | None = None
     """A coroutine function that is awaited after the response was sent."""
 
     def __init__(
         self,
         response: Any = None,
-        status: Any = None,
+        status: int | str | HTTPStatus | None = None,
         headers: Any = None,
         mimetype: str | None = None,
         content_type: str | None = None,
@@ -132,7 +133,7 @@ class Response(ResponseBase):
     """Mimetype and length of a body in one piece, for the headers."""
 
     @Lazy
-    def headers(self) -> Any:
+    def headers(self) -> Headers:
         """The header lines (Werkzeug: `Headers`)."""
         assert self._plain is not None
         mimetype, length = self._plain
@@ -182,7 +183,7 @@ content_type_lines: dict[str, tuple[bytes, bytes]] = {}
 _REMEMBERED_TYPES = 256
 
 
-def is_starlettes(value: Any) -> bool:
+def is_starlettes(value: object) -> bool:
     """Whether *value* is a response of Starlette. Who has one has imported it: we need not."""
     module = sys.modules.get("starlette.responses")
     return isinstance(value, getattr(module, "Response", ()))

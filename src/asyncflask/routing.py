@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Map as MapBase
-from werkzeug.routing import Rule, ValidationError, WebsocketMismatch
+from werkzeug.routing import Rule, RuleFactory, ValidationError, WebsocketMismatch
 
 from .matcher import Target, Texts, Tree, walk
 
@@ -54,7 +54,7 @@ class Map(MapBase):
         are given, and no more, for one of its methods."""
         super().__init__(*args, **kwargs)
 
-    def add(self, rulefactory: Any) -> None:
+    def add(self, rulefactory: RuleFactory) -> None:
         with self._changing:
             for rule in rulefactory.get_rules(self):
                 super().add(rule)
@@ -129,7 +129,7 @@ class Map(MapBase):
             built = rule.build(values)
         if built is None:
             try:
-                rules: list[Any] = list(self.iter_rules(endpoint))
+                rules: list[Rule] = list(self.iter_rules(endpoint))
             except KeyError:
                 return None
             for rule in rules:

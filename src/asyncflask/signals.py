@@ -47,7 +47,7 @@ OF_EACH_REQUEST = (
 message_flashed = _signals.signal("message-flashed")
 
 
-def send(signal: NamedSignal, sender: Any, **kwargs: Any) -> None:
+def send(signal: NamedSignal, sender: object, **kwargs: object) -> None:
     """Send *signal* from sync code. Waits for async receivers; on the event loop,
     where that cannot be, it is a `RuntimeError`."""
     if signal.receivers:
@@ -55,7 +55,7 @@ def send(signal: NamedSignal, sender: Any, **kwargs: Any) -> None:
 
 
 async def emit(
-    signal: NamedSignal, sender: Any, call: Callable[..., Awaitable[Any]], **kwargs: Any
+    signal: NamedSignal, sender: object, call: Callable[..., Awaitable[Any]], **kwargs: object
 ) -> None:
     """Send *signal* from the pipeline: sync and async receivers, each by *call*."""
     if not signal.is_muted:

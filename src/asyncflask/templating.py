@@ -86,7 +86,7 @@ class Environment(BaseEnvironment):
     context_class = Context
     template_class = _Template
 
-    def __init__(self, app: Any, **options: Any) -> None:
+    def __init__(self, app: App, **options: Any) -> None:
         if "loader" not in options:
             options["loader"] = app.create_global_jinja_loader()
         super().__init__(**options)
@@ -101,7 +101,7 @@ class Environment(BaseEnvironment):
 class DispatchingJinjaLoader(BaseLoader):
     """Looks for a template in the app's folder, then in those of its blueprints."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self.app = app
 
     def get_source(self, environment: BaseEnvironment, template: str) -> Source:
@@ -222,7 +222,7 @@ async def _call(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
 
 async def _prepared(
     name_or_source: TemplateName, context: dict[str, Any], string: bool
-) -> tuple[Any, Template]:
+) -> tuple[App, Template]:
     app = current_app_ctx().app
     environment = app.jinja_env.asynchronous
     template: Template

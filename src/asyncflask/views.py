@@ -130,7 +130,7 @@ class MethodView(View):
     ``head``.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
 
         if cls.dispatch_request is not MethodView.dispatch_request:

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope
 from werkzeug.datastructures import (
     Authorization,
     FileStorage,
+    Headers,
     ImmutableMultiDict,
     MultiDict,
 )
@@ -35,7 +36,7 @@ from werkzeug.wsgi import get_input_stream
 
 from . import json
 from .asgi.http import SPOOL_BYTES, Body, BodyFile
-from .asgi.wsgi import BLANKS, environ_of, route_path
+from .asgi.wsgi import BLANKS, Environ, environ_of, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
 from .formparser import FormDataParser
@@ -136,7 +137,7 @@ class Request(RequestBase):
     _overrides_body = False
     """Whether a subclass has a say in where a body is read from, and what it is."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         cls._overrides_body = any(
             getattr(cls, name) is not getattr(Request, name)
@@ -186,7 +187,9 @@ class Request(RequestBase):
         self.path = path
         return self
 
-    def __init__(self, environ: Any, populate_request: bool = True, shallow: bool = False) -> None:
+    def __init__(
+        self, environ: Environ, populate_request: bool = True, shallow: bool = False
+    ) -> None:
         self._scope = self._receive = self._outer = self._lines = self._content = None
         self._used = True
         self.json_module = json
@@ -201,7 +204,7 @@ class Request(RequestBase):
         return cast(str, self.scope.get("scheme", "http"))
 
     @Lazy
-    def server(self) -> Any:
+    def server(self) -> tuple[str, int | None] | None:
         """Address and port of the server, or the path of its socket and `None`."""
         server = self.scope.get("server")
         return tuple(server) if server else None
@@ -226,7 +229,7 @@ class Request(RequestBase):
         return client[0] if client else None
 
     @Lazy
-    def _body(self) -> Any:
+    def _body(self) -> Body | None:
         receive, outer = self._receive, self._outer
         self._used = True
         if receive is None:
@@ -250,17 +253,18 @@ class Request(RequestBase):
         return self._body is not None
 
     @Lazy
-    def environ(self) -> Any:
+    def environ(self) -> Environ:
         """The WSGI environ of the request. What a hook changes in it shows in `headers`, and in
         what is derived from them unless that was read before."""
-        assert self._scope is not None
-        environ = environ_of(self._scope, self._body)
+        scope, body = self._scope, self._body
+        assert scope is not None and body is not None
+        environ = environ_of(scope, body)
         environ["werkzeug.request"] = self
-        self.headers.follow(environ)
+        cast(RequestHeaders, self.headers).follow(environ)
         return environ
 
     @Lazy
-    def headers(self) -> Any:
+    def headers(self) -> Headers:
         """The header lines of the request (Werkzeug: `EnvironHeaders`). Repeated ones are joined,
         as WSGI servers do (RFC 9110 section 5.3)."""
         headers = self.scope["headers"]
@@ -311,14 +315,14 @@ class Request(RequestBase):
         return cast("ImmutableMultiDict[str, str]", cookies)
 
     @Lazy
-    def _parsed_content_type(self) -> Any:
+    def _parsed_content_type(self) -> tuple[str, dict[str, str]]:
         return parse_options_header(self._header(b"content-type"))
 
     def _parse_content_type(self) -> None:
         """Nothing: it is parsed when it is read."""
 
     @Lazy
-    def mimetype(self) -> Any:
+    def mimetype(self) -> str:
         """The type of the body without its parameters, in lower case; empty if there is none."""
         return (self._header(b"content-type") or "").partition(";")[0].strip(" \t").lower()
 
@@ -357,7 +361,8 @@ class Request(RequestBase):
 
     def _limited_body(self) -> Body:
         """The body, that there is, told of its limit. Raises `RequestEntityTooLarge` (413)."""
-        body: Body = self._body
+        body = self._body
+        assert body is not None
         if not body.told or self._overrides_body:
             body.limit(self.max_content_length)
         if body.error is not None and not getattr(self.url_rule, "stream", False):
@@ -380,11 +385,13 @@ class Request(RequestBase):
             return None  # somebody put another one there
         return self._limited_body()
 
-    def _get_stream_for_parsing(self) -> Any:
+    def _get_stream_for_parsing(self) -> IO[bytes]:
         """What a form is parsed from: the chunks of the body as they are, if nobody looked at
         them before."""
         body = self._unread_body()
-        return super()._get_stream_for_parsing() if body is None else body.raw_file()
+        if body is None:
+            return super()._get_stream_for_parsing()
+        return cast("IO[bytes]", body.raw_file())
 
     def _take_body(self) -> bytes | None:
         """All of the body, if it has come and nobody has looked at it before."""
@@ -512,14 +519,14 @@ class Request(RequestBase):
         content_type: str | None,
         filename: str | None = None,
         content_length: int | None = None,
-    ) -> Any:
+    ) -> IO[bytes]:
         """Where an uploaded file is written to (Werkzeug): memory, or a temporary file if it is
         larger than a body that is kept in memory."""
         file = SpooledTemporaryFile(max_size=SPOOL_BYTES)
         self._uploads = [*self._uploads, file]
         return file
 
-    def _form_limits(self) -> Any:
+    def _form_limits(self) -> tuple[int | None, int | None]:
         return self.max_form_memory_size, self.max_form_parts
 
     def _parse_form_ahead(self) -> bool:

@@ -20,6 +20,8 @@ from starlette.websockets import WebSocketDisconnect
 from .events import MIMETYPE, EventParser, ServerSentEvent
 from .threads import value_or_awaitable, wait
 
+State = dict[str, Any]
+
 LEAVE_SECONDS: Final = 5
 """How long the app may take to end after its client has left."""
 
@@ -44,7 +46,7 @@ class WebSocketDenied(Exception):
         self.body = body
 
 
-class _SyncOrAsync(AbstractAsyncContextManager[Any]):
+class _SyncOrAsync(AbstractAsyncContextManager[object]):
     """`with` for sync code, by the methods of `async with`."""
 
     def __enter__(self) -> Self:
@@ -76,7 +78,7 @@ class WebSocketSession(_SyncOrAsync):
         base_url: str = "http://localhost",
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         subprotocols: Iterable[str] = (),
-        state: dict[str, Any] | None = None,
+        state: State | None = None,
         on_accept: Callable[[list[tuple[str, str]]], object] | None = None,
     ) -> None:
         scope = _scope(url, base_url, headers, state)
@@ -198,7 +200,7 @@ class WebSocketSession(_SyncOrAsync):
         """Send a message to the app."""
         return value_or_awaitable(self._send(data))
 
-    def send_json(self, value: Any) -> Any:
+    def send_json(self, value: object) -> Any:
         """Send *value* as a text message of JSON."""
         return value_or_awaitable(self._send(json.dumps(value)))
 
@@ -240,7 +242,7 @@ class EventSource(_SyncOrAsync):
         base_url: str = "http://localhost",
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         last_event_id: str | None = None,
-        state: dict[str, Any] | None = None,
+        state: State | None = None,
         on_answer: Callable[[list[tuple[str, str]]], object] | None = None,
     ) -> None:
         self.scope: Scope = {
@@ -324,7 +326,7 @@ class EventSource(_SyncOrAsync):
         """Leave, and see the app end; gives its error."""
         assert self._task is not None
         self._left.set()
-        end: Any = None
+        end: Message | BaseException | None = None
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 while not self._task.done() or not self._from_app.empty():
@@ -393,7 +395,7 @@ def _scope(
     url: str,
     base_url: str,
     headers: Mapping[str, str] | Iterable[tuple[str, str]],
-    state: dict[str, Any] | None,
+    state: State | None,
 ) -> Scope:
     """What requests and WebSockets have in common."""
     base = urlsplit(base_url)

@@ -131,7 +131,7 @@ class Connection:
         """That of the loop, once the handshake is complete: there `receive` and `send` are to be
         awaited. To ask for a running loop takes three times as long on Python 3.11, which asks
         the system for the process every time."""
-        self._calls: list[tuple[str, CoroutineType[Any, Any, Any]]] = []
+        self._calls: list[tuple[str, CoroutineType[object, None, object]]] = []
         """What an async handler has called before that, to see whether it has awaited it."""
         self._accept_headers = accept_headers
         self._state = CONNECTING
@@ -146,7 +146,7 @@ class Connection:
         """For who waits for a message, or for a turn to receive."""
         self._watcher = Bell()
         """For the task of `gone`."""
-        self._reader: asyncio.Task[Any] | None = None
+        self._reader: asyncio.Task[object] | None = None
         """Who is in the server's `receive`."""
         self._taken = 0
         """How many messages the handler has asked for."""

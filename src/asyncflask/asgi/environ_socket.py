@@ -12,6 +12,7 @@ import asyncio
 import base64
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Final
@@ -32,6 +33,8 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 """Opcodes: RFC 6455 section 5.2."""
 
 READ_BYTES: Final = 65_536
+
+Write = Callable[[int, bytes], Awaitable[None]]
 
 
 def handshake_environ(scope: Scope, sock: EnvironSocket) -> dict[str, Any]:
@@ -164,7 +167,7 @@ class EnvironSocket:
             await asyncio.gather(from_client, return_exceptions=True)
             ours.close()
 
-    async def _from_client(self, write: Any, ours: socket.socket) -> None:
+    async def _from_client(self, write: Write, ours: socket.socket) -> None:
         try:
             while True:
                 message = await self.websocket._receive()
@@ -180,7 +183,7 @@ class EnvironSocket:
             else:
                 await write(CLOSE, gone.code.to_bytes(2, "big") + gone.reason.encode())
 
-    async def _from_library(self, frames: _Frames, write: Any) -> None:
+    async def _from_library(self, frames: _Frames, write: Write) -> None:
         kind, parts = BINARY, b""
         while True:
             last, opcode, data = await frames.next()

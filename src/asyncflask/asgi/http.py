@@ -57,7 +57,7 @@ Headers = list[tuple[bytes, bytes]]
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
-_end: Any = object()
+_end = object()
 
 
 class Body:

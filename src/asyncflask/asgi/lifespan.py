@@ -104,7 +104,7 @@ def on_stop_signal(tell: Callable[[], object]) -> Iterator[None]:
     beside what the server itself does then. Nothing is done outside of the main thread, or when
     the server sets no handlers."""
     loop = asyncio.get_running_loop()
-    before: dict[signal.Signals, Callable[[int, FrameType | None], Any]] = {}
+    before: dict[signal.Signals, Callable[[int, FrameType | None], object]] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(tell)

@@ -48,7 +48,7 @@ def _original(module: str, name: str) -> Any:
     return getattr(import_module(module), name)
 
 
-Lock: Final[Callable[[], AbstractContextManager[Any]]] = _original("_thread", "allocate_lock")
+Lock: Final[Callable[[], AbstractContextManager[object]]] = _original("_thread", "allocate_lock")
 """Not to be held while a greenlet may switch."""
 
 SimpleQueue: Final[Callable[[], Queue[Any]]] = _original("queue", "SimpleQueue")

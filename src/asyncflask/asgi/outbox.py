@@ -294,7 +294,7 @@ def _size(message: Message) -> int:
 
 
 @coroutine
-def _resumed(coro: Any, waits_for: Any) -> Generator[Any, Any, None]:
+def _resumed(coro: Any, waits_for: object) -> Generator[object, Any, None]:
     """In a task: go on with *coro*, which has begun and waits for something."""
     while True:
         step: Callable[[Any], Any] = coro.send

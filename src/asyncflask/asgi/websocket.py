@@ -5,18 +5,18 @@ What they do is in `connection.py`. The names that the pipeline needs are here, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from inspect import CORO_CREATED, getcoroutinestate
 from threading import get_ident
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.types import Message
 
 from . import connection
 from .connection import Connection
 from .connection import load as load
-from .threads import value_or_awaitable
+from .threads import Coro, value_or_awaitable
 from .websocket_rules import CLOSED, CONNECTING, check_returned
 from .websocket_rules import INTERNAL_ERROR as INTERNAL_ERROR
 from .websocket_rules import NORMAL as NORMAL
@@ -26,6 +26,8 @@ from .websocket_rules import origin_allowed as origin_allowed
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocketDisconnect as WebSocketDisconnect
+
+T = TypeVar("T")
 
 
 def __getattr__(name: str) -> Any:
@@ -112,13 +114,13 @@ class WebSocket(Connection):
 
     # -- mistakes
 
-    def _called(self, name: str, coro: Coroutine[Any, Any, Any]) -> Any:
+    def _called(self, name: str, coro: Coro[T]) -> Any:
         called = value_or_awaitable(coro)
         if called is coro and self._state is CONNECTING and isinstance(coro, CoroutineType):
             self._calls.append((name, coro))
         return called
 
-    def check_returned(self, value: Any, endpoint: str | None) -> None:
+    def check_returned(self, value: object, endpoint: str | None) -> None:
         """When the handler has returned *value*: raise for what it does by mistake."""
         for name, coro in self._calls:
             if getcoroutinestate(coro) == CORO_CREATED:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from types import CoroutineType
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from starlette.types import Message, Scope
@@ -143,7 +143,7 @@ def shortened(reason: str) -> str:
     return reason.encode("utf-8", "replace")[:REASON_BYTES].decode("utf-8", "ignore")
 
 
-def check_returned(value: Any, endpoint: str | None, accepted: bool) -> None:
+def check_returned(value: object, endpoint: str | None, accepted: bool) -> None:
     """Raise `TypeError` for what a handler returns by mistake: before the handshake it may return
     a response, which refuses the connection; after it nothing."""
     handler = f"The WebSocket handler for {endpoint!r}"
@@ -168,7 +168,7 @@ def check_returned(value: Any, endpoint: str | None, accepted: bool) -> None:
         )
 
 
-def _status_of(value: Any) -> int | None:
+def _status_of(value: object) -> int | None:
     """That of the response which *value* becomes; `None` for nothing, or what is not known."""
     if isinstance(value, tuple) and len(value) > 1:
         status = value[1] if isinstance(value[1], int | str) else _status_of(value[0])
@@ -180,7 +180,7 @@ def _status_of(value: Any) -> int | None:
     return getattr(value, "status_code", None)
 
 
-def message_of(data: Any) -> Message:
+def message_of(data: object) -> Message:
     """The ASGI message that sends *data*."""
     if isinstance(data, str):
         return {"type": "websocket.send", "text": data}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial
 from http import HTTPStatus
@@ -31,7 +31,7 @@ from .threads import (
     this_worker,
 )
 
-Environ = MutableMapping[str, Any]
+Environ = dict[str, Any]
 T = TypeVar("T")
 
 FILE_BYTES: Final = 262_144
@@ -60,12 +60,12 @@ class Origin:
         "worker": "The calling thread's; it serves as the request's thread.",
     }
 
-    def __init__(self, environ: Environ, worker: Worker | None = None, app: Any = None) -> None:
+    def __init__(self, environ: Environ, worker: Worker | None = None, app: object = None) -> None:
         self.app = app
         self.context: Context | None = None
         self.environ = environ
         self.keep: Callable[[Any], object] | None = environ.get("werkzeug.debug.preserve_context")
-        self.mirrored: tuple[Any, ...] = ()
+        self.mirrored: tuple[object, ...] = ()
         self.worker = worker
 
     def update(self, scope: Scope) -> Environ:
@@ -214,7 +214,9 @@ def _is_header(key: str) -> bool:
     return key.startswith("HTTP_") or key in _WITHOUT_PREFIX
 
 
-def scope_from_environ(environ: Environ, worker: Worker | None = None, app: Any = None) -> Scope:
+def scope_from_environ(
+    environ: Environ, worker: Worker | None = None, app: object = None
+) -> Scope:
     """The ASGI scope of a WSGI request, with its `Origin`. What an ASGI server put into the scope
     that the environ was built from (`state`, extensions) is kept."""
     headers = []
@@ -259,12 +261,12 @@ def scope_from_environ(environ: Environ, worker: Worker | None = None, app: Any 
     return scope
 
 
-def _mirrored(scope: Scope) -> tuple[Any, ...]:
+def _mirrored(scope: Scope) -> tuple[object, ...]:
     keys = ("method", "scheme", "path", "root_path", "query_string", "client")
     return (list(scope["headers"]), *(scope.get(key) for key in keys))
 
 
-def port_number(port: Any) -> int | None:
+def port_number(port: object) -> int | None:
     """`SERVER_PORT`, which is a text, and Hypercorn's a number; `None` for what is no port."""
     text = str(port)
     return int(text) if text.isdecimal() and len(text) <= 5 else None
@@ -301,7 +303,7 @@ class _Changes:
                 pass
 
 
-_missing: Any = object()
+_missing = object()
 
 
 class _Exchange:
@@ -316,8 +318,8 @@ class _Exchange:
         self,
         app: ASGIApp,
         environ: Environ,
-        start_response: Callable[..., Any],
-        owner: Any,
+        start_response: Callable[..., object],
+        owner: object,
         private: Collection[ContextVar[Any]],
     ) -> None:
         self.app = app
@@ -331,7 +333,7 @@ class _Exchange:
         self.started = self.done = False
         self.error: BaseException | None = None
         # Now: the environ will have the body that `receive` gives in its place.
-        self.input: Any = get_input_stream(environ)  # type: ignore[arg-type]
+        self.input: Any = get_input_stream(environ)
         self.task: asyncio.Task[None] | None = None
         self.taken = asyncio.Event()  # that the message was, and more is asked for
         self.left = asyncio.Event()  # that the client closed, or that all is sent
@@ -513,8 +515,8 @@ _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 def respond(
     app: ASGIApp,
     environ: Environ,
-    start_response: Callable[..., Any],
-    owner: Any = None,
+    start_response: Callable[..., object],
+    owner: object = None,
     private: Collection[ContextVar[Any]] = (),
 ) -> Iterable[bytes]:
     """Answer a WSGI request by an ASGI *app*, which runs on the loop of the request that this
@@ -550,7 +552,7 @@ async def serve(
     started: list[Any] = []
 
     def start_response(
-        status: str, headers: list[tuple[str, str]], exc_info: Any = None
+        status: str, headers: list[tuple[str, str]], exc_info: object = None
     ) -> Callable[[bytes], object]:
         started[:] = status, headers
         return _no_write

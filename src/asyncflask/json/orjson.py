@@ -30,7 +30,7 @@ _OPTIONS = (
 _COMPACT = (",", ":")
 
 
-def _as_base(o: Any, default: Callable[[Any], Any]) -> Any:
+def _as_base(o: object, default: Callable[[Any], Any]) -> object:
     """What `json` makes of a value of a subclass; *default* is for what is none."""
     if isinstance(o, str):
         return str.__str__(o)
@@ -47,7 +47,7 @@ def _as_base(o: Any, default: Callable[[Any], Any]) -> Any:
     return float.__float__(o) if isinstance(o, float) else default(o)
 
 
-def _as_base_by_default(o: Any) -> Any:
+def _as_base_by_default(o: object) -> object:
     return _as_base(o, _default)
 
 
@@ -67,7 +67,7 @@ class OrjsonProvider(DefaultJSONProvider):
     #: it a response cannot have a lone surrogate, as with the default provider.
     ensure_ascii = False
 
-    def _write(self, obj: Any, options: int, **kwargs: Any) -> bytes | None:
+    def _write(self, obj: object, options: int, **kwargs: Any) -> bytes | None:
         """The text, or ``None`` if it is for `json` to write, or to say what is wrong."""
         default = kwargs.get("default", self.default)
 
@@ -87,7 +87,7 @@ class OrjsonProvider(DefaultJSONProvider):
         escape = kwargs.get("ensure_ascii", self.ensure_ascii)
         return None if escape and not data.isascii() else data
 
-    def dumps(self, obj: Any, **kwargs: Any) -> str:
+    def dumps(self, obj: object, **kwargs: Any) -> str:
         """JSON text of a value, without spaces.
 
         :param kwargs: for :func:`json.dumps`, which writes the text if there are others than
@@ -115,7 +115,7 @@ class OrjsonProvider(DefaultJSONProvider):
         """
         return super().loads(s, **kwargs) if kwargs else orjson.loads(s)
 
-    def response(self, *args: Any, **kwargs: Any) -> Response:
+    def response(self, *args: object, **kwargs: object) -> Response:
         """A response of the app's class with the arguments as JSON.
 
         See :func:`asyncflask.json.jsonify`, which calls this.

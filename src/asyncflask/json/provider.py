@@ -27,17 +27,17 @@ class JSONProvider:
     :param app: kept as a weak proxy, since the app holds the provider.
     """
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self._app: App = weakref.proxy(app)
 
-    def dumps(self, obj: Any, **kwargs: Any) -> str:
+    def dumps(self, obj: object, **kwargs: Any) -> str:
         """JSON text of a value.
 
         :param kwargs: for the library underneath.
         """
         raise NotImplementedError
 
-    def dump(self, obj: Any, fp: IO[str], **kwargs: Any) -> None:
+    def dump(self, obj: object, fp: IO[str], **kwargs: Any) -> None:
         """Write :meth:`dumps` of a value to a text file."""
         fp.write(self.dumps(obj, **kwargs))
 
@@ -53,7 +53,7 @@ class JSONProvider:
         """:meth:`loads` of what is in a file."""
         return self.loads(fp.read(), **kwargs)
 
-    def _prepare_response_obj(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _prepare_response_obj(self, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         if args and kwargs:
             raise TypeError(
                 "A JSON response takes either args or kwargs, not both. Write"
@@ -65,7 +65,7 @@ class JSONProvider:
 
         return args or kwargs or None
 
-    def response(self, *args: Any, **kwargs: Any) -> Response:
+    def response(self, *args: object, **kwargs: object) -> Response:
         """A response of the app's class with the arguments as JSON.
 
         See :func:`asyncflask.json.jsonify`, which calls this.
@@ -82,7 +82,7 @@ def _make_response(app: App, text: str | bytes, mimetype: str) -> Response:
     return response
 
 
-def _default(o: Any) -> Any:
+def _default(o: object) -> Any:
     if isinstance(o, date):
         return http_date(o)
 
@@ -159,7 +159,7 @@ class DefaultJSONProvider(JSONProvider):
     #: Of :meth:`response`.
     mimetype = "application/json"
 
-    def dumps(self, obj: Any, **kwargs: Any) -> str:
+    def dumps(self, obj: object, **kwargs: Any) -> str:
         """JSON text of a value.
 
         :param kwargs: for :func:`json.dumps`; ``default``, ``ensure_ascii`` and ``sort_keys``
@@ -204,7 +204,7 @@ class DefaultJSONProvider(JSONProvider):
         except RecursionError as e:
             raise ValueError("JSON is nested too deeply") from e
 
-    def response(self, *args: Any, **kwargs: Any) -> Response:
+    def response(self, *args: object, **kwargs: object) -> Response:
         """A response of the app's class with the arguments as JSON.
 
         See :func:`asyncflask.json.jsonify`, which calls this.
@@ -214,7 +214,7 @@ class DefaultJSONProvider(JSONProvider):
         text = self._text(self._prepare_response_obj(args, kwargs))
         return _make_response(self._app, text, self.mimetype)
 
-    def _text(self, obj: Any) -> str:
+    def _text(self, obj: object) -> str:
         compact = not self._app.debug if self.compact is None else self.compact
         text = self.dumps(obj, separators=_COMPACT) if compact else self.dumps(obj, indent=2)
         return text + "\n"

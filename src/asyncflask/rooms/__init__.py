@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..asgi.threads import on_loop, value_or_awaitable, wait
@@ -25,12 +25,15 @@ from .hub import Join as Join
 from .memory import MemoryBackend
 from .redis import RedisBackend
 
+if TYPE_CHECKING:
+    from ..app import Flask
+
 _CONNECTION = re.compile("[0-9a-f]{16}:[0-9]+")
 
 MOST_MESSAGES = 2**31
 """More of a history cannot be asked for: Redis has its limit for numbers."""
 
-F = TypeVar("F", bound=Callable[[Change], Any])
+F = TypeVar("F", bound=Callable[[Change], object])
 
 DEFAULTS: dict[str, Any] = {
     "ROOMS_URL": "memory://",
@@ -58,14 +61,14 @@ class Rooms:
     In async code await the methods; in sync code they block and return the value.
     """
 
-    def __init__(self, app: Any = None, *, url: str | None = None) -> None:
+    def __init__(self, app: Flask | None = None, *, url: str | None = None) -> None:
         self._app = app
         self._url = url
-        self._told: list[Callable[[Change], Any]] = []
+        self._told: list[Callable[[Change], object]] = []
         if app is not None:
             self.init_app(app)
 
-    def init_app(self, app: Any) -> None:
+    def init_app(self, app: Flask) -> None:
         """Set up *app*. Raises `ValueError` for a URL that no rooms can be kept at, and
         `RuntimeError` where a package is missing for it."""
         for key, value in DEFAULTS.items():
@@ -98,7 +101,7 @@ class Rooms:
         room: str,
         member: str | None = None,
         *,
-        info: Any = None,
+        info: object = None,
         history: int = 0,
         after: str | None = None,
     ) -> Any:
@@ -116,7 +119,7 @@ class Rooms:
         return Joining(coro) if on_loop() else wait(coro)
 
     async def _join(
-        self, room: str, name: str | None, info: Any, history: int, after: str | None
+        self, room: str, name: str | None, info: object, history: int, after: str | None
     ) -> Join:
         websocket = _websocket("join")
         return await self._hub().join(websocket, room, name, info, history, after)
@@ -230,7 +233,7 @@ class Rooms:
             )
         return self._hub_of(app)
 
-    def _hub_of(self, app: Any) -> Hub:
+    def _hub_of(self, app: Flask) -> Hub:
         state: _AppRooms = app.extensions["rooms"]
         return state.hub()
 
@@ -238,7 +241,9 @@ class Rooms:
 class _AppRooms:
     """The rooms of one app: a hub for each loop that uses them, created on first use."""
 
-    def __init__(self, app: Any, settings: Settings, told: list[Callable[[Change], Any]]) -> None:
+    def __init__(
+        self, app: Flask, settings: Settings, told: list[Callable[[Change], object]]
+    ) -> None:
         self._app = app
         self._settings = settings
         self._told = told

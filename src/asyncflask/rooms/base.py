@@ -83,7 +83,7 @@ class Member(NamedTuple):
     id: str
     """Of this one connection, and of no other in any process."""
     name: str
-    info: Any
+    info: object
     """What `Rooms.join` was given: any JSON value."""
     joined_at: float
     """Seconds since the epoch, by the clock of its process."""
@@ -107,7 +107,7 @@ class Settings(NamedTuple):
     presence_timeout: float
     send_timeout: float
     loads: Callable[[str], Any]
-    dumps: Callable[[Any], str]
+    dumps: Callable[[object], str]
 
 
 class Backend(Protocol):

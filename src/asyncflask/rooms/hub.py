@@ -11,18 +11,21 @@ import itertools
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
 from functools import partial
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from ..asgi.conversation import Conversation
-from ..asgi.threads import is_async, run_in_worker, value_or_awaitable
+from ..asgi.threads import Coro, is_async, run_in_worker, value_or_awaitable
 from ..asgi.websocket import WebSocket
 from .base import Backend, Change, FellBehind, Member, Message, position
+
+if TYPE_CHECKING:
+    from ..app import Flask
 
 FOLLOWED_MESSAGES: Final = 1000
 """How many messages wait for somebody who follows a room before they have fallen behind."""
@@ -123,7 +126,7 @@ class Join(Listener):
 class Joining:
     """What `Rooms.join` gives on the loop."""
 
-    def __init__(self, coro: Coroutine[Any, Any, Join]) -> None:
+    def __init__(self, coro: Coro[Join]) -> None:
         self._coro = coro
         self._join: Join | None = None
 
@@ -224,7 +227,7 @@ class Follow:
     def __aiter__(self) -> Follow:
         return self
 
-    def __anext__(self) -> Coroutine[Any, Any, Message]:
+    def __anext__(self) -> Coro[Message]:
         # Not 'async': the traceback of an interrupted wait would keep this object alive.
         return self._inbox.take()
 
@@ -253,7 +256,7 @@ class Hub:
 
     backend: Backend
 
-    def __init__(self, app: Any, told: list[Callable[[Change], Any]]) -> None:
+    def __init__(self, app: Flask, told: list[Callable[[Change], object]]) -> None:
         self.app = app
         self.loop = asyncio.get_running_loop()
         self.rooms: dict[str, Room] = {}
@@ -276,7 +279,7 @@ class Hub:
         websocket: WebSocket,
         room: str,
         name: str | None,
-        info: Any,
+        info: object,
         history: int,
         after: str | None,
     ) -> Join:
@@ -445,11 +448,11 @@ class Hub:
 
     # -- tasks
 
-    def start(self, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def start(self, coro: Coro[Any]) -> asyncio.Task[Any]:
         """A task in no request's context."""
         return self.loop.create_task(coro, context=Context())
 
-    def spawn(self, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def spawn(self, coro: Coro[Any]) -> asyncio.Task[Any]:
         """A task that `close` waits for."""
         task = self.start(coro)
         self._tasks.add(task)

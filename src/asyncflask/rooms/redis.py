@@ -17,11 +17,12 @@ import json
 from collections import Counter, deque
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
 
+from ..asgi.threads import Coro
 from .base import Change, Member, Message, RoomsError, Settings, oldest, position
 from .hub import Hub
 from .scripts import BEAT, ENTER, EXIT, MEMBERS, PUBLISH, SCRIPTS, SYNC
@@ -50,6 +51,8 @@ SENDERS: Final = 256
 """How many senders' last numbers are known of a room."""
 
 Argument = str | bytes | int | float
+
+T = TypeVar("T")
 
 
 class Link:
@@ -131,7 +134,7 @@ class RedisBackend:
         self._unconfirmed: Counter[str] = Counter()
         self._early: list[tuple[bytes, bytes]] | None = None
         self._to_say: deque[tuple[Argument, ...]] = deque()
-        self._saying: asyncio.Task[Any] | None = None
+        self._saying: asyncio.Task[None] | None = None
         self._heard_at = 0.0
         # What calls.
         self._calls: deque[Call] = deque()
@@ -543,7 +546,7 @@ class RedisBackend:
     def _key(self, kind: str, name: str) -> str:
         return f"{self._prefix}{kind}:{name}"
 
-    def _start(self, coro: Any) -> asyncio.Task[Any]:
+    def _start(self, coro: Coro[T]) -> asyncio.Task[T]:
         return self._hub.start(coro)
 
     async def close(self) -> None:

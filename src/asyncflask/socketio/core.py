@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .. import json as flask_json
 from ..asgi.threads import background_loop, is_async, on_loop
@@ -21,6 +21,10 @@ from .namespace import Namespace
 from .server import Server, socketio
 from .test_client import SocketIOTestClient
 from .transport import Transport, same_origin
+
+if TYPE_CHECKING:
+    from ..app import Flask
+    from ..testing import FlaskClient
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,7 +62,7 @@ class SocketIO:
 
     reason = socketio.AsyncServer.reason
 
-    def __init__(self, app: Any = None, **kwargs: Any) -> None:
+    def __init__(self, app: Flask | None = None, **kwargs: Any) -> None:
         self.server: Any = None
         """The `Server`, once there is an app or a message queue."""
         self.server_options: dict[str, Any] = {}
@@ -72,7 +76,7 @@ class SocketIO:
         else:
             self.server_options.update(kwargs)
 
-    def init_app(self, app: Any, **kwargs: Any) -> None:
+    def init_app(self, app: Flask | None, **kwargs: Any) -> None:
         """Serve Socket.IO from *app*; *kwargs* as above. `None`, with a *message_queue*: only
         send."""
         self.server_options.update(kwargs)
@@ -184,7 +188,7 @@ class SocketIO:
         message: str | None,
         namespace: str,
         sid: str,
-        *args: Any,
+        *args: object,
         errors: list[Handler] | None = None,
     ) -> Any:
         general = self.exception_handlers.get(namespace, self.default_exception_handler)
@@ -201,7 +205,7 @@ class SocketIO:
 
     # -- sending
 
-    def emit(self, event: str, *args: Any, **kwargs: Any) -> Any:
+    def emit(self, event: str, *args: object, **kwargs: Any) -> Any:
         """Send *event* to clients, from anywhere: views, background tasks, commands, other
         processes.
 
@@ -224,13 +228,13 @@ class SocketIO:
 
     def send(
         self,
-        data: Any,
+        data: object,
         json: bool = False,
         namespace: str | None = None,
-        to: Any = None,
+        to: object = None,
         callback: Handler | None = None,
         include_self: bool = True,
-        skip_sid: Any = None,
+        skip_sid: object = None,
         **kwargs: Any,
     ) -> Any:
         """Send the event ``message``, or ``json`` if *json* is true. The rest as for `emit`."""
@@ -245,12 +249,12 @@ class SocketIO:
             **kwargs,
         )
 
-    def call(self, event: str, *args: Any, **kwargs: Any) -> Any:
+    def call(self, event: str, *args: object, **kwargs: Any) -> Any:
         """Send *event* to the client *to*, and give what it acknowledges with. Raises
         `socketio.exceptions.TimeoutError` after *timeout* seconds, by default 60."""
         return self._server().call(event, _data(args), **_addressed(kwargs))
 
-    def close_room(self, room: Any, namespace: str | None = None) -> Any:
+    def close_room(self, room: object, namespace: str | None = None) -> Any:
         """Take all clients out of *room*."""
         return self._server().close_room(room, namespace)
 
@@ -275,7 +279,7 @@ class SocketIO:
 
     # -- tasks and servers
 
-    def start_background_task(self, target: Handler, *args: Any, **kwargs: Any) -> Any:
+    def start_background_task(self, target: Handler, *args: object, **kwargs: Any) -> Any:
         """Run *target* beside everything else, without a context. Gives a thread that has been
         started; for a coroutine function a task, or in sync code a
         `concurrent.futures.Future`."""
@@ -305,7 +309,7 @@ class SocketIO:
         return None
 
     def run(
-        self, app: Any, host: str | None = None, port: int | None = None, **kwargs: Any
+        self, app: Flask, host: str | None = None, port: int | None = None, **kwargs: Any
     ) -> None:
         """`Flask.run`, with the options of Flask-SocketIO's `SocketIO.run`: *debug*,
         *use_reloader*, *reloader_options*, *extra_files*, *log_output*, *certfile* and
@@ -327,12 +331,12 @@ class SocketIO:
 
     def test_client(
         self,
-        app: Any,
+        app: Flask,
         namespace: str | None = None,
         query_string: str | None = None,
-        headers: Any = None,
-        auth: Any = None,
-        flask_test_client: Any = None,
+        headers: object = None,
+        auth: object = None,
+        flask_test_client: FlaskClient | None = None,
     ) -> SocketIOTestClient:
         """A client for sync tests. *flask_test_client*: one whose cookies to use."""
         return SocketIOTestClient(
@@ -374,7 +378,7 @@ def _addressed(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _data(args: tuple[Any, ...]) -> Any:
+def _data(args: tuple[object, ...]) -> object:
     """Several arguments are a tuple for python-socketio."""
     return args[0] if len(args) == 1 else args or None
 

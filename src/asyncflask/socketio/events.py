@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Scope
 
-from ..asgi.http import Body
 from ..asgi.threads import Driver, call_here, is_async
+from ..asgi.wsgi import Environ
 from ..ctx import RequestContext
 from ..dispatch import finish
 from ..sessions import SessionMixin
@@ -23,6 +23,9 @@ from ..signals import got_request_exception
 from ..wrappers import Request
 from .server import ConnectionRefusedError, Server, calling_test
 
+if TYPE_CHECKING:
+    from ..app import Flask
+
 Handler = Callable[..., Any]
 
 
@@ -30,12 +33,12 @@ class ManagedSession(dict[str, Any], SessionMixin):
     """The session of one client's events: a copy of the user's, as it was at the connection."""
 
 
-def make_request(app: Any, scope: Scope) -> Request:
+def make_request(app: Flask, scope: Scope) -> Request:
     """The request of a handshake, as that of a page: also if it was a WebSocket's."""
     if scope["type"] == "websocket":
         scheme = "https" if scope.get("scheme") == "wss" else "http"
         scope = {**scope, "type": "http", "method": "GET", "scheme": scheme}
-    request: Request = app.request_class.from_scope(scope, Body(scope, _no_body))
+    request = app.request_class.from_scope(scope, _no_body)
     request.json_module = app.json
     return request
 
@@ -44,7 +47,7 @@ async def _no_body() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
-def make_driver(app: Any) -> Driver:
+def make_driver(app: Flask) -> Driver:
     """What runs an event; for a test on the thread that waits for it."""
     loop = asyncio.get_running_loop()
     worker = calling_test.get()
@@ -66,7 +69,7 @@ class Event:
         message: str | None,
         namespace: str,
         sid: str,
-        args: tuple[Any, ...],
+        args: tuple[object, ...],
         *,
         manage_session: bool = True,
         error_handlers: list[Handler] | None = None,
@@ -117,7 +120,7 @@ class Event:
             for begin in ctx._background:
                 begin()
 
-    def _make_context(self, environ: dict[str, Any]) -> RequestContext:
+    def _make_context(self, environ: Environ) -> RequestContext:
         request: Any = make_request(self.app, environ["asgi.scope"])
         request.sid = self.sid
         request.namespace = self.namespace
@@ -126,9 +129,7 @@ class Event:
         ctx: RequestContext = self.app._request_context_class(self.app, None, request, session)
         return ctx
 
-    async def _in_context(
-        self, ctx: RequestContext, driver: Driver, environ: dict[str, Any]
-    ) -> Any:
+    async def _in_context(self, ctx: RequestContext, driver: Driver, environ: Environ) -> Any:
         failure: Exception | None = None
         try:
             await ctx._push(driver.call, self.app.app_context())
@@ -153,7 +154,7 @@ class Event:
             await finish(self.app, ctx, failure)
             await driver.to_loop()
 
-    def _arguments(self) -> tuple[Any, ...]:
+    def _arguments(self) -> tuple[object, ...]:
         """What the handler takes of it: *auth* and *reason* may be left out."""
         if self.message == "connect":
             return self.args[1:] if _takes(self.handler, 1) else ()
@@ -195,7 +196,7 @@ def _takes(func: Handler, count: int) -> bool:
     return True
 
 
-async def run_in_app_context(app: Any, func: Handler, *args: Any) -> Any:
+async def run_in_app_context(app: Flask, func: Handler, *args: object) -> Any:
     """Call *func*, sync or async, where there is an app but no client."""
     driver = make_driver(app)
 
