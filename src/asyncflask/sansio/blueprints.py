@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import update_wrapper
 
+from click import Group
+
 from .. import typing as ft
 from .scaffold import (
     Scaffold,
@@ -109,6 +111,7 @@ class Blueprint(Scaffold):
     :raises ValueError: for such a name.
     """
 
+    command_group_class = Group
     _got_registered_once = False
 
     def __init__(
@@ -141,6 +144,8 @@ class Blueprint(Scaffold):
         self.deferred_functions: list[DeferredSetupFunction] = []
         self.url_values_defaults: dict[str, t.Any] = {} if url_defaults is None else url_defaults
         self.cli_group = cli_group
+        # Named, so that it can be added to another program's commands as well.
+        self.cli = self.command_group_class(name=name)
         self._blueprints: list[tuple[Blueprint, dict[str, t.Any]]] = []
 
     def _check_setup_finished(self, f_name: str) -> None:
