@@ -81,7 +81,7 @@ class Conversation:
     ) -> None:
         self.ended: Literal["left", "shutdown"] | None = None
         """Why the block was cancelled; `None` if it was not."""
-        self._conversations = conversations
+        self.conversations = conversations
         self._gone: Callable[[], Awaitable[None]] | None = gone
         self._told = told
         self._watched = watched
@@ -118,10 +118,10 @@ class Conversation:
         self._task = asyncio.current_task()
         if self._watched:
             self.watch()
-        self._conversations.open.add(self)
-        if self._conversations.stopping:
+        self.conversations.open.add(self)
+        if self.conversations.stopping:
             self.tell()
-        if self._conversations.over:  # soon: the block has to be entered to be cancelled
+        if self.conversations.over:  # soon: the block has to be entered to be cancelled
             asyncio.get_running_loop().call_soon(self.end, "shutdown")
         return self
 
@@ -131,7 +131,7 @@ class Conversation:
         exc_value: BaseException | None,
         tb: TracebackType | None,
     ) -> bool:
-        self._conversations.open.discard(self)
+        self.conversations.open.discard(self)
         assert self._task is not None
         if self._watch is not None:
             self._watch.cancel()

@@ -81,8 +81,12 @@ class Body:
     taken = 0
     """How many bytes have been read."""
 
-    _buffered = 0
-    _file: IO[bytes] | None = None
+    arrived = 0
+    """How many bytes have come."""
+
+    spooled: IO[bytes] | None = None
+    """What has come, where that is too much for memory."""
+
     _reader: io.BytesIO | io.BufferedReader | None = None
     _kept = False
     _limit: int | None = None
@@ -99,7 +103,7 @@ class Body:
         self._scope = scope
         self._receive = receive
         self._context = context
-        self._chunks: deque[bytes | memoryview] = deque()
+        self.chunks: deque[bytes | memoryview] = deque()
         self.content_length, has_body = announced(scope, lines)
         self.complete = not has_body
 
@@ -154,7 +158,7 @@ class Body:
 
     def put_back(self, file: IO[bytes]) -> None:
         """Note that *file* has all that has been read, to be read again. See `spool`."""
-        self._file, self.taken = file, 0
+        self.spooled, self.taken = file, 0
 
     def take(self, message: Message) -> None:
         """Note what has been received."""
@@ -164,8 +168,8 @@ class Body:
                 self.refuse(ClientDisconnected())
             return
         if chunk := message.get("body", b""):
-            self._buffered += len(chunk)
-            self._chunks.append(chunk)
+            self.arrived += len(chunk)
+            self.chunks.append(chunk)
             if self._limit is not None:
                 self._check(self._limit)
         if not message.get("more_body", False):
@@ -173,7 +177,7 @@ class Body:
 
     async def fill(self) -> None:
         """Return when there is something to read, or nothing will come any more."""
-        while not self._chunks and not self.complete:
+        while not self.chunks and not self.complete:
             await self._message()
 
     def limit(self, size: int | None) -> None:
@@ -185,7 +189,7 @@ class Body:
             self._check(size)
 
     def _check(self, limit: int) -> None:
-        if max(self.content_length, self._buffered) > limit:
+        if max(self.content_length, self.arrived) > limit:
             self.refuse(RequestEntityTooLarge())
 
     def refuse(self, error: Exception) -> None:
@@ -197,7 +201,7 @@ class Body:
         *size* bytes have come, by default `SPOOL_BYTES`. See `spool`."""
         if size is None:
             size = SPOOL_BYTES
-        while not self.complete and self._buffered <= size:
+        while not self.complete and self.arrived <= size:
             await self._message()
         if self.error is not None:
             raise self.error
@@ -206,10 +210,10 @@ class Body:
         """Receive all of the body, to a temporary file."""
         while not self.complete:
             await driver.run_sync(self._write_out)
-            await self.receive_ahead(self._buffered + WRITE_BYTES)
-        if self._file is not None:
+            await self.receive_ahead(self.arrived + WRITE_BYTES)
+        if self.spooled is not None:
             await driver.run_sync(self._write_out)
-            await driver.run_sync(self._file.seek, 0)
+            await driver.run_sync(self.spooled.seek, 0)
 
     async def keep(self, driver: Driver) -> None:
         """Receive what is left, to be read after the request has ended."""
@@ -219,19 +223,19 @@ class Body:
         self._kept = True
 
     def _write_out(self) -> None:
-        if self._file is None:
-            self._file = tempfile.TemporaryFile()
-        while self._chunks:
-            self._file.write(self._chunks.popleft())
+        if self.spooled is None:
+            self.spooled = tempfile.TemporaryFile()
+        while self.chunks:
+            self.spooled.write(self.chunks.popleft())
 
     def next_chunk(self, size: int | None = None) -> bytes | memoryview:
         """Take what is next of what has come: a chunk, or *size* bytes of it; empty for none."""
-        if not self._chunks:
+        if not self.chunks:
             return b""
-        chunk = self._chunks.popleft()
+        chunk = self.chunks.popleft()
         if size is not None and len(chunk) > size:
             view = memoryview(chunk)
-            self._chunks.appendleft(view[size:])
+            self.chunks.appendleft(view[size:])
             chunk = view[:size]
         self.taken += len(chunk)
         return chunk
@@ -240,7 +244,7 @@ class Body:
         """Return when the client has left. What arrives of the body meanwhile is kept."""
         pause = READ_AHEAD_SECONDS
         while not self.left:
-            if self._chunks and self._buffered - self.taken > READ_AHEAD_BYTES:
+            if self.chunks and self.arrived - self.taken > READ_AHEAD_BYTES:
                 # Ever slower, but never not at all: a client whose body nobody reads may leave.
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MAX_READ_AHEAD_SECONDS)
@@ -267,7 +271,7 @@ class Body:
             await self.fill()
             if self.error is not None:
                 raise self.error
-            if not self._chunks:
+            if not self.chunks:
                 return
             yield bytes(self.next_chunk())
 
@@ -275,10 +279,10 @@ class Body:
 
     def whole(self) -> bytes | None:
         """All that is left to be read, if it has come and is in memory."""
-        if not self.complete or self.error is not None or self._file is not None:
+        if not self.complete or self.error is not None or self.spooled is not None:
             return None
-        self.taken = self._buffered
-        chunks = self._chunks
+        self.taken = self.arrived
+        chunks = self.chunks
         if len(chunks) == 1:
             return bytes(chunks.popleft())
         whole = b"".join(chunks)
@@ -287,7 +291,7 @@ class Body:
 
     def raw_file(self) -> io.BytesIO | BodyFile:
         """A file to read it by, for sync code that reads much at a time."""
-        whole = self.whole() if self._buffered <= READ_BYTES else None
+        whole = self.whole() if self.arrived <= READ_BYTES else None
         return BodyFile(self) if whole is None else io.BytesIO(whole)
 
     def file(self) -> io.BytesIO | io.BufferedReader:
@@ -308,8 +312,8 @@ class Body:
         """Free what this holds: the request is over."""
         if self._kept:
             return
-        if self._file is not None:
-            self._file.close()
+        if self.spooled is not None:
+            self.spooled.close()
         self._context = None
         self._receive = _closed  # the server's, which may lead back here: a cycle
 
@@ -330,7 +334,7 @@ class BodyFile(io.RawIOBase):
 
     def _ready(self) -> None:
         body = self._body
-        if not body._chunks and not body.complete and body.error is None:
+        if not body.chunks and not body.complete and body.error is None:
             if on_loop():
                 raise RuntimeError(
                     "The body of this request has not been received, and sync reads cannot"
@@ -352,8 +356,8 @@ class BodyFile(io.RawIOBase):
         body = self._body
         if size is None or size < 0:
             return self.readall()
-        if body._file is not None and body.error is None:
-            data = body._file.read(size)
+        if body.spooled is not None and body.error is None:
+            data = body.spooled.read(size)
             body.taken += len(data)
             return data
         self._ready()
@@ -361,15 +365,15 @@ class BodyFile(io.RawIOBase):
 
     def readall(self) -> bytes:
         body = self._body
-        if body._file is not None and body.error is None:
-            body.taken = body._buffered
-            return body._file.read()
+        if body.spooled is not None and body.error is None:
+            body.taken = body.arrived
+            return body.spooled.read()
         parts: list[bytes | memoryview] = []
         while True:
             self._ready()
-            if not body._chunks:
+            if not body.chunks:
                 return b"".join(parts)
-            while body._chunks:
+            while body.chunks:
                 parts.append(body.next_chunk())
 
     def close(self) -> None:

@@ -100,16 +100,16 @@ class Join(Listener):
         """As others see it in `Rooms.members`; `None` for who joined without a name."""
         self.active = False
         """Whether it is in the room."""
-        self._announced = False
-        self._hub = hub
-        self._websocket = websocket
+        self.announced = False
+        self.hub = hub
+        self.websocket = websocket
 
     def hand(self, message: Message) -> Awaitable[None] | None:
-        return self._websocket.deliver(message.frame)
+        return self.websocket.deliver(message.frame)
 
     def leave(self) -> Any:
         """Leave the room; nothing happens if it has left."""
-        return value_or_awaitable(self._hub.leave(self))
+        return value_or_awaitable(self.hub.leave(self))
 
     def __enter__(self) -> Join:
         return self
@@ -144,7 +144,7 @@ class Joining:
         tb: TracebackType | None,
     ) -> None:
         if self._join is not None:
-            await self._join._hub.leave(self._join)
+            await self._join.hub.leave(self._join)
 
 
 class Inbox(Listener):
@@ -206,7 +206,7 @@ class Inbox(Listener):
         self._ended = True
         self._changed.set()
         # The server need not wait for us.
-        self._conversation._conversations.open.discard(self._conversation)
+        self._conversation.conversations.open.discard(self._conversation)
 
     def close(self) -> None:
         if not self.closed:
@@ -305,7 +305,7 @@ class Hub:
             if member is not None and join.active:
                 await self.backend.enter(room, member)
                 if join.active:
-                    join._announced = True
+                    join.announced = True
                     self.changed(Change(room, [member], []))
                 else:  # closed meanwhile
                     await self.backend.exit(room, member)
@@ -333,9 +333,9 @@ class Hub:
         """Give whether others have been told of it, and are to be told again."""
         was_active, join.active = join.active, False
         if was_active:
-            self._joins.get(join._websocket, {}).pop(join.room, None)
+            self._joins.get(join.websocket, {}).pop(join.room, None)
             self.remove(join)
-        return was_active and join._announced
+        return was_active and join.announced
 
     async def _exit(self, join: Join) -> None:
         if join.member is not None:
@@ -410,7 +410,7 @@ class Hub:
         for join in room.targets:
             if exclude and join.id in exclude:
                 continue
-            if (waits := join._websocket.deliver(frame)) is not None:
+            if (waits := join.websocket.deliver(frame)) is not None:
                 waiting.append(waits)
         for inbox in list(room.followers) if room.followers else ():
             if inbox.id not in exclude:

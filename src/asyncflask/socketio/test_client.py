@@ -162,7 +162,7 @@ class SocketIOTestClient:
         finally:
             calling_test.reset(token)
 
-    def _receive(self, pkt: Any) -> None:
+    def take(self, pkt: Any) -> None:
         namespace = pkt.namespace or "/"
         if pkt.packet_type in (packet.EVENT, packet.BINARY_EVENT):
             name, *args = pkt.data
@@ -192,10 +192,10 @@ class _Connection(engineio.async_socket.AsyncSocket):  # type: ignore[misc]
         elif self._incomplete is not None:
             if self._incomplete.add_attachment(pkt.data):
                 complete, self._incomplete = self._incomplete, None
-                self._client._receive(complete)
+                self._client.take(complete)
         else:
             received = self._packet_class(encoded_packet=pkt.data)
             if received.attachment_count:
                 self._incomplete = received
             else:
-                self._client._receive(received)
+                self._client.take(received)
