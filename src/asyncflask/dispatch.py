@@ -144,7 +144,7 @@ async def send_rest(
     """Send what is not there as a whole, and do what was to be done after it."""
     driver = ctx.driver
     assert driver is not None
-    body, send = ctx.request._body, driver.outside(send)
+    body, send = ctx.request.asgi_body, driver.outside(send)
     try:
         await send_content(app, ctx, driver, body, send, response, start)
     finally:
@@ -240,7 +240,7 @@ async def keep_contexts(ctx: RequestContext, origin: Origin) -> None:
     assert driver is not None
     if not ctx._holds:
         await driver.to_loop()
-        await ctx.request._body.keep(driver)
+        await ctx.request.asgi_body.keep(driver)
     origin.keep(_cv_app.get())
     origin.keep(ctx)
 
@@ -358,7 +358,7 @@ async def call_until_disconnect(ctx: RequestContext, view: Any, values: dict[str
     assert driver is not None
     await driver.ready_for_async()
     # Not among the app's conversations: a request that is being answered outlives a shutdown.
-    async with Conversation(Conversations(), ctx.request._body.gone):
+    async with Conversation(Conversations(), ctx.request.asgi_body.gone):
         try:
             return await driver.call(view, **values)
         finally:

@@ -85,8 +85,8 @@ def _limit(name: str, doc: str) -> Any:
 
     def write(self: Request, value: int | None) -> None:
         self._limits = {**self._limits, name: value}
-        if (self._used or self._content is not None) and self._body is not None:
-            self._body.told = False
+        if (self.to_be_closed or self.asgi_content is not None) and self.asgi_body is not None:
+            self.asgi_body.told = False
 
     return property(read, write, doc=doc)
 
@@ -99,14 +99,14 @@ class Request(RequestBase):
 
     # What each request has, and is looked at several times: faster than in its `__dict__`.
     __slots__ = {
-        "_content": "The body, if all of it has come and nobody has asked for `_body`.",
         "_lines": "The header lines of the scope by name, if no name is repeated.",
-        "_outer": "What the server called in.",
-        "_receive": "The server's.",
-        "_scope": "The ASGI scope.",
-        "_used": "Whether there may be something to close at the end.",
+        "asgi_content": "The body, if all of it has come and nobody has asked for `asgi_body`.",
+        "asgi_receive": "The server's `receive`; `None` for a request from a WSGI environ.",
+        "asgi_scope": "The ASGI scope, likewise.",
         "json_module": "What reads JSON: the app's provider.",
         "routing_exception": "Why no rule matched; raised when the request is dispatched.",
+        "server_context": "The context in which the server called.",
+        "to_be_closed": "Whether there may be something to close at the end.",
         "url_rule": "The matched rule.",
         "view_args": "What the rule's placeholders matched.",
     }
@@ -119,12 +119,12 @@ class Request(RequestBase):
 
     shallow = False
 
-    _content: bytes | None
+    asgi_content: bytes | None
     _lines: dict[bytes, bytes] | None
-    _outer: Context | None
-    _receive: Receive | None
-    _scope: Scope | None
-    _used: bool
+    server_context: Context | None
+    asgi_receive: Receive | None
+    asgi_scope: Scope | None
+    to_be_closed: bool
     _limits: Mapping[str, int | None] = {}
     """Those that were set on it."""
 
@@ -165,16 +165,16 @@ class Request(RequestBase):
         if cls.__init__ is not Request.__init__:
             body = Body(scope, receive, None, None if outer is None else outer.copy())
             self = cls(environ_of(scope, body))
-            self._scope, self._body = scope, body
+            self.asgi_scope, self.asgi_body = scope, body
             return self
         path = route_path(scope)
         self = cls.__new__(cls)
-        self._scope = scope
-        self._receive = receive
-        self._outer = outer
+        self.asgi_scope = scope
+        self.asgi_receive = receive
+        self.server_context = outer
         self._lines = lines
-        self._content = None
-        self._used = False
+        self.asgi_content = None
+        self.to_be_closed = False
         self.json_module = json
         self.routing_exception = self.url_rule = self.view_args = None
         self.method = scope.get("method", "GET").upper()
@@ -190,8 +190,10 @@ class Request(RequestBase):
     def __init__(
         self, environ: Environ, populate_request: bool = True, shallow: bool = False
     ) -> None:
-        self._scope = self._receive = self._outer = self._lines = self._content = None
-        self._used = True
+        self.asgi_scope = self.asgi_receive = self.server_context = self._lines = (
+            self.asgi_content
+        ) = None
+        self.to_be_closed = True
         self.json_module = json
         self.routing_exception = self.url_rule = self.view_args = None
         super().__init__(environ, populate_request, shallow)
@@ -212,7 +214,7 @@ class Request(RequestBase):
     @Lazy
     def root_path(self) -> str:
         """What the app is mounted under, without a slash at its end."""
-        path: str = (self._scope or self.scope).get("root_path", "")
+        path: str = (self.asgi_scope or self.scope).get("root_path", "")
         return path.rstrip("/")
 
     @Lazy
@@ -229,20 +231,20 @@ class Request(RequestBase):
         return client[0] if client else None
 
     @Lazy
-    def _body(self) -> Body | None:
-        receive, outer = self._receive, self._outer
-        self._used = True
+    def asgi_body(self) -> Body | None:
+        receive, outer = self.asgi_receive, self.server_context
+        self.to_be_closed = True
         if receive is None:
             return None
         context = None if outer is None else outer.copy()
         body = Body(self.scope, receive, self._lines, context)
-        if self._content is not None:
-            body.put(self._content)
-            self._content = None
+        if self.asgi_content is not None:
+            body.put(self.asgi_content)
+            self.asgi_content = None
         return body
 
     @property
-    def _has_body(self) -> bool:
+    def may_have_body(self) -> bool:
         """Whether there may be one to receive."""
         lines = self._lines
         if lines is not None:
@@ -250,13 +252,13 @@ class Request(RequestBase):
                 return True
             if self.scope.get("http_version", "1.1") < "2":
                 return False
-        return self._body is not None
+        return self.asgi_body is not None
 
     @Lazy
     def environ(self) -> Environ:
         """The WSGI environ of the request. What a hook changes in it shows in `headers`, and in
         what is derived from them unless that was read before."""
-        scope, body = self._scope, self._body
+        scope, body = self.asgi_scope, self.asgi_body
         assert scope is not None and body is not None
         environ = environ_of(scope, body)
         environ["werkzeug.request"] = self
@@ -288,9 +290,9 @@ class Request(RequestBase):
 
     def _sent_host(self) -> str | None:
         # What a hook writes to the environ comes too late for it (Flask).
-        if self._scope is None:
+        if self.asgi_scope is None:
             return self._header(b"host")
-        hosts = [value for name, value in self._scope["headers"] if name == b"host"]
+        hosts = [value for name, value in self.asgi_scope["headers"] if name == b"host"]
         return hosts[0].decode("latin-1").strip(BLANKS) if hosts else None
 
     # Werkzeug's, but by `_header`.
@@ -329,7 +331,7 @@ class Request(RequestBase):
     @property
     def scope(self) -> Scope:
         """The ASGI scope. Raises `RuntimeError` for a request built from a WSGI environ."""
-        scope = self._scope
+        scope = self.asgi_scope
         if scope is None:
             raise RuntimeError("This request was not received through ASGI: it has no scope.")
         return scope
@@ -343,13 +345,13 @@ class Request(RequestBase):
 
     async def is_disconnected(self) -> bool:
         """Whether the client has left. Known once the body has been received."""
-        return self._body is not None and await self._body.is_disconnected()
+        return self.asgi_body is not None and await self.asgi_body.is_disconnected()
 
     @Lazy
     def stream(self) -> Any:
         """The body as a file. With `stream=True` on the route it is also an asynchronous
         iterable of `bytes`, received while it is iterated."""
-        if self._body is None or self.shallow:
+        if self.asgi_body is None or self.shallow:
             return super().stream
         body = self._limited_body()
         if getattr(self.url_rule, "stream", False):
@@ -361,7 +363,7 @@ class Request(RequestBase):
 
     def _limited_body(self) -> Body:
         """The body, that there is, told of its limit. Raises `RequestEntityTooLarge` (413)."""
-        body = self._body
+        body = self.asgi_body
         assert body is not None
         if not body.told or self._overrides_body:
             body.limit(self.max_content_length)
@@ -371,7 +373,7 @@ class Request(RequestBase):
 
     def _unread_body(self) -> Body | None:
         """The body, told of its limit, if nobody has looked at it before."""
-        body: Body | None = self._body
+        body: Body | None = self.asgi_body
         if (
             body is None
             or body.taken
@@ -395,7 +397,7 @@ class Request(RequestBase):
 
     def _take_body(self) -> bytes | None:
         """All of the body, if it has come and nobody has looked at it before."""
-        content = self._content
+        content = self.asgi_content
         if content is None:
             body = self._unread_body()
             return None if body is None else body.whole()
@@ -404,7 +406,7 @@ class Request(RequestBase):
             and self.__dict__.keys().isdisjoint(_READ_BY)
             and not self.shallow
         ):
-            self._content = b""
+            self.asgi_content = b""
             return content
         return None
 
@@ -482,7 +484,7 @@ class Request(RequestBase):
 
     def close(self) -> None:
         """Close the files of the form, if it was read."""
-        if not self._used:
+        if not self.to_be_closed:
             return
         if self.__dict__.get("files"):
             super().close()
@@ -529,7 +531,7 @@ class Request(RequestBase):
     def _form_limits(self) -> tuple[int | None, int | None]:
         return self.max_form_memory_size, self.max_form_parts
 
-    def _parse_form_ahead(self) -> bool:
+    def parse_form_ahead(self) -> bool:
         """On the request's thread: parse a large form while it arrives, so that the loop does not
         have to. The body stays, for who wants that. False if the form exceeds its limits: then no
         more of it is received."""
@@ -567,7 +569,7 @@ class Request(RequestBase):
                 try:
                     parsed: Any = parser.parse(io.BytesIO(data), _URLENCODED, len(data), {})
                 except RequestEntityTooLarge:
-                    self._content = data  # who asks again is told again
+                    self.asgi_content = data  # who asks again is told again
                     raise
                 parts["stream"], parts["form"], parts["files"] = parsed
         ctx = _cv_app.get(None)
