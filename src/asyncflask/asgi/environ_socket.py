@@ -170,7 +170,7 @@ class EnvironSocket:
     async def _from_client(self, write: Write, ours: socket.socket) -> None:
         try:
             while True:
-                message = await self.websocket._receive()
+                message = await self.websocket.receive_on_loop()
                 if isinstance(message, str):
                     await write(TEXT, message.encode())
                 else:
@@ -189,7 +189,7 @@ class EnvironSocket:
             last, opcode, data = await frames.next()
             if opcode == CLOSE:
                 code = int.from_bytes(data[:2], "big") if data else NORMAL
-                await self.websocket._close(code, data[2:].decode())
+                await self.websocket.close_on_loop(code, data[2:].decode())
                 return
             if opcode == PING:
                 with suppress(OSError):  # closed; what it sent before still counts
@@ -199,7 +199,7 @@ class EnvironSocket:
                     kind, parts = opcode, b""
                 parts += data
                 if last:
-                    await self.websocket._send(parts.decode() if kind == TEXT else parts)
+                    await self.websocket.send_on_loop(parts.decode() if kind == TEXT else parts)
 
 
 class _Frames:

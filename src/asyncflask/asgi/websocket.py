@@ -50,12 +50,12 @@ class WebSocket(Connection):
         """Complete the handshake. *subprotocol*: one of `requested_subprotocols`; by default the
         first of the route's that is among them. *headers*: header lines for its answer, beside
         the session's cookie."""
-        return self._called("accept", self._accept(subprotocol, headers))
+        return self._called("accept", self.accept_on_loop(subprotocol, headers))
 
     def receive(self, timeout: float | None = None) -> Any:
         """The next message, `str` or `bytes`. *timeout*: seconds after which `TimeoutError` is
         raised; by default there is no limit."""
-        coro = self._receive() if timeout is None else self._receive_within(timeout)
+        coro = self.receive_on_loop() if timeout is None else self._receive_within(timeout)
         return coro if get_ident() == self.thread else self._called("receive", coro)
 
     def receive_json(self, timeout: float | None = None) -> Any:
@@ -65,7 +65,7 @@ class WebSocket(Connection):
     def send(self, data: str | bytes) -> Any:
         """Send a text message or a binary one, and wait until the server has taken it: as long
         as the client reads, at most the send timeout."""
-        coro = self._send(data)
+        coro = self.send_on_loop(data)
         return coro if get_ident() == self.thread else self._called("send", coro)
 
     def send_json(self, *args: Any, **kwargs: Any) -> Any:
@@ -76,7 +76,7 @@ class WebSocket(Connection):
         """End the connection; nothing happens if it has ended. Before `accept` this refuses the
         handshake, with status 403. Of *reason* the first 123 bytes are sent. Raises `ValueError`
         for a *code* that cannot be sent (RFC 6455 section 7.4)."""
-        return self._called("close", self._close(code, reason, CLOSED))
+        return self._called("close", self.close_on_loop(code, reason, CLOSED))
 
     def deliver(self, message: Message) -> Awaitable[None] | None:
         """Hand over a ready ASGI message (``{"type": "websocket.send", "text": ...}``), from
@@ -98,7 +98,7 @@ class WebSocket(Connection):
         """The messages, until the client leaves."""
         while True:
             try:
-                message = await self._receive()
+                message = await self.receive_on_loop()
             except connection.WebSocketDisconnect:
                 return
             yield message

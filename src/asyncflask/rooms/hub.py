@@ -285,9 +285,9 @@ class Hub:
     ) -> Join:
         """Put a socket into *room*, which completes its handshake."""
         if not websocket.accepted:
-            await websocket._accept()
+            await websocket.accept_on_loop()
         if websocket.closed:
-            raise websocket._disconnect()
+            raise websocket.disconnect_error()
         joins = self._joins.get(websocket)
         if joins is None:
             joins = self._joins[websocket] = {}
@@ -313,7 +313,7 @@ class Hub:
             self._remove_join(join)
             raise
         if not join.active:
-            raise websocket._disconnect()
+            raise websocket.disconnect_error()
         return join
 
     def joined(self, websocket: WebSocket, room: str) -> Join | None:
