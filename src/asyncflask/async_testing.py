@@ -35,7 +35,7 @@ class AsyncClient(httpx.AsyncClient):
 
     def __init__(self, app: ASGIApp, **kwargs: Any) -> None:
         self.app = app
-        self.lifespan_state: dict[str, Any] = {}
+        self.lifespan_state: dict[str, object] = {}
         """What the app's lifespan gave; each request's `request.state`."""
         self._stack = AsyncExitStack()
         kwargs.setdefault("base_url", "http://localhost")

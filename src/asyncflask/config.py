@@ -65,7 +65,7 @@ class Config(dict[str, Any]):
     """
 
     def __init__(
-        self, root_path: str | os.PathLike[str], defaults: dict[str, Any] | None = None
+        self, root_path: str | os.PathLike[str], defaults: Mapping[str, object] | None = None
     ) -> None:
         super().__init__(defaults or {})
         self.root_path = root_path
@@ -93,7 +93,7 @@ class Config(dict[str, Any]):
         )
 
     def from_prefixed_env(
-        self, prefix: str = "FLASK", *, loads: Callable[[str], Any] = json.loads
+        self, prefix: str = "FLASK", *, loads: Callable[[str], object] = json.loads
     ) -> bool:
         """Take every environment variable that begins with ``prefix`` and an underscore.
 
@@ -175,7 +175,7 @@ class Config(dict[str, Any]):
     def from_file(
         self,
         filename: str | os.PathLike[str],
-        load: Callable[[IO[Any]], Mapping[str, Any]],
+        load: Callable[[IO[Any]], Mapping[str, object]],
         silent: bool = False,
         text: bool = True,
     ) -> bool:
@@ -204,7 +204,7 @@ class Config(dict[str, Any]):
 
         return self.from_mapping(mapping)
 
-    def from_mapping(self, mapping: Mapping[str, Any] | None = None, **kwargs: Any) -> bool:
+    def from_mapping(self, mapping: Mapping[str, object] | None = None, **kwargs: object) -> bool:
         """Like :meth:`dict.update`, but upper-case keys only.
 
         :return: ``True``.

@@ -81,7 +81,7 @@ class FormDataRoutingRedirect(AssertionError):
         )
 
 
-def add_advice(error: Exception, request: Request, websocket: Any) -> None:
+def add_advice(error: Exception, request: Request, websocket: object) -> None:
     """Add a note to an error that code written for Quart runs into, or an extension that uses the
     real Flask: what to write here."""
     advise(error)

@@ -118,7 +118,7 @@ class MultiPartParser(MultiPartParserBase):
         part: Any = None
         value: list[bytes] = []
         size = 0
-        file: Any = None
+        file: IO[bytes] | None = None
         while True:
             piece = rest = stream.read(FIELD_BYTES if file is None else self.buffer_size)
             if piece and file is not None:

@@ -53,11 +53,11 @@ def get_load_dotenv(default: bool = True) -> bool:
     return value.lower() in {"0", "false", "no"} if value else default
 
 
-def _default_template_ctx_processor() -> dict[str, Any]:
+def _default_template_ctx_processor() -> dict[str, object]:
     """`request` and `g`, as far as there are any: what every app and blueprint begins with. Not
     in `templating.py`, which is loaded when there are templates."""
     app_ctx, ctx = _cv_app.get(None), _cv_request.get(None)
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     if app_ctx is not None:
         values["g"] = app_ctx.g
     if ctx is not None:
@@ -233,7 +233,7 @@ def stream_with_context(generator_or_function: Any) -> Any:
         source = iter(generator_or_function)
     except TypeError:
 
-        def decorator(*args: Any, **kwargs: Any) -> Any:
+        def decorator(*args: object, **kwargs: object) -> Any:
             return stream_with_context(generator_or_function(*args, **kwargs))
 
         return update_wrapper(decorator, generator_or_function)
@@ -257,7 +257,7 @@ def _held_contexts() -> tuple[AppContext, RequestContext]:
     return app_ctx, ctx
 
 
-def make_response(*args: Any) -> Response:
+def make_response(*args: object) -> Response:
     """A response object, of what a view could return, to set headers on for example::
 
         response = make_response(render_template("missing.html"), 404)
@@ -285,7 +285,7 @@ def url_for(
     _method: str | None = None,
     _scheme: str | None = None,
     _external: bool | None = None,
-    **values: Any,
+    **values: object,
 ) -> str:
     """The URL of an endpoint, by ``app.url_for``.
 
@@ -324,7 +324,7 @@ def redirect(
     return _wz_redirect(location, code=code, Response=Response)
 
 
-def abort(code: int | BaseResponse, *args: Any, **kwargs: Any) -> NoReturn:
+def abort(code: int | BaseResponse, *args: object, **kwargs: object) -> NoReturn:
     """Raise the :exc:`~werkzeug.exceptions.HTTPException` of a status, by ``app.aborter`` or,
     without an app context, by Werkzeug.
 
@@ -386,7 +386,7 @@ def get_flashed_messages(
     return flashes if with_categories else [message for _, message in flashes]
 
 
-def _prepare_send_file_kwargs(**kwargs: Any) -> dict[str, Any]:
+def _prepare_send_file_kwargs(**kwargs: object) -> dict[str, Any]:
     app = current_app_ctx().app
 
     if kwargs.get("max_age") is None:

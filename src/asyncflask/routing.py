@@ -124,7 +124,7 @@ class Map(MapBase):
                 break
         preferred = self._preferred
         rule: Any = preferred.get(endpoint)
-        built: Any = None
+        built: tuple[str, str] | None = None
         if rule is not None and values.keys() == rule.arguments and method in rule.methods:
             built = rule.build(values)
         if built is None:

@@ -62,7 +62,7 @@ class View:
         return is_async(cls.dispatch_request)
 
     @classmethod
-    def as_view(cls, name: str, *class_args: Any, **class_kwargs: Any) -> ft.RouteCallable:
+    def as_view(cls, name: str, *class_args: object, **class_kwargs: object) -> ft.RouteCallable:
         """The function to register.
 
         It is ``async def`` if :meth:`dispatch_request` is (for a :class:`MethodView`: if all of
@@ -86,11 +86,11 @@ class View:
             def instance() -> View:
                 return only
 
-        async def view_on_loop(**kwargs: Any) -> Any:
+        async def view_on_loop(**kwargs: object) -> object:
             value = instance().dispatch_request(**kwargs)
             return await value if inspect.isawaitable(value) else value
 
-        def view_in_thread(**kwargs: Any) -> Any:
+        def view_in_thread(**kwargs: object) -> object:
             dispatch = current_app_ctx().app.ensure_sync(instance().dispatch_request)
             return dispatch(**kwargs)
 

@@ -63,6 +63,8 @@ _FORM_TOO_LARGE = (
 
 _READ_BY = frozenset({"stream", "_cached_data"})  # what a body may have been read by
 
+FormLimits = tuple[int | None, int | None]
+
 
 @cache
 def _split_blueprint_path(name: str) -> list[str]:
@@ -131,7 +133,7 @@ class Request(RequestBase):
     _uploads: Sequence[IO[bytes]] = ()
     """What the files of a form were written to, also of one that turned out to be too large."""
 
-    _form_ahead: tuple[Any, Any, Any] | None = None
+    _form_ahead: tuple[FormLimits, MultiDict[str, str], MultiDict[str, FileStorage]] | None = None
     """Limits, fields and files of a form that was parsed before anybody asked for it."""
 
     _overrides_body = False
@@ -528,7 +530,7 @@ class Request(RequestBase):
         self._uploads = [*self._uploads, file]
         return file
 
-    def _form_limits(self) -> tuple[int | None, int | None]:
+    def _form_limits(self) -> FormLimits:
         return self.max_form_memory_size, self.max_form_parts
 
     def parse_form_ahead(self) -> bool:
@@ -542,7 +544,7 @@ class Request(RequestBase):
         options = self.mimetype_params
         with body.copying_file() as stream:
             try:
-                parsed: Any = parser.parse(stream, self.mimetype, self.content_length, options)
+                parsed = parser.parse(stream, self.mimetype, self.content_length, options)
                 self._form_ahead = limits, parsed[1], parsed[2]
             except RequestEntityTooLarge:
                 if body.error is None:
@@ -567,7 +569,7 @@ class Request(RequestBase):
             else:  # the same, without asking for what is known of it
                 parser = self.make_form_data_parser()
                 try:
-                    parsed: Any = parser.parse(io.BytesIO(data), _URLENCODED, len(data), {})
+                    parsed = parser.parse(io.BytesIO(data), _URLENCODED, len(data), {})
                 except RequestEntityTooLarge:
                     self.asgi_content = data  # who asks again is told again
                     raise

@@ -446,7 +446,7 @@ class Connection:
                 raise self.disconnect_error() from None
             raise
 
-    async def _send_json(self, *args: Any, **kwargs: Any) -> None:
+    async def _send_json(self, *args: object, **kwargs: object) -> None:
         value = self.json_module._prepare_response_obj(args, kwargs)
         await self.send_on_loop(self.json_module.dumps(value))
 

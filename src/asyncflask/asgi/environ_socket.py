@@ -37,10 +37,10 @@ READ_BYTES: Final = 65_536
 Write = Callable[[int, bytes], Awaitable[None]]
 
 
-def handshake_environ(scope: Scope, sock: EnvironSocket) -> dict[str, Any]:
+def handshake_environ(scope: Scope, sock: EnvironSocket) -> dict[str, object]:
     """What the environ of a WebSocket has beside that of a request. Some servers leave the
     lines of the handshake out of the scope; a library needs them to answer (section 4.2.1)."""
-    environ = {
+    environ: dict[str, object] = {
         "HTTP_CONNECTION": "Upgrade",
         "HTTP_UPGRADE": "websocket",
         "HTTP_SEC_WEBSOCKET_KEY": base64.b64encode(os.urandom(16)).decode("ascii"),

@@ -46,7 +46,7 @@ Segment = tuple[object, StopIteration | None, BaseException | None]
 _COROUTINE: Final = inspect.CO_COROUTINE
 
 
-def is_async(func: Callable[..., Any]) -> bool:
+def is_async(func: Callable[..., object]) -> bool:
     """Whether calling *func* gives a coroutine: `async def`, also behind `partial`,
     as a bound method, or as the `__call__` of an object."""
     if type(func) is FunctionType:  # most are, and asking `inspect` costs ten times as much
@@ -245,7 +245,7 @@ class _Job:
     )
 
     def __init__(
-        self, driver: Driver, context: Context, func: Callable[..., Any], *args: object
+        self, driver: Driver, context: Context, func: Callable[..., object], *args: object
     ) -> None:
         self._asyncio_future_blocking = False
         self._driver = driver
@@ -328,7 +328,7 @@ class _Job:
         if self.abandoned:
             raise asyncio.CancelledError
 
-    def __await__(self) -> Generator[Any, None, None]:
+    def __await__(self) -> Generator[object, None, None]:
         self._asyncio_future_blocking = True
         yield self
 
@@ -478,7 +478,7 @@ class Driver:
         # Not by the loop's factory, which may start it at once: in a context that is in use.
         return asyncio.Task(coro, loop=self.loop, context=self.context)
 
-    def _segment(self, coro: Coro[Any]) -> Generator[object, Any, Segment]:
+    def _segment(self, coro: Coro[T]) -> Generator[object, Any, Segment]:
         """Have the thread resume *coro* until it asks for the loop. Gives what it yielded; its
         end, if it came to that; and what is to be raised in it, the refusal of a thread or the
         cancellation of the task meanwhile."""

@@ -68,7 +68,7 @@ class WebSocket(Connection):
         coro = self.send_on_loop(data)
         return coro if get_ident() == self.thread else self._called("send", coro)
 
-    def send_json(self, *args: Any, **kwargs: Any) -> Any:
+    def send_json(self, *args: object, **kwargs: object) -> Any:
         """Send a text message of JSON; the arguments are those of `jsonify`."""
         return self._called("send_json", self._send_json(*args, **kwargs))
 

@@ -129,7 +129,7 @@ def environ_of(scope: Scope, body: Body) -> Environ:
     return environ
 
 
-def environ_from_scope(scope: Scope, body: Body) -> dict[str, Any]:
+def environ_from_scope(scope: Scope, body: Body) -> Environ:
     """A new WSGI environ of an ASGI request or WebSocket."""
     environ = {
         **_variables(scope),
@@ -156,7 +156,7 @@ def _http_scheme(scope: Scope) -> str:
     return SCHEMES.get(scheme, scheme)
 
 
-def _variables(scope: Scope) -> dict[str, Any]:
+def _variables(scope: Scope) -> Environ:
     """What an environ has of a scope, but for the keys that begin with `wsgi.`."""
     server = scope.get("server") or ("localhost", None)
     client = scope.get("client")
@@ -164,7 +164,7 @@ def _variables(scope: Scope) -> dict[str, Any]:
     query = scope.get("query_string", b"").decode("latin-1")
     uri = raw_path.decode("latin-1") + (f"?{query}" if query else "")
     port = server[1] or (443 if _http_scheme(scope) == "https" else 80)
-    variables: dict[str, Any] = {
+    variables: Environ = {
         "REQUEST_METHOD": scope.get("method", "GET"),
         "SCRIPT_NAME": scope.get("root_path", "").encode().decode("latin-1"),
         "PATH_INFO": route_path(scope).encode().decode("latin-1"),

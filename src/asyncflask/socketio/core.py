@@ -362,13 +362,13 @@ def _manager_of(url: str) -> Any:
     )
 
 
-def _checked(exception_handler: Any) -> Any:
+def _checked(exception_handler: Handler) -> Handler:
     if not callable(exception_handler):
         raise ValueError("exception_handler must be callable")
     return exception_handler
 
 
-def _addressed(options: dict[str, Any]) -> dict[str, Any]:
+def _addressed(options: dict[str, object]) -> dict[str, Any]:
     """*options* with *namespace* and *to*, which is also called *room*."""
     room = options.pop("room", None)
     return {
