@@ -428,7 +428,7 @@ def send_file(
     :raises FileNotFoundError: there is no such file.
     :raises ValueError: a file opened as text.
     """
-    response: Any = werkzeug.utils.send_file(
+    response = werkzeug.utils.send_file(
         **_prepare_send_file_kwargs(
             path_or_file=path_or_file,
             mimetype=mimetype,
@@ -457,7 +457,7 @@ def send_from_directory(
     :param kwargs: for :func:`send_file`.
     :raises werkzeug.exceptions.NotFound: no file there, or outside of the directory.
     """
-    response: Any = werkzeug.utils.send_from_directory(
+    response = werkzeug.utils.send_from_directory(
         directory, path, **_prepare_send_file_kwargs(**kwargs)
     )
     return cast(Response, response)

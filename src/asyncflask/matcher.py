@@ -22,6 +22,7 @@ from werkzeug.routing import (
 )
 from werkzeug.routing.rules import RulePart
 
+Values = dict[str, Any]
 Texts = tuple[str, ...]
 """What the placeholders stand for, before it is converted."""
 
@@ -55,7 +56,7 @@ class Target:
         )
         """Whether it may: Werkzeug knows where to."""
 
-    def convert(self, texts: Texts) -> dict[str, Any]:
+    def convert(self, texts: Texts) -> Values:
         values = {
             name: text if convert is None else convert(text)
             for (name, convert), text in zip(self.converters, texts, strict=False)

@@ -12,10 +12,13 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from werkzeug.exceptions import HTTPException, NotFound, SecurityError
+from werkzeug.routing import Map as BaseMap
+from werkzeug.routing import MapAdapter
 from werkzeug.sansio.utils import get_host
 
 from .asgi.http import malformed
 from .asgi.wsgi import route_path
+from .config import Config
 from .routing import NOT_FOUND, Map
 
 if TYPE_CHECKING:
@@ -25,12 +28,12 @@ if TYPE_CHECKING:
 class App(Protocol):
     """What has to be known of the outer app."""
 
-    config: Any
+    config: Config
     request_class: Any
     subdomain_matching: bool
-    url_map: Any
+    url_map: BaseMap
 
-    def create_url_adapter(self, request: Any) -> Any: ...
+    def create_url_adapter(self, request: Any) -> MapAdapter | None: ...
 
 
 class Mounts(tuple["Mount", ...]):

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Map as MapBase
 from werkzeug.routing import Rule, RuleFactory, ValidationError, WebsocketMismatch
 
-from .matcher import Target, Texts, Tree, walk
+from .matcher import Target, Texts, Tree, Values, walk
 
 
 class NoMatch(Enum):
@@ -32,9 +32,9 @@ class Match(NamedTuple):
     """The rule for a request, and the values of its placeholders."""
 
     rule: Rule
-    values: dict[str, Any]
+    values: Values
     """Empty if *pending*."""
-    pending: Callable[[], dict[str, Any]] | None = None
+    pending: Callable[[], Values] | None = None
     """Runs the converters and gives the values, if one of the converters is not Werkzeug's: it may
     read the session, query a database or `abort()`. Call it once, in the request's context and on
     the request's thread. Raises what a converter raises; a `ValidationError` becomes the
@@ -106,16 +106,14 @@ class Map(MapBase):
         except ValidationError:
             return None if missed else NOT_FOUND
 
-    def find_at_once(
-        self, path: str, method: str, websocket: bool
-    ) -> tuple[Rule, dict[str, Any]] | None:
+    def find_at_once(self, path: str, method: str, websocket: bool) -> tuple[Rule, Values] | None:
         """What `find` gives, if that needs no thread."""
         match = self.find(path, method, websocket)
         if match is None or match is NOT_FOUND or match.pending is not None:
             return None
         return match.rule, match.values
 
-    def build_path(self, endpoint: str, values: dict[str, Any], method: str) -> str | None:
+    def build_path(self, endpoint: str, values: Values, method: str) -> str | None:
         """The path to *endpoint*, of the default subdomain, as `MapAdapter.build` gives it, but
         without a slash before it; `None` if there is more to say."""
         for value in values.values():
@@ -148,7 +146,7 @@ class Map(MapBase):
         return path.lstrip("/")
 
 
-def _resolve(target: Target, texts: Texts, method: str, missed: list[Rule]) -> dict[str, Any]:
+def _resolve(target: Target, texts: Texts, method: str, missed: list[Rule]) -> Values:
     try:
         return target.convert(texts)
     except ValidationError as error:  # the first rule that fits the path decides

@@ -7,7 +7,7 @@ writes the headers. When a session is opened and saved is the pipeline's busines
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -194,7 +194,9 @@ def _lazy_sha1(string: bytes = b"") -> Any:
 
 
 @lru_cache(maxsize=16)
-def _derive_key(key: bytes, salt: bytes, key_derivation: str, digest_method: Any) -> bytes:
+def _derive_key(
+    key: bytes, salt: bytes, key_derivation: str, digest_method: Callable[[bytes], object]
+) -> bytes:
     signer = TimestampSigner(
         key, salt=salt, key_derivation=key_derivation, digest_method=digest_method
     )

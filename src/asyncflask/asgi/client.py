@@ -88,7 +88,7 @@ class _Session(AbstractAsyncContextManager[object], Generic[T]):
     async def _receive(self) -> T:
         raise NotImplementedError
 
-    async def _receive_json(self) -> Any:
+    async def _receive_json(self) -> object:
         raise NotImplementedError
 
     def receive(self) -> Any:
@@ -232,7 +232,7 @@ class WebSocketSession(_Session[str | bytes]):
         data: str | bytes = text if text is not None else message["bytes"]
         return data
 
-    async def _receive_json(self) -> Any:
+    async def _receive_json(self) -> object:
         return json.loads(await self._receive())
 
     async def _send(self, data: str | bytes) -> None:
@@ -377,7 +377,7 @@ class EventSource(_Session[ServerSentEvent]):
             self.last_event_id = str(event.id)
         return event
 
-    async def _receive_json(self) -> Any:
+    async def _receive_json(self) -> object:
         return json.loads((await self._receive()).data)
 
 

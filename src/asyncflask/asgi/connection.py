@@ -325,7 +325,7 @@ class Connection:
             self._rest_at = self._taken + IN_A_ROW
             await asyncio.sleep(0)
 
-    async def _receive_json(self, timeout: float | None) -> Any:
+    async def _receive_json(self, timeout: float | None) -> object:
         try:
             return self.json_module.loads(await self._receive_within(timeout))
         except RecursionError:

@@ -68,7 +68,7 @@ class _HubQueue:
         self._lock = Lock()
         self._watcher: Any = None
 
-    def put(self, item: Any, /) -> None:
+    def put(self, item: object, /) -> None:
         self._items.append(item)
         with self._lock:
             if self._watcher is not None:

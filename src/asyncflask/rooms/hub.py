@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 
@@ -26,6 +26,8 @@ from .base import Backend, Change, FellBehind, Member, Message, position
 
 if TYPE_CHECKING:
     from ..app import Flask
+
+T = TypeVar("T")
 
 FOLLOWED_MESSAGES: Final = 1000
 """How many messages wait for somebody who follows a room before they have fallen behind."""
@@ -267,7 +269,7 @@ class Hub:
         self._told = told
         self._changes: deque[Change] = deque()
         self._telling = False
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     def new_id(self) -> str:
         return f"{self.process}:{next(self._numbers)}"
@@ -448,11 +450,11 @@ class Hub:
 
     # -- tasks
 
-    def start(self, coro: Coro[Any]) -> asyncio.Task[Any]:
+    def start(self, coro: Coro[T]) -> asyncio.Task[T]:
         """A task in no request's context."""
         return self.loop.create_task(coro, context=Context())
 
-    def spawn(self, coro: Coro[Any]) -> asyncio.Task[Any]:
+    def spawn(self, coro: Coro[T]) -> asyncio.Task[T]:
         """A task that `close` waits for."""
         task = self.start(coro)
         self._tasks.add(task)

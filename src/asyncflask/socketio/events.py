@@ -84,7 +84,7 @@ class Event:
         self.manage_session = manage_session
         self.error_handlers = error_handlers or []
 
-    async def run(self) -> Any:
+    async def run(self) -> object:
         """The handler's value. An error is logged, and refuses a client that connects."""
         if self.message == "connect" and len(self.args) < 2:
             # python-socketio tries again without *auth*: it takes any TypeError for a complaint
@@ -95,7 +95,7 @@ class Event:
         async with self.server.threads():
             return await self._run()
 
-    async def _run(self) -> Any:
+    async def _run(self) -> object:
         environ = self.server.get_environ(self.sid, namespace=self.namespace)
         if not environ or not self.server.is_wanted(self.sid, self.namespace, self.message):
             return self.server.not_handled  # it has left meanwhile
@@ -129,7 +129,7 @@ class Event:
         ctx: RequestContext = self.app._request_context_class(self.app, None, request, session)
         return ctx
 
-    async def _in_context(self, ctx: RequestContext, driver: Driver, environ: Environ) -> Any:
+    async def _in_context(self, ctx: RequestContext, driver: Driver, environ: Environ) -> object:
         failure: Exception | None = None
         try:
             await ctx._push(driver.call, self.app.app_context())
@@ -165,7 +165,7 @@ class Event:
     def _refuses(self, error: Exception) -> bool:
         return self.message == "connect" and isinstance(error, ConnectionRefusedError)
 
-    async def _handle_error(self, driver: Driver, error: Exception) -> Any:
+    async def _handle_error(self, driver: Driver, error: Exception) -> object:
         if self._refuses(error):
             raise error
         for handler in self.error_handlers:
@@ -196,11 +196,11 @@ def _takes(func: Handler, count: int) -> bool:
     return True
 
 
-async def run_in_app_context(app: Flask, func: Handler, *args: object) -> Any:
+async def run_in_app_context(app: Flask, func: Handler, *args: object) -> object:
     """Call *func*, sync or async, where there is an app but no client."""
     driver = make_driver(app)
 
-    async def run() -> Any:
+    async def run() -> object:
         app_ctx = app.app_context()
         await app_ctx._push(driver.call)
         error: Exception | None = None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import anyio
 from starlette.types import Send
@@ -25,6 +25,8 @@ from .limits import Outgoing, UnderWay, check_attachments
 
 if TYPE_CHECKING:
     from ..app import Flask
+
+T = TypeVar("T")
 
 try:
     import engineio as engineio  # type: ignore[import-untyped]
@@ -141,7 +143,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
 
     # -- from anywhere to the loop
 
-    def run(self, coro: Coro[Any]) -> Any:
+    def run(self, coro: Coro[T]) -> Any:
         """The value of *coro* in sync code; on a loop a task, which has been started."""
         there = self.at_home(coro)
         if not on_loop():
@@ -151,7 +153,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         task.add_done_callback(self._begun.discard)
         return task
 
-    async def at_home(self, coro: Coro[Any]) -> Any:
+    async def at_home(self, coro: Coro[T]) -> T:
         """Run *coro* on the loop that serves the clients; where there is none, in the
         background: what it sends goes to other processes then."""
         home = self.loop

@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from ..asgi.threads import Coro, on_loop, this_worker, wait
-from ..asgi.wsgi import scope_from_environ
+from ..asgi.wsgi import Environ, scope_from_environ
 from ..testing import EnvironBuilder
 from .server import AsyncPubSubManager, Server, calling_test, engineio, packet
 
@@ -126,7 +126,7 @@ class SocketIOTestClient:
         if not self.is_connected(namespace):
             raise RuntimeError("not connected")
 
-    def _environ(self, query_string: str | None, headers: object) -> dict[str, Any]:
+    def _environ(self, query_string: str | None, headers: object) -> Environ:
         url = "/socket.io/"
         if query_string:
             url = f"{url}?{query_string.removeprefix('?')}"
