@@ -106,13 +106,6 @@ class Map(MapBase):
         except ValidationError:
             return None if missed else NOT_FOUND
 
-    def find_at_once(self, path: str, method: str, websocket: bool) -> tuple[Rule, Values] | None:
-        """What `find` gives, if that needs no thread."""
-        match = self.find(path, method, websocket)
-        if match is None or match is NOT_FOUND or match.pending is not None:
-            return None
-        return match.rule, match.values
-
     def build_path(self, endpoint: str, values: Values, method: str) -> str | None:
         """The path to *endpoint*, of the default subdomain, as `MapAdapter.build` gives it, but
         without a slash before it; `None` if there is more to say."""

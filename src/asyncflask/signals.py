@@ -33,16 +33,6 @@ appcontext_tearing_down = _signals.signal("appcontext-tearing-down")
 appcontext_pushed = _signals.signal("appcontext-pushed")
 appcontext_popped = _signals.signal("appcontext-popped")
 
-#: Those of a request for which nothing goes wrong, and the contexts' of each.
-OF_EACH_REQUEST = (
-    request_started,
-    request_finished,
-    request_tearing_down,
-    appcontext_pushed,
-    appcontext_tearing_down,
-    appcontext_popped,
-)
-
 #: ``flash()`` was called; sent with ``message`` and ``category``.
 message_flashed = _signals.signal("message-flashed")
 

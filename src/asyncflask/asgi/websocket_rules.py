@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from starlette.types import Message, Scope
 
 NORMAL: Final = 1000
-GOING_AWAY: Final = 1001
 ABNORMAL: Final = 1006
 TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
