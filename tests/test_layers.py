@@ -92,6 +92,15 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("cli", "as_flask"): "likewise",
 }
 
+EXTENSIONS = (
+    "rooms._",
+    "rooms.hub",
+    "socketio.core",
+    "socketio.events",
+    "socketio.server",
+    "socketio.test_client",
+    "socketio.transport",
+)
 BELOW_APP = (
     "arrival",
     "contexts",
@@ -115,6 +124,14 @@ TYPE_CHECKING_IMPORTS = {
     ("contexts", "plan"): "a context knows its plan, which is made of an app's contexts",
     ("teardown", "contexts"): "a context, which tears itself down by this",
     **{(name, "app"): "'app: Flask', and the app calls them" for name in BELOW_APP},
+    ("sessions", "app"): "'app: Flask', as in the signatures of users' subclasses",
+    ("testing", "app"): "'app: Flask'; the app makes the clients",
+    ("socketio.core", "testing"): "the test clients are imported by who makes one",
+    ("socketio.test_client", "testing"): "likewise",
+    **{
+        (name, "app"): "'app: Flask', of which rooms and Socket.IO are extensions"
+        for name in EXTENSIONS
+    },
     ("globals", "app"): "'current_app: Flask', and the app gives the proxies to its templates",
 }
 

@@ -81,7 +81,7 @@ async def serve_websocket(app: Flask, ctx: RequestContext, send: Send) -> None:
             if start is not None and not websocket.accepted and not websocket.closed:
                 await deny(websocket, ctx, driver, response, start)
             elif websocket.accepted or not isinstance(error, Exception):
-                await websocket._close(NORMAL if error is None else INTERNAL_ERROR)
+                await websocket.close_on_loop(NORMAL if error is None else INTERNAL_ERROR)
             await save_late_session(app, ctx)
         finally:
             websocket.linger(partial(conversations.lingering.discard, websocket))

@@ -164,7 +164,7 @@ async def keep_contexts(ctx: RequestContext, origin: Origin) -> None:
     assert driver is not None
     if not ctx.holds:
         await driver.to_loop()
-        await ctx.request._body.keep(driver)
+        await ctx.request.asgi_body.keep(driver)
     origin.keep(_cv_app.get())
     origin.keep(ctx)
 

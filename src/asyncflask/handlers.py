@@ -20,7 +20,7 @@ async def call_until_disconnect(ctx: RequestContext, view: Any, values: dict[str
     assert driver is not None
     await driver.ready_for_async()
     # Not among the app's conversations: a request that is being answered outlives a shutdown.
-    async with Conversation(Conversations(), ctx.request._body.gone):
+    async with Conversation(Conversations(), ctx.request.asgi_body.gone):
         try:
             return await driver.call(view, **values)
         finally:

@@ -261,7 +261,7 @@ async def send_rest(
     """Send what is not there as a whole, and do what was to be done after it."""
     driver = ctx.driver
     assert driver is not None
-    body, send = ctx.request._body, driver.outside(send)
+    body, send = ctx.request.asgi_body, driver.outside(send)
     try:
         await send_content(app, ctx, driver, body, send, response, start)
     finally:

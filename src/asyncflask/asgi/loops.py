@@ -17,12 +17,12 @@ from .native import Event, Lock, start_thread
 _served: Callable[[], asyncio.AbstractEventLoop | None] = NoneType
 _background: list[_Background] = []
 _blocked: set[asyncio.AbstractEventLoop] = set()
-"""Whose threads wait for a request that a coroutine function of theirs made: see `off_loop`."""
+"""Whose threads wait for a request that their coroutine function sent: see `off_loop`."""
 _lock = Lock()
 
 
 class _Background:
-    """A loop in a thread of its own. It is made there: under gevent it belongs to its thread."""
+    """A loop in a background thread, which creates it: under gevent it belongs to its thread."""
 
     def __init__(self) -> None:
         self._ready = Event()
@@ -66,7 +66,7 @@ def note_loop() -> None:
 
 
 def remember(loop: asyncio.AbstractEventLoop) -> None:
-    """Note the loop that serves requests, for threads that users start on their own."""
+    """Note the loop that serves requests, for threads that users start."""
     global _served
     if any(loop is background.running for background in _background):
         return
@@ -82,8 +82,8 @@ def loop_for_outsiders() -> asyncio.AbstractEventLoop:
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """A loop in a thread of its own, for WSGI and for sync code without a server: always the
-    same, unless that one is blocked, or is running in this thread. Made on first use, ended by
+    """A loop in a background thread, for WSGI and for sync code without a server: always the
+    same, unless that one is blocked, or is running in this thread. Created on first use, ended by
     `shutdown` or with the process. Raises `NoThread`."""
     here = _get_running_loop()
     with _lock:
