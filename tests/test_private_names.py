@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import engineio  # type: ignore[import-untyped]
@@ -39,7 +40,10 @@ RESPONSE = werkzeug.Response()
 DECODER = werkzeug.sansio.multipart.MultipartDecoder(b"boundary")
 CLIENT = werkzeug.test.Client(RESPONSE)
 SOCKETIO = socketio.AsyncServer
-PROCESSES = uvicorn.supervisors.Multiprocess(uvicorn.Config("", log_config=None), [])
+# Of the names in its initializer: one that is made handles signals.
+PROCESSES = SimpleNamespace(
+    **dict.fromkeys(uvicorn.supervisors.Multiprocess.__init__.__code__.co_names)
+)
 
 NAMES: list[tuple[Any, str, str]] = [
     # Routing

@@ -15,4 +15,5 @@ def sync() -> bytes:
 
 @app.post("/async")
 async def async_() -> bytes:
-    return sync()
+    content: bytes = request.files["f"].read()
+    return content
