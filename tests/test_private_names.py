@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import engineio  # type: ignore[import-untyped]
 import pytest
@@ -40,10 +40,8 @@ RESPONSE = werkzeug.Response()
 DECODER = werkzeug.sansio.multipart.MultipartDecoder(b"boundary")
 CLIENT = werkzeug.test.Client(RESPONSE)
 SOCKETIO = socketio.AsyncServer
-# Of the names in its initializer: one that is made handles signals.
-PROCESSES = SimpleNamespace(
-    **dict.fromkeys(uvicorn.supervisors.Multiprocess.__init__.__code__.co_names)
-)
+with mock.patch("signal.signal"):  # it handles them from the start
+    PROCESSES = uvicorn.supervisors.Multiprocess(uvicorn.Config("", log_config=None), [])
 
 NAMES: list[tuple[Any, str, str]] = [
     # Routing
