@@ -20,7 +20,7 @@ import pytest
 from click.testing import Result
 from starlette.routing import Router
 
-from asyncflask import Blueprint, Flask, current_app, g
+from asyncflask import Blueprint, Flask, current_app, g, serving
 from asyncflask import cli as cli_module
 from asyncflask.cli import (
     AppGroup,
@@ -330,7 +330,7 @@ def test_version() -> None:
 def test_app_that_cannot_be_loaded(write: Write, args: list[str]) -> None:
     result = CliRunner().invoke(cli_module.cli, args)
     assert "FLASK_APP" in result.stderr
-    assert "Usage:" in result.output
+    assert "Usage:" in result.stdout + result.stderr
 
     def create_app() -> Flask:
         raise LookupError("oh no")
@@ -437,9 +437,7 @@ def test_without_dotenv(
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-    monkeypatch.setattr(
-        "asyncflask.serving.serve", lambda *args, **kwargs: calls.append((args, kwargs))
-    )
+    monkeypatch.setattr(serving, "serve", lambda *args, **kwargs: calls.append((args, kwargs)))
     return calls
 
 
@@ -503,7 +501,7 @@ def test_run_with_options_of_uvicorn(
 @pytest.mark.parametrize(
     ("args", "hint"),
     [
-        (["--", "--wss"], "Did you mean"),
+        (["--", "--wss"], "No such option"),
         (["--", "--host", "x"], "Write '--host' before it"),
         (["--", "--app-dir", "x"], "Write 'asyncflask --app' with a path before it"),
         (["--", "--interface", "wsgi"], "'--interface' has no place after the '--'.\n"),
@@ -584,7 +582,7 @@ def test_shell(write: Write, app: Flask, monkeypatch: pytest.MonkeyPatch) -> Non
         FlaskGroup(create_app=lambda: app), ["shell"], input="print(answer, started, app.name)\n"
     )
     assert "42 True cli_test" in result.output
-    assert f"Instance: {app.instance_path}" in result.output
+    assert f"Instance: {app.instance_path}" in result.stdout + result.stderr
 
 
 # -- routes ---------------------------------------------------------------------------------
