@@ -398,8 +398,7 @@ class Driver:
         rather than raise `NoThread`. One that a request has had stays its own; so nothing of
         this request is bound to a thread."""
         self._pending = 0
-        self._released = False
-        self._taken = False  # `worker`, from the pool; one passed in may be another request's
+        self._released = self._taken = False  # a worker passed in may be another request's
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:

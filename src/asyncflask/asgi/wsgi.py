@@ -224,20 +224,21 @@ def scope_from_environ(environ: Environ, worker: Worker | None = None, app: Any 
             continue
         name = key.removeprefix("HTTP_").replace("_", "-").lower()
         headers.append((name.encode("latin-1"), _bytes(value)))
-    if "HTTP_HOST" not in environ:  # HTTP/1.0: the server's own name stands for it
+    scope: Scope = dict(environ.get("asyncflask.scope", ()))
+    if "HTTP_HOST" not in environ and (not scope or b"host" in dict(scope["headers"])):
+        # HTTP/1.0: the server's own name stands for it. A scope without one is judged later.
         host = f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
         headers.append((b"host", _bytes(host)))
     root_path = _bytes(environ.get("SCRIPT_NAME", "")).decode("utf-8", "replace").rstrip("/")
     if root_path and not root_path.startswith("/"):  # of a header X-Forwarded-Prefix, say
         root_path = f"/{root_path}"
     path = _bytes(environ.get("PATH_INFO", "")).decode("utf-8", "replace")
-    if "asyncflask.scope" not in environ and not path.startswith("/") and (path or not root_path):
+    if not scope and not path.startswith("/") and (path or not root_path):
         # No malformed target, as it would be in a scope: the server parsed that. PEP 3333 asks
         # for no slash, and Werkzeug's test client gives the path as the test wrote it.
         path = f"/{path}"
     address = environ.get("REMOTE_ADDR")
     origin = Origin(environ, worker, app)
-    scope: Scope = dict(environ.get("asyncflask.scope", ()))
     scope.update(
         {
             "type": "http",
@@ -544,10 +545,9 @@ def respond(
         if (driver := this_driver()) is not None:
             driver.free_slot()  # from here on this thread mostly waits for the loop
         return _Stream(exchange, message.get("body", b""))
-    whole = _Whole(exchange, message.get("body", b""))
     if environ.get(CLOSE_AT_ONCE):
         exchange.close()
-    return whole
+    return _Whole(exchange, message.get("body", b""))
 
 
 # -- a WSGI callable that answers an ASGI request ---------------------------------------------
@@ -580,8 +580,7 @@ async def serve(
         else:
             rest = content
         status, headers = started
-        code = int(status.partition(" ")[0])
-        start = start_message(code, headers)
+        start = start_message(int(status.partition(" ")[0]), headers)
         whole = rest[0] if isinstance(rest, list) and len(rest) == 1 else rest
         await send_response(driver, send, body, conversations, start, whole)
     finally:
