@@ -44,7 +44,6 @@ SCHEMES: Final = {"ws": "http", "wss": "https"}
 
 ORIGIN: Final = "asyncflask.origin"
 """The key in a scope that was made of an environ, for its `Origin`."""
-
 CLOSE_AT_ONCE: Final = "asyncflask.close_at_once"
 """Set in the environ by a test, which need not close its response."""
 
