@@ -218,27 +218,30 @@ def scope_from_environ(
 ) -> Scope:
     """The ASGI scope of a WSGI request, with its `Origin`. What an ASGI server put into the scope
     that the environ was built from (`state`, extensions) is kept."""
+    received = environ.get("asyncflask.scope")
     headers = []
     for key, value in environ.items():
         if not _is_header(key) or (key in _WITHOUT_PREFIX and not value):
             continue
         name = key.removeprefix("HTTP_").replace("_", "-").lower()
         headers.append((name.encode("latin-1"), _bytes(value)))
-    if "HTTP_HOST" not in environ:  # HTTP/1.0: the server's name stands for it
+    if "HTTP_HOST" not in environ and (
+        received is None or b"host" in dict(received["headers"])
+    ):  # HTTP/1.0, or a middleware has removed it: the server's name stands for it
         host = f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
         headers.append((b"host", _bytes(host)))
     root_path = _bytes(environ.get("SCRIPT_NAME", "")).decode("utf-8", "replace").rstrip("/")
     if root_path and not root_path.startswith("/"):  # of a header X-Forwarded-Prefix, say
         root_path = f"/{root_path}"
     path = _bytes(environ.get("PATH_INFO", "")).decode("utf-8", "replace")
-    if "asyncflask.scope" not in environ and path and not path.startswith("/"):
+    if received is None and path and not path.startswith("/"):
         # No malformed target, as it would be in a scope: the server parsed that. PEP 3333 asks
         # for no slash, and Werkzeug's test client gives the path as the test wrote it.
         path = f"/{path}"
     address = environ.get("REMOTE_ADDR")
     origin = Origin(environ, worker, app)
     scope: Scope = {}
-    if (received := environ.get("asyncflask.scope")) is not None:
+    if received is not None:
         scope = {**received, RECEIVED: received}
     scope.update(
         {

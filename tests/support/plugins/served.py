@@ -40,6 +40,7 @@ from werkzeug.test import Client
 from werkzeug.wsgi import get_current_url
 
 from asyncflask import Flask
+from asyncflask.asgi.wsgi import CLOSE_AT_ONCE
 from asyncflask.globals import app_ctx, request_ctx
 from asyncflask.signals import request_started
 from asyncflask.testing import FlaskClient
@@ -60,7 +61,7 @@ CARRIED: Final = {
     "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "REMOTE_ADDR", "REMOTE_PORT", "CONTENT_TYPE",
     "CONTENT_LENGTH", "wsgi.version", "wsgi.url_scheme", "wsgi.input", "wsgi.input_terminated",
     "wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "werkzeug.request",
-    KEEP,
+    KEEP, CLOSE_AT_ONCE,
 }  # fmt: skip
 """What a server makes an environ of, beside header lines; a request with more is not served."""
 
