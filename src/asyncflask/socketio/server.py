@@ -37,7 +37,7 @@ except ImportError as error:
         " pip install 'asyncflask[socketio]'"
     ) from error
 
-REQUIRED: Final = (5, 16, 3)
+REQUIRED: Final = (5, 16, 2)
 """The first python-socketio that tells handlers why a client is disconnected."""
 
 
