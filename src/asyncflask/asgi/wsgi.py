@@ -425,8 +425,9 @@ class _Exchange:
         def start() -> None:
             self.task = self.loop.create_task(self.run(), context=context)
 
-        self.loop.call_soon_threadsafe(start)
-        self._work_until(lambda: self.started)
+        with off_loop():  # first: the app may look for a loop that is not blocked
+            self.loop.call_soon_threadsafe(start)
+            self._work_until(lambda: self.started)
         if not self.started:
             raise RuntimeError("The ASGI app has ended without a response.")
 
