@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 from unittest import mock
@@ -532,3 +533,45 @@ async def test_route_is_told_behind_wsgi_middleware(app: Flask, middleware: Any)
     assert (await exchange(app, scope)).body == b"3"
     assert (scope["route"].path, scope["path_params"]) == ("/item/<int:n>", {"n": 3})
     assert scope["client"] == ("127.0.0.1", 50000)
+
+
+async def test_view_in_whose_place_an_equal_one_is_put(app: Flask) -> None:
+    async def view() -> str:
+        return "text"
+
+    app.add_url_rule("/async", "async", view)
+    await get(app, "/async")
+    app.view_functions["async"] = wrapper = Wrapper(view)
+    assert (await get(app, "/async")).body == b"text"
+    assert wrapper.count == 1
+
+
+async def test_registries_that_are_replaced_by_name(app: Flask) -> None:
+    """`view_functions` and `config`."""
+    await get(app)
+    app.view_functions = {"index": lambda: "other"}
+    assert (await get(app)).body == b"other"
+    config = type(app.config)(app.root_path, {**app.config, "TRUSTED_HOSTS": ["example.com"]})
+    app.config = config
+    assert (await get(app)).status == 400
+
+
+async def test_change_of_another_app_makes_no_difference(app: Flask) -> None:
+    calls = Calls()
+    app.before_request(calls)
+    await get(app)
+    other = Flask("other", static_folder=None)
+    other.dispatch_request = lambda: "other's"  # type: ignore[method-assign]
+    other.add_url_rule("/", "index", lambda: "text")
+    assert (await get(app)).body == b"text"
+    assert (await get(other)).body == b"other's"
+    assert calls.count == 2
+
+
+def test_step_that_sync_code_calls_waits_for_async_hooks(app: Flask) -> None:
+    async def waits() -> None:
+        await asyncio.sleep(0)
+
+    app.before_request(waits)
+    with app.test_request_context("/"):
+        assert app.preprocess_request() is None

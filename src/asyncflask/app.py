@@ -1,7 +1,7 @@
 """`Flask`: the ways into and out of an app.
 
 ASGI and WSGI calls, contexts, URLs, serving, test clients; and the public methods that run the
-steps of `dispatch.py` for plain code. What an app is made of is in `sansio/app.py`.
+steps of `dispatch.py` for sync code. What an app is made of is in `sansio/app.py`.
 """
 
 from __future__ import annotations
@@ -312,7 +312,7 @@ class Flask(Steps, App, metaclass=AppType):
     # -- starting and stopping ----------------------------------------------------------------
 
     def add_background_task(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Call *func*, plain or asynchronous, with the arguments and in an app context: after
+        """Call *func*, sync or async, with the arguments and in an app context: after
         the response of the current request, or at once where there is none. An error is logged;
         the server waits for it at shutdown, up to `SHUTDOWN_TIMEOUT` seconds (Quart:
         `add_background_task`)."""
@@ -414,10 +414,10 @@ class Flask(Steps, App, metaclass=AppType):
         runner: FlaskCliRunner = runner_class(self, **kwargs)
         return runner
 
-    # -- plain and asynchronous functions -----------------------------------------------------
+    # -- sync and async functions --------------------------------------------------------------
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """*func* for plain code: a plain function as it is; for a coroutine function one that
+        """*func* for sync code: a sync function as it is; for a coroutine function one that
         gives the value, by running it on the server's loop. On the loop itself nothing can wait
         for it: there it is given back as it is, to be awaited."""
         if not is_async(func) or on_loop():
@@ -425,7 +425,7 @@ class Flask(Steps, App, metaclass=AppType):
         return self.async_to_sync(func)
 
     def async_to_sync(self, func: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
-        """A plain function that runs the coroutine function *func* on the server's loop."""
+        """A sync function that runs the coroutine function *func* on the server's loop."""
         return async_to_sync(func)
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -161,8 +161,7 @@ class _Context:
 
 def _note_push() -> None:
     """A context is pushed, or popped, while a request is handled: its plan knows of none."""
-    current = _cv_request.get(None)
-    if current is not None:
+    if (current := _cv_request.get(None)) is not None:
         current.unplanned = True
 
 
@@ -383,7 +382,7 @@ class RequestContext(_Context):
         return self._url_adapter
 
     def copy(self) -> RequestContext:
-        """A context of its own with the same request and session, to be pushed in another
+        """Another context with the same request and session, to be pushed in another
         thread or task."""
         ctx = self.__class__(self.app, None, self.request, self.opened_session)
         ctx.websocket = self.websocket
@@ -395,10 +394,9 @@ class RequestContext(_Context):
 
     async def find_rule(self, call: Call) -> None:
         """`match_request`. Converters that are not Werkzeug's own are sync code of the app's."""
-        found = self.found
+        found, self.found = self.found, _unbound
         if found is _unbound:
             found = self._find_by_path(self.app._setup())
-        self.found = _unbound
         rule: Any
         try:
             if found is NOT_FOUND:
@@ -598,7 +596,7 @@ def _undo(
 
 
 async def _call_on_loop(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """`Driver.call` for `async with`: what plain functions clean up was made by plain code in
+    """`Driver.call` for `async with`: what sync functions clean up was made by sync code in
     that same block, on the loop's thread."""
     value = func(*args, **kwargs)
     return await value if isinstance(value, Awaitable) else value

@@ -155,8 +155,8 @@ copy_current_websocket_context = copy_current_request_context
 
 
 async def run_sync(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """From asynchronous code: call a plain function without blocking the loop, on the thread
-    that runs all plain code of this request (so that a connection which a plain hook opened can
+    """From asynchronous code: call a sync function without blocking the loop, on the thread
+    that runs all sync code of this request (so that a connection which a sync hook opened can
     be used), or on another thread outside of a request. Gives its value."""
     ctx = _cv_request.get(None)
     if ctx is not None and ctx.driver is not None:

@@ -258,7 +258,7 @@ async def start_wsgi(
 async def send_rest(
     app: Flask, ctx: RequestContext, send: Send, response: Any, start: Message | None
 ) -> None:
-    """Send what is not there as a whole, and do what was to be done after it."""
+    """Send what is not all there yet, and do what was to be done after it."""
     driver = ctx.driver
     assert driver is not None
     body, send = ctx.request.asgi_body, driver.outside(send)
@@ -273,7 +273,7 @@ async def send_rest(
 
 
 async def close(response: Any, driver: Driver) -> None:
-    """Close what *response* was made of, on the side that ran it."""
+    """Close what *response* was made of, on the thread or the loop that ran it."""
     content = response.response
     if isinstance(content, AsyncBody):
         await driver.to_loop()

@@ -588,8 +588,8 @@ async def serve(
         status, headers = started
         code = int(status.partition(" ")[0])
         start = start_message(code, headers)
-        content = rest[0] if isinstance(rest, list) and len(rest) == 1 else rest
-        await send_response(driver, send, body, conversations, start, content)
+        whole = rest[0] if isinstance(rest, list) and len(rest) == 1 else rest
+        await send_response(driver, send, body, conversations, start, whole)
     finally:
         if hasattr(content, "close"):
             await driver.call(content.close)
