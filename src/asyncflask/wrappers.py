@@ -399,7 +399,7 @@ class Request(RequestBase):
         content = self.asgi_content
         if content is None:
             body = self._unread_body()
-            return None if body is None else body.whole()
+            return None if body is None else body.take_all()
         if (
             not self._overrides_body
             and self.__dict__.keys().isdisjoint(_READ_BY)
