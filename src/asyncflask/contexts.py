@@ -334,7 +334,7 @@ class RequestContext(_Context):
                 return func(*args, **kwargs)  # type: ignore[no-any-return]
             driver = self.driver
             assert driver is not None
-            return driver.call_plain(func, args, kwargs)
+            return driver.call_sync(func, args, kwargs)
         return driver.call(func, *args, **kwargs)
 
     @property

@@ -231,7 +231,7 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
             else:
                 rv = await dispatch(app, ctx, call, plan)
     except Exception as exc:
-        if ctx.websocket is not None and ctx.websocket.is_own_end(exc):
+        if ctx.websocket is not None and ctx.websocket.is_end_of_this(exc):
             return None
         if isinstance(exc, NoThread):
             exc = too_busy(app, exc)

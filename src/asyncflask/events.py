@@ -39,7 +39,7 @@ class Events:
         return event.encode(self._dumps)
 
 
-class PlainEvents(Events):
+class SyncEvents(Events):
     """Of a sync iterable. Not a generator, which would close its source only if it was begun."""
 
     def __init__(self, source: Iterable[Any], dumps: Dumps, options: Options) -> None:
@@ -116,6 +116,6 @@ class EventStream(Response):
         if isinstance(source, AsyncIterable):
             self.response = AsyncEvents(source, dumps, options)
         else:
-            self.response = PlainEvents(source, dumps, options)
+            self.response = SyncEvents(source, dumps, options)
         self.headers.setdefault("Cache-Control", "no-store")
         self.headers.setdefault("X-Accel-Buffering", "no")  # nginx

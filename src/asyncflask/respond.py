@@ -25,7 +25,7 @@ from .asgi.http import (
 )
 from .asgi.threads import Driver
 from .ctx import RequestContext, current_request_ctx
-from .events import AsyncEvents, PlainEvents
+from .events import AsyncEvents, SyncEvents
 from .json.provider import DefaultJSONProvider
 from .wrappers import AsyncBody, Response, content_lines, from_starlette, is_starlettes
 
@@ -120,7 +120,7 @@ def complete(app: Flask, ctx: RequestContext, rv: Any) -> Complete | None:
         ):
             return None
         mimetype = provider.mimetype
-        content = provider._text(provider._prepare_response_obj((rv,), {})).encode()
+        content = provider.response_text(provider._prepare_response_obj((rv,), {})).encode()
         if ctx.unplanned:  # a function that makes JSON of an object may read the session
             return None
     start = {
@@ -141,7 +141,7 @@ def response_start(response: Any, ctx: RequestContext) -> Message:
         and type(response).get_wsgi_headers is BaseResponse.get_wsgi_headers
     ):
         if "headers" not in response.__dict__:
-            lines = content_lines(*response._plain)
+            lines = content_lines(*response.mimetype_and_length)
             return checked_start_message(status, lines, response.status)
         headers = response.headers
         # Without a copy of all headers, where that would change nothing in them.
@@ -213,7 +213,7 @@ async def send_content(
     source = getattr(response, "asgi_response", None)
     if source is None:
         content = content_of(response, ctx)
-        if not isinstance(content, bytes) and isinstance(content, PlainEvents | AsyncEvents):
+        if not isinstance(content, bytes) and isinstance(content, SyncEvents | AsyncEvents):
             options = content.options
             await send_events(driver, send, body, app._conversations, start, content, options)
         else:

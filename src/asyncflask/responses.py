@@ -118,7 +118,9 @@ class Response(ResponseBase):
             self.response = [response]
             self.direct_passthrough = False
             self._on_close = []
-            self._plain = self.default_mimetype if mimetype is None else mimetype, len(response)
+            if mimetype is None:
+                mimetype = self.default_mimetype
+            self.mimetype_and_length = mimetype, len(response)
             if status is None and self.default_status == 200:
                 self._status, self._status_code = "200 OK", 200
             else:
@@ -129,14 +131,14 @@ class Response(ResponseBase):
             response = AsyncBody(response)
         super().__init__(response, status, headers, mimetype, content_type, direct_passthrough)
 
-    _plain: tuple[str | None, int] | None = None
+    mimetype_and_length: tuple[str | None, int] | None = None
     """Mimetype and length of a body in one piece, for the headers."""
 
     @Lazy
     def headers(self) -> Headers:
         """The header lines (Werkzeug: `Headers`)."""
-        assert self._plain is not None
-        mimetype, length = self._plain
+        assert self.mimetype_and_length is not None
+        mimetype, length = self.mimetype_and_length
         headers = Headers()
         headers._list = [("Content-Length", str(length))]
         if mimetype is not None:
@@ -162,7 +164,7 @@ class Response(ResponseBase):
 
 
 def content_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
-    """The header lines of content that was given whole, as ASGI wants them."""
+    """The header lines of a body in one piece, as ASGI wants them."""
     line = b"content-length", b"%d" % length
     if mimetype is None:
         return [line]

@@ -286,8 +286,7 @@ class Request(RequestBase):
 
     def _header(self, name: bytes) -> str | None:
         """The value of a header, by its name in lower case."""
-        value: str | None = self.headers.get(name.decode("latin-1"))
-        return value
+        return self.headers.get(name.decode("latin-1"))
 
     @Lazy
     def host(self) -> str:
@@ -329,11 +328,6 @@ class Request(RequestBase):
 
     def _parse_content_type(self) -> None:
         """Nothing: it is parsed when it is read."""
-
-    @Lazy
-    def mimetype(self) -> str:
-        """The type of the body without its parameters, in lower case; empty if there is none."""
-        return (self._header(b"content-type") or "").partition(";")[0].strip(" \t").lower()
 
     @property
     def scope(self) -> Scope:
@@ -394,20 +388,18 @@ class Request(RequestBase):
             return None  # somebody put another one there
         return self._limited_body()
 
-    def _get_stream_for_parsing(self) -> IO[bytes]:
+    def _get_stream_for_parsing(self) -> Any:
         """What a form is parsed from: the chunks of the body as they are, if nobody looked at
         them before."""
         body = self._unread_body()
-        if body is None:
-            return super()._get_stream_for_parsing()
-        return cast("IO[bytes]", body.raw_file())
+        return super()._get_stream_for_parsing() if body is None else body.raw_file()
 
     def _take_body(self) -> bytes | None:
         """All of the body, if it has come and nobody has looked at it before."""
         content = self.asgi_content
         if content is None:
             body = self._unread_body()
-            return None if body is None else body.whole()
+            return None if body is None else body.take_all()
         if (
             not self._overrides_body
             and self.__dict__.keys().isdisjoint(_READ_BY)
@@ -507,15 +499,13 @@ class Request(RequestBase):
     def form(self) -> ImmutableMultiDict[str, str]:
         """The fields of the form that the client sent (Werkzeug: `ImmutableMultiDict`)."""
         self._load_form_data()
-        form: ImmutableMultiDict[str, str] = self.__dict__["form"]
-        return form
+        return cast("ImmutableMultiDict[str, str]", self.__dict__["form"])
 
     @Lazy
     def files(self) -> ImmutableMultiDict[str, FileStorage]:
         """The files of the form that the client sent (Werkzeug: `FileStorage`)."""
         self._load_form_data()
-        files: ImmutableMultiDict[str, FileStorage] = self.__dict__["files"]
-        return files
+        return cast("ImmutableMultiDict[str, FileStorage]", self.__dict__["files"])
 
     @property
     def want_form_data_parsed(self) -> bool:
@@ -587,14 +577,6 @@ class Request(RequestBase):
             and not self.files
         ):
             attach_enctype_error_multidict(self)
-
-    @property
-    def is_json(self) -> bool:
-        """Whether the mimetype says that the body is JSON."""
-        # What `mimetype` would find out.
-        if not self._overrides_body and self._header(b"content-type") == "application/json":
-            return True
-        return super().is_json
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
         """The body parsed as JSON. Raises `UnsupportedMediaType` (415) unless the mimetype says

@@ -568,7 +568,7 @@ class Connection:
             self._closing is None or self._closing.done()
         )
 
-    def is_own_end(self, error: BaseException) -> bool:
+    def is_end_of_this(self, error: BaseException) -> bool:
         """Whether *error* says that this connection has ended, and not another one."""
         return self.closed and isinstance(error, WebSocketDisconnect)
 

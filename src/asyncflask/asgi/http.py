@@ -283,7 +283,7 @@ class Body:
 
     # -- sync code
 
-    def whole(self) -> bytes | None:
+    def take_all(self) -> bytes | None:
         """All that is left to be read, if it has come and is in memory."""
         if not self.complete or self.error is not None or self.spooled is not None:
             return None
@@ -291,14 +291,14 @@ class Body:
         chunks = self.chunks
         if len(chunks) == 1:
             return bytes(chunks.popleft())
-        whole = b"".join(chunks)
+        content = b"".join(chunks)
         chunks.clear()
-        return whole
+        return content
 
     def raw_file(self) -> io.BytesIO | BodyFile:
         """A file to read it by, for sync code that reads much at a time."""
-        whole = self.whole() if self.arrived <= READ_BYTES else None
-        return BodyFile(self) if whole is None else io.BytesIO(whole)
+        content = self.take_all() if self.arrived <= READ_BYTES else None
+        return BodyFile(self) if content is None else io.BytesIO(content)
 
     def file(self) -> io.BytesIO | io.BufferedReader:
         """A file to read it by, for sync code. There is one: what it has read is in its buffer."""
@@ -539,7 +539,7 @@ async def send_response(
     start: Message | None,
     content: bytes | Iterable[bytes] | AsyncIterable[bytes],
 ) -> None:
-    """Send a response: the message *start*, unless that has been sent, and *content* whole or
+    """Send a response: the message *start*, unless that has been sent, and *content*, bytes or
     chunk by chunk as the client takes it. Ends early when the client leaves. Sync iterables run
     on the request's thread; closing them is up to the caller."""
     await driver.to_loop()

@@ -434,7 +434,7 @@ class Driver:
         if (
             type(func) is not FunctionType or not func.__code__.co_flags & _COROUTINE
         ) and not is_async(func):
-            return self.call_plain(func, args, kwargs)
+            return self.call_sync(func, args, kwargs)
         if self.in_thread:
             return self._call_async(func, args, kwargs)
         if self.prepare is not None:
@@ -450,7 +450,7 @@ class Driver:
         await self.ready_for_async()
         return await func(*args, **kwargs)
 
-    async def call_plain(
+    async def call_sync(
         self, func: Callable[..., Any], args: tuple[object, ...], kwargs: dict[str, object]
     ) -> Any:
         """`call` for a function that is not async."""

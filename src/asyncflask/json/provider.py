@@ -211,10 +211,10 @@ class DefaultJSONProvider(JSONProvider):
 
         :raises TypeError: both positional and keyword arguments.
         """
-        text = self._text(self._prepare_response_obj(args, kwargs))
+        text = self.response_text(self._prepare_response_obj(args, kwargs))
         return _make_response(self._app, text, self.mimetype)
 
-    def _text(self, obj: object) -> str:
+    def response_text(self, obj: object) -> str:
         compact = not self._app.debug if self.compact is None else self.compact
         text = self.dumps(obj, separators=_COMPACT) if compact else self.dumps(obj, indent=2)
         return text + "\n"
