@@ -285,9 +285,9 @@ class TestRequestContext:
 
     def test_session_is_opened_when_read(self, app: Flask) -> None:
         with app.test_request_context() as ctx:
-            assert ctx._opened_session is None
+            assert ctx.opened_session is None
             assert not session
-            assert ctx._opened_session is not None
+            assert ctx.opened_session is not None
             assert ctx.session.accessed
 
     async def test_async_with(self, app: Flask) -> None:

@@ -47,7 +47,7 @@ from asyncflask import (
 from asyncflask.asgi import pool
 from asyncflask.asgi.client import WebSocketDenied, WebSocketSession
 from asyncflask.async_testing import AsyncClient
-from asyncflask.dispatch import OWN
+from asyncflask.dispatch import STEPS
 from asyncflask.json.provider import DefaultJSONProvider
 from asyncflask.sessions import SecureCookieSession, SessionInterface
 from support.asgi import Peer, chunks, exchange, http_scope
@@ -371,7 +371,7 @@ class TestReplaced:
         app.add_url_rule("/template", "template", lambda: render_template_string("data"))
 
     def test_table_is_complete(self) -> None:
-        assert {name for name, _ in REPLACED} == {*OWN, "make_response"}
+        assert {name for name, _ in REPLACED} == {*STEPS, "make_response"}
 
     @pytest.mark.parametrize("view_colour", COLOURS)
     @pytest.mark.parametrize(("name", "path"), REPLACED)

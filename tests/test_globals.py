@@ -98,7 +98,7 @@ REQUESTS: dict[str, tuple[str, ...]] = {
 
 def test_session_reads(app: Flask) -> None:
     with app.test_request_context() as ctx:
-        assert ctx._opened_session is None
+        assert ctx.opened_session is None
         assert session.get("a") is None
         session["a"] = 1
         assert session.get("a", 2) == session["a"] == 1
@@ -107,7 +107,7 @@ def test_session_reads(app: Flask) -> None:
         assert len(session) == 1
         assert [*session] == ["a"]
         assert session
-        assert ctx._opened_session == {"a": 1}
+        assert ctx.opened_session == {"a": 1}
 
 
 def test_an_error_of_an_attribute_is_shown(app: Flask) -> None:

@@ -25,6 +25,7 @@ _version typing config formparser lazy matcher
 _distribution entry headers routing
 mounts
 signals alias
+teardown
 contexts
 ctx
 rooms.base rooms.scripts
@@ -39,7 +40,7 @@ responses
 wrappers
 bodies events sessions
 plan
-helpers respond urls
+helpers respond urls arrival handlers
 views
 templating
 sansio._ sansio.scaffold
@@ -91,7 +92,26 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("cli", "as_flask"): "likewise",
 }
 
-BELOW_APP = ("converse", "dispatch", "lifetime", "respond", "urls")
+EXTENSIONS = (
+    "rooms._",
+    "rooms.hub",
+    "socketio.core",
+    "socketio.events",
+    "socketio.server",
+    "socketio.test_client",
+    "socketio.transport",
+)
+BELOW_APP = (
+    "arrival",
+    "contexts",
+    "converse",
+    "dispatch",
+    "lifetime",
+    "plan",
+    "respond",
+    "teardown",
+    "urls",
+)
 TYPE_CHECKING_IMPORTS = {
     ("json._", "wrappers"): "what 'jsonify' gives, and requests read their JSON by this module",
     ("_", "asgi.websocket"): "loaded when the name is first used",
@@ -101,7 +121,17 @@ TYPE_CHECKING_IMPORTS = {
     ("sansio.app", "templating"): "likewise",
     ("app", "testing"): "the test clients are imported by who makes one",
     ("cli", "serving"): "imported by the command that serves",
+    ("contexts", "plan"): "a context knows its plan, which is made of an app's contexts",
+    ("teardown", "contexts"): "a context, which tears itself down by this",
     **{(name, "app"): "'app: Flask', and the app calls them" for name in BELOW_APP},
+    ("sessions", "app"): "'app: Flask', as in the signatures of users' subclasses",
+    ("testing", "app"): "'app: Flask'; the app makes the clients",
+    ("socketio.core", "testing"): "the test clients are imported by who makes one",
+    ("socketio.test_client", "testing"): "likewise",
+    **{
+        (name, "app"): "'app: Flask', of which rooms and Socket.IO are extensions"
+        for name in EXTENSIONS
+    },
     ("globals", "app"): "'current_app: Flask', and the app gives the proxies to its templates",
 }
 

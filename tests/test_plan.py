@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import Rule
 
 from asyncflask import (
@@ -515,3 +516,19 @@ async def test_route_is_told_to_middleware(app: Flask) -> None:
     await exchange(app, scope)
     assert (scope["route"].path, scope["path_params"]) == ("/item/<int:n>", {"n": 3})
     assert scope["endpoint"] is app.view_functions["item"]
+
+
+def wrapped_wsgi(app: Flask) -> Callable[..., Any]:
+    wsgi_app = app.wsgi_app
+    return lambda environ, start_response: wsgi_app(environ, start_response)
+
+
+@pytest.mark.parametrize("middleware", [ProxyFix, wrapped_wsgi])
+async def test_route_is_told_behind_wsgi_middleware(app: Flask, middleware: Any) -> None:
+    """The app works on a copy of the scope then."""
+    app.add_url_rule("/item/<int:n>", "item", lambda n: str(n))
+    app.wsgi_app = middleware(app if middleware is wrapped_wsgi else app.wsgi_app)  # type: ignore[method-assign]
+    scope = http_scope("/item/3", headers=[("x-forwarded-for", "10.0.0.1")])
+    assert (await exchange(app, scope)).body == b"3"
+    assert (scope["route"].path, scope["path_params"]) == ("/item/<int:n>", {"n": 3})
+    assert scope["client"] == ("127.0.0.1", 50000)

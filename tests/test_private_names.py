@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import engineio  # type: ignore[import-untyped]
 import pytest
@@ -22,8 +23,6 @@ import uvicorn.importer
 import uvicorn.supervisors
 import werkzeug.formparser
 import werkzeug.routing
-import werkzeug.routing.matcher
-import werkzeug.routing.rules
 import werkzeug.sansio.http
 import werkzeug.sansio.multipart
 import werkzeug.sansio.utils
@@ -39,17 +38,12 @@ RESPONSE = werkzeug.Response()
 DECODER = werkzeug.sansio.multipart.MultipartDecoder(b"boundary")
 CLIENT = werkzeug.test.Client(RESPONSE)
 SOCKETIO = socketio.AsyncServer
-PROCESSES = uvicorn.supervisors.Multiprocess(uvicorn.Config("", log_config=None), [])
+with mock.patch("signal.signal"):  # it handles them from the start
+    PROCESSES = uvicorn.supervisors.Multiprocess(uvicorn.Config("", log_config=None), [])
 
 NAMES: list[tuple[Any, str, str]] = [
     # Routing
-    (URL_MAP, "_remap_lock", "rules are sorted while others are added"),
-    (URL_MAP, "_remap", "whether rules were added since they were sorted"),
-    (URL_MAP, "_rules_by_endpoint", "whether a rule is the first of its endpoint"),
-    (URL_MAP, "_matcher", "the sorted rules"),
-    (getattr(URL_MAP, "_matcher", None), "_root", "the sorted rules"),
-    (werkzeug.routing.matcher, "State", "a node of the sorted rules"),
-    (werkzeug.routing.rules, "RulePart", "an edge of the sorted rules"),
+    (RULE, "_parts", "what a rule consists of, with the weights by which rules are sorted"),
     (RULE, "_converters", "the converters of a rule's placeholders"),
     # Headers
     (Headers(), "_list", "the header lines are made when they are read, or all at once"),

@@ -192,7 +192,7 @@ def test_slashes_at_the_start(path: str) -> None:
 
 def test_each_regular_expression_is_tried_once() -> None:
     url_map = map_of("/<int:a>/x", "/<int:a>/y", "/<b>/z", "/<path:c>/end")
-    start = url_map._made_tree().root.static[""].static[""]
+    start = url_map._new_tree().root.static[""].static[""]
     tried: list[str] = []
     for way in start.ways:
 

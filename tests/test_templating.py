@@ -203,7 +203,7 @@ class TestFunctions:
     def test_session_that_is_not_used_is_not_accessed(self, app: Flask, how: str) -> None:
         with app.test_request_context() as ctx:
             BY_SOURCE[how]("{{ request.path }}")
-            assert ctx._opened_session is None
+            assert ctx.opened_session is None
 
     def test_without_a_request(self, app: Flask, how: str) -> None:
         with app.app_context():

@@ -1,4 +1,4 @@
-"""Flask's API on an asynchronous core. The public names; nothing else."""
+"""Flask's API on an async core. The public names; nothing else."""
 
 from __future__ import annotations
 

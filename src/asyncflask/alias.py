@@ -1,9 +1,9 @@
 """`install_as_flask`: make `import flask` give this package, for extensions and apps that say so.
 
-The modules are the very same ones, under both names: a second copy would have context variables
-of its own. Import hooks for the name `flask`, by which monitoring libraries patch it, run as they
-do for Flask. Likewise `import flask_socketio` gives `asyncflask.socketio`: the extension itself is
-made for WSGI servers.
+Both names stand for the same modules: a second copy would have other context variables. Import
+hooks for the name `flask`, by which monitoring libraries patch it, run as they do for Flask.
+Likewise `import flask_socketio` gives `asyncflask.socketio`: the extension itself is for WSGI
+servers.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class _Face(ModuleType):
     def __getattr__(self, name: str) -> Any:
         return getattr(self._module, name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name in _OF_IMPORTS:
             super().__setattr__(name, value)
         else:
@@ -230,8 +230,8 @@ def _place(finder: _Finder) -> None:
     before what would find the real Flask."""
     places = (at for at, other in enumerate(sys.meta_path) if other in _PYTHONS_FINDERS)
     sys.meta_path.insert(next(places, 0), finder)
-    found, ours = importlib.util.find_spec("flask"), sys.modules[_HERE].__spec__
-    if found is None or ours is None or found.origin != ours.origin:
+    spec, ours = importlib.util.find_spec("flask"), sys.modules[_HERE].__spec__
+    if spec is None or ours is None or spec.origin != ours.origin:
         sys.meta_path.remove(finder)
         sys.meta_path.insert(0, finder)
 

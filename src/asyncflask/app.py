@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,7 +22,7 @@ from werkzeug.routing import MapAdapter, RequestRedirect
 from werkzeug.routing import Rule as Rule  # for others: Flask has it by this name too
 from werkzeug.serving import is_running_from_reloader
 
-from . import converse, dispatch, urls
+from . import converse, urls
 from .alias import in_flasks_command
 from .asgi import proxy, wsgi
 from .asgi.conversation import Conversations
@@ -45,7 +45,8 @@ from .ctx import (
     _cv_request,
 )
 from .debughelpers import FormDataRoutingRedirect
-from .entry import AppType, arguments, marked_async
+from .dispatch import Flow, Step, serve_by_wsgi, serve_http, step
+from .entry import CHANGES, AppType, arguments, marked_async, note_change
 from .globals import g, request, session
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send_from_directory
 from .lifetime import serving, start_background_task
@@ -152,9 +153,7 @@ class Flask(Steps, App, metaclass=AppType):
     ) -> None:
         self._made_setup: Setup | None = None
         self._replaced: frozenset[str] = frozenset()
-        """The methods of `_OWN` that were set on the app itself."""
-        self._version = object()
-        """Another one each time that an attribute is set of which a `Setup` is made."""
+        """The steps that were set on the app itself."""
         super().__init__(
             import_name=import_name,
             static_url_path=static_url_path,
@@ -198,72 +197,72 @@ class Flask(Steps, App, metaclass=AppType):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """ASGI with *scope*, *receive* and *send*; WSGI with *environ* and *start_response*.
         Goes to `asgi_app` and `wsgi_app`, which middleware may replace."""
-        if len(args) != 3:
-            args = arguments(args, kwargs)
         if len(args) == 3:
             return self._asgi_app(*args)
-        return self.wsgi_app(*args)
+        args = arguments(args, kwargs)
+        return self._asgi_app(*args) if len(args) == 3 else self.wsgi_app(*args)
 
     async def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application (ASGI specification 3.0). To wrap it:
         ``app.asgi_app = Middleware(app.asgi_app)``, or `add_middleware`."""
-        setup = self._setup()
-        if (
-            setup.is_wrapped
-            or scope["type"] != "http"
-            or scope["path"][:1] != "/"
-            or scope.get("root_path")
-            or not scope["method"].isupper()
-        ):
-            await self._serve_other(setup, scope, receive, send)
-        else:
-            await self._run(dispatch.serve_http, setup, scope, receive, send)
-
-    async def _serve_other(self, setup: Setup, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve what is no request of the app alone, or not written as most are."""
-        kind = scope["type"]
-        if kind == "lifespan":
-            await serve_lifespan(serving(self), scope, receive, send)
-            return
-        if kind != "http" and kind != "websocket":
-            raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
-        scope = normalised(scope)
-        serve: dispatch.Flow = dispatch.serve_http
-        origin: wsgi.Origin | None = scope.get(wsgi.ORIGIN)
-        if setup.wsgi_app is not None and (origin is None or origin.app is not self):
-            scope = proxy.fixed_scope(scope, setup.wsgi_app)
-            if setup.wsgi_middleware is not None:
-                serve = partial(dispatch.serve_by_wsgi, wsgi_app=setup.wsgi_middleware)
-        if kind == "websocket":
-            serve = converse.serve_websocket
-        if self._mounts and (mounted := self._mounts.asked(self, scope)) is not None:
-            await mounted(scope, receive, send)
-        else:
-            await self._run(serve, setup, scope, receive, send)
-
-    async def _run(
-        self, serve: dispatch.Flow, setup: Setup, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Serve one request or WebSocket, in a `contextvars.Context` of its own."""
+        setup = self._made_setup
+        if setup is None or setup.version is not CHANGES["last"]:
+            setup = self._setup()
+        flow: Flow = serve_http
+        if scope["type"] != setup.direct:
+            chosen = await self._choose_flow(setup, scope, receive, send)
+            if chosen is None:
+                return
+            flow, scope = chosen
         note_loop()
+        # In a `contextvars.Context` of its own.
         ctx = RequestContext.of_scope(self, setup, scope, receive)
-        coro = serve(self, ctx, send)
+        coro = flow(self, ctx, send)
         try:
             # What `Driver.run` would do first: a request that waits for nothing is over by it.
-            yielded = ctx._context.run(next, coro.__await__(), ENDED)  # type: ignore[union-attr]
+            yielded = ctx.context.run(next, coro.__await__(), ENDED)  # type: ignore[union-attr]
             if yielded is not ENDED:
                 assert ctx.driver is not None
                 await ctx.driver.run(coro, yielded)
         except Abandoned:
-            path = ctx._scope["path"]
+            path = ctx.scope["path"]
             self.logger.warning("Sync code of %s still blocked: it was left to itself.", path)
         finally:
-            ctx.end()
-        if ctx._whole is not None:
-            start, content = ctx._whole
+            if ctx.driver_or_none is None:
+                ctx.context = None  # that nobody makes a driver any more
+            else:
+                ctx.driver_or_none.release()
+        if ctx.to_send is not None:
+            start, content = ctx.to_send
             if start is not None:
                 await send(start)
             await send({"type": "http.response.body", "body": content})
+
+    async def _choose_flow(
+        self, setup: Setup, scope: Scope, receive: Receive, send: Send
+    ) -> tuple[Flow, Scope] | None:
+        """The flow for what is no request, or not for this app alone. `None` if it was served."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await serve_lifespan(serving(self), scope, receive, send)
+            return None
+        if kind == _CALLED_ROUND:
+            return partial(serve_by_wsgi, wsgi_app=scope[_CALLED_ROUND]), {**scope, "type": "http"}
+        if kind != "http" and kind != "websocket":
+            raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
+        scope = normalised(scope)
+        flow: Flow = serve_http
+        origin: wsgi.Origin | None = scope.get(wsgi.ORIGIN)
+        if setup.wsgi_app is not None and (origin is None or origin.app is not self):
+            scope = proxy.fixed_scope(scope, setup.wsgi_app)
+            if setup.wsgi_middleware is not None:
+                flow = partial(serve_by_wsgi, wsgi_app=setup.wsgi_middleware)
+        if kind == "websocket":
+            flow = converse.serve_websocket
+        if self._mounts and (mounted := self._mounts.asked(self, scope)) is not None:
+            await mounted(scope, receive, send)
+            return None
+        return flow, scope
 
     def _called_round(
         self, func: Callable[..., Any], scope: Scope, receive: Receive, send: Send
@@ -277,8 +276,8 @@ class Flask(Steps, App, metaclass=AppType):
             content: Iterable[bytes] = func(self, environ, start_response)
             return content
 
-        serve = partial(dispatch.serve_by_wsgi, wsgi_app=called)
-        return self._run(serve, self._setup(), scope, receive, send)
+        scope = {**scope, "type": _CALLED_ROUND, _CALLED_ROUND: called}
+        return _asgi_app(self, scope, receive, send)
 
     def wsgi_app(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -446,21 +445,20 @@ class Flask(Steps, App, metaclass=AppType):
                 object.__delattr__(self, "_asgi_app")
             else:
                 object.__setattr__(self, "_asgi_app", value)
-        if name in _OWN:
+        if name in _STEPS:
             replaced = self._replaced - {name} if value is None else self._replaced | {name}
             object.__setattr__(self, "_replaced", replaced)
-        # No counter: two threads may be here at once.
-        object.__setattr__(self, "_version", object())
+        note_change()
 
     def _setup(self) -> Setup:
         """What requests need to know of the app, as it is now."""
         setup = self._made_setup
         if setup is None or not setup.is_current(self):
-            setup = self._made_setup = Setup(self, _OWN)
+            setup = self._made_setup = Setup(self, _STEPS)
         return setup
 
-    def _step(self, name: str) -> dispatch.Step:
-        return dispatch.step(self, name)
+    def _step(self, name: str) -> Step:
+        return step(self, name)
 
     # -- what the steps ask -------------------------------------------------------------------
 
@@ -573,8 +571,14 @@ class Flask(Steps, App, metaclass=AppType):
         return names
 
 
-_OWN = {name: getattr(Flask, name) for name in METHODS}
+_STEPS = {name: getattr(Flask, name) for name in METHODS}
 """By name the methods that are steps of a request, as they are here."""
+
+_asgi_app: Callable[..., Awaitable[None]] = Flask._asgi_app
+"""`asgi_app` as it is here."""
+
+_CALLED_ROUND: Final = "asyncflask.called"
+"""The type of a scope that goes to a WSGI function in the place of `Flask.__call__` first."""
 
 marked_async(Flask.__call__)
 

@@ -1,6 +1,6 @@
-"""The client for asynchronous tests: httpx, on the app itself. Needs the extra `test`.
+"""The client for async tests: httpx, on the app itself. Needs the extra `test`.
 
-The client for plain tests is `app.test_client()`, in `testing.py`.
+The client for sync tests is `app.test_client()`, in `testing.py`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class AsyncClient(httpx.AsyncClient):
 
     def __init__(self, app: ASGIApp, **kwargs: Any) -> None:
         self.app = app
-        self.lifespan_state: dict[str, Any] = {}
+        self.lifespan_state: dict[str, object] = {}
         """What the app's lifespan gave; each request's `request.state`."""
         self._stack = AsyncExitStack()
         kwargs.setdefault("base_url", "http://localhost")

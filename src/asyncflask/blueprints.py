@@ -11,7 +11,6 @@ from .ctx import current_app_ctx
 from .helpers import send_from_directory
 from .sansio.blueprints import Blueprint as SansioBlueprint
 from .sansio.blueprints import BlueprintSetupState as BlueprintSetupState
-from .sansio.scaffold import _sentinel
 from .wrappers import Response
 
 
@@ -19,33 +18,7 @@ class Blueprint(SansioBlueprint):
     """A set of routes, hooks, templates, files and commands. The parameters are those of
     `sansio.blueprints.Blueprint`."""
 
-    def __init__(
-        self,
-        name: str,
-        import_name: str,
-        static_folder: str | os.PathLike[str] | None = None,
-        static_url_path: str | None = None,
-        template_folder: str | os.PathLike[str] | None = None,
-        url_prefix: str | None = None,
-        subdomain: str | None = None,
-        url_defaults: dict[str, t.Any] | None = None,
-        root_path: str | None = None,
-        cli_group: str | None = _sentinel,
-    ) -> None:
-        super().__init__(
-            name,
-            import_name,
-            static_folder,
-            static_url_path,
-            template_folder,
-            url_prefix,
-            subdomain,
-            url_defaults,
-            root_path,
-            cli_group,
-        )
-        # Named, so that it can be added to another program's commands as well.
-        self.cli = AppGroup(name=self.name)
+    command_group_class = AppGroup
 
     def get_send_file_max_age(self, filename: str | None) -> int | None:
         """The `max_age`, in seconds, of a static file: the config's

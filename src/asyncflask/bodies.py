@@ -28,10 +28,10 @@ def expect_body(ctx: RequestContext) -> None:
 
 def body_to_come(ctx: RequestContext) -> bool:
     """Whether there is a body that has not been received."""
-    request, lines = ctx.request, ctx._lines
-    if lines is not None and not request._used and b"content-length" in lines:
+    request, lines = ctx.request, ctx.lines
+    if lines is not None and not request.to_be_closed and b"content-length" in lines:
         return lines[b"content-length"] != b"0"
-    return request._has_body and not request._body.complete
+    return request.may_have_body and not request.asgi_body.complete
 
 
 def receive_body(ctx: RequestContext) -> Awaitable[None] | None:
@@ -42,13 +42,13 @@ def receive_body(ctx: RequestContext) -> Awaitable[None] | None:
         return None
     limit = request.max_content_length
     if (
-        not request._used
-        and request._outer is not None
-        and (limit is None or announced(ctx._scope, ctx._lines)[0] <= limit)
+        not request.to_be_closed
+        and request.server_context is not None
+        and (limit is None or announced(ctx.scope, ctx.lines)[0] <= limit)
     ):
         # As `Body.begin`; most often there need be no `Body` then.
-        context = request._outer.copy()
-        coro = context.run(request._receive)
+        context = request.server_context.copy()
+        coro = context.run(request.asgi_receive)
         if type(coro) is not CoroutineType:
             coro = as_coroutine(coro)
         try:
@@ -62,17 +62,17 @@ def receive_body(ctx: RequestContext) -> Awaitable[None] | None:
                 and content
                 and (limit is None or len(content) <= limit)
             ):
-                request._content = content
+                request.asgi_content = content
                 return None
-            body = request._body
+            body = request.asgi_body
             body.take(message)
             rest = None
         else:
-            body = request._body
+            body = request.asgi_body
             rest = body.received_from(rest_of(coro, context, yielded))
         body.limit(limit)
     else:
-        body = request._body
+        body = request.asgi_body
         body.limit(limit)
         rest = None if body.complete else body.begin()
     if rest is None and body.complete:
@@ -92,7 +92,7 @@ async def _receive_rest(ctx: RequestContext, body: Body, rest: Awaitable[None] |
         return
     request, driver = ctx.request, ctx.driver
     assert driver is not None
-    if request.mimetype in FORMS and not await driver.run_sync(request._parse_form_ahead):
+    if request.mimetype in FORMS and not await driver.run_sync(request.parse_form_ahead):
         return  # too large a form, which the view may never ask for
     await body.spool(driver)
     if body.error is not None:
@@ -102,11 +102,15 @@ async def _receive_rest(ctx: RequestContext, body: Body, rest: Awaitable[None] |
 def no_more_body(ctx: RequestContext) -> None:
     """What the view did not read is not received for the coroutine functions after it: it may be
     too large, or never come."""
-    if ctx._driver is not None:
-        ctx._driver.prepare = None
+    if ctx.driver_or_none is not None:
+        ctx.driver_or_none.prepare = None
 
 
 def end_body(ctx: RequestContext) -> None:
     """Free what the request's body holds."""
-    if ctx._request is not None and ctx.request._used and ctx.request._body is not None:
-        ctx.request._body.end()
+    if (
+        ctx.request_or_none is not None
+        and ctx.request.to_be_closed
+        and ctx.request.asgi_body is not None
+    ):
+        ctx.request.asgi_body.end()

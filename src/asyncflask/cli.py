@@ -49,7 +49,7 @@ if t.TYPE_CHECKING:
     from .serving import SSLSetting
 
 PLUGINS: t.Final = "flask.commands"
-"""The group of entry points that are commands, as for Flask's own program."""
+"""The group of entry points that are commands, as for Flask's program."""
 
 
 # -- the options of the program -------------------------------------------------------------
@@ -148,7 +148,7 @@ _env_file_option = click.Option(
 
 
 class FlaskGroup(AppGroup):
-    """A program for one app: its own commands, those of the app, and those of installed
+    """A program for one app: the built-in commands, those of the app, and those of installed
     packages (entry points in the group `flask.commands`).
 
     :param add_default_commands: have `run`, `shell` and `routes`.
@@ -168,7 +168,7 @@ class FlaskGroup(AppGroup):
         set_debug_flag: bool = True,
         **extra: t.Any,
     ) -> None:
-        # Options with callbacks, not parameters of the group's own: that stays for users.
+        # Options with callbacks, not parameters of the group: those stay for users.
         params: list[click.Parameter] = list(extra.pop("params", None) or ())
         params += (_env_file_option, _app_option, _debug_option)
         if add_version_option:
@@ -344,7 +344,7 @@ class CertParamType(click.Path):
             if str(value).lower() == "adhoc":
                 if import_string("cryptography", silent=True) is None:
                     raise click.BadParameter(
-                        "A certificate made up on the spot needs cryptography: pip install"
+                        "A generated certificate ('--cert adhoc') needs cryptography: pip install"
                         " cryptography",
                         ctx,
                         param,
@@ -410,7 +410,7 @@ _NOT_AFTER_DASHES: t.Final = {
 def _parse_uvicorn_options(
     ctx: click.Context, param: click.Parameter, args: tuple[str, ...]
 ) -> dict[str, t.Any]:
-    """Options for `uvicorn.Config`, by uvicorn's own description of them."""
+    """Options for `uvicorn.Config`, by uvicorn's description of them."""
     import uvicorn
 
     params = [param for param in uvicorn.main.params if param.name not in _NOT_AFTER_DASHES]
@@ -532,7 +532,7 @@ def run_command(
     For development: '--debug' turns on the reloader and tracebacks in the browser. To deploy,
     run 'uvicorn module:app'.
 
-    Uvicorn's own options come after '--', as in 'asyncflask run -- --ws wsproto'. The list of
+    Uvicorn's options come after '--', as in 'asyncflask run -- --ws wsproto'. The list of
     them: 'asyncflask run -- --help'.
     """
     from .serving import CannotServe, serve
@@ -572,7 +572,7 @@ def shell_command() -> None:
     app = current_app_ctx().app
     names: dict[str, t.Any] = {}
 
-    startup = os.environ.get("PYTHONSTARTUP")  # as in Python's own shell
+    startup = os.environ.get("PYTHONSTARTUP")  # as in Python's shell
     if startup and os.path.isfile(startup):
         with open(startup, "rb") as file:
             exec(compile(file.read(), startup, "exec"), names)
@@ -598,9 +598,9 @@ def shell_command() -> None:
 
 
 class _Shell(code.InteractiveConsole):
-    """Python's own shell, with `await`, `async for` and `async with` at the top level.
+    """Python's shell, with `await`, `async for` and `async with` at the top level.
 
-    What awaits runs on the loop on which plain code has its coroutines run (`ensure_sync`,
+    What awaits runs on the loop on which sync code has its coroutines run (`ensure_sync`,
     async commands), so both share what belongs to a loop; everything else, in this thread.
     """
 

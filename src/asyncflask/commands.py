@@ -91,7 +91,7 @@ def _refuse_flasks(value: t.Any, where: str) -> None:
         if (cls.__module__, cls.__name__) == ("flask.app", "Flask"):
             raise NoAppException(
                 f"{where!r} is an application of the real Flask. Write 'asyncflask --as-flask'"
-                " to have it made of asyncflask, or 'from asyncflask import Flask' in the module."
+                " to run it on asyncflask, or 'from asyncflask import Flask' in the module."
             )
 
 
@@ -116,27 +116,27 @@ def find_app_by_string(module: ModuleType, app_name: str) -> App:
     """
     name, args, kwargs = _parse_app_name(app_name)
     try:
-        found = getattr(module, name)
+        value = getattr(module, name)
     except AttributeError as e:
         raise NoAppException(f"There is no {name!r} in the module {module.__name__!r}.") from e
 
-    if inspect.isfunction(found):
+    if inspect.isfunction(value):
         try:
-            found = found(*args, **kwargs)
+            value = value(*args, **kwargs)
         except TypeError as e:
-            if not _called_with_wrong_args(found):
+            if not _called_with_wrong_args(value):
                 raise
             raise NoAppException(
                 f"The factory in the module {module.__name__!r} cannot be called as"
-                f" {app_name!r}: its arguments are {inspect.signature(found)}."
+                f" {app_name!r}: its arguments are {inspect.signature(value)}."
             ) from e
 
-    if isinstance(found, App):
-        return found
-    _refuse_flasks(found, f"{module.__name__}:{app_name}")
+    if isinstance(value, App):
+        return value
+    _refuse_flasks(value, f"{module.__name__}:{app_name}")
     raise NoAppException(
         f"'{module.__name__}:{app_name}' is not a Flask application but of the type"
-        f" '{type(found).__name__}'."
+        f" '{type(value).__name__}'."
     )
 
 
@@ -299,13 +299,13 @@ def _value(result: t.Any) -> t.Any:
 async def _in_click_context(
     coro: Coroutine[t.Any, t.Any, t.Any], ctx: click.Context | None
 ) -> t.Any:
-    # Click keeps its current context by thread, and the event loop has a thread of its own.
+    # Click keeps its current context by thread, and the event loop runs in another thread.
     with ctx.scope(cleanup=False) if ctx is not None else nullcontext():
         return await coro
 
 
 def with_appcontext(f: F) -> F:
-    """Have *f*, plain or async, called in a context of the script's app, unless it is in one
+    """Have *f*, sync or async, called in a context of the script's app, unless it is in one
     already. Commands of `app.cli` and `blueprint.cli` always are."""
 
     @click.pass_context

@@ -35,19 +35,19 @@ class ConfigAttribute(Generic[T]):
         self.get_converter = get_converter
 
     @overload
-    def __get__(self, obj: None, owner: type[Any]) -> Self: ...
+    def __get__(self, obj: None, owner: type[object]) -> Self: ...
 
     @overload
-    def __get__(self, obj: _HasConfig, owner: type[Any] | None = None) -> T: ...
+    def __get__(self, obj: _HasConfig, owner: type[object] | None = None) -> T: ...
 
-    def __get__(self, obj: _HasConfig | None, owner: type[Any] | None = None) -> T | Self:
+    def __get__(self, obj: _HasConfig | None, owner: type[object] | None = None) -> T | Self:
         if obj is None:
             return self
 
         value: T = obj.config[self.__name__]
         return value if self.get_converter is None else self.get_converter(value)
 
-    def __set__(self, obj: _HasConfig, value: Any) -> None:
+    def __set__(self, obj: _HasConfig, value: object) -> None:
         obj.config[self.__name__] = value
 
 
@@ -65,7 +65,7 @@ class Config(dict[str, Any]):
     """
 
     def __init__(
-        self, root_path: str | os.PathLike[str], defaults: dict[str, Any] | None = None
+        self, root_path: str | os.PathLike[str], defaults: Mapping[str, object] | None = None
     ) -> None:
         super().__init__(defaults or {})
         self.root_path = root_path
@@ -93,12 +93,12 @@ class Config(dict[str, Any]):
         )
 
     def from_prefixed_env(
-        self, prefix: str = "FLASK", *, loads: Callable[[str], Any] = json.loads
+        self, prefix: str = "FLASK", *, loads: Callable[[str], object] = json.loads
     ) -> bool:
         """Take every environment variable that begins with ``prefix`` and an underscore.
 
         The rest of its name is the key; a double underscore in it steps into a nested dict,
-        which is made if it is not there: ``FLASK_MAIL__PORT=25``. Names are taken in sorted
+        which is created if missing: ``FLASK_MAIL__PORT=25``. Names are taken in sorted
         order.
 
         :param prefix: default ``"FLASK"``.
@@ -114,7 +114,7 @@ class Config(dict[str, Any]):
 
             value: Any = os.environ[variable]
 
-            with suppress(Exception):  # not in the notation of `loads`: a plain string
+            with suppress(Exception):  # not in the notation of `loads`: a string
                 value = loads(value)
 
             *parents, key = variable.removeprefix(prefix).split("__")
@@ -143,7 +143,7 @@ class Config(dict[str, Any]):
         module.__file__ = filename
 
         try:
-            # Bytes, so that compile() honours the file's own coding comment (PEP 263).
+            # Bytes, so that compile() honours the file's coding comment (PEP 263).
             with open(filename, "rb") as file:
                 exec(compile(file.read(), filename, "exec"), module.__dict__)
         except OSError as e:
@@ -175,7 +175,7 @@ class Config(dict[str, Any]):
     def from_file(
         self,
         filename: str | os.PathLike[str],
-        load: Callable[[IO[Any]], Mapping[str, Any]],
+        load: Callable[[IO[Any]], Mapping[str, object]],
         silent: bool = False,
         text: bool = True,
     ) -> bool:
@@ -204,7 +204,7 @@ class Config(dict[str, Any]):
 
         return self.from_mapping(mapping)
 
-    def from_mapping(self, mapping: Mapping[str, Any] | None = None, **kwargs: Any) -> bool:
+    def from_mapping(self, mapping: Mapping[str, object] | None = None, **kwargs: object) -> bool:
         """Like :meth:`dict.update`, but upper-case keys only.
 
         :return: ``True``.
@@ -226,14 +226,14 @@ class Config(dict[str, Any]):
         :param lowercase: keys in lower case. Default: ``True``.
         :param trim_namespace: keys without the namespace. Default: ``True``.
         """
-        found = {}
+        settings = {}
 
         for key, value in self.items():
             if key.startswith(namespace):
                 key = key.removeprefix(namespace) if trim_namespace else key
-                found[key.lower() if lowercase else key] = value
+                settings[key.lower() if lowercase else key] = value
 
-        return found
+        return settings
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {dict.__repr__(self)}>"

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from starlette.types import Message, Receive, Scope
 from werkzeug.exceptions import HTTPException, NotFound
@@ -30,8 +30,14 @@ from .signals import (
     emit,
     request_tearing_down,
 )
+from .teardown import collected, tear_down
 
-_NO_MATCH = None, None
+if TYPE_CHECKING:
+    from .app import Flask
+    from .plan import Plan, Setup
+
+_NO_MATCH = None, None, None
+_new = object.__new__
 _sentinel: Any = object()
 _unbound: Any = object()
 
@@ -96,10 +102,10 @@ class _Context:
     app: Any
     _url_adapter: Any = _unbound
 
-    async def _push(self, call: Call) -> None:
+    async def push_by(self, call: Call) -> None:
         raise NotImplementedError
 
-    async def _pop(self, exc: BaseException | None, call: Call) -> None:
+    async def pop_by(self, exc: BaseException | None, call: Call) -> None:
         raise NotImplementedError
 
     def _bind_urls(self) -> Any:
@@ -117,12 +123,12 @@ class _Context:
 
     def push(self) -> None:
         """Make this the current context."""
-        drive(self._push(call_here))
+        drive(self.push_by(call_here))
 
     def pop(self, exc: BaseException | None = _sentinel) -> None:
         """Undo `push`; the last `pop` runs the teardown functions with *exc*, by default the
         exception that is being handled."""
-        drive(self._pop(exc, call_here))
+        drive(self.pop_by(exc, call_here))
 
     def __enter__(self) -> Self:
         self.push()
@@ -139,7 +145,7 @@ class _Context:
         self.pop(exc_value)
 
     async def __aenter__(self) -> Self:
-        await self._push(_call_on_loop)
+        await self.push_by(_call_on_loop)
         return self
 
     async def __aexit__(
@@ -150,7 +156,14 @@ class _Context:
     ) -> None:
         if exc_value is not None:
             advise(exc_value)
-        await self._pop(exc_value, _call_on_loop)
+        await self.pop_by(exc_value, _call_on_loop)
+
+
+def _note_push() -> None:
+    """A context is pushed, or popped, while a request is handled: its plan knows of none."""
+    current = _cv_request.get(None)
+    if current is not None:
+        current.unplanned = True
 
 
 class AppContext(_Context):
@@ -168,32 +181,27 @@ class AppContext(_Context):
         self._url_adapter = self.app.create_url_adapter(None)
         return self._url_adapter
 
-    async def _push(self, call: Call) -> None:
+    async def push_by(self, call: Call) -> None:
+        _note_push()
         self._cv_tokens.append((_cv_app.set(self), None))
         if appcontext_pushed.receivers:
             await emit(appcontext_pushed, self.app, call)
 
-    async def _pop(self, exc: BaseException | None, call: Call) -> None:
+    async def pop_by(self, exc: BaseException | None, call: Call) -> None:
+        _note_push()
         errors: list[BaseException] = []
         if len(self._cv_tokens) == 1:
             exc = sys.exception() if exc is _sentinel else exc
             teardown = self.app._setup().plan(self.app, None).end_app
             await tear_down(self.app, call, teardown, exc, errors)
-        if self._unset(errors):
-            await self._tell(call, errors)
+        _undo(_cv_app, self._cv_tokens, self, errors)
+        if appcontext_popped.receivers:
+            await self.tell(call, errors)
         if errors:
             raise collected("app", errors)
 
-    def _unset(self, errors: list[BaseException]) -> bool:
-        """Make this the current context no longer. Returns whether anybody is to be told."""
-        current = _cv_app.get(None)
-        _undo(_cv_app, self._cv_tokens)
-        if current is not self:
-            errors.append(_popped_wrong("app", current, self))
-            return False
-        return bool(appcontext_popped.receivers)
-
-    async def _tell(self, call: Call, errors: list[BaseException]) -> None:
+    async def tell(self, call: Call, errors: list[BaseException]) -> None:
+        """Tell who is to be told of a pop."""
         try:
             await emit(appcontext_popped, self.app, call)
         except BaseException as error:
@@ -207,7 +215,7 @@ class RequestContext(_Context):
     *environ*: a WSGI environ, from which the request is made unless *request* is given.
     """
 
-    # In the class: what few requests have.
+    # In the class: what few requests have, and what is set once, before it is read.
 
     flashes: list[tuple[str, str]] | None = None
     """The messages of `get_flashed_messages`, once it was called."""
@@ -216,106 +224,112 @@ class RequestContext(_Context):
     """The connection, if this is a WebSocket."""
 
     _after_request_functions: Sequence[Callable[[Any], Any]] = ()
-    _background: Sequence[Callable[[], None]] = ()
+
+    background: Sequence[Callable[[], None]] = ()
+    """What is begun after the response was sent."""
 
     _deferred: tuple[AppContext | None, BaseException | None] | None = None
-    """What `_pop` was to tear down when a stream held the context."""
+    """What `pop_by` was to tear down when a stream held the context."""
 
-    _ending = False
+    ending = False
     """Whether it is being torn down: then sync functions run on the loop if no thread is to be
     had."""
 
-    _error: BaseException | None = None
+    error: BaseException | None = None
     """What the view or a hook raised."""
 
-    _found: Any = _unbound
-    """What `_find_by_path` gave, if the rest is left to `_find_rule`."""
+    found: Any = _unbound
+    """What `Map.find` gave, if the rest is left to `find_rule`."""
 
-    _holds = 0
-    _opened_session: Any = None
-    _origin: Origin | None = None
+    holds = 0
+    """How many streams need the context."""
+
+    lines: dict[bytes, bytes] | None = None
+    """The header lines by name, if no name is repeated."""
+
+    match: tuple[Any, dict[str, Any] | None, Any] = _NO_MATCH
+    """The matched rule, the values of its placeholders, and what of them was to be computed."""
+
+    opened_session: Any = None
+    origin: Origin | None = None
+
+    plan: Plan = cast("Plan", None)
+    """What is done for the request, as it was when it was last looked at."""
+
+    to_send: tuple[Message | None, bytes] | None = None
+    """The response, if all of it is there: the message that begins it, unless that was sent, and
+    its content."""
 
     def __init__(self, app: Any, environ: Any, request: Any = None, session: Any = None) -> None:
         self.app = app
-        self._context: Context | None = None
-        """Where the code of the request runs; `None` for a context that was pushed by hand."""
         self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
-        self._driver: Driver | None = None
-        self._last_plan: Any = None
-        """The plan of the request, as it was when it was last looked at."""
-        self._lines: dict[bytes, bytes] | None = None
-        """The header lines by name, if no name is repeated."""
-        self._match: tuple[Any, dict[str, Any] | None] = _NO_MATCH
-        """The matched rule and the values of its placeholders, until there is a request, which
-        has them then."""
-        self._more = False
+        self.driver_or_none: Driver | None = None
+        """What `driver` gives, if it was made."""
+        self.request_or_none = request
+        """What `request` gives, if it was made."""
+        self.unplanned = False
         """Whether something has a part in the end of the request that its plan does not know of:
-        a session, `after_this_request`, a stream, a background task, a test."""
-        self._request = request
-        self._scope: Any = None
-        self._whole: tuple[Message | None, bytes] | None = None
-        """The response if it is there as a whole: the message that begins it, unless that was
-        sent, and its content."""
+        a session, `after_this_request`, a stream, a background task, a test, another context."""
         if session is not None:
             self._session = session
         if environ is not None:
             if request is None:
-                self._request = app.request_class(environ)
-                self._request.json_module = app.json
+                self.request_or_none = app.request_class(environ)
+                self.request_or_none.json_module = app.json
             self._bind_urls()
 
     # Of a request that has arrived by ASGI.
-    _outer: Context
-    _receive: Receive
-    _setup: Any
+    outer: Context
+    receive: Receive
+    setup: Setup
+    scope: Any = None
+
+    context: Context | None = None
+    """Where the code of the request runs; `None` for a context that was pushed by hand."""
 
     @classmethod
-    def of_scope(cls, app: Any, setup: Any, scope: Scope, receive: Receive) -> Self:
+    def of_scope(cls, app: Flask, setup: Setup, scope: Scope, receive: Receive) -> Self:
         """The context of a request that has arrived by ASGI. It runs in a copy of the current
         `contextvars.Context`, and *receive* in another one."""
-        self = cls(app, None)
+        self = _new(cls)
+        self.app = app
+        self.setup = setup
+        self.scope = scope
+        self.receive = receive
+        self.context = copy_context()
+        self.outer = copy_context()
+        self.driver_or_none = self.request_or_none = None
+        self.unplanned = False
+        self._cv_tokens = []
         headers = scope["headers"]
         lines = dict(headers)
-        if len(lines) == len(headers):
-            self._lines = lines
-        self._setup = setup
-        self._scope = scope
-        self._receive = receive
-        self._context = context = copy_context()
-        self._outer = copy_context()
+        self.lines = lines if len(lines) == len(headers) else None
         if ORIGIN in scope:
-            self._more = True
-            self._origin = origin = scope[ORIGIN]
-            origin.context = context
+            self.unplanned = True
+            self.origin = scope[ORIGIN]
+            self.origin.context = self.context
         return self
 
     @property
     def driver(self) -> Driver | None:
         """What runs the request, made when it is first needed; `None` for a context that was
         pushed by hand."""
-        if self._driver is None and self._context is not None:
+        if self.driver_or_none is None and self.context is not None:
             with _making:
-                if self._driver is None:
-                    worker = None if self._origin is None else self._origin.worker
+                if self.driver_or_none is None:
+                    worker = None if self.origin is None else self.origin.worker
                     limit = self.app.config["WORKER_THREADS"]
-                    self._driver = Driver(None, limit, worker, self._context, self._outer)
-                    self._driver.loop_if_no_thread = self._ending
-        return self._driver
+                    self.driver_or_none = Driver(None, limit, worker, self.context, self.outer)
+                    self.driver_or_none.loop_if_no_thread = self.ending
+        return self.driver_or_none
 
     @driver.setter
     def driver(self, value: Driver | None) -> None:
-        self._driver = value
+        self.driver_or_none = value
 
-    def end(self) -> None:
-        """Give back what runs the request. None is made any more that nobody would give back."""
-        if self._driver is not None:
-            self._driver.release()
-        else:
-            self._context = None
-
-    def _call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+    def call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         """`Driver.call`, which needs no driver for coroutine functions."""
-        driver = self._driver
+        driver = self.driver_or_none
         if driver is None:
             if is_async(func):
                 return func(*args, **kwargs)  # type: ignore[no-any-return]
@@ -327,45 +341,38 @@ class RequestContext(_Context):
     @property
     def request(self) -> Any:
         """The request, made when it is first needed."""
-        request = self._request
+        request = self.request_or_none
         return self._make_request() if request is None else request
 
     @request.setter
     def request(self, value: Any) -> None:
-        self._request = value
+        self.request_or_none = value
 
     def _make_request(self) -> Any:
         with _making:  # two threads of the user's may ask at once
-            if self._request is None:
+            if self.request_or_none is None:
                 app = self.app
                 request = app.request_class.from_scope(
-                    self._scope, self._receive, self._outer, self._lines
+                    self.scope, self.receive, self.outer, self.lines
                 )
                 request.json_module = app.json
-                if self._request is not None:  # its initializer has asked for it
-                    return self._request
-                request.url_rule, request.view_args = self._match
-                self._request = request
-            return self._request
+                if self.request_or_none is not None:  # its initializer has asked for it
+                    return self.request_or_none
+                request.url_rule, request.view_args, _ = self.match
+                self.request_or_none = request
+            return self.request_or_none
 
-    def _set_match(self, rule: Any, values: dict[str, Any]) -> None:
-        if self._request is None:
-            self._match = rule, values
-        else:
-            self._request.url_rule, self._request.view_args = rule, values
-
-    def _plan(self) -> Any:
+    def current_plan(self) -> Plan:
         """What is to be done for this request, as things are now."""
-        rule = self._match[0] if self._request is None else self._request.url_rule
-        plan = self._last_plan
+        plan, request = self.plan, self.request_or_none
+        if plan is not None and request is None and next(plan.same):
+            return plan
+        rule = self.match[0] if request is None else request.url_rule
         if plan is None or plan.rule is not rule or not plan.is_current(self.app):
-            plan = self._last_plan = self._make_plan(self.app._setup(), rule)
+            setup = self.app._setup()
+            names = None if setup.names_blueprints else tuple(self.request.blueprints)
+            plan = self.plan = setup.plan(self.app, rule, names)
         return plan
-
-    def _make_plan(self, setup: Any, rule: Any) -> Any:
-        if setup.names_blueprints:
-            return setup.plan(self.app, rule)
-        return setup.plan(self.app, rule, tuple(self.request.blueprints))
 
     def _bind_urls(self) -> Any:
         self._url_adapter = None
@@ -378,19 +385,20 @@ class RequestContext(_Context):
     def copy(self) -> RequestContext:
         """A context of its own with the same request and session, to be pushed in another
         thread or task."""
-        ctx = self.__class__(self.app, None, self.request, self._opened_session)
+        ctx = self.__class__(self.app, None, self.request, self.opened_session)
         ctx.websocket = self.websocket
         return ctx
 
     def match_request(self) -> None:
         """Find the rule of the request's URL, or note the `HTTPException` that says why not."""
-        drive(self._find_rule(call_here))
+        drive(self.find_rule(call_here))
 
-    async def _find_rule(self, call: Call) -> None:
+    async def find_rule(self, call: Call) -> None:
         """`match_request`. Converters that are not Werkzeug's own are sync code of the app's."""
-        found, self._found = self._found, _unbound
+        found = self.found
         if found is _unbound:
             found = self._find_by_path(self.app._setup())
+        self.found = _unbound
         rule: Any
         try:
             if found is NOT_FOUND:
@@ -410,12 +418,14 @@ class RequestContext(_Context):
         except HTTPException as exc:
             self.request.routing_exception = exc
         else:
-            self._set_match(rule, values)
+            self.match = rule, values, None
+            if self.request_or_none is not None:
+                self.request_or_none.url_rule, self.request_or_none.view_args = rule, values
 
     def _find_by_path(self, setup: Any) -> Any:
         """What `Map.find` gives, if the path alone decides; otherwise `None`. By the scope: what a
         subclass of `Request` says is for its own use, unless it has made another environ."""
-        scope, request = self._scope, self._request
+        scope, request = self.scope, self.request_or_none
         paths = setup.paths(self.app)
         if (
             paths is None
@@ -438,30 +448,32 @@ class RequestContext(_Context):
     @property
     def _session(self) -> Any:
         """The session, opened now if it was not before; not marked as accessed."""
-        if self._opened_session is None:
-            drive(self._open_session(call_here))
-        return self._opened_session
+        if self.opened_session is None:
+            drive(self.open_session(call_here))
+        return self.opened_session
 
     @_session.setter
     def _session(self, session: Any) -> None:
-        self._opened_session = session
-        self._more = True
+        self.opened_session = session
+        self.unplanned = True
 
-    async def _open_session(self, call: Call) -> None:
+    async def open_session(self, call: Call) -> None:
         interface = self.app.session_interface
         session = await call(interface.open_session, self.app, self.request)
         if session is None:
             session = await call(interface.make_null_session, self.app)
         self._session = session
 
-    async def _push(self, call: Call, app_ctx: AppContext | None = None) -> None:
+    async def push_by(self, call: Call, app_ctx: AppContext | None = None) -> None:
         """*app_ctx*: what to use in place of a current one, which is then not looked at."""
+        _note_push()
+        self.unplanned = True
         if app_ctx is None and self.shared_app_context() is None:
             app_ctx = self.app.app_context()
-        self._set(app_ctx)
-        await self._begin(call, app_ctx)
+        self.set_current(app_ctx)
+        await self.begin(call, app_ctx)
         if self.request.routing_exception is None:
-            await self._find_rule(call)
+            await self.find_rule(call)
 
     def shared_app_context(self) -> AppContext | None:
         """The current app context, if it is of the same app: a request that a test or a WSGI
@@ -471,91 +483,84 @@ class RequestContext(_Context):
             return None
         return current
 
-    def _set(self, app_ctx: AppContext | None) -> None:
+    def set_current(self, app_ctx: AppContext | None) -> None:
         """Make this the current context, and *app_ctx* unless there is one to be shared."""
         if app_ctx is not None:
             app_ctx._cv_tokens.append((_cv_app.set(app_ctx), None))
         self._cv_tokens.append((_cv_request.set(self), app_ctx))
 
-    async def _begin(self, call: Call, app_ctx: AppContext | None) -> None:
+    async def begin(self, call: Call, app_ctx: AppContext | None) -> None:
         """What follows `_set`: the signal, and a session that is not opened when it is read."""
         if app_ctx is not None and appcontext_pushed.receivers:
             await emit(appcontext_pushed, self.app, call)
-        if self._opened_session is None and not self.app._opens_session_lazily():
-            await self._open_session(call)
+        if self.opened_session is None and not self.app._opens_session_lazily():
+            await self.open_session(call)
 
-    async def _pop(self, exc: BaseException | None, call: Call, plan: Any = None) -> None:
-        """*plan*: if it is known to be current."""
-        last = len(self._cv_tokens) == 1
+    async def pop_by(self, exc: BaseException | None, call: Call) -> None:
+        """`pop`, with *call* for what is to be called."""
+        self.unplanned = True
         exc = sys.exception() if exc is _sentinel else exc
-        if last and self._holds:
-            app_ctx = self._cv_tokens[-1][1]
+        last = len(self._cv_tokens) == 1
+        if last and self.holds:
+            app_ctx = _undo(_cv_request, self._cv_tokens)
             self._deferred = app_ctx, exc
-            self._unset()
             if app_ctx is not None:
                 _undo(_cv_app, app_ctx._cv_tokens)
             return
+        await self.end_by(exc, call, self.current_plan() if last else None)
+
+    async def end_by(self, exc: BaseException | None, call: Call, plan: Plan | None) -> None:
+        """Undo a push; *plan* says what is to be called, if it is the last one."""
         errors: list[BaseException] = []
-        if last:
-            plan = plan or self._plan()
-            if plan.end_request.is_due():
-                await tear_down(self.app, call, plan.end_request, exc, errors)
-            try:
-                if self._request is not None:
-                    self._request.close()
-            except BaseException as error:
-                errors.append(error)
-        current = _cv_request.get(None)
-        app_ctx = self._unset()
+        if plan is not None:
+            if plan.end_request.functions or request_tearing_down.receivers:
+                await tear_down(self.app, call, plan.end_request, exc, errors, self)
+            if self.request_or_none is not None:
+                self._close_request(errors)
+        app_ctx: AppContext | None = _undo(_cv_request, self._cv_tokens, self, errors)
         if app_ctx is not None:
-            if last and plan.end_app.is_due() and len(app_ctx._cv_tokens) == 1:
-                await tear_down(self.app, call, plan.end_app, exc, errors)
-            if app_ctx._unset(errors):
-                await app_ctx._tell(call, errors)
-        if current is not self:
-            errors.append(_popped_wrong("request", current, self))
+            if (
+                plan is not None
+                and (plan.end_app.functions or appcontext_tearing_down.receivers)
+                and len(app_ctx._cv_tokens) == 1
+            ):
+                await tear_down(self.app, call, plan.end_app, exc, errors, self)
+            _undo(_cv_app, app_ctx._cv_tokens, app_ctx, errors)
+            if appcontext_popped.receivers:
+                await app_ctx.tell(call, errors)
         if errors:
             raise collected("context", errors)
 
-    def _unset(self) -> AppContext | None:
-        app_ctx: AppContext | None = _undo(_cv_request, self._cv_tokens)
-        return app_ctx
-
-    def _leave(self) -> bool:
-        """`_pop`, if it has nothing to call. False, with nothing done, if it has, or if other
-        contexts were left behind."""
-        tokens = self._cv_tokens
-        if self._last_plan.ends or any(_AT_END) or len(tokens) != 1:
-            return False
-        if _cv_request.get(None) is not self:
-            return False
-        token, app_ctx = tokens[0]
-        if app_ctx is not None:
-            if _cv_app.get(None) is not app_ctx or len(app_ctx._cv_tokens) != 1:
-                return False
-            _cv_app.reset(app_ctx._cv_tokens.pop()[0])
-        if self._request is not None:
-            self._request.close()
-        tokens.clear()
+    def leave(self) -> None:
+        """`end_by` with nothing to call, in the flow, of which `unplanned` is not set."""
+        if self.request_or_none is not None:
+            self.request_or_none.close()
+        token, app_ctx = self._cv_tokens.pop()
         _cv_request.reset(token)
-        return True
+        _undo(_cv_app, app_ctx._cv_tokens)  # type: ignore[union-attr]
+
+    def _close_request(self, errors: list[BaseException]) -> None:
+        try:
+            self.request_or_none.close()
+        except BaseException as error:
+            errors.append(error)
 
     def add_background(self, begin: Callable[[], None]) -> None:
         """Have *begin* called after the response was sent."""
-        self._background = [*self._background, begin]
-        self._more = True
+        self.background = [*self.background, begin]
+        self.unplanned = True
 
     def hold(self) -> None:
         """Put off the teardown until `release`: a stream still needs the context."""
-        self._holds += 1
-        self._more = True
+        self.holds += 1
+        self.unplanned = True
 
     def release(self) -> None:
         """Undo `hold`; run the teardown if the context was popped meanwhile."""
-        self._holds -= 1
-        if self._deferred is not None and not self._holds:
+        self.holds -= 1
+        if self._deferred is not None and not self.holds:
             (app_ctx, exc), self._deferred = self._deferred, None
-            self._set(app_ctx)
+            self.set_current(app_ctx)
             self.pop(exc)
 
     def __repr__(self) -> str:
@@ -565,58 +570,31 @@ class RequestContext(_Context):
         )
 
 
-_AT_END = tuple(
-    signal.receivers
-    for signal in (request_tearing_down, appcontext_tearing_down, appcontext_popped)
-)
-
-
-def _undo(variable: ContextVar[Any], tokens: list[Any]) -> Any:
+def _undo(
+    variable: ContextVar[Any],
+    tokens: list[Any],
+    popped: _Context | None = None,
+    errors: list[BaseException] | None = None,
+) -> Any:
     """Undo the last push that was made in this `contextvars.Context`: a stream may still have a
-    context pushed which a test client pushed again in the test's. Returns what was with it."""
-    for token, more in reversed(tokens):
+    context pushed which a test client pushed again in the test's. Returns what was with it.
+    *errors*: is told if *popped* is not current."""
+    if errors is not None and variable.get(None) is not popped:
+        kind, current = "app" if variable is _cv_app else "request", variable.get(None)
+        message = f"Popped wrong {kind} context: {current!r} instead of {popped!r}."
+        errors.append(AssertionError(message))
+    try:
+        token, more = tokens.pop()
+    except IndexError:
+        raise LookupError("This context was not pushed here.") from None
+    try:
+        variable.reset(token)
+    except ValueError:  # of another Context
         try:
-            variable.reset(token)
-        except ValueError:  # of another Context
-            continue
-        tokens.remove((token, more))
-        return more
-    raise LookupError("This context was not pushed here.")
-
-
-def _popped_wrong(kind: str, current: Any, own: Any) -> AssertionError:
-    return AssertionError(f"Popped wrong {kind} context: {current!r} instead of {own!r}.")
-
-
-async def tear_down(
-    app: Any, call: Call, teardown: Any, exc: BaseException | None, errors: list[BaseException]
-) -> None:
-    """Call all functions of *teardown* with *exc*, whatever they raise, and send its signal.
-    What they raise is added to *errors*: a cancellation too, for the others still have to run."""
-    functions, signal, name = teardown
-    raised: list[BaseException] = []
-    for func, _ in functions:
-        try:
-            await call(func, exc)
-        except BaseException as error:
-            raised.append(error)
-    if signal is not None and signal.receivers:
-        try:
-            await emit(signal, app, call, exc=exc)
-        except BaseException as error:
-            raised.append(error)
-    for failure in raised:
-        advise(failure)
-    if raised:
-        errors.append(collected(name, raised))
-
-
-def collected(name: str, errors: list[BaseException]) -> BaseException:
-    """One error as it is; of several, what is no `Exception` before a group of all."""
-    for error in errors:
-        if len(errors) == 1 or not isinstance(error, Exception):
-            return error
-    return BaseExceptionGroup(f"Errors during {name} teardown", errors)
+            return _undo(variable, tokens)
+        finally:
+            tokens.append((token, more))
+    return more
 
 
 async def _call_on_loop(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.types import Message, Send
 from werkzeug.exceptions import Forbidden
 
+from .arrival import app_context_for, arrive
 from .asgi.conversation import Conversation
 from .asgi.environ_socket import EnvironSocket, handshake_environ
 from .asgi.threads import Call, Driver
@@ -28,8 +29,6 @@ from .asgi.websocket import (
 from .ctx import RequestContext
 from .dispatch import (
     answer,
-    arrive,
-    enter,
     finalize,
     finish,
     has_session,
@@ -62,7 +61,7 @@ async def serve_websocket(app: Flask, ctx: RequestContext, send: Send) -> None:
         async with conversation:
             try:
                 response = await _answer(app, ctx, driver.call)
-                error = ctx._error
+                error = ctx.error
                 if response is not None:
                     start = response_start(response, ctx)
             except Exception as exc:
@@ -82,22 +81,22 @@ async def serve_websocket(app: Flask, ctx: RequestContext, send: Send) -> None:
             if start is not None and not websocket.accepted and not websocket.closed:
                 await deny(websocket, ctx, driver, response, start)
             elif websocket.accepted or not isinstance(error, Exception):
-                await websocket._close(NORMAL if error is None else INTERNAL_ERROR)
+                await websocket.close_on_loop(NORMAL if error is None else INTERNAL_ERROR)
             await save_late_session(app, ctx)
         finally:
             websocket.linger(partial(conversations.lingering.discard, websocket))
             if ctx._cv_tokens:
                 await finish(app, ctx, error)
             await driver.to_loop()
-            error = ctx._error = None  # its traceback has this frame: a cycle
+            error = ctx.error = None  # its traceback has this frame: a cycle
 
 
 def _open(app: Flask, ctx: RequestContext, driver: Driver, send: Send) -> WebSocket:
     """Make the connection of *ctx*, not accepted yet."""
-    scope = ctx._scope
+    scope = ctx.scope
     sock = EnvironSocket(driver.loop)
     scope["asyncflask.handshake"] = handshake_environ(scope, sock)
-    websocket = WebSocket(scope, ctx._receive, send, driver, partial(accept_headers, app, ctx))
+    websocket = WebSocket(scope, ctx.receive, send, driver, partial(accept_headers, app, ctx))
     sock.websocket = websocket
     websocket.json_module = app.json
     ctx.websocket = websocket
@@ -105,7 +104,8 @@ def _open(app: Flask, ctx: RequestContext, driver: Driver, send: Send) -> WebSoc
 
 
 async def _answer(app: Flask, ctx: RequestContext, call: Call) -> Any:
-    plan = enter(app, ctx) or await arrive(app, ctx, call)
+    ctx.set_current(app_context_for(app, ctx))
+    plan = await arrive(app, ctx, call)
     ctx.websocket.configure(websocket_options(app, ctx))
     if not may_open(app, ctx):
         return Forbidden("This page may not open a WebSocket here.").get_response()
@@ -115,7 +115,7 @@ async def _answer(app: Flask, ctx: RequestContext, call: Call) -> Any:
     websocket = ctx.websocket
     if rv is None or websocket.accepted or websocket.closed:
         return None
-    return await finalize(app, ctx, call, ctx._plan(), rv)
+    return await finalize(app, ctx, call, ctx.current_plan(), rv)
 
 
 def may_open(app: Flask, ctx: RequestContext) -> bool:
@@ -123,7 +123,7 @@ def may_open(app: Flask, ctx: RequestContext) -> bool:
     allowed = getattr(ctx.request.url_rule, "allowed_origins", None)
     if allowed is None:
         allowed = app.config["WEBSOCKET_ALLOWED_ORIGINS"]
-    if origin_allowed(ctx._scope, allowed):
+    if origin_allowed(ctx.scope, allowed):
         return True
     app.logger.debug(
         "A WebSocket was refused to a page of %r, which is neither the app's own Origin nor in"
@@ -169,8 +169,8 @@ async def accept_headers(app: Flask, ctx: RequestContext) -> list[tuple[bytes, b
     assert driver is not None
     if has_session(app, ctx):
         await save_session(app, ctx, _call_on_thread(driver), response)
-    if ctx._opened_session is not None:
-        ctx._opened_session.modified = False
+    if ctx.opened_session is not None:
+        ctx.opened_session.modified = False
     return [
         (name.lower().encode("ascii"), value.encode("latin-1"))
         for name, value in response.headers
@@ -180,7 +180,7 @@ async def accept_headers(app: Flask, ctx: RequestContext) -> list[tuple[bytes, b
 
 async def save_late_session(app: Flask, ctx: RequestContext) -> None:
     """After a WebSocket: save what its handler changed in the session since it was accepted."""
-    session = ctx._opened_session
+    session = ctx.opened_session
     if session is None or app.session_interface.is_null_session(session):
         return
     if not session.modified or not ctx.websocket.accepted:

@@ -118,7 +118,7 @@ def after_this_request(f: F) -> F:
             " and a request context is not active here. Call it in a view or a hook."
         )
     ctx._after_request_functions = [*ctx._after_request_functions, f]
-    ctx._more = True
+    ctx.unplanned = True
     return f
 
 

@@ -81,13 +81,13 @@ class FormDataRoutingRedirect(AssertionError):
         )
 
 
-def add_advice(error: Exception, request: Request, websocket: Any) -> None:
+def add_advice(error: Exception, request: Request, websocket: object) -> None:
     """Add a note to an error that code written for Quart runs into, or an extension that uses the
     real Flask: what to write here."""
     advise(error)
     if isinstance(error, TypeError) and "'await' expression" in str(error):
         error.add_note(
-            "What 'request', 'render_template', 'make_response' and the like give are plain"
+            "What 'request', 'render_template', 'make_response' and the like give are sync"
             " values here, also in 'async def' functions: if it is one of these, leave out"
             " 'await'."
         )
@@ -101,11 +101,11 @@ def attach_enctype_error_multidict(request: Request) -> None:
     """Have ``request.files[...]`` raise :exc:`DebugFilesKeyError` for a key that is in
     ``request.form``."""
     files = request.files
-    plain: type[Any] = type(files)
+    base: type[Any] = type(files)
 
-    def getitem(self: Any, key: str) -> Any:
+    def getitem(self: object, key: str) -> Any:
         try:
-            return plain.__getitem__(self, key)
+            return base.__getitem__(self, key)
         except KeyError as e:
             if key not in request.form:
                 raise
@@ -113,8 +113,8 @@ def attach_enctype_error_multidict(request: Request) -> None:
             raise DebugFilesKeyError(request, key).with_traceback(e.__traceback__) from None
 
     # A class of the same name, since it may be printed.
-    namespace = {"__getitem__": getitem, "__module__": plain.__module__}
-    files.__class__ = type(plain.__name__, (plain,), namespace)
+    namespace = {"__getitem__": getitem, "__module__": base.__module__}
+    files.__class__ = type(base.__name__, (base,), namespace)
 
 
 def _dump_loader_info(loader: BaseLoader) -> Iterator[str]:
@@ -145,7 +145,7 @@ def explain_template_loading_attempts(
     app: App,
     template: str,
     attempts: list[
-        tuple[BaseLoader, Any, tuple[str, str | None, Callable[[], bool] | None] | None]
+        tuple[BaseLoader, object, tuple[str, str | None, Callable[[], bool] | None] | None]
     ],
 ) -> None:
     """Log where a template was looked for (``EXPLAIN_TEMPLATE_LOADING``).
@@ -154,7 +154,7 @@ def explain_template_loading_attempts(
         what it found.
     """
     lines = [f"Locating template {template!r}:"]
-    found = 0
+    hits = 0
 
     for number, (loader, owner, source) in enumerate(attempts, start=1):
         lines.append(f"{number:5}: trying loader of {_describe(owner)}")
@@ -164,17 +164,17 @@ def explain_template_loading_attempts(
             lines.append("       -> no match")
         else:
             lines.append(f"       -> found ({source[1] or '<string>'!r})")
-            found += 1
+            hits += 1
 
-    if found == 0:
+    if hits == 0:
         lines.append("Error: the template could not be found.")
-    elif found > 1:
+    elif hits > 1:
         lines.append("Warning: more than one loader has this template; the first one counts.")
 
     ctx = _cv_request.get(None)
     blueprint = None if ctx is None else ctx.request.blueprint
 
-    if blueprint is not None and found != 1:
+    if blueprint is not None and hits != 1:
         lines.append(
             "  The template was looked up from an endpoint that belongs to the blueprint"
             f" {blueprint!r}."

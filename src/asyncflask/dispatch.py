@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import Message, Send
 from werkzeug.exceptions import (
-    BadRequest,
     BadRequestKeyError,
-    ClientDisconnected,
     HTTPException,
     InternalServerError,
     ServiceUnavailable,
@@ -26,36 +24,36 @@ from werkzeug.exceptions import (
 from werkzeug.routing import RoutingException
 from werkzeug.wrappers import Response as BaseResponse
 
-from .asgi.conversation import Conversation, Conversations
-from .asgi.environ_socket import EnvironSocket
-from .asgi.http import Body, good_hosts, malformed
-from .asgi.threads import Call, NoThread, call_here, is_async
+from .arrival import arrive, enter
+from .asgi.http import Body
+from .asgi.threads import Call, NoThread, call_here
 from .asgi.wsgi import Origin, environ_from_scope, serve
-from .bodies import end_body, expect_body, no_more_body
-from .contexts import AppContext, RequestContext, _cv_app, tear_down
+from .bodies import end_body, no_more_body
+from .contexts import AppContext, RequestContext, _cv_app
 from .debughelpers import add_advice
+from .handlers import call_handler, call_until_disconnect, converse
 from .plan import METHODS, Plan
 from .respond import (
-    Content,
-    close,
-    content_alone,
+    Complete,
+    complete,
+    content_at_hand,
     make_response,
-    method_of,
-    plain_start,
     response_start,
-    send_content,
-    whole_content,
+    send_rest,
+    start_wsgi,
 )
-from .routing import Match
 from .sessions import may_renew
 from .signals import (
-    appcontext_pushed,
+    appcontext_popped,
+    appcontext_tearing_down,
     emit,
     got_request_exception,
     request_finished,
     request_started,
+    request_tearing_down,
 )
-from .wrappers import Response, is_starlettes
+from .teardown import tear_down
+from .wrappers import is_starlettes
 
 if TYPE_CHECKING:
     from .app import Flask
@@ -67,92 +65,79 @@ Flow = Callable[["Flask", RequestContext, Send], Coroutine[Any, Any, None]]
 
 
 async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
-    """Answer one request. A response that is there as a whole is left in `ctx._whole`, all else
+    """Answer one request. A response of which all is there is left in `ctx.to_send`, all else
     done: it is for the caller to send, in the context of the server."""
-    call = ctx._call
     error: BaseException | None = None
-    content: Content | None = None
     response: Any = None
-    unsent: Message | None = None
+    unseen: Complete | None = None
+    start: Message | None = None
     held = False
     try:
         try:
-            plan = enter(app, ctx) or await arrive(app, ctx, call)
+            plan = enter(app, ctx) or await arrive(app, ctx, ctx.call)
             if plan.full_dispatch is None:
-                rv = await answer(app, ctx, call, plan)
-                plan = ctx._plan()  # the view may have registered functions
-                if plan.bare and not is_seen(app, ctx):
-                    content = content_alone(app, rv)
-                if content is None:
-                    response = await finalize(app, ctx, call, plan, rv)
+                rv = await answer(app, ctx, ctx.call, plan)
+                if ctx.request_or_none is not None or not next(plan.same):
+                    plan = ctx.current_plan()  # the view may have registered functions
+                if plan.bare and not (
+                    ctx.unplanned
+                    or any(_AT_END)
+                    or (b"cookie" in (ctx.lines or _UNKNOWN) and has_session(app, ctx))
+                ):
+                    unseen = complete(app, ctx, rv)
+                if unseen is None:
+                    response = await finalize(app, ctx, ctx.call, plan, rv)
             else:
-                response = await call(plan.full_dispatch)
-            start = plain_start(*content) if content else response_start(response, ctx)
+                response = await ctx.call(plan.full_dispatch)
+            if unseen is None:
+                start = response_start(response, ctx)
         except Exception as exc:
-            error, content = exc, None
-            response, start = await respond_to_error(app, ctx, call, exc)
-        unsent = start
-        if ctx._origin is not None:
-            unsent = await start_wsgi(ctx, send, response, start)
-        # A stream needs the contexts, and so does a WSGI response that has not started.
-        held = ctx._more and (ctx._holds > 0 or (ctx._origin is not None and unsent is not None))
+            error, unseen = exc, None
+            response, start = await respond_to_error(app, ctx, ctx.call, exc)
+        if ctx.unplanned:
+            if ctx.origin is not None:
+                start = await start_wsgi(ctx, send, response, start)
+            # A stream needs the contexts, and so does a WSGI response that has not started.
+            held = ctx.holds > 0 or (ctx.origin is not None and start is not None)
     except BaseException as exc:
         error = exc
         raise
     finally:
-        if not content:
-            ctx._plan()
-        if ctx._origin is not None:
-            await keep_contexts(ctx, ctx._origin)
-        if not held and not ctx._leave():
-            await finish(app, ctx, error)
-    if content and not ctx._more:
-        ctx._whole = unsent, content[1] if method_of(ctx) != "HEAD" else b""
-        end_body(ctx)
-        return
-    try:
-        if content:
-            response = Response(content[1], mimetype=content[0])
-        whole = None if ctx._holds or ctx._background else whole_content(ctx, response)
-        if whole is None:
-            await send_rest(app, ctx, send, response, unsent)
+        if unseen is not None and not plan.ends:
+            ctx.leave()
         else:
-            ctx._whole = unsent, whole
+            if ctx.origin is not None:
+                await keep_contexts(ctx, ctx.origin)
+            if not held:
+                await finish(app, ctx, error, None if unseen is None else plan)
+    if unseen is not None:
+        ctx.to_send = unseen
+        if ctx.request_or_none is not None:
+            end_body(ctx)
+    else:
+        await send_response(app, ctx, send, response, start, held)
+
+
+async def send_response(
+    app: Flask,
+    ctx: RequestContext,
+    send: Send,
+    response: Any,
+    start: Message | None,
+    held: bool,
+) -> None:
+    """Send *response*, or leave it in `ctx.to_send`. *held*: the contexts still have to be torn
+    down then. *start*: `None` if it was sent."""
+    try:
+        content = None if ctx.holds or ctx.background else content_at_hand(ctx, response)
+        if content is None:
+            await send_rest(app, ctx, send, response, start)
+        else:
+            ctx.to_send = start, content
     finally:
         if held and ctx._cv_tokens:
             await finish(app, ctx, sys.exception())
         end_body(ctx)
-
-
-async def start_wsgi(
-    ctx: RequestContext, send: Send, response: Any, start: Message
-) -> Message | None:
-    """Start a response before the teardown: WSGI middleware may look at the request then. A
-    Starlette response starts itself. Returns what is still to be sent."""
-    if getattr(response, "asgi_response", None) is not None:
-        return start
-    driver = ctx.driver
-    assert driver is not None
-    await driver.to_loop()
-    await driver.outside(send)(start)
-    return None
-
-
-async def send_rest(
-    app: Flask, ctx: RequestContext, send: Send, response: Any, start: Message | None
-) -> None:
-    """Send what is not there as a whole, and do what was to be done after it."""
-    driver = ctx.driver
-    assert driver is not None
-    body, send = ctx.request._body, driver.outside(send)
-    try:
-        await send_content(app, ctx, driver, body, send, response, start)
-    finally:
-        await close(response, driver)
-        for begin in ctx._background:
-            begin()
-    if (background := getattr(response, "background", None)) is not None:
-        await ctx._call(background)
 
 
 async def serve_by_wsgi(
@@ -161,74 +146,13 @@ async def serve_by_wsgi(
     """Have *wsgi_app*, which is round the app, answer."""
     driver = ctx.driver
     assert driver is not None
-    body = Body(ctx._scope, driver.outside(ctx._receive))
-    environ = environ_from_scope(ctx._scope, body)
+    body = Body(ctx.scope, driver.outside(ctx.receive))
+    environ = environ_from_scope(ctx.scope, body)
     send = driver.outside(send)
     await serve(driver, wsgi_app, environ, send, body, app._conversations)
 
 
-# -- arrival and end --------------------------------------------------------------------------
-
-
-def enter(app: Flask, ctx: RequestContext) -> Plan | None:
-    """Push the contexts and find the rule, as far as no code of the app has a say in it. Returns
-    the request's plan; `None` if the rest is left to `arrive`."""
-    setup, scope, lines = ctx._setup, ctx._scope, ctx._lines
-    app_ctx: AppContext | None = None
-    if not ctx._more or ctx.shared_app_context() is None:
-        app_ctx = AppContext(app) if setup.own_app_context else app.app_context()
-    ctx._set(app_ctx)
-    if (lines is None or lines.get(b"host") not in good_hosts) and (problem := malformed(scope)):
-        ctx.request.routing_exception = BadRequest(problem)
-    if not setup.is_plain or ctx._request is not None or appcontext_pushed.receivers:
-        return None
-    found = ctx._find_by_path(setup)
-    if type(found) is not Match or found.pending is not None:
-        ctx._found = found
-        return None
-    rule, values, _ = found
-    ctx._match = rule, values
-    if (
-        lines is None
-        or b"content-length" in lines
-        or b"transfer-encoding" in lines
-        or scope.get("method") != "GET"
-    ):
-        look_for_body(ctx)
-    plan: Plan = setup.plan(app, rule)
-    ctx._last_plan = plan
-    scope["route"], scope["endpoint"], scope["path_params"] = plan.route, plan.view, values
-    return plan
-
-
-async def arrive(app: Flask, ctx: RequestContext, call: Call) -> Plan:
-    """What `enter` has left to be done."""
-    if not ctx._setup.lazy_request:
-        ctx.request  # noqa: B018
-    await ctx._begin(call, ctx._cv_tokens[0][1])
-    if ctx.request.routing_exception is None:
-        await ctx._find_rule(call)
-    look_for_body(ctx)
-    plan: Plan = ctx._plan()
-    if plan.route is not None:
-        values = ctx.request.view_args
-        ctx._scope.update(route=plan.route, endpoint=plan.view, path_params=values)
-    return plan
-
-
-def look_for_body(ctx: RequestContext) -> None:
-    """Have the body received, unless there is surely none."""
-    lines = ctx._lines
-    if ctx.websocket is None and (
-        lines is None
-        or b"content-length" in lines
-        or b"transfer-encoding" in lines
-        or ctx._scope["method"] not in _WITHOUT_BODY
-    ):
-        expect_body(ctx)
-
-
-_WITHOUT_BODY = frozenset({"GET", "HEAD"})
+# -- the end --------------------------------------------------------------------------
 
 
 async def keep_contexts(ctx: RequestContext, origin: Origin) -> None:
@@ -238,25 +162,31 @@ async def keep_contexts(ctx: RequestContext, origin: Origin) -> None:
         return
     driver = ctx.driver
     assert driver is not None
-    if not ctx._holds:
+    if not ctx.holds:
         await driver.to_loop()
-        await ctx.request._body.keep(driver)
+        await ctx.request.asgi_body.keep(driver)
     origin.keep(_cv_app.get())
     origin.keep(ctx)
 
 
-async def finish(app: Flask, ctx: RequestContext, error: BaseException | None) -> None:
+async def finish(
+    app: Flask, ctx: RequestContext, error: BaseException | None, plan: Plan | None = None
+) -> None:
     """Tear the context down, once. A teardown function that fails is logged, or raised where
-    exceptions propagate; it does not take the client's answer away."""
-    if not ctx._cv_tokens:  # the app has popped it
-        return
+    exceptions propagate; it does not take the client's answer away. *plan*: if it is known to be
+    current."""
     if error is not None and app.should_ignore_error(error):
         error = None
-    ctx._ending = True
-    if ctx._driver is not None:
-        ctx._driver.loop_if_no_thread = True
+    ctx.ending = True
+    if ctx.driver_or_none is not None:
+        ctx.driver_or_none.loop_if_no_thread = True
+        ctx.driver_or_none.prepare = None
     try:
-        await ctx._pop(error, ctx._call, ctx._last_plan)
+        if ctx.unplanned:
+            if ctx._cv_tokens:  # the app has not popped it
+                await ctx.pop_by(error, ctx.call)
+        else:
+            await ctx.end_by(error, ctx.call, plan or ctx.current_plan())
     except Exception:
         if propagates(app):
             raise
@@ -275,11 +205,11 @@ def propagates(app: Flask) -> bool:
 async def full_dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Any:
     """Run hooks, view and error handlers. Returns the response; `None` for a WebSocket that was
     accepted."""
-    rv = await answer(app, ctx, call, ctx._last_plan)
+    rv = await answer(app, ctx, call, ctx.plan)
     websocket = ctx.websocket
     if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
         return None
-    return await finalize(app, ctx, call, ctx._plan(), rv)
+    return await finalize(app, ctx, call, ctx.current_plan(), rv)
 
 
 async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any:
@@ -290,113 +220,79 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
         if request_started.receivers:
             await emit(request_started, app, call)
         rv = None
-        if plan.preprocess is not None:
-            rv = await call(plan.preprocess)
-        elif plan.begins:
-            rv = await preprocess_request(app, ctx, call)
-        if rv is None:
-            if plan.dispatch is None:
-                answering = dispatch_request(app, ctx, call)
+        if plan.starts:
+            if plan.preprocess is None:
+                rv = await preprocess_request(app, ctx, call)
             else:
-                answering = call(plan.dispatch)
-            rv = await (answering if ctx.websocket is None else converse(ctx, call, answering))
+                rv = await call(plan.preprocess)
+        if rv is None:
+            if plan.direct:
+                rv = await dispatch_request(app, ctx, call)
+            else:
+                rv = await dispatch(app, ctx, call, plan)
     except Exception as exc:
         if ctx.websocket is not None and ctx.websocket.is_own_end(exc):
             return None
         if isinstance(exc, NoThread):
             exc = too_busy(app, exc)
-        ctx._error = exc
+        ctx.error = exc
         no_more_body(ctx)
         rv = await step(app, "handle_user_exception")(app, ctx, call, exc)
-    if ctx._driver is not None:
-        no_more_body(ctx)
     return rv
 
 
 async def preprocess_request(app: Flask, ctx: RequestContext, call: Call) -> Any:
     """Run the URL value preprocessors, then the `before_request` functions until one returns a
     value."""
-    plan = ctx._last_plan
+    plan = ctx.plan
     for func, _ in plan.preprocessors:
         await call(func, ctx.request.endpoint, ctx.request.view_args)
     for func, asynchronous in plan.before:
-        rv = await (func() if asynchronous and ctx._driver is None else call(func))
+        if asynchronous and ctx.driver_or_none is None and call is not call_here:
+            rv = await func()
+        else:
+            rv = await call(func)
         if rv is not None:
             return rv
     return None
 
 
+def dispatch(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Awaitable[Any]:
+    """`dispatch_request`, or what took its place; for a WebSocket the conversation too."""
+    replaced = plan.dispatch
+    answering = dispatch_request(app, ctx, call) if replaced is None else call(replaced)
+    return answering if ctx.websocket is None else converse(ctx, call, answering)
+
+
 def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[Any]:
     """Call the view of the matched rule. Raises the routing exception if there is none."""
-    plan = ctx._last_plan
-    request = ctx._request
-    if request is None:
-        method = ctx._scope["method"]
-        rule, values = ctx._match
+    plan = ctx.plan
+    request = ctx.request_or_none
+    if request is None:  # GET or HEAD: for other methods `look_for_body` has made one
+        rule, values, _ = ctx.match
     else:
         if request.routing_exception is not None:
             app.raise_routing_exception(request)
-        method = request.method
         rule, values = request.url_rule, request.view_args
-    if method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
-        return call_here(bound(app, "make_default_options_response"))
-    view = app.view_functions[rule.endpoint]
-    if ctx._context is not None and call is not call_here:
-        if ctx.websocket is not None:
-            return call_handler(ctx, call, view, values or {})
-        if plan.cancel or (plan.cancel is None and app.config["CANCEL_ON_DISCONNECT"]):
-            return call_until_disconnect(ctx, view, values or {})
-        if view is plan.view and plan.view_is_async and ctx._driver is None:
+        if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
+            return call_here(bound(app, "make_default_options_response"))
+    view: Any = app.view_functions[rule.endpoint]
+    if call is not call_here:
+        if plan.direct and view is plan.view and ctx.driver_or_none is None:
             # What `call` would do.
             return view(**values) if values else view()  # type: ignore[no-any-return]
+        if ctx.websocket is not None:
+            return call_handler(ctx, call, view, values or {})
+        if plan.cancel:
+            return call_until_disconnect(ctx, view, values or {})
     return call(view, **values) if values else call(view)
-
-
-async def call_until_disconnect(ctx: RequestContext, view: Any, values: dict[str, Any]) -> Any:
-    """Call *view*, and cancel it when the client leaves."""
-    driver = ctx.driver
-    assert driver is not None
-    await driver.ready_for_async()
-    # Not among the app's conversations: a request that is being answered outlives a shutdown.
-    async with Conversation(Conversations(), ctx.request._body.gone):
-        try:
-            return await driver.call(view, **values)
-        finally:
-            await driver.to_loop()
-    raise ClientDisconnected()
-
-
-async def call_handler(
-    ctx: RequestContext, call: Call, handler: Any, values: dict[str, Any]
-) -> Any:
-    """Call the handler of a WebSocket; an asynchronous one as a task, so that a message wakes
-    the handler alone, not all that called it."""
-    driver = ctx.driver
-    if driver is None or not is_async(handler):
-        return await call(handler, **values)
-    await driver.ready_for_async()
-    return await driver.task(handler(**values))
-
-
-async def converse(ctx: RequestContext, call: Call, answering: Awaitable[Any]) -> Any:
-    """The return value of a WebSocket's handler: a response that refuses the connection. One that
-    used the socket of the environ has answered by that, whatever it returns."""
-    sock: EnvironSocket = ctx.websocket.scope["asyncflask.handshake"]["werkzeug.socket"]
-    try:
-        rv = await answering
-    finally:
-        answered = await call(sock.end)
-    if answered:
-        return None
-    ctx.websocket.check_returned(rv, ctx.request.endpoint)
-    return rv
 
 
 async def finalize_request(
     app: Flask, ctx: RequestContext, call: Call, rv: Any, from_error_handler: bool = False
 ) -> Any:
     """Make the response of a view's or a handler's return value, and run the hooks on it."""
-    plan = ctx._last_plan
+    plan = ctx.plan
     if plan.make_response is not None:
         response = await call(plan.make_response, rv)
     elif callable(rv) and not isinstance(rv, _RESPONSES) and not is_starlettes(rv):
@@ -426,6 +322,7 @@ def finalize(
     from_error_handler: bool = False,
 ) -> Awaitable[Any]:
     """`finalize_request`, or what took its place."""
+    no_more_body(ctx)
     if plan.finalize is not None:
         return call(plan.finalize, rv, from_error_handler)
     return finalize_request(app, ctx, call, rv, from_error_handler)
@@ -436,14 +333,15 @@ _RESPONSES = (BaseResponse, HTTPException)
 
 async def process_response(app: Flask, ctx: RequestContext, call: Call, response: Any) -> Any:
     """Run the `after_request` functions, and save the session."""
-    plan = ctx._last_plan
+    plan = ctx.plan
     functions = plan.after
     if ctx._after_request_functions:
         functions = (*((func, False) for func in ctx._after_request_functions), *functions)
     for func, asynchronous in functions:
-        given = await (
-            func(response) if asynchronous and ctx._driver is None else call(func, response)
-        )
+        if asynchronous and ctx.driver_or_none is None and call is not call_here:
+            given = await func(response)
+        else:
+            given = await call(func, response)
         if given is None:
             name = getattr(func, "__qualname__", repr(func))
             raise TypeError(
@@ -456,21 +354,27 @@ async def process_response(app: Flask, ctx: RequestContext, call: Call, response
     return response
 
 
-def is_seen(app: Flask, ctx: RequestContext) -> bool:
-    """True if a signal, the session or a function of this very request needs the response
-    object."""
-    return bool(
-        request_finished.receivers or ctx._after_request_functions or has_session(app, ctx)
+_UNKNOWN: Final = (b"cookie", b"content-length")
+"""What header lines may be there, for all that is known."""
+
+_AT_END: Final = tuple(
+    signal.receivers
+    for signal in (
+        request_finished,
+        request_tearing_down,
+        appcontext_tearing_down,
+        appcontext_popped,
     )
+)
+"""Who wants to know of the response, or of the end."""
 
 
 def has_session(app: Flask, ctx: RequestContext) -> bool:
     """Whether there is a session to save. One that nobody touched counts only if the client has
     sent it and its lifetime may have to be renewed."""
-    if ctx._opened_session is not None:
+    if ctx.opened_session is not None:
         return True
-    lines = ctx._lines
-    if lines is not None and b"cookie" not in lines:
+    if b"cookie" not in (ctx.lines or _UNKNOWN):
         return False
     interface: Any = app.session_interface
     return app._opens_session_lazily() and may_renew(interface, app, ctx.request)
@@ -479,9 +383,9 @@ def has_session(app: Flask, ctx: RequestContext) -> bool:
 async def save_session(app: Flask, ctx: RequestContext, call: Call, response: Any) -> None:
     """Put the session into *response*."""
     interface = app.session_interface
-    if ctx._opened_session is None:
-        await ctx._open_session(call_here)
-    session = ctx._opened_session
+    if ctx.opened_session is None:
+        await ctx.open_session(call_here)
+    session = ctx.opened_session
     if interface.is_null_session(session):
         return
     if app._opens_session_lazily():  # nothing in it waits
@@ -534,7 +438,7 @@ async def handle_exception(app: Flask, ctx: RequestContext, call: Call, error: E
     handler = app._find_error_handler(server_error, ctx.request.blueprints)
     if handler is not None:
         server_error = await call(handler, server_error)
-    return await finalize(app, ctx, call, ctx._plan(), server_error, True)
+    return await finalize(app, ctx, call, ctx.current_plan(), server_error, True)
 
 
 async def respond_to_error(
@@ -578,7 +482,7 @@ async def do_teardown_request(
 ) -> None:
     """Run all `teardown_request` functions; what they raise is raised when all have run."""
     errors: list[BaseException] = []
-    await tear_down(app, call, ctx._last_plan.teardown_request, error, errors)
+    await tear_down(app, call, ctx.plan.teardown_request, error, errors)
     if errors:
         raise errors[0]
 
@@ -614,14 +518,14 @@ async def update_template_context(
 
 # -- steps that were replaced -----------------------------------------------------------------
 
-OWN: dict[str, Step] = {name: globals()[name] for name in METHODS if name in globals()}
+STEPS: dict[str, Step] = {name: globals()[name] for name in METHODS if name in globals()}
 """By name the steps of this file."""
 
 
 def step(app: Flask, name: str) -> Step:
     """The step of this name: of this file, or what calls the method that took its place."""
-    replaced = app._setup().replaced.get(name)
-    return OWN[name] if replaced is None else partial(_call_replaced, replaced)
+    method = app._setup().replaced.get(name)
+    return STEPS[name] if method is None else partial(_call_replaced, method)
 
 
 def bound(app: Flask, name: str) -> Callable[..., Any]:
@@ -630,6 +534,6 @@ def bound(app: Flask, name: str) -> Callable[..., Any]:
 
 
 async def _call_replaced(
-    replaced: Callable[..., Any], app: Flask, ctx: Any, call: Call, *args: Any
+    method: Callable[..., Any], app: Flask, ctx: Any, call: Call, *args: Any
 ) -> Any:
-    return await call(replaced, *args)
+    return await call(method, *args)

@@ -23,6 +23,16 @@ WSGI = ("environ", "start_response")
 ASGI = ("scope", "receive", "send")
 
 
+CHANGES: dict[str, object] = {"last": object()}
+"""The last change of any app, or of the class of one: another object each time that an attribute
+is set of which plans are made. (No counter: two threads may change apps at once.)"""
+
+
+def note_change() -> None:
+    """An attribute was set, or deleted."""
+    CHANGES["last"] = object()
+
+
 def marked_async(func: Any) -> Any:
     """*func*, which returns a coroutine, so that servers take it for a coroutine function: by that
     they tell ASGI 3 from ASGI 2 and WSGI."""
@@ -60,9 +70,6 @@ class AppType(ABCMeta):
             if name in namespace:
                 setattr(cls, name, namespace[name])
 
-    version = object()
-    """Another one each time that an attribute of an app's class is set or deleted."""
-
     def __setattr__(cls, name: str, value: Any) -> None:
         if name == "__call__":
             value = _called_by_any_server(value)
@@ -71,11 +78,11 @@ class AppType(ABCMeta):
             if type(value) is FunctionType:
                 value = _AsgiMethod(value)
         super().__setattr__(name, value)
-        AppType.version = object()
+        note_change()
 
     def __delattr__(cls, name: str) -> None:
         super().__delattr__(name)
-        AppType.version = object()
+        note_change()
 
 
 def _called_by_any_server(func: Any) -> Any:

@@ -15,17 +15,19 @@ from .ctx import _cv_app
 from .wrappers import AsyncBody, Response
 
 KEEP_ALIVE_SECONDS = 15
-"""How often a quiet stream sends a comment, outside of an app; see `EVENT_STREAM_KEEP_ALIVE`."""
+"""Seconds without an event until a comment is sent; in an app `EVENT_STREAM_KEEP_ALIVE`."""
+
+Dumps = Callable[[Any], str]
 
 
 class Events:
     """The body of an event stream: the bytes of each event, and what its sender has to know."""
 
-    def __init__(self, dumps: Callable[[Any], str], options: Options) -> None:
+    def __init__(self, dumps: Dumps, options: Options) -> None:
         self._dumps = dumps
         self.options = options
 
-    def encode(self, value: Any) -> bytes:
+    def encode(self, value: object) -> bytes:
         if isinstance(value, ServerSentEvent):
             event = value
         elif hasattr(value, "id") and hasattr(value, "data"):
@@ -38,14 +40,12 @@ class Events:
 
 
 class PlainEvents(Events):
-    """Of a plain iterable. Not a generator, which would close its source only if it was begun."""
+    """Of a sync iterable. Not a generator, which would close its source only if it was begun."""
 
-    def __init__(
-        self, source: Iterable[Any], dumps: Callable[[Any], str], options: Options
-    ) -> None:
+    def __init__(self, source: Iterable[Any], dumps: Dumps, options: Options) -> None:
         super().__init__(dumps, options)
         self._source = source
-        self._iterator: Iterator[Any] | None = None
+        self._iterator: Iterator[object] | None = None
 
     def __iter__(self) -> Self:
         return self
@@ -61,11 +61,9 @@ class PlainEvents(Events):
 
 
 class AsyncEvents(Events, AsyncBody):
-    """Of an asynchronous iterable."""
+    """Of an async iterable."""
 
-    def __init__(
-        self, source: AsyncIterable[Any], dumps: Callable[[Any], str], options: Options
-    ) -> None:
+    def __init__(self, source: AsyncIterable[Any], dumps: Dumps, options: Options) -> None:
         Events.__init__(self, dumps, options)
         AsyncBody.__init__(self, source)
 
@@ -76,7 +74,7 @@ class AsyncEvents(Events, AsyncBody):
 
 class EventStream(Response):
     """A response that sends an event to the browser's `EventSource` for each value of *source*,
-    a generator or another iterable, plain or asynchronous.
+    a generator or another iterable, sync or async.
 
     A value is a `ServerSentEvent`; an object with `data` and `id`, and maybe `event`; or the
     data of an event, a `str` or what becomes JSON. *keep_alive*: a comment is sent after so many

@@ -10,19 +10,22 @@ import io
 from collections.abc import Callable, Iterator
 from typing import IO, Any, Final
 
-from werkzeug.datastructures import FileStorage, ImmutableMultiDict
+from werkzeug.datastructures import FileStorage, ImmutableMultiDict, MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser as FormDataParserBase
 from werkzeug.formparser import MultiPartParser as MultiPartParserBase
 from werkzeug.sansio.multipart import (
     Data,
     Epilogue,
+    Event,
     Field,
     File,
     MultipartDecoder,
     NeedData,
     State,
 )
+
+Parsed = tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]
 
 PIECE_BYTES: Final = 256 * 1024
 """How much of a file is read at a time, if the form's limit is well above that; as much as servers
@@ -40,8 +43,8 @@ class FormDataParser(FormDataParserBase):
     """Werkzeug's parser, with its limits applied to urlencoded bodies too."""
 
     def _parse_urlencoded(
-        self, stream: Any, mimetype: str, content_length: int | None, options: dict[str, str]
-    ) -> Any:
+        self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str]
+    ) -> Parsed:
         limit = self.max_form_memory_size
         if limit is None or type(stream) is io.BytesIO:
             data: bytes = stream.read()
@@ -54,8 +57,8 @@ class FormDataParser(FormDataParserBase):
         return super()._parse_urlencoded(io.BytesIO(data), mimetype, content_length, options)
 
     def _parse_multipart(
-        self, stream: Any, mimetype: str, content_length: int | None, options: dict[str, str]
-    ) -> Any:
+        self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str]
+    ) -> Parsed:
         boundary = options.get("boundary", "").encode("ascii")
         if not boundary:
             raise ValueError("The Content-Type has no boundary.")
@@ -71,12 +74,12 @@ class FormDataParser(FormDataParserBase):
         return stream, kind(fields), kind(files)
 
     def _takes_large_pieces(self) -> bool:
-        # The decoder counts a whole piece as memory of the form.
+        # The decoder counts each piece as memory of the form.
         limit = self.max_form_memory_size
         return limit is None or limit >= 2 * PIECE_BYTES - 64 * 1024
 
 
-def _read_up_to(stream: Any, size: int) -> bytes:
+def _read_up_to(stream: IO[bytes], size: int) -> bytes:
     parts = []
     while size > 0 and (part := stream.read(size)):
         parts.append(part)
@@ -115,7 +118,7 @@ class MultiPartParser(MultiPartParserBase):
         part: Any = None
         value: list[bytes] = []
         size = 0
-        file: Any = None
+        file: IO[bytes] | None = None
         while True:
             piece = rest = stream.read(FIELD_BYTES if file is None else self.buffer_size)
             if piece and file is not None:
@@ -158,7 +161,7 @@ class _Feed:
         self.held = b""
         """The end of what was read; not given to the decoder yet."""
 
-    def events(self, piece: bytes) -> Iterator[Any]:
+    def events(self, piece: bytes) -> Iterator[Event]:
         """What the decoder makes of *piece*; if that is empty, of the end of the body."""
         decoder = self.decoder
         data = self.held + piece
@@ -172,7 +175,7 @@ class _Feed:
             yield event
 
     def _cut(self, data: bytes) -> int:
-        """How much of *data* the decoder gets. A delimiter that is held back is whole."""
+        """How much of *data* the decoder gets. A delimiter is held back entirely."""
         cut = max(0, len(data) - self.kept)
         length = len(self.delimiter)
         line = len(b"\r\n")  # before the delimiter
@@ -191,13 +194,13 @@ class _Feed:
         held = bytes(decoder.buffer) + self.held
         if delimiter in held + piece[:kept]:
             return piece
-        found = piece.find(delimiter)
-        end = (len(piece) if found < 0 else found) - kept
+        at = piece.find(delimiter)
+        end = (len(piece) if at < 0 else at) - kept
         if end <= 0:
             return piece
         write(held)
         with memoryview(piece) as view:
             write(view[:end])
         decoder.buffer.clear()
-        self.held = b"" if found >= 0 else piece[end:]
-        return piece[end:] if found >= 0 else b""
+        self.held = b"" if at >= 0 else piece[end:]
+        return piece[end:] if at >= 0 else b""

@@ -62,7 +62,7 @@ def _session() -> Any:
     ctx = _cv_request.get(None)
     if ctx is None:
         raise RuntimeError(NO_REQUEST)
-    session = ctx._opened_session
+    session = ctx.opened_session
     if session is None:
         return ctx.session
     session.accessed = True
@@ -152,7 +152,7 @@ class _WebSocketProxy(_Proxy):
         try:  # What is called here makes a coroutine, no more: no code of it can raise these.
             connection = _cv_request.get().websocket
             if connection.thread == get_ident() and timeout is None:
-                return connection._receive()
+                return connection.receive_on_loop()
         except (LookupError, AttributeError):
             pass
         return self._get_current_object().receive(timeout)
@@ -161,7 +161,7 @@ class _WebSocketProxy(_Proxy):
         try:
             connection = _cv_request.get().websocket
             if connection.thread == get_ident():
-                return connection._send(data)
+                return connection.send_on_loop(data)
         except (LookupError, AttributeError):
             pass
         return self._get_current_object().send(data)

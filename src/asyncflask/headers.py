@@ -28,7 +28,7 @@ class RequestHeaders(EnvironHeaders):
             self._lines = lines
 
     @Lazy
-    def environ(self) -> Any:
+    def environ(self) -> dict[str, Any]:
         """What an environ has of the lines."""
         return header_variables(self._headers)
 

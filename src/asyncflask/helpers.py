@@ -1,7 +1,7 @@
 """Functions for views: URLs, redirects, flashed messages, files, streams.
 
 They find the app and the request by themselves, so that users need not pass them. The
-framework's own code passes its context and does not come here for it.
+framework's code passes its context and does not come here for it.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def get_load_dotenv(default: bool = True) -> bool:
     return value.lower() in {"0", "false", "no"} if value else default
 
 
-def _default_template_ctx_processor() -> dict[str, Any]:
+def _default_template_ctx_processor() -> dict[str, object]:
     """`request` and `g`, as far as there are any: what every app and blueprint begins with. Not
     in `templating.py`, which is loaded when there are templates."""
     app_ctx, ctx = _cv_app.get(None), _cv_request.get(None)
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     if app_ctx is not None:
         values["g"] = app_ctx.g
     if ctx is not None:
@@ -121,7 +121,7 @@ def _stream(
 
 
 class _AsyncStream(AsyncIterator[AnyStr]):
-    """What :func:`_stream` is, for an asynchronous source.
+    """What :func:`_stream` is, for an async source.
 
     A class, since sync code cannot start an async generator, and one that never started does
     not run its ``finally``.
@@ -233,7 +233,7 @@ def stream_with_context(generator_or_function: Any) -> Any:
         source = iter(generator_or_function)
     except TypeError:
 
-        def decorator(*args: Any, **kwargs: Any) -> Any:
+        def decorator(*args: object, **kwargs: object) -> Any:
             return stream_with_context(generator_or_function(*args, **kwargs))
 
         return update_wrapper(decorator, generator_or_function)
@@ -257,7 +257,7 @@ def _held_contexts() -> tuple[AppContext, RequestContext]:
     return app_ctx, ctx
 
 
-def make_response(*args: Any) -> Response:
+def make_response(*args: object) -> Response:
     """A response object, of what a view could return, to set headers on for example::
 
         response = make_response(render_template("missing.html"), 404)
@@ -285,7 +285,7 @@ def url_for(
     _method: str | None = None,
     _scheme: str | None = None,
     _external: bool | None = None,
-    **values: Any,
+    **values: object,
 ) -> str:
     """The URL of an endpoint, by ``app.url_for``.
 
@@ -334,7 +334,7 @@ def redirect(
     return _wz_redirect(location, code=code, Response=Response)
 
 
-def abort(code: int | BaseResponse, *args: Any, **kwargs: Any) -> NoReturn:
+def abort(code: int | BaseResponse, *args: object, **kwargs: object) -> NoReturn:
     """Raise the :exc:`~werkzeug.exceptions.HTTPException` of a status, by ``app.aborter`` or,
     without an app context, by Werkzeug.
 
@@ -396,7 +396,7 @@ def get_flashed_messages(
     return flashes if with_categories else [message for _, message in flashes]
 
 
-def _prepare_send_file_kwargs(**kwargs: Any) -> dict[str, Any]:
+def _prepare_send_file_kwargs(**kwargs: object) -> dict[str, Any]:
     app = current_app_ctx().app
 
     if kwargs.get("max_age") is None:
@@ -431,14 +431,14 @@ def send_file(
     :param as_attachment: ``True``: the browser saves the file, rather than show it.
     :param download_name: the name to save it by. Default: that of the file.
     :param conditional: answer conditional and range requests (RFC 9110 sections 13 and 14).
-    :param etag: ``True``: made of the file's size and time; or the ETag itself.
+    :param etag: ``True``: from the file's size and time; or the ETag itself.
     :param last_modified: default: that of the file.
     :param max_age: seconds for which it may be cached, or a function of the path that gives
         them. Default: ``app.get_send_file_max_age``.
     :raises FileNotFoundError: there is no such file.
     :raises ValueError: a file opened as text.
     """
-    response: Any = werkzeug.utils.send_file(
+    response = werkzeug.utils.send_file(
         **_prepare_send_file_kwargs(
             path_or_file=path_or_file,
             mimetype=mimetype,
@@ -467,7 +467,7 @@ def send_from_directory(
     :param kwargs: for :func:`send_file`.
     :raises werkzeug.exceptions.NotFound: no file there, or outside of the directory.
     """
-    response: Any = werkzeug.utils.send_from_directory(
+    response = werkzeug.utils.send_from_directory(
         directory, path, **_prepare_send_file_kwargs(**kwargs)
     )
     return cast(Response, response)

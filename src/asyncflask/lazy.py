@@ -18,10 +18,10 @@ class Lazy(Generic[T]):
         self.__doc__ = func.__doc__
 
     @overload
-    def __get__(self, instance: None, owner: type[Any]) -> Lazy[T]: ...
+    def __get__(self, instance: None, owner: type[object]) -> Lazy[T]: ...
     @overload
-    def __get__(self, instance: object, owner: type[Any]) -> T: ...
-    def __get__(self, instance: object | None, owner: type[Any]) -> Lazy[T] | T:
+    def __get__(self, instance: object, owner: type[object]) -> T: ...
+    def __get__(self, instance: object | None, owner: type[object]) -> Lazy[T] | T:
         if instance is None:
             return self
         value = self.func(instance)

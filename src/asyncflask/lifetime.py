@@ -45,8 +45,8 @@ async def serving(app: Flask) -> AsyncIterator[dict[str, Any]]:
     async with AsyncExitStack() as stack:
         stack.callback(driver.release)
         stack.callback(setattr, app, "_conversations", Conversations())
-        await run(app_ctx._push, driver.call)
-        stack.push_async_callback(run, app_ctx._pop, None, driver.call)
+        await run(app_ctx.push_by, driver.call)
+        stack.push_async_callback(run, app_ctx.pop_by, None, driver.call)
         for mount in app._mounts:
             state.update(await stack.enter_async_context(lifespan(mount.app)))
         if app.lifespan is not None:
@@ -105,7 +105,7 @@ def start_background_task(
 
     async def run() -> None:
         app_ctx = app.app_context()
-        await app_ctx._push(driver.call)
+        await app_ctx.push_by(driver.call)
         error: BaseException | None = None
         try:
             await driver.call(func, *args, **kwargs)
@@ -114,7 +114,7 @@ def start_background_task(
             name = getattr(func, "__qualname__", repr(func))
             app.logger.exception("The background task %s failed.", name)
         finally:
-            await app_ctx._pop(error, driver.call)
+            await app_ctx.pop_by(error, driver.call)
             await driver.to_loop()
 
     async def drive_and_release() -> None:

@@ -23,7 +23,7 @@ def wsgi_errors_stream() -> TextIO:
 
     if ctx is not None:
         # Only what is there already: to make an environ costs more than the log message.
-        origin = (getattr(ctx.request, "_scope", None) or {}).get(ORIGIN)
+        origin = (getattr(ctx.request, "asgi_scope", None) or {}).get(ORIGIN)
         environ = vars(ctx.request).get("environ") if origin is None else origin.environ
 
         if environ is not None and "wsgi.errors" in environ:

@@ -20,7 +20,9 @@ from werkzeug.routing import (
     Rule,
     UUIDConverter,
 )
+from werkzeug.routing.rules import RulePart
 
+Values = dict[str, Any]
 Texts = tuple[str, ...]
 """What the placeholders stand for, before it is converted."""
 
@@ -54,7 +56,7 @@ class Target:
         )
         """Whether it may: Werkzeug knows where to."""
 
-    def convert(self, texts: Texts) -> dict[str, Any]:
+    def convert(self, texts: Texts) -> Values:
         values = {
             name: text if convert is None else convert(text)
             for (name, convert), text in zip(self.converters, texts, strict=False)
@@ -75,10 +77,10 @@ class _Way:
 
     __slots__ = ("all_groups", "final", "groups", "match", "node", "part", "suffixed")
 
-    def __init__(self, part: Any) -> None:
+    def __init__(self, part: RulePart) -> None:
         self.part = part
         pattern = re.compile(part.content)
-        # Converters may have groups of their own; Werkzeug names and numbers those it made.
+        # Converters may have groups; Werkzeug names and numbers those it adds.
         numbers = {
             int(name.removeprefix(_GROUP)): index
             for name, index in pattern.groupindex.items()
@@ -102,20 +104,20 @@ class Node:
         self.only_way: _Way | None = None
         """If there is but one, and it is over one part whose groups are the placeholders."""
 
-    def way(self, part: Any) -> _Way:
+    def way(self, part: RulePart) -> _Way:
         for way in self.ways:
             if way.part == part:
                 return way
         way = _Way(part)
         self.ways.append(way)
         self.ways.sort(key=lambda way: way.part.weight)
-        simple = not way.final and not way.suffixed and way.groups == way.all_groups
-        self.only_way = way if len(self.ways) == 1 and simple else None
+        is_direct = not way.final and not way.suffixed and way.groups == way.all_groups
+        self.only_way = way if len(self.ways) == 1 and is_direct else None
         return way
 
 
 class Tree:
-    """The rules of a map, as they were when it was made: another thread may add one meanwhile."""
+    """The rules of a map at one moment: another thread may add one meanwhile."""
 
     __slots__ = ("fixed", "pending", "root", "top")
 
@@ -123,7 +125,7 @@ class Tree:
         self.root = Node()
         self.pending = False
         """Whether a rule has a converter that is not Werkzeug's."""
-        self.fixed: dict[str, dict[str, Rule]] = {}
+        self.fixed: dict[tuple[str, str], Rule] = {}
         """By path and method, where nothing has placeholders: what is fixed comes before those."""
         domain = url_map.default_subdomain or ""
         for rule in rules:
@@ -158,11 +160,9 @@ class Tree:
             if not rule.websocket:
                 first = dict.fromkeys(rule.methods, target) | first
         if first and not path.startswith("//"):
-            self.fixed[path] = {
-                method: target.rule
-                for method, target in first.items()
-                if not target.redirects and not target.rule.defaults
-            }
+            for method, target in first.items():
+                if not target.redirects and not target.rule.defaults:
+                    self.fixed[path, method] = target.rule
 
 
 def walk(
@@ -204,9 +204,9 @@ def walk(
                 return (None if target.rule.strict_slashes else target), texts
         return None
     if after is not None:
-        found = walk(after, parts, at + 1, texts, method, websocket, missed)
-        if found is not None:
-            return found
+        result = walk(after, parts, at + 1, texts, method, websocket, missed)
+        if result is not None:
+            return result
     for way in node.ways:
         match = way.match("/".join(parts[at:]) if way.final else part)
         if match is None:
@@ -215,9 +215,9 @@ def walk(
         if way.suffixed and match[match.re.groups] == "/":
             rest, start = [""], 0
         given = match.group(0, *way.groups)[1:]
-        found = walk(way.node, rest, start, texts + given, method, websocket, missed)
-        if found is not None:
-            return found
+        result = walk(way.node, rest, start, texts + given, method, websocket, missed)
+        if result is not None:
+            return result
     if not part and at + 1 == end:
         for target in node.targets:
             if not target.rule.strict_slashes:

@@ -12,10 +12,13 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from werkzeug.exceptions import HTTPException, NotFound, SecurityError
+from werkzeug.routing import Map as BaseMap
+from werkzeug.routing import MapAdapter
 from werkzeug.sansio.utils import get_host
 
 from .asgi.http import malformed
 from .asgi.wsgi import route_path
+from .config import Config
 from .routing import NOT_FOUND, Map
 
 if TYPE_CHECKING:
@@ -25,12 +28,12 @@ if TYPE_CHECKING:
 class App(Protocol):
     """What has to be known of the outer app."""
 
-    config: Any
+    config: Config
     request_class: Any
     subdomain_matching: bool
-    url_map: Any
+    url_map: BaseMap
 
-    def create_url_adapter(self, request: Any) -> Any: ...
+    def create_url_adapter(self, request: Any) -> MapAdapter | None: ...
 
 
 class Mounts(tuple["Mount", ...]):
@@ -52,7 +55,7 @@ class Mounts(tuple["Mount", ...]):
             _, child = mount.matches(scope)  # nothing for a path that is not below
             if child and (mount.path or not _has_route(app, scope)):
                 scope.update(child, app_root_path=child["root_path"])
-                scope.pop("router", None)  # its URLs are its own, below where it is mounted
+                scope.pop("router", None)  # its URLs are below where it is mounted
                 return mount.handle
             if mount.path and scope["type"] == "http" and not scope["path"].endswith("/"):
                 within = {**scope, "path": scope["path"] + "/"}

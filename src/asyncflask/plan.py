@@ -4,34 +4,37 @@ that a plan still holds.
 Users fill registries, set attributes and replace methods at any time. The registries tell
 nobody: a `Plan` is *compared* with what it was made of, in a few calls that run in C, and made
 anew when that differs. So they stay ordinary dicts and lists. Functions are compared by identity,
-since a wrapper may say that it equals what it wraps. An attribute that is set, of the app or of
-its class, leaves another *version* behind, which makes another `Setup`.
+since a wrapper may say that it equals what it wraps. An attribute that is set, of an app or of
+its class, is noted in `CHANGES`, which makes another `Setup`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from functools import partial
 from itertools import chain, repeat
-from operator import attrgetter, is_
+from operator import and_, attrgetter, eq, is_, methodcaller
 from types import MethodType
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from werkzeug.routing import Rule
 
 from .asgi import proxy
 from .asgi.threads import is_async, limit_threads
-from .ctx import _cv_request, current_app_ctx, current_request_ctx
-from .entry import AppType
+from .ctx import AppContext, _cv_request, current_app_ctx, current_request_ctx
+from .entry import CHANGES, AppType
 from .routing import Map
 from .signals import (
     appcontext_tearing_down,
     request_tearing_down,
 )
+from .teardown import SILENT, Hook, Teardown
 from .wrappers import Request, Response
 
-Hook = tuple[Callable[..., Any], bool]
-"""A function, and whether it is asynchronous."""
+if TYPE_CHECKING:
+    from .app import Flask
 
 METHODS: Final = (
     "full_dispatch_request",
@@ -67,12 +70,14 @@ WATCHED: Final = frozenset(
         *REGISTRIES,
         "_mounts",
         "asgi_app",
+        "config",
         "request_class",
         "response_class",
         "session_interface",
         "subdomain_matching",
         "teardown_appcontext_funcs",
         "url_map",
+        "view_functions",
     }
 )
 """The attributes of an app of which a `Setup` is made: one that is set makes another."""
@@ -81,71 +86,58 @@ _methods_of = attrgetter(*METHODS)
 _registries_of = attrgetter(*REGISTRIES)
 
 
-class Teardown(NamedTuple):
-    """The functions that one context runs at its end, the signal that follows them, and the name
-    of the context."""
-
-    functions: tuple[Hook, ...]
-    signal: Any
-    context: str
-
-    def is_due(self) -> bool:
-        """Whether there is anything to call."""
-        return bool(self.functions or (self.signal is not None and self.signal.receivers))
-
-
 class Setup:
     """What is true of all requests of *app*, and the plans of its endpoints.
 
-    *own*: by name the methods as they are in `Flask` itself.
+    *original*: by name the methods as they are in `Flask` itself.
     """
 
-    def __init__(self, app: Any, own: dict[str, Any]) -> None:
+    def __init__(self, app: Flask, original: dict[str, Any]) -> None:
         # First: what changes from here on makes another setup.
-        self.version, self.class_version = app._version, AppType.version
+        self.since = CHANGES["last"]
         classes = type(app).__mro__
         last = max(n for n, cls in enumerate(classes) if isinstance(cls, AppType))
         # The class of a mixin does not tell that it was changed.
         mixed = any(not isinstance(cls, AppType) for cls in classes[:last])
         self.methods = _methods_of(type(app)) if mixed else None
+        self.version = None if mixed else self.since
+        """`CHANGES["last"]` as long as this setup is current. `None`: ask `is_current`."""
         self.replaced: dict[str, Callable[..., Any]] = {}
         for name in METHODS:
-            if name in app._replaced or getattr(type(app), name) is not own[name]:
+            if name in app._replaced or getattr(type(app), name) is not original[name]:
                 self.replaced[name] = _taking_ctx(name, getattr(app, name))
         self.wsgi_app = app.wsgi_app if "wsgi_app" in self.replaced else None
         """What took the place of `Flask.wsgi_app`."""
-        self.wsgi_middleware = _middleware(app, self.wsgi_app, own["wsgi_app"])
-        self.is_wrapped = self.wsgi_app is not None or bool(app._mounts)
-        request_class = app.request_class
+        self.wsgi_middleware = _middleware(app, self.wsgi_app, original["wsgi_app"])
+        self.direct = "http" if self.wsgi_app is None and not app._mounts else None
+        """The type of the scopes that are for the flow, without a look at anything else."""
         self.lazy_session: bool = app._opens_session_lazily()
-        self.own_app_context = "app_context" not in self.replaced
+        self.app_context: Callable[[Flask], AppContext] = AppContext
+        if "app_context" in self.replaced:
+            self.app_context = methodcaller("app_context")
+        request_class: Any = app.request_class
+        self.request_class = request_class
         self.names_blueprints = all(
             getattr(request_class, name) is getattr(Request, name)
             for name in ("endpoint", "blueprint", "blueprints")
         )
         self.lazy_request = request_class.__init__ is Request.__init__
-        self.request_class: Any = request_class
         self._paths = self._map_of_paths(app)
-        self.map: Any = app.url_map
-        self.is_plain = (
-            self.lazy_request
-            and self.lazy_session
-            and self.names_blueprints
-            and self._paths is not None
-        )
-        """Whether the rule of a request may be found before anything of it is looked at."""
+        # Before anything of a request is looked at, if that is what all of these do.
+        early = self.lazy_request and self.lazy_session and self.names_blueprints
+        self.find = self._paths.find if early and self._paths is not None else _find_nothing
         self.plans: dict[Any, Plan] = {}
+        self.by_path: dict[int, Plan] = {}
+        """By the id of the rule, where a path alone has decided: see `plan_by_path`."""
         limit_threads(app.config["MAX_THREADS"])
 
-    def is_current(self, app: Any) -> bool:
+    def is_current(self, app: Flask) -> bool:
         """Whether the app is what it was."""
-        return (
-            self.version is app._version
-            and self.class_version is AppType.version
-            and (self.methods is None or all(map(is_, self.methods, _methods_of(type(app)))))
+        return self.since is CHANGES["last"] and (
+            self.methods is None or all(map(is_, self.methods, _methods_of(type(app))))
         )
 
-    def _map_of_paths(self, app: Any) -> Map | None:
+    def _map_of_paths(self, app: Flask) -> Map | None:
         """The URL map, where a path alone may match a rule."""
         url_map = app.url_map
         if (
@@ -156,7 +148,7 @@ class Setup:
             return None
         return url_map
 
-    def paths(self, app: Any) -> Map | None:
+    def paths(self, app: Flask) -> Map | None:
         """The URL map, where the host has no part in matching and building."""
         paths = self._paths
         if (
@@ -168,24 +160,40 @@ class Setup:
             return None
         return paths
 
-    def plan(self, app: Any, rule: Any, names: tuple[str, ...] | None = None) -> Plan:
+    def plan_by_path(self, app: Flask, rule: Rule) -> Plan | None:
+        """The plan for requests that *rule* matched by their path alone, before anything else of
+        them was looked at. `None` if that may not be, as things are now."""
+        if (
+            not self.is_current(app)
+            or self.paths(app) is None
+            or rule.methods is None  # the method may be one in small letters
+        ):
+            return None
+        plan = self.by_path[id(rule)] = self.plan(app, rule)
+        return plan
+
+    def plan(self, app: Flask, rule: Rule | None, names: tuple[str, ...] | None = None) -> Plan:
         """The plan for requests that *rule* matched, or `None`. *names*: of the blueprints whose
         hooks are run, innermost first; by default those of the rule's endpoint."""
         key = id(rule) if names is None else (id(rule), names)
         plan = self.plans.get(key)
-        if plan is None or plan.rule is not rule or not plan.is_complete():
+        if plan is None or not next(plan.as_it_was):
             if names is None:
                 names = () if rule is None else blueprints_of(rule.endpoint)
             plan = self.plans[key] = Plan(app, self, rule, names)
         return plan
 
 
-def _middleware(app: Any, wsgi_app: Any, own: Any) -> Any:
+def _find_nothing(path: str, method: str, websocket: bool = False) -> None:
+    """`Map.find`, where a path alone decides nothing."""
+
+
+def _middleware(app: Flask, wsgi_app: Any, original: Any) -> Any:
     """What is to be called in place of `wsgi_app`, inside of each `ProxyFix`, which is applied to
     the scope. `None` if that is the app's own."""
     within = proxy.within(wsgi_app)
     # By type: a wrapper may have all attributes of what it wraps.
-    if type(within) is MethodType and within.__func__ is own and within.__self__ is app:
+    if type(within) is MethodType and within.__func__ is original and within.__self__ is app:
         return None
     return within
 
@@ -204,46 +212,45 @@ class Plan:
     order in which they run, and the methods that took the places of steps."""
 
     __slots__ = {
-        "_copies": "The lists of the registries as they were.",
-        "_functions": "What was in them.",
-        "_keys": "What the lists are in the registries by.",
-        "_registries": "Where they are.",
         "after": "The `after_request` functions.",
+        "as_it_was": "`next` says whether everything is as it was, if the setup is current.",
         "bare": "Whether nothing of the app wants to see a response.",
         "before": "The `before_request` functions.",
-        "begins": "Whether anything is called before the view.",
-        "cancel": "Whether the view is cancelled when the client leaves, if the rule says.",
+        "cancel": "Whether the view is cancelled when the client leaves.",
+        "direct": "Whether nothing but the view is called, if it is `view`: a coroutine function.",
         "dispatch": "The method in the place of `dispatch_request`, or `None`. So the others:",
         "end_app": "What is called at the end of the app context.",
         "end_request": "What is called at the end of the request context.",
         "ends": "Whether one of these is any function.",
         "finalize": "In the place of `finalize_request`.",
         "full_dispatch": "In the place of `full_dispatch_request`.",
+        "in_scope": "What ASGI middleware is told of the rule.",
         "make_response": "In its own.",
         "preprocess": "In the place of `preprocess_request`.",
         "preprocessors": "The `url_value_preprocessor` functions.",
         "process": "In the place of `process_response`.",
-        "route": "The matched rule for ASGI middleware.",
         "rule": "The matched rule, or `None`.",
+        "same": "As `as_it_was`, and whether the setup is current; never so if it cannot tell.",
         "setup": "Of the app.",
+        "starts": "Whether anything is called before the view.",
         "teardown_app": "The `teardown_appcontext` functions.",
         "teardown_request": "The `teardown_request` functions.",
         "view": "The view of the rule's endpoint.",
-        "view_is_async": "Whether that is a coroutine function.",
     }
 
-    def __init__(self, app: Any, setup: Setup, rule: Any, blueprints: tuple[str, ...]) -> None:
+    def __init__(
+        self, app: Flask, setup: Setup, rule: Rule | None, blueprints: tuple[str, ...]
+    ) -> None:
         self.rule = rule
+        self.setup = setup
         innermost_first = (*blueprints, None)
         names = (None, *reversed(blueprints))
         registries = _registries_of(app)
         app_teardown = {None: app.teardown_appcontext_funcs}
-        self.setup = setup
-        self._registries = (*(d for d in registries for _ in names), app_teardown)
-        self._keys = (*innermost_first * len(registries), None)
-        lists = map(dict.get, self._registries, self._keys, _NONE)
-        self._copies = tuple(map(copy, lists))
-        self._functions = tuple(chain.from_iterable(self._copies))
+        dicts = (*(d for d in registries for _ in names), app_teardown)
+        keys = (*innermost_first * len(registries), None)
+        self.as_it_was = _watch(app, setup.since, dicts, keys)
+        self.same = self.as_it_was if setup.version is not None else repeat(False)
         preprocessors, before, after, teardown = registries
         replaced = setup.replaced.get
         self.preprocessors = _hooks(f for name in names for f in preprocessors.get(name, ()))
@@ -254,6 +261,7 @@ class Plan:
         self.full_dispatch = replaced("full_dispatch_request")
         self.finalize = replaced("finalize_request")
         self.make_response = replaced("make_response")
+        self.dispatch = replaced("dispatch_request")
         self.teardown_request = Teardown(
             _hooks(f for name in innermost_first for f in reversed(teardown.get(name, ()))),
             request_tearing_down,
@@ -265,10 +273,10 @@ class Plan:
         self.end_request = self.teardown_request
         self.end_app = self.teardown_app
         if (step := replaced("do_teardown_request")) is not None:
-            self.end_request = Teardown(_hooks([step]), None, "request")
+            self.end_request = Teardown(_hooks([step]), SILENT, "request")
         if (step := replaced("do_teardown_appcontext")) is not None:
-            self.end_app = Teardown(_hooks([step]), None, "app")
-        self.begins = bool(self.before or self.preprocessors or self.preprocess)
+            self.end_app = Teardown(_hooks([step]), SILENT, "app")
+        self.starts = bool(self.before or self.preprocessors or self.preprocess)
         self.ends = bool(self.end_request.functions or self.end_app.functions)
         self.bare = (
             not self.after
@@ -277,28 +285,54 @@ class Plan:
             and self.make_response is None
             and app.response_class is Response
         )
-        self.dispatch = replaced("dispatch_request")
+        self._look_at_view(app, rule)
+
+    def _look_at_view(self, app: Flask, rule: Any) -> None:
         cancel = getattr(rule, "cancel_on_disconnect", None)
-        self.cancel: bool | None = cancel
-        self.view = None if rule is None else app.view_functions.get(rule.endpoint)
-        self.route: Route | None = None
+        self.cancel: bool = app.config["CANCEL_ON_DISCONNECT"] if cancel is None else cancel
+        self.view: Any = None if rule is None else app.view_functions.get(rule.endpoint)
+        self.in_scope: dict[str, Any] = {}
         if rule is not None:
-            self.route = Route(rule.rule, rule.rule, rule.endpoint, rule.methods)
-        self.view_is_async = self.view is not None and is_async(self.view)
-
-    def is_current(self, app: Any) -> bool:
-        """Whether the app is what it was, and its registries hold what they did."""
-        return self.setup.is_current(app) and self.is_complete()
-
-    def is_complete(self) -> bool:
-        """Whether the registries hold what they did."""
-        lists = tuple(map(dict.get, self._registries, self._keys, _NONE))
-        return lists == self._copies and (
-            not self._functions or all(map(is_, chain.from_iterable(lists), self._functions))
+            route = Route(rule.rule, rule.rule, rule.endpoint, rule.methods)
+            self.in_scope = {"route": route, "endpoint": self.view}
+        self.direct = bool(
+            self.view is not None
+            and is_async(self.view)
+            and not (rule.websocket or self.cancel or self.dispatch)
         )
+
+    def is_current(self, app: Flask) -> bool:
+        """Whether the app is what it was, and its registries hold what they did."""
+        return next(self.same) or (self.setup.is_current(app) and next(self.as_it_was))
 
 
 _NONE: Final = repeat(())
+
+
+def _watch(
+    app: Flask, since: object, registries: tuple[dict[Any, Any], ...], keys: tuple[Any, ...]
+) -> Iterator[bool]:
+    """What is true each time it is asked (by `next`) while the lists in *registries* by *keys* and
+    the settings that plans are made of are what they are now, and nothing was changed *since*.
+
+    Made of iterators without an end, so that a comparison is one call into C. (None of them keeps
+    anything from one time to the next: any thread may ask.)"""
+    settings = ("TRUSTED_HOSTS", "CANCEL_ON_DISCONNECT", "host_matching", "last")
+    dicts = (*registries, app.config, app.config, vars(app.url_map), CHANGES)
+    now = map(partial(map, dict.get), repeat(dicts), repeat((*keys, *settings)), _NONES)
+    lists = tuple(map(copy, map(dict.get, registries, keys, _NONE)))
+    then = (*lists, *tuple(next(now))[len(lists) : -1], since)
+    same = map(eq, map(tuple, now), repeat(then))
+    functions = tuple(chain.from_iterable(lists))
+    if not functions:
+        return same
+    # By identity: a wrapper may say that it equals what it wraps.
+    now = map(partial(map, dict.get), repeat(registries), repeat(keys), _NONES)
+    each = map(partial(map, is_), map(chain.from_iterable, now), repeat(functions))
+    return map(and_, same, map(all, each))
+
+
+_NONES: Final = repeat(_NONE)
 
 
 def _hooks(functions: Iterable[Callable[..., Any]]) -> tuple[Hook, ...]:

@@ -27,7 +27,7 @@ from .asgi.threads import Driver
 from .ctx import RequestContext, current_request_ctx
 from .events import AsyncEvents, PlainEvents
 from .json.provider import DefaultJSONProvider
-from .wrappers import AsyncBody, Response, from_starlette, is_starlettes, plain_lines
+from .wrappers import AsyncBody, Response, content_lines, from_starlette, is_starlettes
 
 if TYPE_CHECKING:
     from .app import Flask
@@ -103,28 +103,32 @@ def _wrong_type(rv: Any) -> str:
     )
 
 
-Content = tuple[str | None, bytes]
-"""A mimetype, and what is of it."""
+Complete = tuple[Message, bytes]
+"""The message that begins a response, and all of its content."""
 
 
-def plain_start(mimetype: str | None, content: bytes) -> Message:
-    """The message that begins a response which nobody has seen."""
-    lines = plain_lines(mimetype, len(content))
-    return {"type": "http.response.start", "status": 200, "headers": lines}
-
-
-def content_alone(app: Flask, rv: Any) -> Content | None:
-    """The mimetype and content of *rv*, if its response would have no headers but its own."""
+def complete(app: Flask, ctx: RequestContext, rv: Any) -> Complete | None:
+    """The response for *rv*, without the object for it, which nobody is to see. `None` if its
+    headers may be others than those of its content."""
     kind = type(rv)
     if kind is str:
-        return Response.default_mimetype, rv.encode()
-    provider: Any = app.json
-    if (kind is dict or kind is list) and (
-        getattr(provider.response, "__func__", None) is DefaultJSONProvider.response
-    ):
-        text = provider._text(provider._prepare_response_obj((rv,), {}))
-        return provider.mimetype, text.encode()
-    return None
+        mimetype, content = Response.default_mimetype, rv.encode()
+    else:
+        provider: Any = app.json
+        if (kind is not dict and kind is not list) or (
+            getattr(provider.response, "__func__", None) is not DefaultJSONProvider.response
+        ):
+            return None
+        mimetype = provider.mimetype
+        content = provider._text(provider._prepare_response_obj((rv,), {})).encode()
+        if ctx.unplanned:  # a function that makes JSON of an object may read the session
+            return None
+    start = {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": content_lines(mimetype, len(content)),
+    }
+    return start, content if ctx.scope["method"] != "HEAD" else b""
 
 
 def response_start(response: Any, ctx: RequestContext) -> Message:
@@ -137,7 +141,7 @@ def response_start(response: Any, ctx: RequestContext) -> Message:
         and type(response).get_wsgi_headers is BaseResponse.get_wsgi_headers
     ):
         if "headers" not in response.__dict__:
-            lines = plain_lines(*response._plain)
+            lines = content_lines(*response._plain)
             return checked_start_message(status, lines, response.status)
         headers = response.headers
         # Without a copy of all headers, where that would change nothing in them.
@@ -159,8 +163,8 @@ _WITHOUT_BODY = frozenset({204, 304})
 _CORRECTED = frozenset({b"location", b"content-location"})
 
 
-def whole_content(ctx: RequestContext, response: Any) -> bytes | None:
-    """The content of *response*, if it is there as a whole and nothing is left to be done."""
+def content_at_hand(ctx: RequestContext, response: Any) -> bytes | None:
+    """The content of *response*, if all of it is there and nothing is left to be done."""
     if (
         not isinstance(response.response, (list, tuple))
         or response.direct_passthrough
@@ -174,19 +178,13 @@ def whole_content(ctx: RequestContext, response: Any) -> bytes | None:
     return content  # type: ignore[no-any-return]
 
 
-def method_of(ctx: RequestContext) -> str:
-    """The method of the request, which need not be made for it."""
-    method: str = ctx._scope.get("method", "GET") if ctx._request is None else ctx._request.method
-    return method
-
-
 def content_of(
     response: Any, ctx: RequestContext
 ) -> bytes | Iterable[bytes] | AsyncIterable[bytes]:
     """What to send of *response*: nothing for HEAD and for statuses that have no body (RFC 9110
     section 6.4.1)."""
     status = response.status_code
-    if method_of(ctx) == "HEAD" or status < 200 or status in _WITHOUT_BODY:
+    if ctx.scope.get("method") == "HEAD" or status < 200 or status in _WITHOUT_BODY:
         return b""
     content = response.response
     if isinstance(content, (list, tuple)) and not response.direct_passthrough:
@@ -234,13 +232,44 @@ async def send_content(
             message = {**message, "headers": [*kept, *ours]}
             if response.status_code != source.status_code:
                 message["status"] = response.status_code
-        elif ctx.request.method == "HEAD" and "body" in message:
+        elif ctx.scope["method"] == "HEAD" and "body" in message:
             message = {**message, "body": b""}
         await send(message)
 
     await driver.to_loop()
     async with Conversation(app._conversations, body.gone):
         await source(ctx.request.scope, body.as_receive, send_changed)
+
+
+async def start_wsgi(
+    ctx: RequestContext, send: Send, response: Any, start: Message | None
+) -> Message | None:
+    """Start a response before the teardown: WSGI middleware may look at the request then. A
+    Starlette response starts itself. Returns what is still to be sent."""
+    if start is None or getattr(response, "asgi_response", None) is not None:
+        return start
+    driver = ctx.driver
+    assert driver is not None
+    await driver.to_loop()
+    await driver.outside(send)(start)
+    return None
+
+
+async def send_rest(
+    app: Flask, ctx: RequestContext, send: Send, response: Any, start: Message | None
+) -> None:
+    """Send what is not there as a whole, and do what was to be done after it."""
+    driver = ctx.driver
+    assert driver is not None
+    body, send = ctx.request.asgi_body, driver.outside(send)
+    try:
+        await send_content(app, ctx, driver, body, send, response, start)
+    finally:
+        await close(response, driver)
+        for begin in ctx.background:
+            begin()
+    if (background := getattr(response, "background", None)) is not None:
+        await ctx.call(background)
 
 
 async def close(response: Any, driver: Driver) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from functools import lru_cache
+from http import HTTPStatus
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ _content_type = lru_cache(maxsize=256)(get_content_type)
 
 
 class AsyncBody:
-    """The body of a response that an asynchronous iterable gives. Plain code may iterate it too,
+    """The body of a response that an async iterable gives. Sync code may iterate it too,
     on a thread."""
 
     def __init__(self, source: AsyncIterable[Any]) -> None:
@@ -80,7 +81,7 @@ _base: Any = ResponseBase
 
 
 class Response(ResponseBase):
-    """The response (Flask: `flask.Response`). *response* may be an asynchronous iterable too."""
+    """The response (Flask: `flask.Response`). *response* may be an async iterable too."""
 
     default_mimetype: str | None = "text/html"
     json_module: Any = json
@@ -92,13 +93,13 @@ class Response(ResponseBase):
     asgi_headers: frozenset[tuple[str, str]] = frozenset()
     """The headers that the Starlette response had; what differs from them is sent instead."""
 
-    background: Callable[[], Any] | None = None
+    background: Callable[[], Awaitable[object]] | None = None
     """A coroutine function that is awaited after the response was sent."""
 
     def __init__(
         self,
         response: Any = None,
-        status: Any = None,
+        status: int | str | HTTPStatus | None = None,
         headers: Any = None,
         mimetype: str | None = None,
         content_type: str | None = None,
@@ -111,7 +112,7 @@ class Response(ResponseBase):
             and not direct_passthrough
             and type(self).set_data is ResponseBase.set_data
         ):
-            # As Werkzeug's initializer, but headers are only made when somebody looks at them.
+            # As Werkzeug's initializer, but headers are only created when somebody reads them.
             if isinstance(response, str):
                 response = response.encode()
             self.response = [response]
@@ -129,10 +130,10 @@ class Response(ResponseBase):
         super().__init__(response, status, headers, mimetype, content_type, direct_passthrough)
 
     _plain: tuple[str | None, int] | None = None
-    """Mimetype and length of content that was given whole, for the headers."""
+    """Mimetype and length of a body in one piece, for the headers."""
 
     @Lazy
-    def headers(self) -> Any:
+    def headers(self) -> Headers:
         """The header lines (Werkzeug: `Headers`)."""
         assert self._plain is not None
         mimetype, length = self._plain
@@ -160,10 +161,12 @@ class Response(ResponseBase):
         return size
 
 
-def plain_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
+def content_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
     """The header lines of content that was given whole, as ASGI wants them."""
     line = b"content-length", b"%d" % length
-    return [line] if mimetype is None else [content_type_line(mimetype), line]
+    if mimetype is None:
+        return [line]
+    return [content_type_lines.get(mimetype) or content_type_line(mimetype), line]
 
 
 def content_type_line(mimetype: str) -> tuple[bytes, bytes]:
@@ -182,7 +185,7 @@ content_type_lines: dict[str, tuple[bytes, bytes]] = {}
 _REMEMBERED_TYPES = 256
 
 
-def is_starlettes(value: Any) -> bool:
+def is_starlettes(value: object) -> bool:
     """Whether *value* is a response of Starlette. Who has one has imported it: we need not."""
     module = sys.modules.get("starlette.responses")
     return isinstance(value, getattr(module, "Response", ()))

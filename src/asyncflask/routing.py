@@ -1,4 +1,4 @@
-"""The URL map: Werkzeug's, with a short way to a match, and one to a URL.
+"""The URL map: Werkzeug's, with a fast path for matching and one for building URLs.
 
 `Map.find` is one look-up, and for rules with placeholders one walk (`matcher.py`). What takes more
 than a path (redirects, "405 Method Not Allowed") is left to Werkzeug's adapter. `Map.build_path`
@@ -9,36 +9,38 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from enum import Enum
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Map as MapBase
-from werkzeug.routing import Rule, ValidationError, WebsocketMismatch
+from werkzeug.routing import Rule, RuleFactory, ValidationError, WebsocketMismatch
 
-from .matcher import Target, Texts, Tree, walk
-
-
-class NoMatch(Enum):
-    NOT_FOUND = "not found"
-
-
-NOT_FOUND: Final = NoMatch.NOT_FOUND
-"""What `Map.find` gives if the answer is "404 Not Found"."""
+from .matcher import Target, Texts, Tree, Values, walk
 
 
 class Match(NamedTuple):
     """The rule for a request, and the values of its placeholders."""
 
     rule: Rule
-    values: dict[str, Any]
+    values: Values
     """Empty if *pending*."""
-    pending: Callable[[], dict[str, Any]] | None = None
+    pending: Callable[[], Values] | None = None
     """Runs the converters and gives the values, if one of the converters is not Werkzeug's: it may
     read the session, query a database or `abort()`. Call it once, in the request's context and on
     the request's thread. Raises what a converter raises; a `ValidationError` becomes the
     `HTTPException` that Werkzeug's matching ends in (404 or 405)."""
+
+
+def _raise_not_found() -> Any:
+    raise NotFound
+
+
+NOT_FOUND: Final = Match(cast(Rule, None), {}, _raise_not_found)
+"""What `Map.find` gives if the answer is "404 Not Found"."""
+
+_matched: Callable[[tuple[Rule, dict[str, Any], None]], Match] = partial(tuple.__new__, Match)
+"""A `Match`, made in C."""
 
 
 class Map(MapBase):
@@ -50,11 +52,11 @@ class Map(MapBase):
         self._changing = threading.RLock()
         self._added: list[Rule] = []
         self._preferred: dict[str, Rule] = {}
-        """By endpoint the rule that comes first, if it is suitable whenever its own placeholders
+        """By endpoint the rule that comes first, if it is suitable whenever its placeholders
         are given, and no more, for one of its methods."""
         super().__init__(*args, **kwargs)
 
-    def add(self, rulefactory: Any) -> None:
+    def add(self, rulefactory: RuleFactory) -> None:
         with self._changing:
             for rule in rulefactory.get_rules(self):
                 super().add(rule)
@@ -62,7 +64,7 @@ class Map(MapBase):
             self._tree = None
             self._preferred = {}
 
-    def _made_tree(self) -> Tree:
+    def _new_tree(self) -> Tree:
         with self._changing:
             tree = self._tree = Tree(self, self._added)
             return tree
@@ -71,32 +73,29 @@ class Map(MapBase):
     def pending(self) -> bool:
         """Whether a rule has a converter that is not Werkzeug's: then `MapAdapter.match` too is to
         be called in the request's context and on its thread."""
-        return (self._tree or self._made_tree()).pending
+        return (self._tree or self._new_tree()).pending
 
-    def find(
-        self, path: str, method: str, websocket: bool = False
-    ) -> Match | Literal[NoMatch.NOT_FOUND] | None:
+    def find(self, path: str, method: str, websocket: bool = False) -> Match | None:
         """The match for *path*, of the default subdomain, as `MapAdapter.match` gives it;
         `NOT_FOUND` if that raises `NotFound`; `None` if there is more to say: ask it."""
-        tree = self._tree or self._made_tree()
-        if path in tree.fixed and not websocket:
-            rule = tree.fixed[path].get(method)
-            if rule is not None and (rule.methods is None or method in rule.methods):  # still
-                return Match(rule, {})
+        tree = self._tree or self._new_tree()
+        rule = tree.fixed.get((path, method))
+        if rule is not None and not websocket and method in (rule.methods or (method,)):  # still
+            return _matched((rule, {}, None))
         if self.host_matching or (path and path[0] != "/"):
             return None
         if path[1:2] == "/":  # of slashes at the start one counts: see `MapAdapter.match`
             return self.find("/" + path.lstrip("/"), method, websocket)
         missed: list[Rule] = []
         if tree.top and path:
-            found = walk(tree.top, path.split("/"), 1, (), method, websocket, missed)
+            match = walk(tree.top, path.split("/"), 1, (), method, websocket, missed)
         else:
             parts = [self.default_subdomain or "", *path.split("/")]
-            found = walk(tree.root, parts, 0, (), method, websocket, missed)
-        if found is None:
+            match = walk(tree.root, parts, 0, (), method, websocket, missed)
+        if match is None:
             merge = "//" in path and self.merge_slashes
             return None if missed or merge else NOT_FOUND
-        target, texts = found
+        target, texts = match
         if target is None or target.redirects:
             return None
         if target.pending:
@@ -106,16 +105,7 @@ class Map(MapBase):
         except ValidationError:
             return None if missed else NOT_FOUND
 
-    def find_at_once(
-        self, path: str, method: str, websocket: bool
-    ) -> tuple[Rule, dict[str, Any]] | None:
-        """What `find` gives, if that needs no thread."""
-        found = self.find(path, method, websocket)
-        if found is None or found is NOT_FOUND or found.pending is not None:
-            return None
-        return found.rule, found.values
-
-    def build_path(self, endpoint: str, values: dict[str, Any], method: str) -> str | None:
+    def build_path(self, endpoint: str, values: Values, method: str) -> str | None:
         """The path to *endpoint*, of the default subdomain, as `MapAdapter.build` gives it, but
         without a slash before it; `None` if there is more to say."""
         for value in values.values():
@@ -124,12 +114,12 @@ class Map(MapBase):
                 break
         preferred = self._preferred
         rule: Any = preferred.get(endpoint)
-        built: Any = None
+        built: tuple[str, str] | None = None
         if rule is not None and values.keys() == rule.arguments and method in rule.methods:
             built = rule.build(values)
         if built is None:
             try:
-                rules: list[Any] = list(self.iter_rules(endpoint))
+                rules: list[Rule] = list(self.iter_rules(endpoint))
             except KeyError:
                 return None
             for rule in rules:
@@ -137,8 +127,8 @@ class Map(MapBase):
                     break
             else:
                 return None
-            own = type(rule).suitable_for is Rule.suitable_for
-            if own and rule is rules[0] and rule.methods and not rule.defaults:
+            is_default = type(rule).suitable_for is Rule.suitable_for
+            if is_default and rule is rules[0] and rule.methods and not rule.defaults:
                 preferred[endpoint] = rule
         domain: str
         path: str
@@ -148,7 +138,7 @@ class Map(MapBase):
         return path.lstrip("/")
 
 
-def _resolve(target: Target, texts: Texts, method: str, missed: list[Rule]) -> dict[str, Any]:
+def _resolve(target: Target, texts: Texts, method: str, missed: list[Rule]) -> Values:
     try:
         return target.convert(texts)
     except ValidationError as error:  # the first rule that fits the path decides

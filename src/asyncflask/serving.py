@@ -42,13 +42,13 @@ from .alias import install_as_flask, is_installed_as_flask
 T = t.TypeVar("T")
 
 SSLSetting: t.TypeAlias = SSLContext | tuple[str, str | None] | t.Literal["adhoc"] | None
-"""A context, the files of a certificate and its key, or a certificate made up on the spot."""
+"""A context, the files of a certificate and its key, or a certificate to generate ("adhoc")."""
 
 SHUTDOWN_TIMEOUT: t.Final = 10
 """Seconds that requests have to end in, where the app's `SHUTDOWN_TIMEOUT` does not say."""
 
 KILL_AFTER: t.Final = 5
-"""Seconds beyond the shutdown's own limit, for `after_serving`, before a child is killed."""
+"""Seconds beyond the shutdown's limit, for `after_serving`, before a child is killed."""
 
 _RUN_SIMPLE_NAMES: t.Final = {
     "use_reloader": "reload",
@@ -67,7 +67,7 @@ class CannotServe(RuntimeError):
 
 def from_run_simple(options: Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Options for `serve`, from those that Flask's `app.run` hands to Werkzeug's `run_simple`.
-    Left out: `threaded` (sync code always has threads) and details of Werkzeug's own server."""
+    Left out: `threaded` (sync code always has threads) and details of Werkzeug's server."""
     return {
         _RUN_SIMPLE_NAMES.get(name, name): value
         for name, value in options.items()
@@ -160,7 +160,7 @@ def _check_no_loop() -> None:
     except RuntimeError:
         return
     raise CannotServe(
-        "An event loop is running in this thread, and the server needs its own. In 'async def'"
+        "An event loop is running in this thread, and the server starts its own. In 'async def'"
         " code write: await uvicorn.Server(uvicorn.Config(app)).serve()"
     )
 
@@ -183,7 +183,7 @@ def _run(config: uvicorn.Config) -> None:
         except KeyboardInterrupt:  # uvicorn repeats the signal after the shutdown is complete
             return
     if not server.started:
-        sys.exit(STARTUP_FAILURE)  # as uvicorn's own command does
+        sys.exit(STARTUP_FAILURE)  # as uvicorn's command does
 
 
 # -- the port -------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def _log_address(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
 Handler: t.TypeAlias = Callable[[int, FrameType | None], t.Any]
 
 
-def _own_handler(number: int) -> Handler | None:
+def _app_handler(number: int) -> Handler | None:
     """What the app, or the program that runs it, has set for a signal."""
     handler = signal.getsignal(number)
     return handler if callable(handler) and handler is not signal.default_int_handler else None
@@ -267,7 +267,7 @@ def _own_handler(number: int) -> Handler | None:
 
 @contextmanager
 def _without_socket_file(config: uvicorn.Config) -> Iterator[None]:
-    """Remove the file of the option `uds` in the end, as uvicorn's own command does."""
+    """Remove the file of the option `uds` in the end, as uvicorn's command does."""
     try:
         yield
     finally:
@@ -278,16 +278,16 @@ def _without_socket_file(config: uvicorn.Config) -> Iterator[None]:
 @contextmanager
 def _exit_on_sigterm() -> Iterator[None]:
     """Have SIGTERM end the process with status 0. uvicorn shuts down first and then repeats the
-    signal, whose default is to kill the process. A handler of the app's own is called then: it may
-    have to end threads for which Python would wait."""
+    signal, whose default is to kill the process. A handler that the app has set is called then: it
+    may have to end threads for which Python would wait."""
     if threading.current_thread() is not threading.main_thread():  # no signals here
         yield
         return
-    own = _own_handler(signal.SIGTERM)
+    handler = _app_handler(signal.SIGTERM)
 
     def end(number: int, frame: FrameType | None) -> None:
-        if own is not None:
-            own(number, frame)
+        if handler is not None:
+            handler(number, frame)
         sys.exit(0)
 
     before = signal.signal(signal.SIGTERM, end)
@@ -342,7 +342,7 @@ class _Loader:
     load: Callable[[], t.Any]
     debugger: bool
     as_flask: bool
-    own: Handler | None = None
+    handler: Handler | None = None
     """The app's handler of SIGTERM."""
 
     def __setstate__(self, state: dict[str, t.Any]) -> None:
@@ -351,22 +351,22 @@ class _Loader:
             install_as_flask()
         vars(self).update(state)
         if parent_process() is not None:
-            # Before uvicorn sets its own handler, which repeats the signal for this one.
-            self.own = _own_handler(signal.SIGTERM)
+            # Before uvicorn sets its handler, which repeats the signal for this one.
+            self.handler = _app_handler(signal.SIGTERM)
             signal.signal(signal.SIGTERM, self._end)
 
     def __call__(self) -> ASGIApp:
         servers = signal.getsignal(signal.SIGTERM)
         app = _with_debugger(load_or_exit(self.load), self.debugger)
         if signal.getsignal(signal.SIGTERM) is not servers:
-            self.own = _own_handler(signal.SIGTERM)
+            self.handler = _app_handler(signal.SIGTERM)
             signal.signal(signal.SIGTERM, servers)
         return app
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if self.own is not None:
-            self.own(number, frame)
+        if self.handler is not None:
+            self.handler(number, frame)
         signal.raise_signal(number)
 
 
@@ -398,7 +398,7 @@ class _Supervisor(Multiprocess):
 
 def _serve_from_workers(loader: _Loader, workers: int, options: Mapping[str, t.Any]) -> None:
     config = uvicorn.Config(loader, factory=True, interface="asgi3", workers=workers, **options)
-    own = {number: _own_handler(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: _app_handler(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with ExitStack() as stack:
         stack.enter_context(_without_socket_file(config))
         sockets = _bind(config)
@@ -411,7 +411,7 @@ def _serve_from_workers(loader: _Loader, workers: int, options: Mapping[str, t.A
         supervisor = _Supervisor(config, sockets=sockets)
         supervisor.run()
     number = supervisor.stopped_by
-    if number is not None and (handler := own[number]) is not None:
+    if number is not None and (handler := handlers[number]) is not None:
         handler(number, None)
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         sys.exit(STARTUP_FAILURE)
@@ -484,20 +484,20 @@ def _on_stop_signal(stop: Callable[[], None]) -> Iterator[None]:
         stop()
 
     handled = (signal.SIGINT, signal.SIGTERM)
-    own = {number: _own_handler(number) for number in handled}
+    handlers = {number: _app_handler(number) for number in handled}
     before = {number: signal.signal(number, note) for number in handled}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if stopped_by and (handle := own[signal.Signals(stopped_by[0])]) is not None:
+    if stopped_by and (handle := handlers[signal.Signals(stopped_by[0])]) is not None:
         handle(stopped_by[0], None)
 
 
 def _start_child() -> subprocess.Popen[bytes]:
     # `orig_argv` is the command as it was given: a script, `-m package`, a console script, and
-    # the interpreter's own options.
+    # the interpreter's options.
     command = [sys.executable, *sys.orig_argv[1:]]
     return subprocess.Popen(command, env={**os.environ, "WERKZEUG_RUN_MAIN": "true"})
 

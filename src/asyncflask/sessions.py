@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Awaitable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from itsdangerous import (
     BadData,
@@ -24,6 +24,9 @@ from werkzeug.datastructures import CallbackDict
 
 from .json.tag import TaggedJSONSerializer
 from .wrappers import Request, Response
+
+if TYPE_CHECKING:
+    from .app import Flask
 
 
 class SessionMixin(MutableMapping[str, Any]):
@@ -71,7 +74,7 @@ class SecureCookieSession(CallbackDict[str, Any], SessionMixin):
 class NullSession(SecureCookieSession):
     """Stands in where sessions cannot be had: empty to read, an error to write."""
 
-    def _fail(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def _fail(self, *args: object, **kwargs: object) -> NoReturn:
         raise RuntimeError(
             "The session is unavailable because the app has no secret key to sign it with."
             " Set app.secret_key to a value that is random and secret, such as"
@@ -105,7 +108,7 @@ class SessionInterface:
     #: Whether sessions are pickled, for extensions that ask.
     pickle_based = False
 
-    def make_null_session(self, app: Any) -> NullSession:
+    def make_null_session(self, app: Flask) -> NullSession:
         """The session of a request for which :meth:`open_session` gave ``None``."""
         return self.null_session_class()
 
@@ -113,43 +116,43 @@ class SessionInterface:
         """Whether ``obj`` is of :attr:`null_session_class`; such are never saved."""
         return isinstance(obj, self.null_session_class)
 
-    def get_cookie_name(self, app: Any) -> str:
+    def get_cookie_name(self, app: Flask) -> str:
         """``SESSION_COOKIE_NAME``."""
         name: str = app.config["SESSION_COOKIE_NAME"]
         return name
 
-    def get_cookie_domain(self, app: Any) -> str | None:
+    def get_cookie_domain(self, app: Flask) -> str | None:
         """``SESSION_COOKIE_DOMAIN``; ``None``: this host, without its subdomains
         (RFC 6265 section 5.3)."""
         domain: str | None = app.config["SESSION_COOKIE_DOMAIN"]
         return domain
 
-    def get_cookie_path(self, app: Any) -> str:
+    def get_cookie_path(self, app: Flask) -> str:
         """``SESSION_COOKIE_PATH``, or else ``APPLICATION_ROOT``."""
         path: str = app.config["SESSION_COOKIE_PATH"] or app.config["APPLICATION_ROOT"]
         return path
 
-    def get_cookie_httponly(self, app: Any) -> bool:
+    def get_cookie_httponly(self, app: Flask) -> bool:
         """``SESSION_COOKIE_HTTPONLY``."""
         httponly: bool = app.config["SESSION_COOKIE_HTTPONLY"]
         return httponly
 
-    def get_cookie_secure(self, app: Any) -> bool:
+    def get_cookie_secure(self, app: Flask) -> bool:
         """``SESSION_COOKIE_SECURE``."""
         secure: bool = app.config["SESSION_COOKIE_SECURE"]
         return secure
 
-    def get_cookie_samesite(self, app: Any) -> str | None:
+    def get_cookie_samesite(self, app: Flask) -> str | None:
         """``SESSION_COOKIE_SAMESITE``: ``"Strict"``, ``"Lax"``, ``"None"`` or ``None``."""
         samesite: str | None = app.config["SESSION_COOKIE_SAMESITE"]
         return samesite
 
-    def get_cookie_partitioned(self, app: Any) -> bool:
+    def get_cookie_partitioned(self, app: Flask) -> bool:
         """``SESSION_COOKIE_PARTITIONED``."""
         partitioned: bool = app.config["SESSION_COOKIE_PARTITIONED"]
         return partitioned
 
-    def get_expiration_time(self, app: Any, session: SessionMixin) -> datetime | None:
+    def get_expiration_time(self, app: Flask, session: SessionMixin) -> datetime | None:
         """When the cookie ends: for a permanent session in ``PERMANENT_SESSION_LIFETIME``
         from now, otherwise with the browser's session (``None``)."""
         if not session.permanent:
@@ -158,14 +161,14 @@ class SessionInterface:
         expires: datetime = datetime.now(UTC) + app.permanent_session_lifetime
         return expires
 
-    def should_set_cookie(self, app: Any, session: SessionMixin) -> bool:
+    def should_set_cookie(self, app: Flask, session: SessionMixin) -> bool:
         """Whether the response sets the cookie: the session was modified, or it is permanent
         and ``SESSION_REFRESH_EACH_REQUEST`` is set."""
         refresh: bool = app.config["SESSION_REFRESH_EACH_REQUEST"]
         return session.modified or (session.permanent and refresh)
 
     def open_session(
-        self, app: Any, request: Request
+        self, app: Flask, request: Request
     ) -> SessionMixin | Awaitable[SessionMixin | None] | None:
         """The session of a request. May be ``async def`` in a subclass.
 
@@ -174,7 +177,7 @@ class SessionInterface:
         raise NotImplementedError
 
     def save_session(
-        self, app: Any, session: SessionMixin, response: Response
+        self, app: Flask, session: SessionMixin, response: Response
     ) -> Awaitable[None] | None:
         """Save the session, and set the cookie on the response. May be ``async def`` in a
         subclass. Comes after all ``after_request`` functions, not for a null session."""
@@ -240,7 +243,7 @@ def _signing_serializer(
 class SecureCookieSessionInterface(SessionInterface):
     """Keeps the session in a cookie that is signed, not encrypted (itsdangerous)."""
 
-    #: Sets the signatures of session cookies apart from others made with the same key.
+    #: Sets the signatures of session cookies apart from others that use the same key.
     salt = "cookie-session"
 
     #: The digest of the signature.
@@ -254,7 +257,7 @@ class SecureCookieSessionInterface(SessionInterface):
 
     session_class = SecureCookieSession
 
-    def get_signing_serializer(self, app: Any) -> URLSafeTimedSerializer | None:
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
         """What signs with ``app.secret_key``, and also reads what was signed with one of
         ``SECRET_KEY_FALLBACKS``; ``None`` without a secret key."""
         if not app.secret_key:
@@ -266,7 +269,7 @@ class SecureCookieSessionInterface(SessionInterface):
             keys, self.salt, self.serializer, self.key_derivation, self.digest_method
         )
 
-    def open_session(self, app: Any, request: Request) -> SecureCookieSession | None:
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """The session in the cookie; an empty one if there is none, or if its signature is
         wrong or too old; ``None`` without a secret key."""
         signing_serializer = self.get_signing_serializer(app)
@@ -286,7 +289,7 @@ class SecureCookieSessionInterface(SessionInterface):
         except BadSignature:
             return self.session_class()
 
-    def save_session(self, app: Any, session: SessionMixin, response: Response) -> None:
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Set the cookie if :meth:`should_set_cookie`; delete it if the session was emptied;
         tell caches (``Vary``) if the session was so much as looked at."""
         # RFC 9110 section 12.5.5: the response depends on what was looked at.
@@ -321,7 +324,7 @@ class SecureCookieSessionInterface(SessionInterface):
             response.vary.add("Cookie")
 
 
-def may_renew(interface: SecureCookieSessionInterface, app: Any, request: Request) -> bool:
+def may_renew(interface: SecureCookieSessionInterface, app: Flask, request: Request) -> bool:
     """True if a session that the request did not touch may have to be saved all the same: a
     permanent one begins its lifetime anew with each request.
 

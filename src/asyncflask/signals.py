@@ -1,6 +1,6 @@
 """The signals that the framework itself sends, by blinker.
 
-The senders are elsewhere; extensions take ``Namespace`` from here for signals of their own.
+The senders are elsewhere; extensions take ``Namespace`` from here for their signals.
 """
 
 from __future__ import annotations
@@ -33,31 +33,21 @@ appcontext_tearing_down = _signals.signal("appcontext-tearing-down")
 appcontext_pushed = _signals.signal("appcontext-pushed")
 appcontext_popped = _signals.signal("appcontext-popped")
 
-#: Those of a request for which nothing goes wrong, and the contexts' of each.
-OF_EACH_REQUEST = (
-    request_started,
-    request_finished,
-    request_tearing_down,
-    appcontext_pushed,
-    appcontext_tearing_down,
-    appcontext_popped,
-)
-
 #: ``flash()`` was called; sent with ``message`` and ``category``.
 message_flashed = _signals.signal("message-flashed")
 
 
-def send(signal: NamedSignal, sender: Any, **kwargs: Any) -> None:
-    """Send *signal* from plain code. An asynchronous receiver is waited for; on the event loop,
+def send(signal: NamedSignal, sender: object, **kwargs: object) -> None:
+    """Send *signal* from sync code. Waits for async receivers; on the event loop,
     where that cannot be, it is a `RuntimeError`."""
     if signal.receivers:
         drive(emit(signal, sender, call_here, **kwargs))
 
 
 async def emit(
-    signal: NamedSignal, sender: Any, call: Callable[..., Awaitable[Any]], **kwargs: Any
+    signal: NamedSignal, sender: object, call: Callable[..., Awaitable[Any]], **kwargs: object
 ) -> None:
-    """Send *signal* from the pipeline: receivers of either colour, each by *call*."""
+    """Send *signal* from the pipeline: sync and async receivers, each by *call*."""
     if not signal.is_muted:
         for receiver in signal.receivers_for(sender):
             await call(receiver, sender, **kwargs)

@@ -47,7 +47,7 @@ def _with_ctx(method: Callable[..., T]) -> Callable[..., T]:
         else:
             ctx = kwargs.pop("ctx") if "ctx" in kwargs else current()
         if isinstance(ctx, RequestContext):
-            ctx._plan()  # it may have been made long ago
+            ctx.current_plan()  # it may have been made long ago
         return method(self, ctx, *args, **kwargs)
 
     signature = inspect.signature(method)

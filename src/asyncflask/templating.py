@@ -2,7 +2,7 @@
 
 `render_template` and `stream_template` are sync functions, for sync and async code;
 `render_template_async` and `stream_template_async` are for templates that call coroutine
-functions, or whose context processors are asynchronous.
+functions, or whose context processors are async.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class _Template(Template):
 
     def new_context(
         self,
-        vars: dict[str, Any] | None = None,
+        vars: dict[str, object] | None = None,
         shared: bool = False,
-        locals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, object] | None = None,
     ) -> BaseContext:
         names = self.globals
         if isinstance(names, ChainMap):
@@ -86,7 +86,7 @@ class Environment(BaseEnvironment):
     context_class = Context
     template_class = _Template
 
-    def __init__(self, app: Any, **options: Any) -> None:
+    def __init__(self, app: App, **options: Any) -> None:
         if "loader" not in options:
             options["loader"] = app.create_global_jinja_loader()
         super().__init__(**options)
@@ -101,7 +101,7 @@ class Environment(BaseEnvironment):
 class DispatchingJinjaLoader(BaseLoader):
     """Looks for a template in the app's folder, then in those of its blueprints."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self.app = app
 
     def get_source(self, environment: BaseEnvironment, template: str) -> Source:
@@ -111,19 +111,19 @@ class DispatchingJinjaLoader(BaseLoader):
 
     def _get_source_explained(self, environment: BaseEnvironment, template: str) -> Source:
         attempts: list[tuple[BaseLoader, Any, Source | None]] = []
-        found: Source | None = None
+        result: Source | None = None
         for owner, loader in self._iter_loaders(template):
             source: Source | None = None
             try:
                 source = loader.get_source(environment, template)
             except TemplateNotFound:
                 pass
-            found = found or source
+            result = result or source
             attempts.append((loader, owner, source))
         explain_template_loading_attempts(self.app, template, attempts)
-        if found is None:
+        if result is None:
             raise TemplateNotFound(template)
-        return found
+        return result
 
     def _get_source_fast(self, environment: BaseEnvironment, template: str) -> Source:
         for _, loader in self._iter_loaders(template):
@@ -147,7 +147,7 @@ class DispatchingJinjaLoader(BaseLoader):
 
 
 def _check_can_render(template: Template, function: str) -> None:
-    """Jinja renders for synchronous code by an event loop of its own where the environment is
+    """For sync code Jinja runs a separate event loop where the environment is
     asynchronous, and there can be only one on a thread."""
     if template.environment.is_async and on_loop():
         named = "The template" if template.name is None else f"The template {template.name!r}"
@@ -157,7 +157,7 @@ def _check_can_render(template: Template, function: str) -> None:
         )
 
 
-def _render(app: App, template: Template, context: dict[str, Any], function: str) -> str:
+def _render(app: App, template: Template, context: dict[str, object], function: str) -> str:
     _check_can_render(template, function)
     app.update_template_context(context)
     send(before_render_template, app, template=template, context=context)
@@ -166,7 +166,7 @@ def _render(app: App, template: Template, context: dict[str, Any], function: str
     return text
 
 
-def render_template(template_name_or_list: TemplateName, **context: Any) -> str:
+def render_template(template_name_or_list: TemplateName, **context: object) -> str:
     """Render a template by its name, or the first of several that exists, with *context*.
     Raises `jinja2.TemplateNotFound` (Flask: `render_template`)."""
     app = current_app_ctx().app
@@ -174,14 +174,16 @@ def render_template(template_name_or_list: TemplateName, **context: Any) -> str:
     return _render(app, template, context, "render_template")
 
 
-def render_template_string(source: str, **context: Any) -> str:
+def render_template_string(source: str, **context: object) -> str:
     """Render the template *source* with *context*."""
     app = current_app_ctx().app
     template = app.jinja_env.from_string(source)
     return _render(app, template, context, "render_template_string")
 
 
-def _stream(app: App, template: Template, context: dict[str, Any], function: str) -> Iterator[str]:
+def _stream(
+    app: App, template: Template, context: dict[str, object], function: str
+) -> Iterator[str]:
     app.update_template_context(context)
     send(before_render_template, app, template=template, context=context)
 
@@ -193,7 +195,7 @@ def _stream(app: App, template: Template, context: dict[str, Any], function: str
     return stream_with_context(generate()) if _cv_request.get(None) is not None else generate()
 
 
-def stream_template(template_name_or_list: TemplateName, **context: Any) -> Iterator[str]:
+def stream_template(template_name_or_list: TemplateName, **context: object) -> Iterator[str]:
     """Like `render_template`, as an iterator to be returned from a view: it is sent while it is
     rendered."""
     app = current_app_ctx().app
@@ -201,7 +203,7 @@ def stream_template(template_name_or_list: TemplateName, **context: Any) -> Iter
     return _stream(app, template, context, "stream_template")
 
 
-def stream_template_string(source: str, **context: Any) -> Iterator[str]:
+def stream_template_string(source: str, **context: object) -> Iterator[str]:
     """Like `render_template_string`, as an iterator to be returned from a view."""
     app = current_app_ctx().app
     template = app.jinja_env.from_string(source)
@@ -211,7 +213,7 @@ def stream_template_string(source: str, **context: Any) -> Iterator[str]:
 # -- awaited ----------------------------------------------------------------------------------
 
 
-async def _call(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+async def _call(func: Callable[..., Any], /, *args: object, **kwargs: object) -> Any:
     """Call sync functions on the request's thread, where the objects that they use live."""
     if is_async(func):
         return await func(*args, **kwargs)
@@ -221,8 +223,8 @@ async def _call(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
 
 
 async def _prepared(
-    name_or_source: TemplateName, context: dict[str, Any], string: bool
-) -> tuple[Any, Template]:
+    name_or_source: TemplateName, context: dict[str, object], string: bool
+) -> tuple[App, Template]:
     app = current_app_ctx().app
     environment = app.jinja_env.asynchronous
     template: Template
@@ -236,7 +238,7 @@ async def _prepared(
 
 
 async def _render_async(
-    name_or_source: TemplateName, context: dict[str, Any], string: bool
+    name_or_source: TemplateName, context: dict[str, object], string: bool
 ) -> str:
     app, template = await _prepared(name_or_source, context, string)
     text = await template.render_async(context)
@@ -244,18 +246,18 @@ async def _render_async(
     return text
 
 
-async def render_template_async(template_name_or_list: TemplateName, **context: Any) -> str:
+async def render_template_async(template_name_or_list: TemplateName, **context: object) -> str:
     """Like `render_template`, awaited: the template may call coroutine functions."""
     return await _render_async(template_name_or_list, context, string=False)
 
 
-async def render_template_string_async(source: str, **context: Any) -> str:
+async def render_template_string_async(source: str, **context: object) -> str:
     """Like `render_template_string`, awaited: the template may call coroutine functions."""
     return await _render_async(source, context, string=True)
 
 
 async def _stream_async(
-    name_or_source: TemplateName, context: dict[str, Any], string: bool
+    name_or_source: TemplateName, context: dict[str, object], string: bool
 ) -> AsyncIterator[str]:
     app, template = await _prepared(name_or_source, context, string)
 
@@ -270,12 +272,12 @@ async def _stream_async(
 
 
 async def stream_template_async(
-    template_name_or_list: TemplateName, **context: Any
+    template_name_or_list: TemplateName, **context: object
 ) -> AsyncIterator[str]:
-    """Like `stream_template`, awaited; gives an asynchronous iterator to be returned."""
+    """Like `stream_template`, awaited; gives an async iterator to be returned."""
     return await _stream_async(template_name_or_list, context, string=False)
 
 
-async def stream_template_string_async(source: str, **context: Any) -> AsyncIterator[str]:
-    """Like `stream_template_string`, awaited; gives an asynchronous iterator to be returned."""
+async def stream_template_string_async(source: str, **context: object) -> AsyncIterator[str]:
+    """Like `stream_template_string`, awaited; gives an async iterator to be returned."""
     return await _stream_async(source, context, string=True)

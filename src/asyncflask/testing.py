@@ -1,16 +1,16 @@
 """Clients for the tests of users: Flask's test client, and a runner of commands.
 
-The client for asynchronous tests is in `async_testing.py`, which needs httpx.
+The client for async tests is in `async_testing.py`, which needs httpx.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import copy
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
 import werkzeug.test
@@ -20,7 +20,12 @@ from werkzeug.wrappers import Request as BaseRequest
 
 from .asgi.client import EventSource, WebSocketSession
 from .asgi.client import WebSocketDenied as WebSocketDenied
+from .asgi.wsgi import CLOSE_AT_ONCE, Environ
 from .cli import ScriptInfo
+from .sessions import SessionMixin
+
+if TYPE_CHECKING:
+    from .app import Flask
 
 
 class EnvironBuilder(werkzeug.test.EnvironBuilder):
@@ -29,7 +34,7 @@ class EnvironBuilder(werkzeug.test.EnvironBuilder):
 
     def __init__(
         self,
-        app: Any,
+        app: Flask,
         path: str = "/",
         base_url: str | None = None,
         subdomain: str | None = None,
@@ -52,22 +57,22 @@ class EnvironBuilder(werkzeug.test.EnvironBuilder):
         self.app = app
         super().__init__(path, base_url, *args, **kwargs)
 
-    def json_dumps(self, obj: Any, **kwargs: Any) -> str:
+    def json_dumps(self, obj: object, **kwargs: Any) -> str:
         """JSON by the app's provider."""
         text: str = self.app.json.dumps(obj, **kwargs)
         return text
 
 
 class FlaskClient(Client):
-    """Flask's test client, unchanged in use. The app runs as it does under ASGI; plain functions
+    """Flask's test client, unchanged in use. The app runs as it does under ASGI; sync functions
     run on the thread that calls the client (Flask: `flask.testing.FlaskClient`)."""
 
-    application: Any
+    application: Flask
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.preserve_context = False
-        self._new_contexts: list[AbstractContextManager[Any]] = []
+        self._new_contexts: list[AbstractContextManager[object]] = []
         self._context_stack = ExitStack()
         self.environ_base: dict[str, Any] = {
             "REMOTE_ADDR": "127.0.0.1",
@@ -75,7 +80,7 @@ class FlaskClient(Client):
         }
 
     @contextmanager
-    def session_transaction(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def session_transaction(self, *args: Any, **kwargs: Any) -> Iterator[SessionMixin]:
         """Open the client's session, for the block to read and change; it is saved at the end.
         The arguments are those of `Flask.test_request_context`."""
         if self._cookies is None:
@@ -133,8 +138,8 @@ class FlaskClient(Client):
 
         return pairs, keep_cookies
 
-    def _copy_environ(self, other: Any) -> Any:
-        environ = {**self.environ_base, **other}
+    def _copy_environ(self, other: Mapping[str, Any]) -> Environ:
+        environ = {**self.environ_base, **other, CLOSE_AT_ONCE: True}
         if self.preserve_context:
             environ["werkzeug.debug.preserve_context"] = self._new_contexts.append
         return environ
@@ -179,7 +184,7 @@ class FlaskClient(Client):
         # The contexts of the request before are kept until the next one begins.
         self._context_stack.close()
         response = super().open(request, buffered=buffered, follow_redirects=follow_redirects)
-        response.json_module = self.application.json
+        response.json_module = cast(Any, self.application.json)
         while self._new_contexts:
             self._context_stack.enter_context(self._new_contexts.pop(0))
         return response
@@ -203,7 +208,7 @@ class FlaskClient(Client):
 class FlaskCliRunner(CliRunner):
     """Click's runner of commands, for those of an app (Flask: `flask.testing.FlaskCliRunner`)."""
 
-    def __init__(self, app: Any, **kwargs: Any) -> None:
+    def __init__(self, app: Flask, **kwargs: Any) -> None:
         self.app = app
         super().__init__(**kwargs)
 
@@ -212,6 +217,6 @@ class FlaskCliRunner(CliRunner):
         if cli is None:
             cli = self.app.cli
         if "obj" not in kwargs:
-            create_app: Callable[[], Any] = lambda: self.app  # noqa: E731
+            create_app: Callable[[], Flask] = lambda: self.app  # noqa: E731
             kwargs["obj"] = ScriptInfo(create_app=create_app)
         return super().invoke(cli, args, **kwargs)

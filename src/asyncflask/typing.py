@@ -1,7 +1,7 @@
 """Names for annotations: what views, hooks and handlers take and give back.
 
 Only aliases live here, and nothing in the package may depend on them at run time.
-Each callable alias allows both colours, ``def`` and ``async def``.
+Each callable alias allows both ``def`` and ``async def``.
 """
 
 from __future__ import annotations

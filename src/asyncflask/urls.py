@@ -32,14 +32,14 @@ def adapter(app: Flask, request: Request | None) -> MapAdapter | None:
     if config["TRUSTED_HOSTS"] is not None:
         request.trusted_hosts = config["TRUSTED_HOSTS"]
     by_host = url_map.host_matching or app.subdomain_matching
-    if not by_host and request._scope is not None and "environ" not in request.__dict__:
+    if not by_host and request.asgi_scope is not None and "environ" not in request.__dict__:
         return url_map.bind(
             request.host,
             script_name=request.root_path,
             subdomain=url_map.default_subdomain or "",
             url_scheme=request.scheme,
-            default_method=request._scope.get("method", "GET"),
-            path_info=route_path(request._scope),
+            default_method=request.asgi_scope.get("method", "GET"),
+            path_info=route_path(request.asgi_scope),
             query_args=request.query_string.decode("latin-1"),
         )
     request.host = get_host(request.environ, request.trusted_hosts)
@@ -118,7 +118,7 @@ def _path(
     if (
         ctx.app is not app
         or ctx._url_adapter is not _unbound
-        or request._scope is None
+        or request.asgi_scope is None
         or request.trusted_hosts is not None
     ):
         return None

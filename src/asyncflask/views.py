@@ -62,7 +62,7 @@ class View:
         return is_async(cls.dispatch_request)
 
     @classmethod
-    def as_view(cls, name: str, *class_args: Any, **class_kwargs: Any) -> ft.RouteCallable:
+    def as_view(cls, name: str, *class_args: object, **class_kwargs: object) -> ft.RouteCallable:
         """The function to register.
 
         It is ``async def`` if :meth:`dispatch_request` is (for a :class:`MethodView`: if all of
@@ -77,8 +77,8 @@ class View:
 
             def instance() -> View:
                 # By way of the function, so that its `view_class` can be replaced.
-                made: View = view.view_class(*class_args, **class_kwargs)
-                return made
+                created: View = view.view_class(*class_args, **class_kwargs)
+                return created
 
         else:
             only = cls(*class_args, **class_kwargs)
@@ -86,11 +86,11 @@ class View:
             def instance() -> View:
                 return only
 
-        async def view_on_loop(**kwargs: Any) -> Any:
+        async def view_on_loop(**kwargs: object) -> object:
             value = instance().dispatch_request(**kwargs)
             return await value if inspect.isawaitable(value) else value
 
-        def view_in_thread(**kwargs: Any) -> Any:
+        def view_in_thread(**kwargs: object) -> object:
             dispatch = current_app_ctx().app.ensure_sync(instance().dispatch_request)
             return dispatch(**kwargs)
 
@@ -114,7 +114,7 @@ class View:
 
 
 class MethodView(View):
-    """A view with one method of its own for each HTTP method, ``def`` or ``async def``. ::
+    """A view with one method for each HTTP method, ``def`` or ``async def``. ::
 
         class Note(MethodView):
             async def get(self, name):
@@ -130,7 +130,7 @@ class MethodView(View):
     ``head``.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
 
         if cls.dispatch_request is not MethodView.dispatch_request:
@@ -150,7 +150,7 @@ class MethodView(View):
     @classmethod
     def _let_sync_dispatch_call_async_handlers(cls) -> None:
         """A sync `dispatch_request` of an extension (Flask-RESTful's) uses the return value of a
-        handler at once. So async handlers are made sync: in a thread they wait for the value."""
+        handler at once. So async handlers are wrapped: in a thread they wait for the value."""
         if is_async(cls.dispatch_request):
             return
 

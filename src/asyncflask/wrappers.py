@@ -1,6 +1,6 @@
 """The request: Werkzeug's class, as Flask extends it, over ASGI. Responses are in `responses.py`.
 
-A request is made of a scope; what it consists of is computed when it is read. So is its environ,
+A request is built from a scope; its parts are computed when they are read. So is its environ,
 and from then on headers are read from that.
 """
 
@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope
 from werkzeug.datastructures import (
     Authorization,
     FileStorage,
+    Headers,
     ImmutableMultiDict,
     MultiDict,
 )
@@ -36,7 +37,7 @@ from werkzeug.wsgi import get_input_stream
 
 from . import json
 from .asgi.http import ORIGIN, SPOOL_BYTES, Body, BodyFile
-from .asgi.wsgi import BLANKS, environ_of, route_path
+from .asgi.wsgi import BLANKS, Environ, environ_of, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
 from .formparser import FormDataParser
@@ -44,10 +45,10 @@ from .headers import RequestHeaders
 from .lazy import Lazy
 from .responses import AsyncBody as AsyncBody
 from .responses import Response as Response
+from .responses import content_lines as content_lines
 from .responses import content_type_lines as content_type_lines
 from .responses import from_starlette as from_starlette
 from .responses import is_starlettes as is_starlettes
-from .responses import plain_lines as plain_lines
 
 if TYPE_CHECKING:
     from starlette.datastructures import State
@@ -66,6 +67,8 @@ _FORM_TOO_LARGE = (
 )
 
 _READ_BY = frozenset({"stream", "_cached_data"})  # what a body may have been read by
+
+FormLimits = tuple[int | None, int | None]
 
 
 @cache
@@ -89,28 +92,28 @@ def _limit(name: str, doc: str) -> Any:
 
     def write(self: Request, value: int | None) -> None:
         self._limits = {**self._limits, name: value}
-        if (self._used or self._content is not None) and self._body is not None:
-            self._body.told = False
+        if (self.to_be_closed or self.asgi_content is not None) and self.asgi_body is not None:
+            self.asgi_body.told = False
 
     return property(read, write, doc=doc)
 
 
 class Request(RequestBase):
-    """The request (Flask: `flask.Request`). Its data are plain values for code of either colour.
+    """The request (Flask: `flask.Request`). Its attributes are the same in sync and async code.
 
     A WebSocket has one too: that of its handshake.
     """
 
     # What each request has, and is looked at several times: faster than in its `__dict__`.
     __slots__ = {
-        "_content": "The body, if it has come whole and nobody has asked for `_body`.",
         "_lines": "The header lines of the scope by name, if no name is repeated.",
-        "_outer": "What the server called in.",
-        "_receive": "The server's.",
-        "_scope": "The ASGI scope.",
-        "_used": "Whether there may be something to close at the end.",
+        "asgi_content": "The body, if all of it has come and nobody has asked for `asgi_body`.",
+        "asgi_receive": "The server's `receive`; `None` for a request from a WSGI environ.",
+        "asgi_scope": "The ASGI scope, likewise.",
         "json_module": "What reads JSON: the app's provider.",
         "routing_exception": "Why no rule matched; raised when the request is dispatched.",
+        "server_context": "The context in which the server called.",
+        "to_be_closed": "Whether there may be something to close at the end.",
         "url_rule": "The matched rule.",
         "view_args": "What the rule's placeholders matched.",
     }
@@ -123,27 +126,27 @@ class Request(RequestBase):
 
     shallow = False
 
-    _content: bytes | None
+    asgi_content: bytes | None
     _lines: dict[bytes, bytes] | None
-    _outer: Context | None
-    _receive: Receive | None
-    _scope: Scope | None
-    _used: bool
+    server_context: Context | None
+    asgi_receive: Receive | None
+    asgi_scope: Scope | None
+    to_be_closed: bool
     _limits: Mapping[str, int | None] = {}
     """Those that were set on it."""
 
     _uploads: Sequence[IO[bytes]] = ()
     """What the files of a form were written to, also of one that turned out to be too large."""
 
-    _form_ahead: tuple[Any, Any, Any] | None = None
+    _form_ahead: tuple[FormLimits, MultiDict[str, str], MultiDict[str, FileStorage]] | None = None
     """Limits, fields and files of a form that was parsed before anybody asked for it."""
 
-    _has_own_body = False
+    _overrides_body = False
     """Whether a subclass has a say in where a body is read from, and what it is."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
-        cls._has_own_body = any(
+        cls._overrides_body = any(
             getattr(cls, name) is not getattr(Request, name)
             for name in (
                 "_get_stream_for_parsing",
@@ -165,20 +168,20 @@ class Request(RequestBase):
         lines: dict[bytes, bytes] | None = None,
     ) -> Request:
         """Make the request of an ASGI scope. What it consists of is only computed when it is
-        read, unless a subclass has an `__init__` of its own, which wants a whole environ."""
+        read, unless a subclass has an `__init__`, which wants an environ."""
         if cls.__init__ is not Request.__init__:
             body = Body(scope, receive, None, None if outer is None else outer.copy())
             self = cls(environ_of(scope, body))
-            self._scope, self._body = scope, body
+            self.asgi_scope, self.asgi_body = scope, body
             return self
         path = route_path(scope)
         self = cls.__new__(cls)
-        self._scope = scope
-        self._receive = receive
-        self._outer = outer
+        self.asgi_scope = scope
+        self.asgi_receive = receive
+        self.server_context = outer
         self._lines = lines
-        self._content = None
-        self._used = False
+        self.asgi_content = None
+        self.to_be_closed = False
         self.json_module = json
         self.routing_exception = self.url_rule = self.view_args = None
         self.method = scope.get("method", "GET").upper()
@@ -191,9 +194,13 @@ class Request(RequestBase):
         self.path = path
         return self
 
-    def __init__(self, environ: Any, populate_request: bool = True, shallow: bool = False) -> None:
-        self._scope = self._receive = self._outer = self._lines = self._content = None
-        self._used = True
+    def __init__(
+        self, environ: Environ, populate_request: bool = True, shallow: bool = False
+    ) -> None:
+        self.asgi_scope = self.asgi_receive = self.server_context = self._lines = (
+            self.asgi_content
+        ) = None
+        self.to_be_closed = True
         self.json_module = json
         self.routing_exception = self.url_rule = self.view_args = None
         super().__init__(environ, populate_request, shallow)
@@ -206,7 +213,7 @@ class Request(RequestBase):
         return cast(str, self.scope.get("scheme", "http"))
 
     @Lazy
-    def server(self) -> Any:
+    def server(self) -> tuple[str, int | None] | None:
         """Address and port of the server, or the path of its socket and `None`."""
         server = self.scope.get("server")
         return tuple(server) if server else None
@@ -214,7 +221,7 @@ class Request(RequestBase):
     @Lazy
     def root_path(self) -> str:
         """What the app is mounted under, without a slash at its end."""
-        path: str = (self._scope or self.scope).get("root_path", "")
+        path: str = (self.asgi_scope or self.scope).get("root_path", "")
         return path.rstrip("/")
 
     @Lazy
@@ -231,20 +238,20 @@ class Request(RequestBase):
         return client[0] if client else None
 
     @Lazy
-    def _body(self) -> Any:
-        receive, outer = self._receive, self._outer
-        self._used = True
+    def asgi_body(self) -> Body | None:
+        receive, outer = self.asgi_receive, self.server_context
+        self.to_be_closed = True
         if receive is None:
             return None
         context = None if outer is None else outer.copy()
         body = Body(self.scope, receive, self._lines, context)
-        if self._content is not None:
-            body.put(self._content)
-            self._content = None
+        if self.asgi_content is not None:
+            body.put(self.asgi_content)
+            self.asgi_content = None
         return body
 
     @property
-    def _has_body(self) -> bool:
+    def may_have_body(self) -> bool:
         """Whether there may be one to receive."""
         lines = self._lines
         if lines is not None:
@@ -252,20 +259,21 @@ class Request(RequestBase):
                 return True
             if self.scope.get("http_version", "1.1") < "2":
                 return False
-        return self._body is not None
+        return self.asgi_body is not None
 
     @Lazy
-    def environ(self) -> Any:
+    def environ(self) -> Environ:
         """The WSGI environ of the request. What a hook changes in it shows in `headers`, and in
-        what is made of them unless that was read before."""
-        assert self._scope is not None
-        environ = environ_of(self._scope, self._body)
+        what is derived from them unless that was read before."""
+        scope, body = self.asgi_scope, self.asgi_body
+        assert scope is not None and body is not None
+        environ = environ_of(scope, body)
         environ["werkzeug.request"] = self
-        self.headers.follow(environ)
+        cast(RequestHeaders, self.headers).follow(environ)
         return environ
 
     @Lazy
-    def headers(self) -> Any:
+    def headers(self) -> Headers:
         """The header lines of the request (Werkzeug: `EnvironHeaders`). Repeated ones are joined,
         as WSGI servers do (RFC 9110 section 5.3)."""
         headers = self.scope["headers"]
@@ -283,15 +291,15 @@ class Request(RequestBase):
 
     @Lazy
     def host(self) -> str:
-        """The host that the request names, with the port unless it is the scheme's own. Empty if
-        there is none. Raises `SecurityError` (400) if it is not in `TRUSTED_HOSTS`."""
+        """The host that the request names, with the port unless it is the scheme's default; empty
+        if there is none. Raises `SecurityError` (400) if it is not in `TRUSTED_HOSTS`."""
         return get_host(self.scheme, self._sent_host(), self.server, self.trusted_hosts)
 
     def _sent_host(self) -> str | None:
         # What a hook writes to the environ comes too late for it (Flask).
-        if self._scope is None:
+        if self.asgi_scope is None:
             return self._header(b"host")
-        hosts = [value for name, value in self._scope["headers"] if name == b"host"]
+        hosts = [value for name, value in self.asgi_scope["headers"] if name == b"host"]
         return hosts[0].decode("latin-1").strip(BLANKS) if hosts else None
 
     # Werkzeug's, but by `_header`.
@@ -316,21 +324,21 @@ class Request(RequestBase):
         return cast("ImmutableMultiDict[str, str]", cookies)
 
     @Lazy
-    def _parsed_content_type(self) -> Any:
+    def _parsed_content_type(self) -> tuple[str, dict[str, str]]:
         return parse_options_header(self._header(b"content-type"))
 
     def _parse_content_type(self) -> None:
         """Nothing: it is parsed when it is read."""
 
     @Lazy
-    def mimetype(self) -> Any:
+    def mimetype(self) -> str:
         """The type of the body without its parameters, in lower case; empty if there is none."""
         return (self._header(b"content-type") or "").partition(";")[0].strip(" \t").lower()
 
     @property
     def scope(self) -> Scope:
-        """The ASGI scope. Raises `RuntimeError` for a request made of a WSGI environ."""
-        scope = self._scope
+        """The ASGI scope. Raises `RuntimeError` for a request built from a WSGI environ."""
+        scope = self.asgi_scope
         if scope is None:
             raise RuntimeError("This request was not received through ASGI: it has no scope.")
         return scope
@@ -344,13 +352,13 @@ class Request(RequestBase):
 
     async def is_disconnected(self) -> bool:
         """Whether the client has left. Known once the body has been received."""
-        return self._body is not None and await self._body.is_disconnected()
+        return self.asgi_body is not None and await self.asgi_body.is_disconnected()
 
     @Lazy
     def stream(self) -> Any:
         """The body as a file. With `stream=True` on the route it is also an asynchronous
         iterable of `bytes`, received while it is iterated."""
-        if self._body is None or self.shallow:
+        if self.asgi_body is None or self.shallow:
             return super().stream
         body = self._limited_body()
         if getattr(self.url_rule, "stream", False):
@@ -362,8 +370,9 @@ class Request(RequestBase):
 
     def _limited_body(self) -> Body:
         """The body, that there is, told of its limit. Raises `RequestEntityTooLarge` (413)."""
-        body: Body = self._body
-        if not body.told or self._has_own_body:
+        body = self.asgi_body
+        assert body is not None
+        if not body.told or self._overrides_body:
             body.limit(self.max_content_length)
         if body.error is not None and not getattr(self.url_rule, "stream", False):
             raise body.error
@@ -371,11 +380,11 @@ class Request(RequestBase):
 
     def _unread_body(self) -> Body | None:
         """The body, told of its limit, if nobody has looked at it before."""
-        body: Body | None = self._body
+        body: Body | None = self.asgi_body
         if (
             body is None
             or body.taken
-            or self._has_own_body
+            or self._overrides_body
             or self.shallow
             or not self.__dict__.keys().isdisjoint(_READ_BY)
         ):
@@ -385,24 +394,26 @@ class Request(RequestBase):
             return None  # somebody put another one there
         return self._limited_body()
 
-    def _get_stream_for_parsing(self) -> Any:
+    def _get_stream_for_parsing(self) -> IO[bytes]:
         """What a form is parsed from: the chunks of the body as they are, if nobody looked at
         them before."""
         body = self._unread_body()
-        return super()._get_stream_for_parsing() if body is None else body.raw_file()
+        if body is None:
+            return super()._get_stream_for_parsing()
+        return cast("IO[bytes]", body.raw_file())
 
-    def _take_whole(self) -> bytes | None:
+    def _take_body(self) -> bytes | None:
         """All of the body, if it has come and nobody has looked at it before."""
-        content = self._content
+        content = self.asgi_content
         if content is None:
             body = self._unread_body()
             return None if body is None else body.whole()
         if (
-            not self._has_own_body
+            not self._overrides_body
             and self.__dict__.keys().isdisjoint(_READ_BY)
             and not self.shallow
         ):
-            self._content = b""
+            self.asgi_content = b""
             return content
         return None
 
@@ -419,7 +430,7 @@ class Request(RequestBase):
     ) -> bytes | str:
         """The body, read to its end and kept for the next time if *cache*. With *parse_form_data*
         empty for a form, which is parsed (Werkzeug)."""
-        data = None if parse_form_data else self._take_whole()
+        data = None if parse_form_data else self._take_body()
         if data is None:
             return super().get_data(cache, as_text, parse_form_data)  # type: ignore[call-overload,no-any-return]
         if cache:
@@ -480,7 +491,7 @@ class Request(RequestBase):
 
     def close(self) -> None:
         """Close the files of the form, if it was read."""
-        if not self._used:
+        if not self.to_be_closed:
             return
         if self.__dict__.get("files"):
             super().close()
@@ -517,17 +528,17 @@ class Request(RequestBase):
         content_type: str | None,
         filename: str | None = None,
         content_length: int | None = None,
-    ) -> Any:
+    ) -> IO[bytes]:
         """Where an uploaded file is written to (Werkzeug): memory, or a temporary file if it is
         larger than a body that is kept in memory."""
         file = SpooledTemporaryFile(max_size=SPOOL_BYTES)
         self._uploads = [*self._uploads, file]
         return file
 
-    def _form_limits(self) -> Any:
+    def _form_limits(self) -> FormLimits:
         return self.max_form_memory_size, self.max_form_parts
 
-    def _parse_form_ahead(self) -> bool:
+    def parse_form_ahead(self) -> bool:
         """On the request's thread: parse a large form while it arrives, so that the loop does not
         have to. The body stays, for who wants that. False if the form exceeds its limits: then no
         more of it is received."""
@@ -538,7 +549,7 @@ class Request(RequestBase):
         options = self.mimetype_params
         with body.copying_file() as stream:
             try:
-                parsed: Any = parser.parse(stream, self.mimetype, self.content_length, options)
+                parsed = parser.parse(stream, self.mimetype, self.content_length, options)
                 self._form_ahead = limits, parsed[1], parsed[2]
             except RequestEntityTooLarge:
                 if body.error is None:
@@ -556,16 +567,16 @@ class Request(RequestBase):
             if ahead[0] == self._form_limits():
                 parts["stream"], (parts["form"], parts["files"]) = io.BytesIO(), ahead[1:]
         if "form" not in parts:
-            if not self._has_own_body and self._header(b"content-type") == _URLENCODED:
-                data = self._take_whole()
+            if not self._overrides_body and self._header(b"content-type") == _URLENCODED:
+                data = self._take_body()
             if data is None:
                 super()._load_form_data()
             else:  # the same, without asking for what is known of it
                 parser = self.make_form_data_parser()
                 try:
-                    parsed: Any = parser.parse(io.BytesIO(data), _URLENCODED, len(data), {})
+                    parsed = parser.parse(io.BytesIO(data), _URLENCODED, len(data), {})
                 except RequestEntityTooLarge:
-                    self._content = data  # who asks again is told again
+                    self.asgi_content = data  # who asks again is told again
                     raise
                 parts["stream"], parts["form"], parts["files"] = parsed
         ctx = _cv_app.get(None)
@@ -581,7 +592,7 @@ class Request(RequestBase):
     def is_json(self) -> bool:
         """Whether the mimetype says that the body is JSON."""
         # What `mimetype` would find out.
-        if not self._has_own_body and self._header(b"content-type") == "application/json":
+        if not self._overrides_body and self._header(b"content-type") == "application/json":
             return True
         return super().is_json
 

@@ -147,7 +147,7 @@ class TestAsyncRead:
         await asyncio.sleep(0)
         queue.put_nowait({"type": "http.request", "body": b"only", "more_body": True})
         await asyncio.wait_for(both, 10)
-        assert list(body._chunks) == [b"only"]
+        assert list(body.chunks) == [b"only"]
 
     async def test_end_that_another_task_received(self) -> None:
         """A stream that reads the request it answers, watched for its client's leaving."""
@@ -212,10 +212,10 @@ class TestSpool:
     async def test_large_body_goes_to_disk(self) -> None:
         body = body_of(*chunks(b"abc", b"def", b"ghi"))
         await ahead(body)
-        assert body._file is not None
-        assert not body._chunks
+        assert body.spooled is not None
+        assert not body.chunks
         assert io.BufferedReader(BodyFile(body), 2).read(4) == b"abcd"
-        file = body._file
+        file = body.spooled
         body.end()
         assert file.closed
 
@@ -244,7 +244,7 @@ class TestSpool:
         scope = http_scope(method="POST", headers=[("transfer-encoding", "chunked")])
         body = Body(scope, peer.receive)
         await ahead(body, spool=False)
-        assert (body._file, body.complete, peer.received) == (None, False, 2)
+        assert (body.spooled, body.complete, peer.received) == (None, False, 2)
         assert await run_in_worker(body.file().read) == b"abcdefghi"
 
     async def test_error_after_it(self) -> None:

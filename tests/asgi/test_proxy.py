@@ -55,7 +55,7 @@ def seen() -> dict[str, Any]:
         "here": url_for("plain"),
         "external": url_for("plain", _external=True),
         # A scope's `root_path` has no slash at its end.
-        "environ": {**environ, "SCRIPT_NAME": environ["SCRIPT_NAME"].rstrip("/")},
+        "environ": {**environ, "SCRIPT_NAME": (environ["SCRIPT_NAME"] or "").rstrip("/")},
     }
 
 

@@ -753,7 +753,7 @@ class TestClose:
         client = Client()
 
         async def handler(websocket: WebSocket) -> None:
-            receiving = asyncio.create_task(websocket._receive())
+            receiving = asyncio.create_task(websocket.receive_on_loop())
             await asyncio.sleep(0.01)
             await websocket.close(1012)
             with pytest.raises(WebSocketDisconnect) as caught:
@@ -1195,7 +1195,7 @@ class TestSteps:
         """By a task that it has left: no mistake of the one that sends."""
         client = Client()
         await client.websocket.accept()
-        await client.websocket._close()
+        await client.websocket.close_on_loop()
         with pytest.raises(WebSocketDisconnect):
             await client.websocket.send("too late")
 

@@ -76,7 +76,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("asyncflask/ctx.py", "_is_missed _leave _pop pop", "teardown"),
     ("asyncflask/ctx.py", "", "context: request, push"),
     ("asyncflask/wrappers.py", "from_scope", "context: request, push"),
-    ("asyncflask/wrappers.py", "plain_lines content_type_line", "check and encode headers"),
+    ("asyncflask/wrappers.py", "content_lines content_type_line", "check and encode headers"),
     ("werkzeug/wrappers/response.py", "", "make the response"),
     ("asyncflask/dispatch.py", "arrive look_at make_context", "context: request, push"),
     (

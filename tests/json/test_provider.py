@@ -147,6 +147,14 @@ class TestDumps:
         expected = outcome(stdlib_json.dumps, value, **given)
         assert outcome(app.json.dumps, value, **kwargs) == expected
 
+    def test_default_that_cannot_be_hashed(self, app: Flask) -> None:
+        class Default(list[str]):
+            def __call__(self, o: object) -> str:
+                return "<o>"
+
+        app.json.default = Default()  # type: ignore[attr-defined]
+        assert app.json.dumps({"b": Html(), "a": 1}) == '{"a": 1, "b": "<o>"}'
+
     def test_default_may_be_none(self, app: Flask) -> None:
         class Provider(DefaultJSONProvider):
             default = None  # type: ignore[assignment]
@@ -249,7 +257,7 @@ class TestResponse:
         assert response.mimetype == "application/json"
 
     def test_not_both(self, app: Flask) -> None:
-        with pytest.raises(TypeError, match="not of both"):
+        with pytest.raises(TypeError, match="not both"):
             app.json.response(1, a=1)
 
     def test_indented_in_debug_mode(self, app: Flask) -> None:

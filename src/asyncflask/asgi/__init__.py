@@ -1,1 +1,1 @@
-"""The protocol side: scope, receive and send. Nothing in this folder knows of Flask."""
+"""The ASGI protocol: scope, receive and send. Nothing in this folder knows of Flask."""

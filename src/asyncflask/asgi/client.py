@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Generic, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from starlette.types import ASGIApp, Message, Scope
@@ -20,32 +20,84 @@ from starlette.websockets import WebSocketDisconnect
 from .events import MIMETYPE, EventParser, ServerSentEvent
 from .threads import value_or_awaitable, wait
 
+T = TypeVar("T")
+State = dict[str, Any]
+OnAnswer = Callable[[list[tuple[str, str]]], object]
+
 LEAVE_SECONDS: Final = 5
 """How long the app may take to end after its client has left."""
 
 
-class NoEventStream(Exception):
+class _OtherAnswer(Exception):
+    """The app answered by a response that is not what the client asked for."""
+
+    message: str
+
+    def __init__(self, status_code: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        super().__init__(self.message.format(status_code))
+        self.status_code = status_code
+        self.headers = headers
+        self.body = body
+
+
+class NoEventStream(_OtherAnswer):
     """The request for an event stream was answered by another response."""
 
-    def __init__(self, status_code: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        super().__init__(f"The answer has status {status_code} and is no event stream.")
-        self.status_code = status_code
-        self.headers = headers
-        self.body = body
+    message = "The answer has status {} and is no event stream."
 
 
-class WebSocketDenied(Exception):
+class WebSocketDenied(_OtherAnswer):
     """The handshake was answered by a response."""
 
-    def __init__(self, status_code: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        super().__init__(f"The WebSocket was denied with status {status_code}.")
-        self.status_code = status_code
-        self.headers = headers
-        self.body = body
+    message = "The WebSocket was denied with status {}."
 
 
-class _BothColours(AbstractAsyncContextManager[Any]):
-    """`with` for plain code, of what has `async with`."""
+class _Session(AbstractAsyncContextManager[object], Generic[T]):
+    """What is received one by one from an app that runs as a task: `with` and `for` in sync code,
+    `async with` and `async for` in async code."""
+
+    end: type[Exception]
+    """What `receive` raises at the end."""
+
+    def __init__(self, app: ASGIApp, scope: Scope, on_answer: OnAnswer | None) -> None:
+        self.scope = scope
+        self.response_headers: list[tuple[str, str]] = []
+        self._app = app
+        self._on_answer = on_answer  # given the headers of the answer
+        self._task: asyncio.Task[None] | None = None
+
+    def _answered(self, message: Message) -> list[tuple[str, str]]:
+        self.response_headers = headers = _text(message.get("headers", ()))
+        if self._on_answer is not None:
+            self._on_answer(headers)
+        return headers
+
+    async def _body(self) -> bytes:
+        """The body of a response that is not what was asked for."""
+        body = b""
+        more = True
+        while more:
+            message = await self._message()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        return body
+
+    async def _message(self) -> Message:
+        raise NotImplementedError
+
+    async def _receive(self) -> T:
+        raise NotImplementedError
+
+    async def _receive_json(self) -> object:
+        raise NotImplementedError
+
+    def receive(self) -> Any:
+        """The next message of the app, or its next event."""
+        return value_or_awaitable(self._receive())
+
+    def receive_json(self) -> Any:
+        """The next message of the app, or the data of its next event, parsed as JSON."""
+        return value_or_awaitable(self._receive_json())
 
     def __enter__(self) -> Self:
         wait(self.__aenter__())
@@ -59,14 +111,32 @@ class _BothColours(AbstractAsyncContextManager[Any]):
     ) -> None:
         wait(self.__aexit__(exc_type, exc_value, tb))
 
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            try:
+                item = self.receive()
+            except self.end:
+                return
+            yield item
 
-class WebSocketSession(_BothColours):
-    """A client's end of a WebSocket. `with` in plain code, `async with` in asynchronous code,
-    where the methods are awaited.
+    async def __aiter__(self) -> AsyncIterator[T]:
+        while True:
+            try:
+                item = await self._receive()
+            except self.end:
+                return
+            yield item
+
+
+class WebSocketSession(_Session[str | bytes]):
+    """A client's end of a WebSocket. `with` in sync code; `async with` in async code, where
+    the methods are awaited.
 
     Entering it opens the connection and waits for the handshake: `WebSocketDenied` is raised if
     it is refused. `receive` raises Starlette's `WebSocketDisconnect` once the app has closed.
     """
+
+    end = WebSocketDisconnect
 
     def __init__(
         self,
@@ -76,25 +146,19 @@ class WebSocketSession(_BothColours):
         base_url: str = "http://localhost",
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         subprotocols: Iterable[str] = (),
-        state: dict[str, Any] | None = None,
-        on_accept: Callable[[list[tuple[str, str]]], object] | None = None,
+        state: State | None = None,
+        on_accept: OnAnswer | None = None,
     ) -> None:
         scope = _scope(url, base_url, headers, state)
         scope["headers"] += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
-        self.scope: Scope = {
-            **scope,
-            "type": "websocket",
-            "scheme": "wss" if scope["scheme"] == "https" else "ws",
-            "subprotocols": list(subprotocols),
-            "extensions": {"websocket.http.response": {}},
-        }
-        self._app = app
-        self._on_accept = on_accept  # given the headers of the handshake's answer
+        scope["type"] = "websocket"
+        scope["scheme"] = "wss" if scope["scheme"] == "https" else "ws"
+        scope["subprotocols"] = list(subprotocols)
+        scope["extensions"] = {"websocket.http.response": {}}
+        super().__init__(app, scope, on_accept)
         self._to_app: asyncio.Queue[Message] = asyncio.Queue()
         self._from_app: asyncio.Queue[Message | BaseException | None] = asyncio.Queue()
-        self._task: asyncio.Task[None] | None = None
         self.accepted_subprotocol: str | None = None
-        self.response_headers: list[tuple[str, str]] = []
 
     async def _run(self) -> None:
         try:
@@ -129,20 +193,12 @@ class WebSocketSession(_BothColours):
         message = await self._message()
         if message["type"] == "websocket.accept":
             self.accepted_subprotocol = message.get("subprotocol")
-            self.response_headers = _text(message.get("headers", ()))
-            if self._on_accept is not None:
-                self._on_accept(self.response_headers)
+            self._answered(message)
             return
         if message["type"] == "websocket.close":
             raise WebSocketDenied(403, [], b"")
-        body = b""
         status, headers = message["status"], _text(message["headers"])
-        more = True
-        while more:
-            message = await self._message()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        raise WebSocketDenied(status, headers, body)
+        raise WebSocketDenied(status, headers, await self._body())
 
     async def _ended(self) -> None:
         assert self._task is not None
@@ -176,7 +232,7 @@ class WebSocketSession(_BothColours):
         data: str | bytes = text if text is not None else message["bytes"]
         return data
 
-    async def _receive_json(self) -> Any:
+    async def _receive_json(self) -> object:
         return json.loads(await self._receive())
 
     async def _send(self, data: str | bytes) -> None:
@@ -186,19 +242,11 @@ class WebSocketSession(_BothColours):
     async def _close(self, code: int = 1000, reason: str = "") -> None:
         await self._to_app.put({"type": "websocket.disconnect", "code": code, "reason": reason})
 
-    def receive(self) -> Any:
-        """The next message of the app, `str` or `bytes`."""
-        return value_or_awaitable(self._receive())
-
-    def receive_json(self) -> Any:
-        """The next message of the app, parsed as JSON."""
-        return value_or_awaitable(self._receive_json())
-
     def send(self, data: str | bytes) -> Any:
         """Send a message to the app."""
         return value_or_awaitable(self._send(data))
 
-    def send_json(self, value: Any) -> Any:
+    def send_json(self, value: object) -> Any:
         """Send *value* as a text message of JSON."""
         return value_or_awaitable(self._send(json.dumps(value)))
 
@@ -206,31 +254,17 @@ class WebSocketSession(_BothColours):
         """Leave, with a close code."""
         return value_or_awaitable(self._close(code, reason))
 
-    def __iter__(self) -> Iterator[str | bytes]:
-        while True:
-            try:
-                message = self.receive()
-            except WebSocketDisconnect:
-                return
-            yield message
 
-    async def __aiter__(self) -> AsyncIterator[str | bytes]:
-        while True:
-            try:
-                message = await self._receive()
-            except WebSocketDisconnect:
-                return
-            yield message
-
-
-class EventSource(_BothColours):
-    """A client's end of an event stream. `with` in plain code, `async with` in asynchronous
-    code, where `receive` is awaited.
+class EventSource(_Session[ServerSentEvent]):
+    """A client's end of an event stream. `with` in sync code; `async with` in async code,
+    where `receive` is awaited.
 
     Entering it makes the request and waits for the answer: `NoEventStream` is raised if that is
     no event stream. At the end of the block the client leaves. Iterating it gives the events,
     until the stream ends.
     """
+
+    end = EOFError
 
     def __init__(
         self,
@@ -240,30 +274,23 @@ class EventSource(_BothColours):
         base_url: str = "http://localhost",
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         last_event_id: str | None = None,
-        state: dict[str, Any] | None = None,
-        on_answer: Callable[[list[tuple[str, str]]], object] | None = None,
+        state: State | None = None,
+        on_answer: OnAnswer | None = None,
     ) -> None:
-        self.scope: Scope = {
-            **_scope(url, base_url, headers, state),
-            "type": "http",
-            "method": "GET",
-        }
+        scope = {**_scope(url, base_url, headers, state), "type": "http", "method": "GET"}
+        super().__init__(app, scope, on_answer)
         lines = [(b"accept", MIMETYPE.encode("ascii"))]
         if last_event_id is not None:
             lines.append((b"last-event-id", last_event_id.encode()))
         self.scope["headers"] += lines
         self.last_event_id = last_event_id
         """The id to give a new `EventSource` that goes on from here."""
-        self.response_headers: list[tuple[str, str]] = []
-        self._app = app
-        self._on_answer = on_answer  # given the headers of the answer
         self._parser = EventParser()
         self._events: deque[ServerSentEvent] = deque()
         # One message, so that the app waits for its client.
         self._from_app: asyncio.Queue[Message | BaseException | None] = asyncio.Queue(1)
         self._asked = self._ended = False
         self._left = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def retry(self) -> int | None:
@@ -301,30 +328,20 @@ class EventSource(_BothColours):
         self._task = asyncio.create_task(self._run())
         try:
             start = await self._message()
-            self.response_headers = headers = _text(start["headers"])
-            if self._on_answer is not None:
-                self._on_answer(headers)
+            headers = self._answered(start)
             kind = next((v for n, v in headers if n.lower() == "content-type"), "")
             if start["status"] != 200 or kind.partition(";")[0].strip() != MIMETYPE:
-                body = b"".join([chunk async for chunk in self._chunks()])
-                raise NoEventStream(start["status"], headers, body)
+                raise NoEventStream(start["status"], headers, await self._body())
         except BaseException:
             await self._leave()
             raise
         return self
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        more = True
-        while more:
-            message = await self._message()
-            more = message.get("more_body", False)
-            yield message.get("body", b"")
-
     async def _leave(self) -> BaseException | None:
         """Leave, and see the app end; gives its error."""
         assert self._task is not None
         self._left.set()
-        end: Any = None
+        end: Message | BaseException | None = None
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 while not self._task.done() or not self._from_app.empty():
@@ -360,40 +377,15 @@ class EventSource(_BothColours):
             self.last_event_id = str(event.id)
         return event
 
-    def receive(self) -> Any:
-        """The next event, a `ServerSentEvent`; its data is a `str`. Raises `EOFError` when the
-        stream has ended."""
-        return value_or_awaitable(self._receive())
-
-    def receive_json(self) -> Any:
-        """The data of the next event, parsed as JSON."""
-        return value_or_awaitable(self._receive_json())
-
-    async def _receive_json(self) -> Any:
+    async def _receive_json(self) -> object:
         return json.loads((await self._receive()).data)
-
-    def __iter__(self) -> Iterator[ServerSentEvent]:
-        while True:
-            try:
-                event = self.receive()
-            except EOFError:
-                return
-            yield event
-
-    async def __aiter__(self) -> AsyncIterator[ServerSentEvent]:
-        while True:
-            try:
-                event = await self._receive()
-            except EOFError:
-                return
-            yield event
 
 
 def _scope(
     url: str,
     base_url: str,
     headers: Mapping[str, str] | Iterable[tuple[str, str]],
-    state: dict[str, Any] | None,
+    state: State | None,
 ) -> Scope:
     """What requests and WebSockets have in common."""
     base = urlsplit(base_url)

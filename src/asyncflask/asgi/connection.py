@@ -2,7 +2,7 @@
 `websocket.py`; its states, and the steps that are legal in each, are a table in
 `websocket_rules.py`.
 
-Here a step is taken: the handshake accepted on first use, or denied with a whole response (ASGI
+Here a step is taken: the handshake accepted on first use, or denied with a response (ASGI
 extension `websocket.http.response`), a client noticed that leaves, one that does not read cut off.
 
 Who needs a message calls the server's `receive` itself, so that one costs no task switch. Only
@@ -106,7 +106,8 @@ class Bell:
 
 
 class Connection:
-    """The end of one connection; used on the loop's thread only."""
+    """The end of one connection; used on the loop's thread only. Its methods `..._on_loop` are
+    what those of `WebSocket` do."""
 
     def __init__(
         self,
@@ -131,7 +132,7 @@ class Connection:
         """That of the loop, once the handshake is complete: there `receive` and `send` are to be
         awaited. To ask for a running loop takes three times as long on Python 3.11, which asks
         the system for the process every time."""
-        self._calls: list[tuple[str, CoroutineType[Any, Any, Any]]] = []
+        self._calls: list[tuple[str, CoroutineType[object, None, object]]] = []
         """What an async handler has called before that, to see whether it has awaited it."""
         self._accept_headers = accept_headers
         self._state = CONNECTING
@@ -146,7 +147,7 @@ class Connection:
         """For who waits for a message, or for a turn to receive."""
         self._watcher = Bell()
         """For the task of `gone`."""
-        self._reader: asyncio.Task[Any] | None = None
+        self._reader: asyncio.Task[object] | None = None
         """Who is in the server's `receive`."""
         self._taken = 0
         """How many messages the handler has asked for."""
@@ -159,7 +160,7 @@ class Connection:
         self.json_module: Any = None
         """What `receive_json` and `send_json` use: the app's JSON provider."""
         self.close_code: int | None = None
-        """The close code once the connection is closed, by either side (RFC 6455 7.4)."""
+        """The close code once either end has closed the connection (RFC 6455 7.4)."""
         self.close_reason = ""
         self.accepted = False
         self.subprotocol: str | None = None
@@ -191,9 +192,9 @@ class Connection:
         try:
             return next_state(self._state, step)
         except KeyError:
-            raise self._disconnect() from None
+            raise self.disconnect_error() from None
 
-    async def _accept(
+    async def accept_on_loop(
         self, subprotocol: str | None = None, headers: Iterable[tuple[str, str]] = ()
     ) -> None:
         state = self._step("accept")
@@ -216,7 +217,7 @@ class Connection:
                 self._news.ring()
             raise
         if self.closed:  # meanwhile
-            raise self._disconnect()
+            raise self.disconnect_error()
         self.accepted = True
         self.subprotocol = subprotocol
         accept = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": lines}
@@ -224,7 +225,7 @@ class Connection:
             await self._outbox.put_first(accept)
         except OSError:
             self._gone(ABNORMAL, None)
-            raise self._disconnect() from None
+            raise self.disconnect_error() from None
         self._outbox.open()
         self.thread = get_ident()
         self._calls.clear()  # which refer to this
@@ -262,7 +263,7 @@ class Connection:
 
     # -- receiving
 
-    async def _receive(self) -> str | bytes:
+    async def receive_on_loop(self) -> str | bytes:
         while True:
             if (
                 self._taken >= self._rest_at
@@ -295,25 +296,25 @@ class Connection:
 
     async def _receive_within(self, timeout: float | None) -> str | bytes:
         if timeout is None:
-            return await self._receive()
+            return await self.receive_on_loop()
         if self._state is CONNECTING:
-            await self._accept()
+            await self.accept_on_loop()
         await self._rest()
         async with asyncio.timeout(timeout):
-            return await self._receive()
+            return await self.receive_on_loop()
 
     async def _wait_for_turn(self) -> str | bytes | None:
         """Give a message that has been received ahead; or `None` when the caller may receive."""
         while True:
             if self._state is CONNECTING:
-                await self._accept()
+                await self.accept_on_loop()
             await self._rest()
             if self._inbox:
                 self._taken += 1
                 self._watcher.ring()  # there is room
                 return self._inbox.pop(0)
             if self.close_code is not None:
-                raise self._disconnect()
+                raise self.disconnect_error()
             if self._direct and self._reader is None:
                 return None
             await self._news.wait()
@@ -324,7 +325,7 @@ class Connection:
             self._rest_at = self._taken + IN_A_ROW
             await asyncio.sleep(0)
 
-    async def _receive_json(self, timeout: float | None) -> Any:
+    async def _receive_json(self, timeout: float | None) -> object:
         try:
             return self.json_module.loads(await self._receive_within(timeout))
         except RecursionError:
@@ -426,10 +427,10 @@ class Connection:
 
     # -- sending
 
-    async def _send(self, data: str | bytes) -> None:
+    async def send_on_loop(self, data: str | bytes) -> None:
         if self._state is not ACCEPTED:
             self._step("send")
-            await self._accept()
+            await self.accept_on_loop()
         message = (
             {"type": "websocket.send", "text": data} if type(data) is str else message_of(data)
         )
@@ -439,15 +440,15 @@ class Connection:
                 await sent
         except OSError:
             self._lost()
-            raise self._disconnect() from None
+            raise self.disconnect_error() from None
         except RuntimeError:
             if self.closed:  # while this waited
-                raise self._disconnect() from None
+                raise self.disconnect_error() from None
             raise
 
-    async def _send_json(self, *args: Any, **kwargs: Any) -> None:
+    async def _send_json(self, *args: object, **kwargs: object) -> None:
         value = self.json_module._prepare_response_obj(args, kwargs)
-        await self._send(self.json_module.dumps(value))
+        await self.send_on_loop(self.json_module.dumps(value))
 
     def _lost(self) -> None:
         """The client has left, says `send`. What had come before is for the handler yet."""
@@ -475,7 +476,7 @@ class Connection:
 
     # -- the end
 
-    async def _close(
+    async def close_on_loop(
         self, code: int = NORMAL, reason: str | None = None, state: State = ENDED
     ) -> None:
         self.start_closing(code, reason, state)
@@ -571,5 +572,5 @@ class Connection:
         """Whether *error* says that this connection has ended, and not another one."""
         return self.closed and isinstance(error, WebSocketDisconnect)
 
-    def _disconnect(self) -> WebSocketDisconnect:
+    def disconnect_error(self) -> WebSocketDisconnect:
         return WebSocketDisconnect(self.close_code or ABNORMAL, self.close_reason)

@@ -14,7 +14,7 @@ from typing import Final, Literal, Protocol
 from .threads import abandon
 
 ABANDON_SECONDS: Final = 1.0
-"""How long what was cancelled at shutdown may take to end, before plain code that blocks is left
+"""How long what was cancelled at shutdown may take to end, before sync code that blocks is left
 to itself."""
 
 
@@ -81,7 +81,7 @@ class Conversation:
     ) -> None:
         self.ended: Literal["left", "shutdown"] | None = None
         """Why the block was cancelled; `None` if it was not."""
-        self._conversations = conversations
+        self.conversations = conversations
         self._gone: Callable[[], Awaitable[None]] | None = gone
         self._told = told
         self._watched = watched
@@ -105,7 +105,7 @@ class Conversation:
             self._task.cancel()
 
     def abandon(self) -> None:
-        """Cancel the block once more, though plain code blocks in it."""
+        """Cancel the block once more, though sync code blocks in it."""
         if self._task is not None:
             self._abandoned = True
             abandon(self._task)
@@ -118,10 +118,10 @@ class Conversation:
         self._task = asyncio.current_task()
         if self._watched:
             self.watch()
-        self._conversations.open.add(self)
-        if self._conversations.stopping:
+        self.conversations.open.add(self)
+        if self.conversations.stopping:
             self.tell()
-        if self._conversations.over:  # soon: the block has to be entered to be cancelled
+        if self.conversations.over:  # soon: the block has to be entered to be cancelled
             asyncio.get_running_loop().call_soon(self.end, "shutdown")
         return self
 
@@ -131,7 +131,7 @@ class Conversation:
         exc_value: BaseException | None,
         tb: TracebackType | None,
     ) -> bool:
-        self._conversations.open.discard(self)
+        self.conversations.open.discard(self)
         assert self._task is not None
         if self._watch is not None:
             self._watch.cancel()

@@ -12,6 +12,7 @@ import asyncio
 import base64
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Final
@@ -33,11 +34,13 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 READ_BYTES: Final = 65_536
 
+Write = Callable[[int, bytes], Awaitable[None]]
 
-def handshake_environ(scope: Scope, sock: EnvironSocket) -> dict[str, Any]:
+
+def handshake_environ(scope: Scope, sock: EnvironSocket) -> dict[str, object]:
     """What the environ of a WebSocket has beside that of a request. Some servers leave the
-    handshake's own lines out of the scope; a library needs them to answer (section 4.2.1)."""
-    environ = {
+    lines of the handshake out of the scope; a library needs them to answer (section 4.2.1)."""
+    environ: dict[str, object] = {
         "HTTP_CONNECTION": "Upgrade",
         "HTTP_UPGRADE": "websocket",
         "HTTP_SEC_WEBSOCKET_KEY": base64.b64encode(os.urandom(16)).decode("ascii"),
@@ -116,7 +119,7 @@ class EnvironSocket:
             if on_loop():
                 raise RuntimeError(
                     "A library for WSGI would block the event loop here: it waits on the socket"
-                    " of the environ. Make the handler 'def', or use asyncflask's own"
+                    " of the environ. Make the handler 'def', or use asyncflask's"
                     " 'await websocket.receive()' in it."
                 )
             driver = this_driver()
@@ -164,10 +167,10 @@ class EnvironSocket:
             await asyncio.gather(from_client, return_exceptions=True)
             ours.close()
 
-    async def _from_client(self, write: Any, ours: socket.socket) -> None:
+    async def _from_client(self, write: Write, ours: socket.socket) -> None:
         try:
             while True:
-                message = await self.websocket._receive()
+                message = await self.websocket.receive_on_loop()
                 if isinstance(message, str):
                     await write(TEXT, message.encode())
                 else:
@@ -180,13 +183,13 @@ class EnvironSocket:
             else:
                 await write(CLOSE, gone.code.to_bytes(2, "big") + gone.reason.encode())
 
-    async def _from_library(self, frames: _Frames, write: Any) -> None:
+    async def _from_library(self, frames: _Frames, write: Write) -> None:
         kind, parts = BINARY, b""
         while True:
             last, opcode, data = await frames.next()
             if opcode == CLOSE:
                 code = int.from_bytes(data[:2], "big") if data else NORMAL
-                await self.websocket._close(code, data[2:].decode())
+                await self.websocket.close_on_loop(code, data[2:].decode())
                 return
             if opcode == PING:
                 with suppress(OSError):  # closed; what it sent before still counts
@@ -196,7 +199,7 @@ class EnvironSocket:
                     kind, parts = opcode, b""
                 parts += data
                 if last:
-                    await self.websocket._send(parts.decode() if kind == TEXT else parts)
+                    await self.websocket.send_on_loop(parts.decode() if kind == TEXT else parts)
 
 
 class _Frames:

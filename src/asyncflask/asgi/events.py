@@ -127,7 +127,7 @@ class Options:
     """How a stream is sent."""
 
     keep_alive: float
-    """A comment is sent after so many seconds without an event, also while plain code blocks;
+    """A comment is sent after so many seconds without an event, also while sync code blocks;
     none for 0."""
 
     retry: int | None
@@ -138,14 +138,14 @@ class Options:
 
 
 class _Outlet:
-    """`send` for the chunks of an event stream: with comments when it is quiet, and an end that
-    is sent once."""
+    """`send` for the chunks of an event stream: with comments while there is no event, and an
+    end that is sent once."""
 
     def __init__(self, send: Send, keep_alive: float) -> None:
         self._send = send
         self._lock = asyncio.Lock()
         self._over = False
-        self._quiet_since = asyncio.get_running_loop().time()
+        self._last_sent = asyncio.get_running_loop().time()
         self._ticker = (
             asyncio.create_task(self._keep_alive(keep_alive)) if keep_alive > 0 else None
         )
@@ -155,14 +155,14 @@ class _Outlet:
             if self._over:  # a generator that takes no notice of its cancellation
                 raise asyncio.CancelledError
             await self._send(message)
-            self._quiet_since = asyncio.get_running_loop().time()
+            self._last_sent = asyncio.get_running_loop().time()
 
     async def _keep_alive(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         with suppress(OSError):  # the client has left (ASGI specification 2.4)
             while True:
-                await asyncio.sleep(self._quiet_since + seconds - loop.time())
-                if loop.time() - self._quiet_since >= seconds:
+                await asyncio.sleep(self._last_sent + seconds - loop.time())
+                if loop.time() - self._last_sent >= seconds:
                     await self(_chunk(KEEP_ALIVE))
 
     async def end(self, last: bytes, seconds: float | None = None) -> None:
@@ -202,7 +202,7 @@ async def send_events(
 
     async def end_at_shutdown() -> None:
         conversation.end("shutdown")
-        # Not left to the block: plain code may go on blocking in it.
+        # Not left to the block: sync code may go on blocking in it.
         await outlet.end(last(), LAST_SECONDS)
 
     ending: list[asyncio.Task[None]] = []  # a task that nobody holds may vanish
@@ -214,8 +214,8 @@ async def send_events(
     if start is not None:
         await send(start)
     outlet = _Outlet(send, options.keep_alive)
-    # The thread of a plain stream mostly waits. Counted as running, the streams of some clients
-    # would be all the plain code that runs.
+    # The thread of a sync stream mostly waits. Counted as running, the streams of some clients
+    # would be all the sync code that runs.
     limit, driver.limit, driver.slots = driver.limit, None, None
     try:
         when_told = None if options.finite else told

@@ -34,15 +34,18 @@ from .threads import Driver, InContext, on_loop, start_in, wait
 ORIGIN: Final = "asyncflask.origin"
 """The key in a scope that was made of an environ, for its `Origin`."""
 
+RECEIVED: Final = "asyncflask.received"
+"""The key in a copy of a scope, for the scope that middleware and the server have."""
+
 SPOOL_BYTES: Final = 1_114_112
-"""A body that is received ahead for asynchronous code is kept in memory up to this size, and in
+"""A body that is received ahead for async code is kept in memory up to this size, and in
 a temporary file beyond it; so is an uploaded file. 1 MiB, and 64 KiB for the form around it."""
 
 WRITE_BYTES: Final = 256_000
 """How much of it is written to the file at a time: each write is a hop to the request's thread."""
 
 READ_BYTES: Final = 65_536
-"""How much plain code gets of a body at a time."""
+"""How much sync code gets of a body at a time."""
 
 READ_AHEAD_BYTES: Final = 256_000
 """How much of an unread body is buffered while waiting for the client of a stream to leave."""
@@ -60,11 +63,11 @@ Headers = list[tuple[bytes, bytes]]
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
-_end: Any = object()
+_end = object()
 
 
 class Body:
-    """The body of a request, as it arrives: an asynchronous iterable of `bytes`. Plain code reads
+    """The body of a request, as it arrives: an async iterable of `bytes`. Sync code reads
     it by `file`.
 
     *lines*: the headers by name, if none is repeated. *context*: where *receive* is to run, as
@@ -84,8 +87,12 @@ class Body:
     taken = 0
     """How many bytes have been read."""
 
-    _buffered = 0
-    _file: IO[bytes] | None = None
+    arrived = 0
+    """How many bytes have come."""
+
+    spooled: IO[bytes] | None = None
+    """What has come, where that is too much for memory."""
+
     _reader: io.BytesIO | io.BufferedReader | None = None
     _kept = False
     _limit: int | None = None
@@ -102,14 +109,14 @@ class Body:
         self._scope = scope
         self._receive = receive
         self._context = context
-        self._chunks: deque[bytes | memoryview] = deque()
+        self.chunks: deque[bytes | memoryview] = deque()
         self.content_length, has_body = announced(scope, lines)
         self.complete = not has_body
 
     @property
     def closable(self) -> bool:
         """Whether the response may say that the connection ends with it (RFC 9112 section 9.6;
-        HTTP/2 knows no such header, and in WSGI it is the server's own affair)."""
+        HTTP/2 knows no such header, and in WSGI it is the server's affair)."""
         http_1: bool = self._scope.get("http_version", "1.1") < "2"
         return http_1 and ORIGIN not in self._scope
 
@@ -157,7 +164,7 @@ class Body:
 
     def put_back(self, file: IO[bytes]) -> None:
         """Note that *file* has all that has been read, to be read again. See `spool`."""
-        self._file, self.taken = file, 0
+        self.spooled, self.taken = file, 0
 
     def take(self, message: Message) -> None:
         """Note what has been received."""
@@ -167,8 +174,8 @@ class Body:
                 self.refuse(ClientDisconnected())
             return
         if chunk := message.get("body", b""):
-            self._buffered += len(chunk)
-            self._chunks.append(chunk)
+            self.arrived += len(chunk)
+            self.chunks.append(chunk)
             if self._limit is not None:
                 self._check(self._limit)
         if not message.get("more_body", False):
@@ -176,7 +183,7 @@ class Body:
 
     async def fill(self) -> None:
         """Return when there is something to read, or nothing will come any more."""
-        while not self._chunks and not self.complete:
+        while not self.chunks and not self.complete:
             await self._message()
 
     def limit(self, size: int | None) -> None:
@@ -188,7 +195,7 @@ class Body:
             self._check(size)
 
     def _check(self, limit: int) -> None:
-        if max(self.content_length, self._buffered) > limit:
+        if max(self.content_length, self.arrived) > limit:
             self.refuse(RequestEntityTooLarge())
 
     def refuse(self, error: Exception) -> None:
@@ -196,11 +203,11 @@ class Body:
         self.error, self.complete = error, True
 
     async def receive_ahead(self, size: int | None = None) -> None:
-        """Receive the body now, so that plain reads do not have to wait; but stop when more than
+        """Receive the body now, so that sync reads do not have to wait; but stop when more than
         *size* bytes have come, by default `SPOOL_BYTES`. See `spool`."""
         if size is None:
             size = SPOOL_BYTES
-        while not self.complete and self._buffered <= size:
+        while not self.complete and self.arrived <= size:
             await self._message()
         if self.error is not None:
             raise self.error
@@ -209,10 +216,10 @@ class Body:
         """Receive all of the body, to a temporary file."""
         while not self.complete:
             await driver.run_sync(self._write_out)
-            await self.receive_ahead(self._buffered + WRITE_BYTES)
-        if self._file is not None:
+            await self.receive_ahead(self.arrived + WRITE_BYTES)
+        if self.spooled is not None:
             await driver.run_sync(self._write_out)
-            await driver.run_sync(self._file.seek, 0)
+            await driver.run_sync(self.spooled.seek, 0)
 
     async def keep(self, driver: Driver) -> None:
         """Receive what is left, to be read after the request has ended."""
@@ -222,19 +229,19 @@ class Body:
         self._kept = True
 
     def _write_out(self) -> None:
-        if self._file is None:
-            self._file = tempfile.TemporaryFile()
-        while self._chunks:
-            self._file.write(self._chunks.popleft())
+        if self.spooled is None:
+            self.spooled = tempfile.TemporaryFile()
+        while self.chunks:
+            self.spooled.write(self.chunks.popleft())
 
     def next_chunk(self, size: int | None = None) -> bytes | memoryview:
         """Take what is next of what has come: a chunk, or *size* bytes of it; empty for none."""
-        if not self._chunks:
+        if not self.chunks:
             return b""
-        chunk = self._chunks.popleft()
+        chunk = self.chunks.popleft()
         if size is not None and len(chunk) > size:
             view = memoryview(chunk)
-            self._chunks.appendleft(view[size:])
+            self.chunks.appendleft(view[size:])
             chunk = view[:size]
         self.taken += len(chunk)
         return chunk
@@ -243,7 +250,7 @@ class Body:
         """Return when the client has left. What arrives of the body meanwhile is kept."""
         pause = READ_AHEAD_SECONDS
         while not self.left:
-            if self._chunks and self._buffered - self.taken > READ_AHEAD_BYTES:
+            if self.chunks and self.arrived - self.taken > READ_AHEAD_BYTES:
                 # Ever slower, but never not at all: a client whose body nobody reads may leave.
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MAX_READ_AHEAD_SECONDS)
@@ -270,18 +277,18 @@ class Body:
             await self.fill()
             if self.error is not None:
                 raise self.error
-            if not self._chunks:
+            if not self.chunks:
                 return
             yield bytes(self.next_chunk())
 
-    # -- plain code
+    # -- sync code
 
     def whole(self) -> bytes | None:
         """All that is left to be read, if it has come and is in memory."""
-        if not self.complete or self.error is not None or self._file is not None:
+        if not self.complete or self.error is not None or self.spooled is not None:
             return None
-        self.taken = self._buffered
-        chunks = self._chunks
+        self.taken = self.arrived
+        chunks = self.chunks
         if len(chunks) == 1:
             return bytes(chunks.popleft())
         whole = b"".join(chunks)
@@ -289,8 +296,8 @@ class Body:
         return whole
 
     def raw_file(self) -> io.BytesIO | BodyFile:
-        """A file to read it by, for plain code that reads much at a time."""
-        whole = self.whole() if self._buffered <= READ_BYTES else None
+        """A file to read it by, for sync code that reads much at a time."""
+        whole = self.whole() if self.arrived <= READ_BYTES else None
         return BodyFile(self) if whole is None else io.BytesIO(whole)
 
     def file(self) -> io.BytesIO | io.BufferedReader:
@@ -311,15 +318,15 @@ class Body:
         """Free what this holds: the request is over."""
         if self._kept:
             return
-        if self._file is not None:
-            self._file.close()
+        if self.spooled is not None:
+            self.spooled.close()
         self._context = None
         self._receive = _closed  # the server's, which may lead back here: a cycle
 
 
 class BodyFile(io.RawIOBase):
-    """A body as a file for plain code, which waits for the loop when it reads more than is there;
-    for asynchronous code the iterable that the body is."""
+    """A body as a file for sync code, which waits for the loop when it reads more than is there;
+    for async code the iterable that the body is."""
 
     def __init__(self, body: Body) -> None:
         super().__init__()
@@ -333,12 +340,12 @@ class BodyFile(io.RawIOBase):
 
     def _ready(self) -> None:
         body = self._body
-        if not body._chunks and not body.complete and body.error is None:
+        if not body.chunks and not body.complete and body.error is None:
             if on_loop():
                 raise RuntimeError(
-                    "The body of this request has not been received, and plain reads cannot"
+                    "The body of this request has not been received, and sync reads cannot"
                     " wait for it on the event loop. With 'stream=True' on the route, write"
-                    " 'async for chunk in request.stream'; an asynchronous hook after the view"
+                    " 'async for chunk in request.stream'; an async hook after the view"
                     " can only read what was read before it."
                 )
             wait(body.fill())
@@ -355,8 +362,8 @@ class BodyFile(io.RawIOBase):
         body = self._body
         if size is None or size < 0:
             return self.readall()
-        if body._file is not None and body.error is None:
-            data = body._file.read(size)
+        if body.spooled is not None and body.error is None:
+            data = body.spooled.read(size)
             body.taken += len(data)
             return data
         self._ready()
@@ -364,15 +371,15 @@ class BodyFile(io.RawIOBase):
 
     def readall(self) -> bytes:
         body = self._body
-        if body._file is not None and body.error is None:
-            body.taken = body._buffered
-            return body._file.read()
+        if body.spooled is not None and body.error is None:
+            body.taken = body.arrived
+            return body.spooled.read()
         parts: list[bytes | memoryview] = []
         while True:
             self._ready()
-            if not body._chunks:
+            if not body.chunks:
                 return b"".join(parts)
-            while body._chunks:
+            while body.chunks:
                 parts.append(body.next_chunk())
 
     def close(self) -> None:
@@ -480,7 +487,7 @@ def encode_and_name(
         for name, value in headers
     ]
     by_name = dict(lines)
-    # The server's own affair: "should be ignored" (ASGI specification, HTTP: Response Start).
+    # The server's affair: "should be ignored" (ASGI specification, HTTP: Response Start).
     if by_name.pop(b"transfer-encoding", None) is not None:
         lines = [line for line in lines if line[0] != b"transfer-encoding"]
     length = by_name.get(b"content-length")
@@ -608,7 +615,8 @@ def normalised(scope: Scope) -> Scope:
     if not method.isupper():
         # Not HEAD: a server that does not know it for that waits for the content.
         method = method.upper()
-        scope = {**scope, "method": "GET" if method == "HEAD" else method}
+        method = "GET" if method == "HEAD" else method
+        scope = {**scope, "method": method, RECEIVED: scope}
     return scope
 
 
@@ -629,6 +637,7 @@ def _in_origin_form(scope: Scope, root: str) -> Scope:
         "headers": headers,
         "path": root + unquote(target),
         "raw_path": raw_root + target,
+        RECEIVED: scope,
     }
 
 
@@ -648,7 +657,7 @@ def malformed(scope: Scope) -> str | None:
 
 
 good_hosts: set[bytes] = set()
-"""Values of `Host` that have been found to be good."""
+"""Values of `Host` that are known to be valid."""
 
 _GOOD_HOSTS: Final = 256
 _LONG_HOST: Final = 261

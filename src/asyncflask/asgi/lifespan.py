@@ -54,7 +54,7 @@ async def lifespan(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
     """Start *app*, run the block, stop it; gives the app's lifespan state. An app that does not
     speak the lifespan protocol is left alone (ASGI specification, Lifespan Protocol).
 
-    Raises `LifespanFailed` with the app's own message.
+    Raises `LifespanFailed` with the app's message.
     """
     to_app: asyncio.Queue[Message] = asyncio.Queue()
     from_app: asyncio.Queue[Message | None] = asyncio.Queue()
@@ -102,9 +102,9 @@ def _error(task: asyncio.Task[None]) -> BaseException | None:
 def on_stop_signal(tell: Callable[[], object]) -> Iterator[None]:
     """Call *tell* on the running loop when the process gets a signal that stops its server,
     beside what the server itself does then. Nothing is done outside of the main thread, or when
-    the server has no handlers of its own."""
+    the server sets no handlers."""
     loop = asyncio.get_running_loop()
-    before: dict[signal.Signals, Callable[[int, FrameType | None], Any]] = {}
+    before: dict[signal.Signals, Callable[[int, FrameType | None], object]] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(tell)

@@ -8,20 +8,21 @@ from __future__ import annotations
 import asyncio
 import weakref
 from asyncio import _get_running_loop
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import NoneType
 
 from .native import Event, Lock, start_thread
 
-_served: weakref.ref[asyncio.AbstractEventLoop] | None = None
+_served: Callable[[], asyncio.AbstractEventLoop | None] = NoneType
 _background: list[_Background] = []
 _blocked: set[asyncio.AbstractEventLoop] = set()
-"""Whose threads wait for a request that a coroutine function of theirs made: see `off_loop`."""
+"""Whose threads wait for a request that their coroutine function sent: see `off_loop`."""
 _lock = Lock()
 
 
 class _Background:
-    """A loop in a thread of its own. It is made there: under gevent it belongs to its thread."""
+    """A loop in a background thread, which creates it: under gevent it belongs to its thread."""
 
     def __init__(self) -> None:
         self._ready = Event()
@@ -57,7 +58,7 @@ class _Background:
 
 def note_loop() -> None:
     """Note the running loop as the one that serves requests, unless one is noted that runs."""
-    loop = _served() if _served is not None else None
+    loop = _served()
     if loop is None or not loop.is_running():
         running = _get_running_loop()
         if running is not None:
@@ -65,24 +66,24 @@ def note_loop() -> None:
 
 
 def remember(loop: asyncio.AbstractEventLoop) -> None:
-    """Note the loop that serves requests, for threads that users start on their own."""
+    """Note the loop that serves requests, for threads that users start."""
     global _served
     if any(loop is background.running for background in _background):
         return
-    if _served is None or _served() is not loop:
+    if _served() is not loop:
         _served = weakref.ref(loop)
 
 
 def loop_for_outsiders() -> asyncio.AbstractEventLoop:
-    loop = _served() if _served is not None else None
+    loop = _served()
     if loop is not None and loop.is_running() and loop not in _blocked:
         return loop
     return background_loop()
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """A loop in a thread of its own, for WSGI and for sync code without a server: always the
-    same, unless that one is blocked, or is running in this thread. Made on first use, ended by
+    """A loop in a background thread, for WSGI and for sync code without a server: always the
+    same, unless that one is blocked, or is running in this thread. Created on first use, ended by
     `shutdown` or with the process. Raises `NoThread`."""
     here = _get_running_loop()
     with _lock:

@@ -36,7 +36,7 @@ class Thread(Protocol):
 
 
 def gevent_patched() -> bool:
-    """True if gevent has made threads greenlets."""
+    """True if gevent has replaced threads by greenlets."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
@@ -48,7 +48,7 @@ def _original(module: str, name: str) -> Any:
     return getattr(import_module(module), name)
 
 
-Lock: Final[Callable[[], AbstractContextManager[Any]]] = _original("_thread", "allocate_lock")
+Lock: Final[Callable[[], AbstractContextManager[object]]] = _original("_thread", "allocate_lock")
 """Not to be held while a greenlet may switch."""
 
 SimpleQueue: Final[Callable[[], Queue[Any]]] = _original("queue", "SimpleQueue")
@@ -68,7 +68,7 @@ class _HubQueue:
         self._lock = Lock()
         self._watcher: Any = None
 
-    def put(self, item: Any, /) -> None:
+    def put(self, item: object, /) -> None:
         self._items.append(item)
         with self._lock:
             if self._watcher is not None:
@@ -122,7 +122,7 @@ def start_thread(target: Callable[[], object], name: str) -> Thread:
     eventlet = sys.modules.get("eventlet.patcher")
     if eventlet is not None and eventlet.is_monkey_patched("thread"):
         raise RuntimeError(
-            "asyncflask needs an event loop in a thread of its own, and eventlet has patched"
+            "asyncflask needs an event loop in a separate thread, and eventlet has patched"
             " threads away (eventlet.monkey_patch). Remove the patch: run the app with an ASGI"
             " server, with gunicorn's threads, or with gevent."
         )
@@ -148,7 +148,7 @@ class _BesideGevent:
         try:
             target()
         finally:
-            # It was made when something patched waited here.
+            # It was created when something patched waited here.
             import_module("gevent").get_hub().destroy(destroy_loop=True)
             self._ended.set()
 

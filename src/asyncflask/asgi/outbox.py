@@ -27,7 +27,7 @@ IN_A_ROW: Final = 64
 
 
 class Entry(NamedTuple):
-    """A message that waits. The handler's own have no size: they are not counted."""
+    """A message that waits. Those that the handler sends have no size: they are not counted."""
 
     message: Message
     size: int | None = None
@@ -294,7 +294,7 @@ def _size(message: Message) -> int:
 
 
 @coroutine
-def _resumed(coro: Any, waits_for: Any) -> Generator[Any, Any, None]:
+def _resumed(coro: Any, waits_for: object) -> Generator[object, Any, None]:
     """In a task: go on with *coro*, which has begun and waits for something."""
     while True:
         step: Callable[[Any], Any] = coro.send

@@ -1,6 +1,6 @@
 """Werkzeug's `ProxyFix` for ASGI scopes: for WebSockets too, and without a thread.
 
-Which values are trusted, and what follows from them, Werkzeug alone says: its own middleware is
+Which values are trusted, and what follows from them, Werkzeug alone says: its middleware is
 called, with as much of an environ as it looks at. Here is how a scope becomes that, and back.
 """
 
@@ -12,6 +12,7 @@ from typing import Any, Final
 from starlette.types import Scope
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from .http import RECEIVED
 from .wsgi import PROXY_FIX_ORIGINAL, Environ, port_number, route_path
 
 _FORWARDED: Final = {
@@ -20,7 +21,7 @@ _FORWARDED: Final = {
 }
 
 
-def within(wsgi_app: Callable[..., Any]) -> Callable[..., Any]:
+def within(wsgi_app: Callable[..., object]) -> Callable[..., object]:
     """What the `ProxyFix` middlewares that *wsgi_app* begins with are put round. A subclass of
     theirs is a middleware like any other."""
     while type(wsgi_app) is ProxyFix:
@@ -28,7 +29,7 @@ def within(wsgi_app: Callable[..., Any]) -> Callable[..., Any]:
     return wsgi_app
 
 
-def fixed_scope(scope: Scope, wsgi_app: Callable[..., Any]) -> Scope:
+def fixed_scope(scope: Scope, wsgi_app: Callable[..., object]) -> Scope:
     """*scope* as those middlewares have it: a copy, if there are any."""
     if type(wsgi_app) is not ProxyFix:
         return scope
@@ -40,7 +41,8 @@ def fixed_scope(scope: Scope, wsgi_app: Callable[..., Any]) -> Scope:
         ProxyFix(_nothing, *trusted)(environ, _nothing)
         wsgi_app = fix.app
     changed = {key for key, value in environ.items() if before.get(key) != value}
-    fixed: Scope = {**scope, PROXY_FIX_ORIGINAL: environ[PROXY_FIX_ORIGINAL]}
+    original = environ[PROXY_FIX_ORIGINAL]
+    fixed: Scope = {**scope, PROXY_FIX_ORIGINAL: original, RECEIVED: scope}
     if "REMOTE_ADDR" in changed:
         client = scope.get("client")
         fixed["client"] = environ["REMOTE_ADDR"], client[1] if client else 0
@@ -63,7 +65,7 @@ def fixed_scope(scope: Scope, wsgi_app: Callable[..., Any]) -> Scope:
 def _environ(scope: Scope) -> Environ:
     server = scope.get("server") or ("localhost", None)
     secure = scope.get("scheme", "http") in ("https", "wss")
-    environ: dict[str, Any] = {
+    environ: dict[str, object] = {
         "wsgi.url_scheme": "https" if secure else "http",
         "SERVER_NAME": server[0],
         "SERVER_PORT": str(server[1] if server[1] is not None else 443 if secure else 80),
@@ -79,5 +81,5 @@ def _environ(scope: Scope) -> Environ:
     return environ
 
 
-def _nothing(*args: Any) -> Any:
+def _nothing(*args: object) -> Any:
     """In the place of the app: what `ProxyFix` would pass on is in the environ."""

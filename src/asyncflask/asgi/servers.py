@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import inspect
 import select
+from collections.abc import Callable
 from typing import Any, Final
+
+from starlette.types import Send
 
 _SERVERS: Final = frozenset({"uvicorn", "hypercorn", "asyncio", "asyncflask"})
 """The packages whose connections, or queues in their place, lose nothing when a `receive` is
 cancelled; the in-memory client's is one."""
 
 
-def is_of_server(func: Any) -> bool:
+def is_of_server(func: Callable[..., object]) -> bool:
     """Whether *func* is a coroutine method of the server's connection; anything else may be a
     middleware's, which could lose a message when it is cancelled."""
     if not inspect.ismethod(func) or not inspect.iscoroutinefunction(func):
@@ -21,22 +24,22 @@ def is_of_server(func: Any) -> bool:
     return type(func.__self__).__module__.partition(".")[0] in _SERVERS
 
 
-def _transport(send: Any) -> Any:
+def _transport(send: Send) -> Any:
     return getattr(send.__self__, "transport", None) if inspect.ismethod(send) else None
 
 
-def unsent_bytes(send: Any) -> int:
+def unsent_bytes(send: Send) -> int:
     """How much the client has not taken in of what was sent."""
     size: int = getattr(_transport(send), "get_write_buffer_size", int)()
     return size
 
 
-def abort(send: Any) -> None:
+def abort(send: Send) -> None:
     """Break off the connection."""
     getattr(_transport(send), "abort", bool)()
 
 
-def has_hung_up(send: Any) -> bool:
+def has_hung_up(send: Send) -> bool:
     """Whether the other end has closed the connection, though not all is read that it sent.
     If the server does not know that either, Linux does; elsewhere it is not known."""
     transport = _transport(send)

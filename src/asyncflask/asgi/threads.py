@@ -39,13 +39,14 @@ from .pool import slots_of as slots_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Coro = Coroutine[Any, Any, T]
 Call = Callable[..., Awaitable[Any]]
-Segment = tuple[Any, StopIteration | None, BaseException | None]
+Segment = tuple[object, StopIteration | None, BaseException | None]
 
 _COROUTINE: Final = inspect.CO_COROUTINE
 
 
-def is_async(func: Callable[..., Any]) -> bool:
+def is_async(func: Callable[..., object]) -> bool:
     """Whether calling *func* gives a coroutine: `async def`, also behind `partial`,
     as a bound method, or as the `__call__` of an object."""
     if type(func) is FunctionType:  # most are, and asking `inspect` costs ten times as much
@@ -74,7 +75,7 @@ def this_driver() -> Driver | None:
 
 
 def this_worker() -> Worker:
-    """The queue of the calling thread, made on first use for a thread from outside."""
+    """The queue of the calling thread, created on first use for a thread from outside."""
     local = here()
     driver: Driver | None = getattr(local, "driver", None)
     if driver is not None and driver.worker is not None:
@@ -95,16 +96,16 @@ def _ask(where: str) -> Generator[str, None, None]:
 
 _TO_THREAD: Final = "to thread"
 _TO_LOOP: Final = "to loop"
-_NOT_STARTED: Final[Any] = object()
+_NOT_STARTED: Final = object()
 
 
 @coroutine
 def _stepped(
     context: Context,
-    coro: Coroutine[Any, Any, T],
-    segment: Callable[[Coroutine[Any, Any, T]], Generator[Any, Any, Segment]] | None = None,
-    yielded: Any = _NOT_STARTED,
-) -> Generator[Any, Any, T]:
+    coro: Coro[T],
+    segment: Callable[[Coro[T]], Generator[object, Any, Segment]] | None = None,
+    yielded: object = _NOT_STARTED,
+) -> Generator[object, Any, T]:
     """Run *coro* in *context*, in the current task. *segment* runs a part of it on a thread,
     up to where it asks for the loop. *yielded*: what *coro* gave, if it was started before."""
     step: Callable[[Any], Any] = coro.send
@@ -152,7 +153,7 @@ class InContext(Generic[T]):
         self._func = func
         self._context = context
 
-    async def __call__(self, *args: Any) -> T:
+    async def __call__(self, *args: object) -> T:
         value, rest = start_in(self._context, self._func, *args)
         return value if rest is None else await rest
 
@@ -162,7 +163,7 @@ class InContext(Generic[T]):
         func, run = self._func, self._context.run
         call = func if inspect.iscoroutinefunction(func) else partial(run, func)
 
-        def begin(*args: Any) -> Awaitable[T] | None:
+        def begin(*args: object) -> Awaitable[T] | None:
             iterator: Any = as_coroutine(call(*args)).__await__()
             yielded = run(next, iterator, ENDED)
             return None if yielded is ENDED else _stepped(self._context, iterator, None, yielded)
@@ -171,7 +172,7 @@ class InContext(Generic[T]):
 
 
 def start_in(
-    context: Context, func: Callable[..., Awaitable[T]], *args: Any
+    context: Context, func: Callable[..., Awaitable[T]], *args: object
 ) -> tuple[Any, Awaitable[T] | None]:
     """Call *func* in *context*, and let it run there until it has to wait. Gives its value and
     `None`; or, if it has to wait, `None` and the rest, to be awaited at once."""
@@ -185,16 +186,16 @@ def start_in(
     return None, _stepped(context, coro, None, yielded)
 
 
-ENDED: Final[Any] = object()
+ENDED: Final = object()
 """What `next` is to give for a coroutine that has ended."""
 
 
-def as_coroutine(awaitable: Awaitable[T]) -> Coroutine[Any, Any, T]:
+def as_coroutine(awaitable: Awaitable[T]) -> Coro[T]:
     """*awaitable* as something that has `send`."""
     return awaitable if isinstance(awaitable, CoroutineType) else _awaiting(awaitable)
 
 
-def rest_of(coro: Coroutine[Any, Any, T], context: Context, yielded: Any) -> Awaitable[T]:
+def rest_of(coro: Coro[T], context: Context, yielded: object) -> Awaitable[T]:
     """What is left of *coro*, which gave *yielded* when it was started in *context*: to be
     awaited at once."""
     return _stepped(context, coro, None, yielded)
@@ -244,7 +245,7 @@ class _Job:
     )
 
     def __init__(
-        self, driver: Driver, context: Context, func: Callable[..., Any], *args: Any
+        self, driver: Driver, context: Context, func: Callable[..., object], *args: object
     ) -> None:
         self._asyncio_future_blocking = False
         self._driver = driver
@@ -261,7 +262,7 @@ class _Job:
         """On the thread: make the call, and tell the loop."""
         local, driver = here(), self._driver
         before, local.driver = getattr(local, "driver", None), driver
-        if carries := self._context is driver.context:  # the request's own coroutine
+        if carries := self._context is driver.context:  # the request's coroutine
             driver.in_thread = True
         try:
             self._value = self._context.run(self._func, *self._args)
@@ -312,7 +313,7 @@ class _Job:
         if wakeup is not None:
             self._task_context.run(wakeup, self)
 
-    def cancel(self, msg: Any = None) -> bool:
+    def cancel(self, msg: object = None) -> bool:
         if not getattr(here(), "abandoning", False):
             return False
         self.abandoned = True
@@ -327,7 +328,7 @@ class _Job:
         if self.abandoned:
             raise asyncio.CancelledError
 
-    def __await__(self) -> Generator[Any, None, None]:
+    def __await__(self) -> Generator[object, None, None]:
         self._asyncio_future_blocking = True
         yield self
 
@@ -338,7 +339,7 @@ class Abandoned(asyncio.CancelledError):
     """The request's coroutine was left behind in its thread."""
 
 
-def abandon(task: asyncio.Task[Any]) -> None:
+def abandon(task: asyncio.Task[object]) -> None:
     """Cancel *task* though it waits for a thread, which is left to the sync code that blocks
     it. Of a request whose thread that is, nothing more is run. For the end of the process."""
     local = here()
@@ -398,7 +399,7 @@ class Driver:
         be awaited, if it has to wait."""
         self.loop_if_no_thread = False
         """For teardown, which must run: sync functions run on the loop if no thread can be had,
-        rather than raise `NoThread`. One that a request has had stays its own; so nothing of
+        rather than raise `NoThread`. One that a request has had is not replaced; so nothing of
         this request is bound to a thread."""
         self._pending = 0
         self._released = False
@@ -426,7 +427,7 @@ class Driver:
         if not self.in_thread:
             await _ask(_TO_THREAD)
 
-    def call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+    def call(self, func: Callable[..., Any], /, *args: object, **kwargs: object) -> Awaitable[Any]:
         """Call user code, sync or async, where it belongs; awaited it gives the value. The
         coroutine that awaits this may have changed between loop and thread afterwards. Raises
         `NoThread`, on the loop."""
@@ -445,13 +446,13 @@ class Driver:
         return func(*args, **kwargs)  # type: ignore[no-any-return]
 
     async def _call_async(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, func: Callable[..., Any], args: tuple[object, ...], kwargs: dict[str, object]
     ) -> Any:
         await self.ready_for_async()
         return await func(*args, **kwargs)
 
     async def call_plain(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, func: Callable[..., Any], args: tuple[object, ...], kwargs: dict[str, object]
     ) -> Any:
         """`call` for a function that is not async."""
         if not self.in_thread:
@@ -470,18 +471,18 @@ class Driver:
             prepare, self.prepare = self.prepare, None
             await _all_of(prepare)
 
-    def run(self, coro: Coroutine[Any, Any, T], yielded: Any = _NOT_STARTED) -> Awaitable[T]:
+    def run(self, coro: Coro[T], yielded: object = _NOT_STARTED) -> Awaitable[T]:
         """Drive *coro* to its end: `await driver.run(...)`, from a task on the loop. *yielded*:
         what it gave when it was sent `None` in `context`, if it was."""
         remember(self.loop)
         return _stepped(self.context, coro, self._segment, yielded)
 
-    def task(self, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """A task for the user's *coro*, in the request's own context; to be awaited at once."""
+    def task(self, coro: Coro[T]) -> asyncio.Task[T]:
+        """A task for the user's *coro*, in the request's context; to be awaited at once."""
         # Not by the loop's factory, which may start it at once: in a context that is in use.
         return asyncio.Task(coro, loop=self.loop, context=self.context)
 
-    def _segment(self, coro: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Segment]:
+    def _segment(self, coro: Coro[T]) -> Generator[object, Any, Segment]:
         """Have the thread resume *coro* until it asks for the loop. Gives what it yielded; its
         end, if it came to that; and what is to be raised in it, the refusal of a thread or the
         cancellation of the task meanwhile."""
@@ -558,7 +559,7 @@ class Driver:
 
     def free_slot(self) -> None:
         """On the request's thread: from now on it counts no more among the sync functions that
-        run. For one that waits for its client in ways of its own."""
+        run. For one that waits for its client by other means."""
         slots, self.slots, self.limit = self.slots, None, None
         if slots is not None:
             self.loop.call_soon_threadsafe(slots.release)
@@ -573,7 +574,10 @@ class Driver:
 
 
 async def _call_after(
-    rest: Awaitable[None], func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    rest: Awaitable[None],
+    func: Callable[..., Any],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
 ) -> Any:
     await rest
     return await func(*args, **kwargs)
@@ -613,7 +617,7 @@ def wait(awaitable: Awaitable[T]) -> T:
             f"{name!r} is asynchronous and was called by sync code on the event loop, which"
             " cannot wait for it. In an 'async def' function write 'await' before the call, or"
             " 'async with' where a context is entered; or make the calling function 'def'"
-            " (then it runs on a thread of its own)."
+            " (then it runs on a thread)."
         )
     driver = this_driver()
     loop = driver.loop if driver is not None else loop_for_outsiders()
@@ -674,7 +678,7 @@ class _Carried(Exception):
         self.error = error
 
 
-def value_or_awaitable(coro: Coroutine[Any, Any, T]) -> Any:
+def value_or_awaitable(coro: Coro[T]) -> Any:
     """One method for sync and async code: on the loop the coroutine itself, to be awaited; in
     sync code its value."""
     return coro if _get_running_loop() is not None else wait(coro)
@@ -689,7 +693,7 @@ def _ready_for_async() -> None:
         wait(_all_of(prepare))
 
 
-async def call_here(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+async def call_here(func: Callable[..., Any], /, *args: object, **kwargs: object) -> Any:
     """`Driver.call` for sync code that runs the pipeline's steps itself: never suspends."""
     value = func(*args, **kwargs)
     if not isinstance(value, CoroutineType):
@@ -709,7 +713,7 @@ def drive(awaitable: Awaitable[T]) -> T:
     raise RuntimeError("A step that sync code called has suspended.")
 
 
-def async_to_sync(func: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+def async_to_sync(func: Callable[P, Coro[T]]) -> Callable[P, T]:
     """A function that gives the value of *func*, for sync code in any thread but the loop's;
     there it gives the coroutine, to be awaited."""
 
@@ -730,7 +734,7 @@ def adopt(context: Context, private: Collection[ContextVar[Any]] = ()) -> None:
             variable.set(value)
 
 
-_missing: Any = object()
+_missing = object()
 
 
 # -- the end ----------------------------------------------------------------------------------

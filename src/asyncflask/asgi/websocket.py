@@ -5,18 +5,18 @@ What they do is in `connection.py`. The names that the pipeline needs are here, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from inspect import CORO_CREATED, getcoroutinestate
 from threading import get_ident
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.types import Message
 
 from . import connection
 from .connection import Connection
 from .connection import load as load
-from .threads import value_or_awaitable
+from .threads import Coro, value_or_awaitable
 from .websocket_rules import CLOSED, CONNECTING, check_returned
 from .websocket_rules import INTERNAL_ERROR as INTERNAL_ERROR
 from .websocket_rules import NORMAL as NORMAL
@@ -27,6 +27,8 @@ from .websocket_rules import origin_allowed as origin_allowed
 if TYPE_CHECKING:
     from starlette.websockets import WebSocketDisconnect as WebSocketDisconnect
 
+T = TypeVar("T")
+
 
 def __getattr__(name: str) -> Any:
     if name != "WebSocketDisconnect":
@@ -36,7 +38,7 @@ def __getattr__(name: str) -> Any:
 
 class WebSocket(Connection):
     """One connection. In an `async def` handler every method is awaited; in a `def` handler it
-    blocks the connection's own thread and gives the value.
+    blocks the connection's thread and gives the value.
 
     `receive` and `send` accept the handshake first, if the handler has not. Both raise
     `WebSocketDisconnect` (with `code` and `reason`) once the client has left.
@@ -48,12 +50,12 @@ class WebSocket(Connection):
         """Complete the handshake. *subprotocol*: one of `requested_subprotocols`; by default the
         first of the route's that is among them. *headers*: header lines for its answer, beside
         the session's cookie."""
-        return self._called("accept", self._accept(subprotocol, headers))
+        return self._called("accept", self.accept_on_loop(subprotocol, headers))
 
     def receive(self, timeout: float | None = None) -> Any:
         """The next message, `str` or `bytes`. *timeout*: seconds after which `TimeoutError` is
         raised; by default there is no limit."""
-        coro = self._receive() if timeout is None else self._receive_within(timeout)
+        coro = self.receive_on_loop() if timeout is None else self._receive_within(timeout)
         return coro if get_ident() == self.thread else self._called("receive", coro)
 
     def receive_json(self, timeout: float | None = None) -> Any:
@@ -63,10 +65,10 @@ class WebSocket(Connection):
     def send(self, data: str | bytes) -> Any:
         """Send a text message or a binary one, and wait until the server has taken it: as long
         as the client reads, at most the send timeout."""
-        coro = self._send(data)
+        coro = self.send_on_loop(data)
         return coro if get_ident() == self.thread else self._called("send", coro)
 
-    def send_json(self, *args: Any, **kwargs: Any) -> Any:
+    def send_json(self, *args: object, **kwargs: object) -> Any:
         """Send a text message of JSON; the arguments are those of `jsonify`."""
         return self._called("send_json", self._send_json(*args, **kwargs))
 
@@ -74,7 +76,7 @@ class WebSocket(Connection):
         """End the connection; nothing happens if it has ended. Before `accept` this refuses the
         handshake, with status 403. Of *reason* the first 123 bytes are sent. Raises `ValueError`
         for a *code* that cannot be sent (RFC 6455 section 7.4)."""
-        return self._called("close", self._close(code, reason, CLOSED))
+        return self._called("close", self.close_on_loop(code, reason, CLOSED))
 
     def deliver(self, message: Message) -> Awaitable[None] | None:
         """Hand over a ready ASGI message (``{"type": "websocket.send", "text": ...}``), from
@@ -89,14 +91,14 @@ class WebSocket(Connection):
         return self._outbox.deliver(message)
 
     def when_closed(self, func: Callable[[], object]) -> None:
-        """Have *func* called on the loop as soon as the connection has ended, by either side."""
+        """Have *func* called on the loop as soon as the connection has ended, by either end."""
         self._when_closed.append(func)
 
     async def __aiter__(self) -> AsyncIterator[str | bytes]:
         """The messages, until the client leaves."""
         while True:
             try:
-                message = await self._receive()
+                message = await self.receive_on_loop()
             except connection.WebSocketDisconnect:
                 return
             yield message
@@ -112,13 +114,13 @@ class WebSocket(Connection):
 
     # -- mistakes
 
-    def _called(self, name: str, coro: Coroutine[Any, Any, Any]) -> Any:
+    def _called(self, name: str, coro: Coro[T]) -> Any:
         called = value_or_awaitable(coro)
         if called is coro and self._state is CONNECTING and isinstance(coro, CoroutineType):
             self._calls.append((name, coro))
         return called
 
-    def check_returned(self, value: Any, endpoint: str | None) -> None:
+    def check_returned(self, value: object, endpoint: str | None) -> None:
         """When the handler has returned *value*: raise for what it does by mistake."""
         for name, coro in self._calls:
             if getcoroutinestate(coro) == CORO_CREATED:

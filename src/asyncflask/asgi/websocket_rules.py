@@ -9,13 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from types import CoroutineType
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from starlette.types import Message, Scope
 
 NORMAL: Final = 1000
-GOING_AWAY: Final = 1001
 ABNORMAL: Final = 1006
 TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
@@ -27,7 +26,7 @@ REASON_BYTES: Final = 123
 """How long the reason of a close is at most (RFC 6455 section 5.5)."""
 
 _NOT_SENT: Final = 1004, 1005, 1006
-"""Codes between these that are for one side only, or for nothing."""
+"""Codes in this range that are never sent, or reserved."""
 
 Policy = Literal["close", "drop_oldest", "wait"]
 POLICIES: Final[tuple[Policy, ...]] = ("close", "drop_oldest", "wait")
@@ -104,7 +103,7 @@ class WebSocketOptions:
     subprotocols: Sequence[str] = ()
     """Those that the server speaks, the best first. The first that the client offers is taken."""
     max_message_size: int | None = None
-    """Bytes of a received message, beside the server's own limit; more closes with 1009."""
+    """Bytes of a received message, beside the server's limit; more closes with 1009."""
     send_timeout: float | None = SEND_TIMEOUT
     """Seconds in which the client has to take a message in; else it is closed with 1013."""
     send_queue: int = QUEUED_MESSAGES
@@ -143,7 +142,7 @@ def shortened(reason: str) -> str:
     return reason.encode("utf-8", "replace")[:REASON_BYTES].decode("utf-8", "ignore")
 
 
-def check_returned(value: Any, endpoint: str | None, accepted: bool) -> None:
+def check_returned(value: object, endpoint: str | None, accepted: bool) -> None:
     """Raise `TypeError` for what a handler returns by mistake: before the handshake it may return
     a response, which refuses the connection; after it nothing."""
     handler = f"The WebSocket handler for {endpoint!r}"
@@ -168,7 +167,7 @@ def check_returned(value: Any, endpoint: str | None, accepted: bool) -> None:
         )
 
 
-def _status_of(value: Any) -> int | None:
+def _status_of(value: object) -> int | None:
     """That of the response which *value* becomes; `None` for nothing, or what is not known."""
     if isinstance(value, tuple) and len(value) > 1:
         status = value[1] if isinstance(value[1], int | str) else _status_of(value[0])
@@ -180,7 +179,7 @@ def _status_of(value: Any) -> int | None:
     return getattr(value, "status_code", None)
 
 
-def message_of(data: Any) -> Message:
+def message_of(data: object) -> Message:
     """The ASGI message that sends *data*."""
     if isinstance(data, str):
         return {"type": "websocket.send", "text": data}
@@ -201,7 +200,7 @@ def bytes_of(data: str | bytes, limit: int) -> int:
 
 def origin_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:
     """Whether the page that opens this WebSocket may (RFC 6455 section 10.2). Browsers always
-    say what page it is: no `Origin` means another client. Otherwise it has to be the page's own
+    say what page it is: no `Origin` means another client. Otherwise it has to be the app's
     host with the same scheme and port, or one of *allowed* (``"https://example.com"``; ``"*"``
     for any)."""
     origins = [value for name, value in scope["headers"] if name == b"origin"]
@@ -217,8 +216,8 @@ def origin_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:
     if origin is None:
         return False
     scheme = "https" if scope.get("scheme") in ("wss", "https") else "http"
-    own = _parsed(f"{scheme}://{hosts[0].decode('latin-1').strip()}")
-    return origin == own or any(origin == _parsed(other) for other in allowed)
+    expected = _parsed(f"{scheme}://{hosts[0].decode('latin-1').strip()}")
+    return origin == expected or any(origin == _parsed(other) for other in allowed)
 
 
 def _parsed(origin: str) -> tuple[str, str, int | None] | None:

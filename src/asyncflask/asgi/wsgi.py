@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial
 from http import HTTPStatus
@@ -22,7 +22,7 @@ from werkzeug.wsgi import get_input_stream
 
 from .conversation import Conversations
 from .http import ORIGIN as ORIGIN
-from .http import READ_BYTES, Body, send_response, start_message
+from .http import READ_BYTES, RECEIVED, Body, send_response, start_message
 from .threads import (
     Driver,
     Worker,
@@ -32,12 +32,10 @@ from .threads import (
     this_worker,
 )
 
-Environ = MutableMapping[str, Any]
+Environ = dict[str, Any]
 T = TypeVar("T")
-
 FILE_BYTES: Final = 262_144
 """How much of a file is read at a time: each read is a hop to the request's thread."""
-
 
 PROXY_FIX_ORIGINAL: Final = "werkzeug.proxy_fix.orig"
 """What Werkzeug's `ProxyFix` has replaced: its key in an environ, and ours in a scope."""
@@ -45,9 +43,12 @@ PROXY_FIX_ORIGINAL: Final = "werkzeug.proxy_fix.orig"
 SCHEMES: Final = {"ws": "http", "wss": "https"}
 """A WebSocket's handshake is a request (RFC 6455 section 4.1)."""
 
+CLOSE_AT_ONCE: Final = "asyncflask.close_at_once"
+"""Set in the environ by a test, which need not close its response."""
+
 
 class Origin:
-    """The WSGI request that a scope was made of."""
+    """The WSGI request that a scope was built from."""
 
     __slots__ = {
         "app": "The app whose `wsgi_app` was called: its WSGI middleware is done with.",
@@ -58,12 +59,12 @@ class Origin:
         "worker": "The calling thread's; it serves as the request's thread.",
     }
 
-    def __init__(self, environ: Environ, worker: Worker | None = None, app: Any = None) -> None:
+    def __init__(self, environ: Environ, worker: Worker | None = None, app: object = None) -> None:
         self.app = app
         self.context: Context | None = None
         self.environ = environ
         self.keep: Callable[[Any], object] | None = environ.get("werkzeug.debug.preserve_context")
-        self.mirrored: tuple[Any, ...] = ()
+        self.mirrored: tuple[object, ...] = ()
         self.worker = worker
 
     def update(self, scope: Scope) -> Environ:
@@ -127,7 +128,7 @@ def environ_of(scope: Scope, body: Body) -> Environ:
     return environ
 
 
-def environ_from_scope(scope: Scope, body: Body) -> dict[str, Any]:
+def environ_from_scope(scope: Scope, body: Body) -> Environ:
     """A new WSGI environ of an ASGI request or WebSocket."""
     environ = {
         **_variables(scope),
@@ -154,7 +155,7 @@ def _http_scheme(scope: Scope) -> str:
     return SCHEMES.get(scheme, scheme)
 
 
-def _variables(scope: Scope) -> dict[str, Any]:
+def _variables(scope: Scope) -> Environ:
     """What an environ has of a scope, but for the keys that begin with `wsgi.`."""
     server = scope.get("server") or ("localhost", None)
     client = scope.get("client")
@@ -162,7 +163,7 @@ def _variables(scope: Scope) -> dict[str, Any]:
     query = scope.get("query_string", b"").decode("latin-1")
     uri = raw_path.decode("latin-1") + (f"?{query}" if query else "")
     port = server[1] or (443 if _http_scheme(scope) == "https" else 80)
-    variables: dict[str, Any] = {
+    variables: Environ = {
         "REQUEST_METHOD": scope.get("method", "GET"),
         "SCRIPT_NAME": scope.get("root_path", "").encode().decode("latin-1"),
         "PATH_INFO": route_path(scope).encode().decode("latin-1"),
@@ -212,16 +213,18 @@ def _is_header(key: str) -> bool:
     return key.startswith("HTTP_") or key in _WITHOUT_PREFIX
 
 
-def scope_from_environ(environ: Environ, worker: Worker | None = None, app: Any = None) -> Scope:
+def scope_from_environ(
+    environ: Environ, worker: Worker | None = None, app: object = None
+) -> Scope:
     """The ASGI scope of a WSGI request, with its `Origin`. What an ASGI server put into the scope
-    that the environ was made of (`state`, extensions) is kept."""
+    that the environ was built from (`state`, extensions) is kept."""
     headers = []
     for key, value in environ.items():
         if not _is_header(key) or (key in _WITHOUT_PREFIX and not value):
             continue
         name = key.removeprefix("HTTP_").replace("_", "-").lower()
         headers.append((name.encode("latin-1"), _bytes(value)))
-    if "HTTP_HOST" not in environ:  # HTTP/1.0: the server's own name stands for it
+    if "HTTP_HOST" not in environ:  # HTTP/1.0: the server's name stands for it
         host = f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
         headers.append((b"host", _bytes(host)))
     root_path = _bytes(environ.get("SCRIPT_NAME", "")).decode("utf-8", "replace").rstrip("/")
@@ -234,7 +237,9 @@ def scope_from_environ(environ: Environ, worker: Worker | None = None, app: Any 
         path = f"/{path}"
     address = environ.get("REMOTE_ADDR")
     origin = Origin(environ, worker, app)
-    scope: Scope = dict(environ.get("asyncflask.scope", ()))
+    scope: Scope = {}
+    if (received := environ.get("asyncflask.scope")) is not None:
+        scope = {**received, RECEIVED: received}
     scope.update(
         {
             "type": "http",
@@ -257,12 +262,12 @@ def scope_from_environ(environ: Environ, worker: Worker | None = None, app: Any 
     return scope
 
 
-def _mirrored(scope: Scope) -> tuple[Any, ...]:
+def _mirrored(scope: Scope) -> tuple[object, ...]:
     keys = ("method", "scheme", "path", "root_path", "query_string", "client")
     return (list(scope["headers"]), *(scope.get(key) for key in keys))
 
 
-def port_number(port: Any) -> int | None:
+def port_number(port: object) -> int | None:
     """`SERVER_PORT`, which is a text, and Hypercorn's a number; `None` for what is no port."""
     text = str(port)
     return int(text) if text.isdecimal() and len(text) <= 5 else None
@@ -299,7 +304,7 @@ class _Changes:
                 pass
 
 
-_missing: Any = object()
+_missing = object()
 
 
 class _Exchange:
@@ -314,8 +319,8 @@ class _Exchange:
         self,
         app: ASGIApp,
         environ: Environ,
-        start_response: Callable[..., Any],
-        owner: Any,
+        start_response: Callable[..., object],
+        owner: object,
         private: Collection[ContextVar[Any]],
     ) -> None:
         self.app = app
@@ -329,7 +334,7 @@ class _Exchange:
         self.started = self.done = False
         self.error: BaseException | None = None
         # Now: the environ will have the body that `receive` gives in its place.
-        self.input: Any = get_input_stream(environ)  # type: ignore[arg-type]
+        self.input: Any = get_input_stream(environ)
         self.task: asyncio.Task[None] | None = None
         self.taken = asyncio.Event()  # that the message was, and more is asked for
         self.left = asyncio.Event()  # that the client closed, or that all is sent
@@ -365,10 +370,9 @@ class _Exchange:
             return
         self.taken.clear()
         self.worker.post(partial(self.inbox.append, message))
-        if message.get("more_body", False):
-            await self.taken.wait()
-        else:
+        if not message.get("more_body", False):
             self.left.set()
+        await self.taken.wait()
 
     async def _on_thread(self, func: Callable[[], T]) -> T:
         """The value of *func*, called on the thread."""
@@ -506,14 +510,27 @@ class _Stream:
     __del__ = close  # an iterable that was dropped: the app must not wait for ever
 
 
+class _Whole(list[bytes]):
+    """A response body, all of it. The app goes on when the server has sent it and closes this."""
+
+    def __init__(self, exchange: _Exchange, body: bytes) -> None:
+        super().__init__([body])
+        self._exchange = exchange
+
+    def close(self) -> None:
+        self._exchange.close()
+
+    __del__ = close
+
+
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 def respond(
     app: ASGIApp,
     environ: Environ,
-    start_response: Callable[..., Any],
-    owner: Any = None,
+    start_response: Callable[..., object],
+    owner: object = None,
     private: Collection[ContextVar[Any]] = (),
 ) -> Iterable[bytes]:
     """Answer a WSGI request by an ASGI *app*, which runs on the loop of the request that this
@@ -530,8 +547,10 @@ def respond(
         if (driver := this_driver()) is not None:
             driver.free_slot()  # from here on this thread mostly waits for the loop
         return _Stream(exchange, message.get("body", b""))
-    exchange.close()
-    return [message.get("body", b"")]
+    whole = _Whole(exchange, message.get("body", b""))
+    if environ.get(CLOSE_AT_ONCE):
+        exchange.close()
+    return whole
 
 
 # -- a WSGI callable that answers an ASGI request ---------------------------------------------
@@ -549,7 +568,7 @@ async def serve(
     started: list[Any] = []
 
     def start_response(
-        status: str, headers: list[tuple[str, str]], exc_info: Any = None
+        status: str, headers: list[tuple[str, str]], exc_info: object = None
     ) -> Callable[[bytes], object]:
         started[:] = status, headers
         return _no_write
@@ -566,8 +585,8 @@ async def serve(
         status, headers = started
         code = int(status.partition(" ")[0])
         start = start_message(code, headers)
-        whole = rest[0] if isinstance(rest, list) and len(rest) == 1 else rest
-        await send_response(driver, send, body, conversations, start, whole)
+        content = rest[0] if isinstance(rest, list) and len(rest) == 1 else rest
+        await send_response(driver, send, body, conversations, start, content)
     finally:
         if hasattr(content, "close"):
             await driver.call(content.close)

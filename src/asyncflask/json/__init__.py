@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # requests read their body by this module, so it is below `wr
     from ..wrappers import Response
 
 
-def dumps(obj: Any, **kwargs: Any) -> str:
+def dumps(obj: object, **kwargs: Any) -> str:
     """JSON text, by ``app.json.dumps`` or, without an app context, by :func:`json.dumps`.
 
     :param kwargs: passed on.
@@ -29,7 +29,7 @@ def dumps(obj: Any, **kwargs: Any) -> str:
     return _json.dumps(obj, **kwargs)
 
 
-def dump(obj: Any, fp: IO[str], **kwargs: Any) -> None:
+def dump(obj: object, fp: IO[str], **kwargs: Any) -> None:
     """Like :func:`dumps`, written to a text file; UTF-8 makes it valid JSON."""
     if (ctx := _cv_app.get(None)) is not None:
         ctx.app.json.dump(obj, fp, **kwargs)
@@ -61,7 +61,7 @@ def load(fp: IO[AnyStr], **kwargs: Any) -> Any:
     return _json.load(fp, **kwargs)
 
 
-def jsonify(*args: Any, **kwargs: Any) -> Response:
+def jsonify(*args: object, **kwargs: object) -> Response:
     """A response with the arguments as JSON, by ``app.json.response``.
 
     One argument is the value itself, several are a list, keywords are a dict, none is

@@ -1,4 +1,4 @@
-"""A JSON provider that uses orjson, several times as fast as Python's own. Needs the extra
+"""A JSON provider that uses orjson, several times as fast as Python's. Needs the extra
 `orjson`.
 
 What orjson refuses to write, Python's `json` writes: the values that can be written, and the
@@ -30,13 +30,13 @@ _OPTIONS = (
 _COMPACT = (",", ":")
 
 
-def _plain(o: Any, default: Callable[[Any], Any]) -> Any:
+def _as_base(o: object, default: Callable[[Any], Any]) -> object:
     """What `json` makes of a value of a subclass; *default* is for what is none."""
     if isinstance(o, str):
         return str.__str__(o)
 
     if isinstance(o, dict):
-        return dict(o.items())  # its own `items`: that of a `MultiDict` gives single values
+        return dict(o.items())  # `dict.items`: that of a `MultiDict` gives single values
 
     if isinstance(o, (list, tuple)):
         return [*o]
@@ -47,8 +47,8 @@ def _plain(o: Any, default: Callable[[Any], Any]) -> Any:
     return float.__float__(o) if isinstance(o, float) else default(o)
 
 
-def _plain_by_default(o: Any) -> Any:
-    return _plain(o, _default)
+def _as_base_by_default(o: object) -> object:
+    return _as_base(o, _default)
 
 
 class OrjsonProvider(DefaultJSONProvider):
@@ -67,7 +67,7 @@ class OrjsonProvider(DefaultJSONProvider):
     #: it a response cannot have a lone surrogate, as with the default provider.
     ensure_ascii = False
 
-    def _write(self, obj: Any, options: int, **kwargs: Any) -> bytes | None:
+    def _write(self, obj: object, options: int, **kwargs: Any) -> bytes | None:
         """The text, or ``None`` if it is for `json` to write, or to say what is wrong."""
         default = kwargs.get("default", self.default)
 
@@ -77,17 +77,17 @@ class OrjsonProvider(DefaultJSONProvider):
         if kwargs.get("sort_keys", self.sort_keys):
             options |= orjson.OPT_SORT_KEYS
 
-        plain = _plain_by_default if default is _default else lambda o: _plain(o, default)
+        as_base = _as_base_by_default if default is _default else lambda o: _as_base(o, default)
 
         try:
-            data = orjson.dumps(obj, plain, _OPTIONS | options)
+            data = orjson.dumps(obj, as_base, _OPTIONS | options)
         except TypeError:
             return None
 
         escape = kwargs.get("ensure_ascii", self.ensure_ascii)
         return None if escape and not data.isascii() else data
 
-    def dumps(self, obj: Any, **kwargs: Any) -> str:
+    def dumps(self, obj: object, **kwargs: Any) -> str:
         """JSON text of a value, without spaces.
 
         :param kwargs: for :func:`json.dumps`, which writes the text if there are others than
@@ -115,7 +115,7 @@ class OrjsonProvider(DefaultJSONProvider):
         """
         return super().loads(s, **kwargs) if kwargs else orjson.loads(s)
 
-    def response(self, *args: Any, **kwargs: Any) -> Response:
+    def response(self, *args: object, **kwargs: object) -> Response:
         """A response of the app's class with the arguments as JSON.
 
         See :func:`asyncflask.json.jsonify`, which calls this.

@@ -27,17 +27,17 @@ class JSONProvider:
     :param app: kept as a weak proxy, since the app holds the provider.
     """
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: App) -> None:
         self._app: App = weakref.proxy(app)
 
-    def dumps(self, obj: Any, **kwargs: Any) -> str:
+    def dumps(self, obj: object, **kwargs: Any) -> str:
         """JSON text of a value.
 
         :param kwargs: for the library underneath.
         """
         raise NotImplementedError
 
-    def dump(self, obj: Any, fp: IO[str], **kwargs: Any) -> None:
+    def dump(self, obj: object, fp: IO[str], **kwargs: Any) -> None:
         """Write :meth:`dumps` of a value to a text file."""
         fp.write(self.dumps(obj, **kwargs))
 
@@ -53,10 +53,10 @@ class JSONProvider:
         """:meth:`loads` of what is in a file."""
         return self.loads(fp.read(), **kwargs)
 
-    def _prepare_response_obj(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _prepare_response_obj(self, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         if args and kwargs:
             raise TypeError(
-                "A JSON response is made of either args or kwargs, not of both. Write"
+                "A JSON response takes either args or kwargs, not both. Write"
                 " jsonify({...}) with everything in one dict."
             )
 
@@ -65,7 +65,7 @@ class JSONProvider:
 
         return args or kwargs or None
 
-    def response(self, *args: Any, **kwargs: Any) -> Response:
+    def response(self, *args: object, **kwargs: object) -> Response:
         """A response of the app's class with the arguments as JSON.
 
         See :func:`asyncflask.json.jsonify`, which calls this.
@@ -82,7 +82,7 @@ def _make_response(app: App, text: str | bytes, mimetype: str) -> Response:
     return response
 
 
-def _default(o: Any) -> Any:
+def _default(o: object) -> Any:
     if isinstance(o, date):
         return http_date(o)
 
@@ -104,11 +104,14 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _encoder(
-    default: Callable[[Any], Any], ensure_ascii: bool, sort_keys: bool, separators: tuple[str, str]
+    default: Callable[[Any], Any] | None,
+    ensure_ascii: bool,
+    sort_keys: bool,
+    separators: tuple[str, str],
 ) -> json.JSONEncoder:
-    """What `json.dumps` would make anew for each value."""
+    """`json.dumps` creates one for each value, which takes longer than to write a small value."""
     return json.JSONEncoder(
         default=default, ensure_ascii=ensure_ascii, sort_keys=sort_keys, separators=separators
     )
@@ -116,26 +119,19 @@ def _encoder(
 
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
 _LENIENT = json.JSONDecoder(parse_constant=float)
-_BLANK = " \t\n\r"
 _COMPACT = (",", ":")
 
 
 def _decode(s: str | bytes, decoder: json.JSONDecoder) -> Any:
-    """What `json.loads` gives by a decoder that is kept: it would make one anew."""
+    """What `json.loads` gives with a decoder that is kept: it would create one for each text."""
     # An object or array, in UTF-8 if in bytes; `json.loads` looks for more encodings.
     if type(s) is bytes and s[:1] in (b"{", b"[") and s[1:2] != b"\0":
-        text = s.decode("utf-8", "surrogatepass")
-    elif type(s) is str and s[:1] in ("{", "["):
-        text = s
-    else:
-        return json.loads(s, cls=lambda: decoder)  # type: ignore[arg-type]
+        s = s.decode("utf-8", "surrogatepass")
 
-    value, end = decoder.raw_decode(text)
+    if type(s) is str and s[:1] in ("{", "["):
+        return decoder.decode(s)
 
-    if end == len(text) or not text[end:].strip(_BLANK):
-        return value
-
-    return decoder.decode(text)  # says what is wrong
+    return json.loads(s, cls=lambda: decoder)  # type: ignore[arg-type]
 
 
 class DefaultJSONProvider(JSONProvider):
@@ -163,23 +159,24 @@ class DefaultJSONProvider(JSONProvider):
     #: Of :meth:`response`.
     mimetype = "application/json"
 
-    def dumps(self, obj: Any, **kwargs: Any) -> str:
+    def dumps(self, obj: object, **kwargs: Any) -> str:
         """JSON text of a value.
 
         :param kwargs: for :func:`json.dumps`; ``default``, ``ensure_ascii`` and ``sort_keys``
             come from the attributes of these names.
         :raises TypeError: a value has no JSON form.
         """
-        default, separators = self.default, kwargs.get("separators") if kwargs else (", ", ": ")
+        if kwargs.keys() <= {"separators"}:
+            separators = kwargs.get("separators", (", ", ": "))
 
-        if (
-            len(kwargs) <= 1
-            and type(separators) is tuple
-            and default is not None  # it may be so in a subclass
-        ):
-            return _encoder(default, self.ensure_ascii, self.sort_keys, separators).encode(obj)
+            try:
+                encoder = _encoder(self.default, self.ensure_ascii, self.sort_keys, separators)
+            except TypeError:  # one of them cannot be hashed
+                pass
+            else:
+                return encoder.encode(obj)
 
-        kwargs.setdefault("default", default)
+        kwargs.setdefault("default", self.default)
         kwargs.setdefault("ensure_ascii", self.ensure_ascii)
         kwargs.setdefault("sort_keys", self.sort_keys)
         return json.dumps(obj, **kwargs)
@@ -200,14 +197,14 @@ class DefaultJSONProvider(JSONProvider):
             if kwargs == {"parse_constant": float}:
                 return _decode(s, _LENIENT)
 
-            if "cls" not in kwargs:  # a decoder of the caller's own need not know the argument
+            if "cls" not in kwargs:  # the caller's decoder need not know the argument
                 kwargs.setdefault("parse_constant", _refuse_constant)
 
             return json.loads(s, **kwargs)
         except RecursionError as e:
             raise ValueError("JSON is nested too deeply") from e
 
-    def response(self, *args: Any, **kwargs: Any) -> Response:
+    def response(self, *args: object, **kwargs: object) -> Response:
         """A response of the app's class with the arguments as JSON.
 
         See :func:`asyncflask.json.jsonify`, which calls this.
@@ -217,19 +214,7 @@ class DefaultJSONProvider(JSONProvider):
         text = self._text(self._prepare_response_obj(args, kwargs))
         return _make_response(self._app, text, self.mimetype)
 
-    def _text(self, obj: Any) -> str:
+    def _text(self, obj: object) -> str:
         compact = not self._app.debug if self.compact is None else self.compact
-        if not compact:
-            text = self.dumps(obj, indent=2)
-        elif (
-            getattr(self.dumps, "__func__", None) is _DUMPS
-            and (default := self.default) is not None
-        ):  # what it would do
-            text = _encoder(default, self.ensure_ascii, self.sort_keys, _COMPACT).encode(obj)
-        else:
-            text = self.dumps(obj, separators=_COMPACT)
+        text = self.dumps(obj, separators=_COMPACT) if compact else self.dumps(obj, indent=2)
         return text + "\n"
-
-
-_DUMPS = DefaultJSONProvider.dumps
-"""As it is here, whatever takes its place."""

@@ -1,7 +1,7 @@
 """Tagged JSON: a compact form for values that JSON itself cannot hold.
 
 Such a value is written as an object with one key, the tag: ``{" t": [1, 2]}`` is a tuple.
-Session cookies are made of it, so what is written here must stay readable, by Flask as well.
+Session cookies consist of it, so what is written here must stay readable, by Flask as well.
 Dates come back to the second, in UTC.
 
 A further type takes a subclass of :class:`JSONTag`, registered with the serializer; with
@@ -53,19 +53,19 @@ class JSONTag:
     def __init__(self, serializer: TaggedJSONSerializer) -> None:
         self.serializer = serializer
 
-    def check(self, value: Any) -> bool:
+    def check(self, value: object) -> bool:
         """Whether this tag is for ``value``."""
         raise NotImplementedError
 
-    def to_json(self, value: Any) -> Any:
+    def to_json(self, value: Any) -> object:
         """``value`` as something that JSON can hold, without the tag."""
         raise NotImplementedError
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: Any) -> object:
         """The value again, of what :meth:`to_json` gave."""
         raise NotImplementedError
 
-    def tag(self, value: Any) -> dict[str, Any]:
+    def tag(self, value: Any) -> dict[str, object] | list[object]:
         """``value`` with its tag."""
         return {self.key: self.to_json(value)}
 
@@ -76,18 +76,18 @@ class TagDict(JSONTag):
     __slots__ = ()
     key = " di"
 
-    def check(self, value: Any) -> bool:
+    def check(self, value: object) -> bool:
         return (
             isinstance(value, dict)
             and len(value) == 1
             and next(iter(value)) in self.serializer.tags
         )
 
-    def to_json(self, value: Any) -> Any:
+    def to_json(self, value: Any) -> dict[str, object]:
         ((key, item),) = value.items()
         return {f"{key}__": self.serializer.tag(item)}
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: Any) -> dict[str, object]:
         ((key, item),) = value.items()
         return {key.removesuffix("__"): item}
 
@@ -97,10 +97,10 @@ class PassDict(JSONTag):
 
     __slots__ = ()
 
-    def check(self, value: Any) -> bool:
+    def check(self, value: object) -> bool:
         return isinstance(value, dict)
 
-    def to_json(self, value: Any) -> Any:
+    def to_json(self, value: Any) -> dict[str, object]:
         return {key: self.serializer.tag(item) for key, item in value.items()}
 
     tag = to_json
@@ -112,13 +112,13 @@ class TagTuple(JSONTag):
     __slots__ = ()
     key = " t"
 
-    def check(self, value: Any) -> bool:
+    def check(self, value: object) -> bool:
         return isinstance(value, tuple)
 
-    def to_json(self, value: Any) -> Any:
+    def to_json(self, value: Any) -> list[object]:
         return [self.serializer.tag(item) for item in value]
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: Any) -> tuple[object, ...]:
         return tuple(value)
 
 
@@ -127,10 +127,10 @@ class PassList(JSONTag):
 
     __slots__ = ()
 
-    def check(self, value: Any) -> bool:
+    def check(self, value: object) -> bool:
         return isinstance(value, list)
 
-    def to_json(self, value: Any) -> Any:
+    def to_json(self, value: Any) -> list[object]:
         return [self.serializer.tag(item) for item in value]
 
     tag = to_json
@@ -142,13 +142,13 @@ class TagBytes(JSONTag):
     __slots__ = ()
     key = " b"
 
-    def check(self, value: Any) -> bool:
+    def check(self, value: object) -> bool:
         return isinstance(value, bytes)
 
-    def to_json(self, value: Any) -> Any:
+    def to_json(self, value: Any) -> str:
         return b64encode(value).decode("ascii")
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: Any) -> bytes:
         return b64decode(value)
 
 
@@ -158,13 +158,13 @@ class TagMarkup(JSONTag):
     __slots__ = ()
     key = " m"
 
-    def check(self, value: Any) -> bool:
+    def check(self, value: object) -> bool:
         return callable(getattr(value, "__html__", None))
 
-    def to_json(self, value: Any) -> Any:
+    def to_json(self, value: Any) -> str:
         return str(value.__html__())
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: Any) -> Markup:
         return Markup(value)
 
 
@@ -174,13 +174,13 @@ class TagUUID(JSONTag):
     __slots__ = ()
     key = " u"
 
-    def check(self, value: Any) -> bool:
+    def check(self, value: object) -> bool:
         return isinstance(value, UUID)
 
-    def to_json(self, value: Any) -> Any:
+    def to_json(self, value: Any) -> object:
         return value.hex
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: Any) -> UUID:
         return UUID(value)
 
 
@@ -190,42 +190,36 @@ class TagDateTime(JSONTag):
     __slots__ = ()
     key = " d"
 
-    def check(self, value: Any) -> bool:
+    def check(self, value: object) -> bool:
         return isinstance(value, datetime)
 
-    def to_json(self, value: Any) -> Any:
+    def to_json(self, value: Any) -> str:
         return http_date(value)
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: Any) -> datetime | None:
         return parse_date(value)
-
-
-_OWN_TAGS = (
-    TagDict,
-    PassDict,
-    TagTuple,
-    PassList,
-    TagBytes,
-    TagMarkup,
-    TagUUID,
-    TagDateTime,
-)
-
-# None of these tags takes a value that is of just such a type.
-_UNTAGGED = frozenset({str, int, float, bool, type(None)})
 
 
 class TaggedJSONSerializer:
     """Writes and reads tagged JSON, in the shape that itsdangerous wants of a serializer.
 
-    Beyond JSON's own types: ``tuple``, ``bytes``, ``Markup``, ``UUID``, ``datetime``, and
+    Beyond JSON's types: ``tuple``, ``bytes``, ``Markup``, ``UUID``, ``datetime``, and
     dicts that look like a tag.
     """
 
-    __slots__ = ("_own_order", "order", "tags")
+    __slots__ = ("order", "tags")
 
     #: Registered by each new serializer, in this order.
-    default_tags: ClassVar[list[type[JSONTag]]] = [*_OWN_TAGS]
+    default_tags: ClassVar[list[type[JSONTag]]] = [
+        TagDict,
+        PassDict,
+        TagTuple,
+        PassList,
+        TagBytes,
+        TagMarkup,
+        TagUUID,
+        TagDateTime,
+    ]
 
     def __init__(self) -> None:
         self.tags: dict[str, JSONTag] = {}
@@ -233,9 +227,6 @@ class TaggedJSONSerializer:
 
         for tag_class in self.default_tags:
             self.register(tag_class)
-
-        # Equal to `order` unless there are tags that may take any value.
-        self._own_order = [tag for tag in self.order if type(tag) in _OWN_TAGS]
 
     def register(
         self, tag_class: type[JSONTag], force: bool = False, index: int | None = None
@@ -263,29 +254,15 @@ class TaggedJSONSerializer:
         else:
             self.order.insert(index, tag)
 
-    def tag(self, value: Any) -> Any:
+    def tag(self, value: object) -> object:
         """``value`` in a form that JSON can hold."""
-        kind = type(value)
-
-        if (
-            kind in _UNTAGGED
-            or (kind is dict and type(self).tag is _TAG and self._is_untagged(value))
-        ) and self.order == self._own_order:
-            return value
-
         for tag in self.order:
             if tag.check(value):
                 return tag.tag(value)
 
         return value
 
-    def _is_untagged(self, value: dict[Any, Any]) -> bool:
-        """Whether a dict has nothing to be tagged, nor looks like a tag."""
-        return _UNTAGGED.issuperset(map(type, value.values())) and (
-            len(value) != 1 or self.tags.keys().isdisjoint(value)
-        )
-
-    def untag(self, value: dict[str, Any]) -> Any:
+    def untag(self, value: dict[str, Any]) -> object:
         """What a tagged dict stands for; any other dict as it is."""
         if len(value) != 1:
             return value
@@ -294,7 +271,7 @@ class TaggedJSONSerializer:
         tag = self.tags.get(key)
         return value if tag is None else tag.to_python(item)
 
-    def _untag_scan(self, value: Any) -> Any:
+    def _untag_scan(self, value: object) -> object:
         # From the inside out: a tag is given items that are Python values already.
         if isinstance(value, dict):
             for key, item in value.items():
@@ -308,7 +285,7 @@ class TaggedJSONSerializer:
 
         return value
 
-    def dumps(self, value: Any) -> str:
+    def dumps(self, value: object) -> str:
         """Tagged JSON text of a value, without spaces."""
         ctx = _cv_app.get(None)
         write: Callable[..., str] = dumps if ctx is None else ctx.app.json.dumps
@@ -332,17 +309,4 @@ class TaggedJSONSerializer:
         else:
             parsed = loads(value)
 
-        # The keys of our own tags begin with a space: no string does so here.
-        if (
-            type(value) is str
-            and '" ' not in value
-            and "\\u0020" not in value
-            and self.order == self._own_order
-        ):
-            return parsed
-
         return self._untag_scan(parsed)
-
-
-_TAG = TaggedJSONSerializer.tag
-"""As it is here: one in its place is to see each value."""

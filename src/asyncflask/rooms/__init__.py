@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..asgi.threads import on_loop, value_or_awaitable, wait
@@ -25,12 +25,15 @@ from .hub import Join as Join
 from .memory import MemoryBackend
 from .redis import RedisBackend
 
+if TYPE_CHECKING:
+    from ..app import Flask
+
 _CONNECTION = re.compile("[0-9a-f]{16}:[0-9]+")
 
 MOST_MESSAGES = 2**31
 """More of a history cannot be asked for: Redis has its limit for numbers."""
 
-F = TypeVar("F", bound=Callable[[Change], Any])
+F = TypeVar("F", bound=Callable[[Change], object])
 
 DEFAULTS: dict[str, Any] = {
     "ROOMS_URL": "memory://",
@@ -55,17 +58,17 @@ class Rooms:
     *url*: where they are kept, in place of the config's `ROOMS_URL`: ``memory://`` (the default)
     in this process, ``redis://host:port/db`` in Redis, for all processes that use it.
 
-    Methods are awaited in asynchronous code; in plain code they block, and give the value.
+    In async code await the methods; in sync code they block and return the value.
     """
 
-    def __init__(self, app: Any = None, *, url: str | None = None) -> None:
+    def __init__(self, app: Flask | None = None, *, url: str | None = None) -> None:
         self._app = app
         self._url = url
-        self._told: list[Callable[[Change], Any]] = []
+        self._told: list[Callable[[Change], object]] = []
         if app is not None:
             self.init_app(app)
 
-    def init_app(self, app: Any) -> None:
+    def init_app(self, app: Flask) -> None:
         """Set up *app*. Raises `ValueError` for a URL that no rooms can be kept at, and
         `RuntimeError` where a package is missing for it."""
         for key, value in DEFAULTS.items():
@@ -98,7 +101,7 @@ class Rooms:
         room: str,
         member: str | None = None,
         *,
-        info: Any = None,
+        info: object = None,
         history: int = 0,
         after: str | None = None,
     ) -> Any:
@@ -116,7 +119,7 @@ class Rooms:
         return Joining(coro) if on_loop() else wait(coro)
 
     async def _join(
-        self, room: str, name: str | None, info: Any, history: int, after: str | None
+        self, room: str, name: str | None, info: object, history: int, after: str | None
     ) -> Join:
         websocket = _websocket("join")
         return await self._hub().join(websocket, room, name, info, history, after)
@@ -203,7 +206,7 @@ class Rooms:
         return [] if count == 0 else await self._hub().backend.history(room, count, after)
 
     def follow(self, room: str, *, after: str | None = None) -> Follow:
-        """The messages to *room* from now on, for ``async for`` in asynchronous code. *after*:
+        """The messages to *room* from now on, for ``async for`` in async code. *after*:
         the id of a message; those that came since then are first, as far as they are kept. What
         is not an id (it may come from a client) is taken for none.
 
@@ -215,7 +218,7 @@ class Rooms:
             after = None
         if not on_loop():
             raise RuntimeError(
-                "A room is followed by asynchronous code: write 'async for message in"
+                "A room is followed by async code: write 'async for message in"
                 " rooms.follow(...)' in an 'async def' function."
             )
         return Follow(self._hub(), _name(room), after)
@@ -226,19 +229,21 @@ class Rooms:
         if app is None:
             raise RuntimeError(
                 "There is no app here whose rooms could be meant. Write 'with app.app_context():'"
-                " round the code; and 'rooms.init_app(app)' where the app is made."
+                " round the code; and 'rooms.init_app(app)' where the app is created."
             )
         return self._hub_of(app)
 
-    def _hub_of(self, app: Any) -> Hub:
+    def _hub_of(self, app: Flask) -> Hub:
         state: _AppRooms = app.extensions["rooms"]
         return state.hub()
 
 
 class _AppRooms:
-    """The rooms of one app: a hub for each loop that uses them, made on first use."""
+    """The rooms of one app: a hub for each loop that uses them, created on first use."""
 
-    def __init__(self, app: Any, settings: Settings, told: list[Callable[[Change], Any]]) -> None:
+    def __init__(
+        self, app: Flask, settings: Settings, told: list[Callable[[Change], object]]
+    ) -> None:
         self._app = app
         self._settings = settings
         self._told = told

@@ -1,4 +1,4 @@
-"""What rooms are made of wherever they are kept: messages, members, errors, and what a place to
+"""What all kinds of rooms share: messages, members, errors, and what a place to
 keep them has to offer (`Backend`).
 
 Not here: sockets (`hub.py`), the places themselves (`memory.py`, `redis.py`).
@@ -52,12 +52,12 @@ class Message:
 
     @property
     def data(self) -> Any:
-        """What was given to `Rooms.send`: `str`, `bytes`, or the value that JSON was made of."""
+        """What was given to `Rooms.send`: `str`, `bytes`, or the value that became JSON."""
         return self.payload if self._loads is None else self._loads(self.payload)  # type: ignore[arg-type]
 
     @property
     def is_json(self) -> bool:
-        """Whether `payload` is JSON that was made of `data`."""
+        """Whether `payload` is `data` as JSON."""
         return self._loads is not None
 
     @property
@@ -83,7 +83,7 @@ class Member(NamedTuple):
     id: str
     """Of this one connection, and of no other in any process."""
     name: str
-    info: Any
+    info: object
     """What `Rooms.join` was given: any JSON value."""
     joined_at: float
     """Seconds since the epoch, by the clock of its process."""
@@ -107,7 +107,7 @@ class Settings(NamedTuple):
     presence_timeout: float
     send_timeout: float
     loads: Callable[[str], Any]
-    dumps: Callable[[Any], str]
+    dumps: Callable[[object], str]
 
 
 class Backend(Protocol):

@@ -11,18 +11,23 @@ import itertools
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
 from functools import partial
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 
 from ..asgi.conversation import Conversation
-from ..asgi.threads import is_async, run_in_worker, value_or_awaitable
+from ..asgi.threads import Coro, is_async, run_in_worker, value_or_awaitable
 from ..asgi.websocket import WebSocket
 from .base import Backend, Change, FellBehind, Member, Message, position
+
+if TYPE_CHECKING:
+    from ..app import Flask
+
+T = TypeVar("T")
 
 FOLLOWED_MESSAGES: Final = 1000
 """How many messages wait for somebody who follows a room before they have fallen behind."""
@@ -86,8 +91,8 @@ class Room:
 
 
 class Join(Listener):
-    """A WebSocket in a room, until it leaves or is closed. Made by `Rooms.join`, for `async with`
-    or `await`; in plain code for `with` or by itself."""
+    """A WebSocket in a room, until it leaves or is closed. `Rooms.join` returns it, for
+    `async with` or `await`; in sync code for `with` or by itself."""
 
     def __init__(self, hub: Hub, websocket: WebSocket, room: str, member: Member | None) -> None:
         self.id = member.id if member is not None else hub.new_id()
@@ -97,16 +102,16 @@ class Join(Listener):
         """As others see it in `Rooms.members`; `None` for who joined without a name."""
         self.active = False
         """Whether it is in the room."""
-        self._announced = False
-        self._hub = hub
-        self._websocket = websocket
+        self.announced = False
+        self.hub = hub
+        self.websocket = websocket
 
     def hand(self, message: Message) -> Awaitable[None] | None:
-        return self._websocket.deliver(message.frame)
+        return self.websocket.deliver(message.frame)
 
     def leave(self) -> Any:
         """Leave the room; nothing happens if it has left."""
-        return value_or_awaitable(self._hub.leave(self))
+        return value_or_awaitable(self.hub.leave(self))
 
     def __enter__(self) -> Join:
         return self
@@ -123,7 +128,7 @@ class Join(Listener):
 class Joining:
     """What `Rooms.join` gives on the loop."""
 
-    def __init__(self, coro: Coroutine[Any, Any, Join]) -> None:
+    def __init__(self, coro: Coro[Join]) -> None:
         self._coro = coro
         self._join: Join | None = None
 
@@ -141,7 +146,7 @@ class Joining:
         tb: TracebackType | None,
     ) -> None:
         if self._join is not None:
-            await self._join._hub.leave(self._join)
+            await self._join.hub.leave(self._join)
 
 
 class Inbox(Listener):
@@ -203,7 +208,7 @@ class Inbox(Listener):
         self._ended = True
         self._changed.set()
         # The server need not wait for us.
-        self._conversation._conversations.open.discard(self._conversation)
+        self._conversation.conversations.open.discard(self._conversation)
 
     def close(self) -> None:
         if not self.closed:
@@ -224,7 +229,7 @@ class Follow:
     def __aiter__(self) -> Follow:
         return self
 
-    def __anext__(self) -> Coroutine[Any, Any, Message]:
+    def __anext__(self) -> Coro[Message]:
         # Not 'async': the traceback of an interrupted wait would keep this object alive.
         return self._inbox.take()
 
@@ -253,7 +258,7 @@ class Hub:
 
     backend: Backend
 
-    def __init__(self, app: Any, told: list[Callable[[Change], Any]]) -> None:
+    def __init__(self, app: Flask, told: list[Callable[[Change], object]]) -> None:
         self.app = app
         self.loop = asyncio.get_running_loop()
         self.rooms: dict[str, Room] = {}
@@ -264,7 +269,7 @@ class Hub:
         self._told = told
         self._changes: deque[Change] = deque()
         self._telling = False
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     def new_id(self) -> str:
         return f"{self.process}:{next(self._numbers)}"
@@ -276,15 +281,15 @@ class Hub:
         websocket: WebSocket,
         room: str,
         name: str | None,
-        info: Any,
+        info: object,
         history: int,
         after: str | None,
     ) -> Join:
         """Put a socket into *room*, which completes its handshake."""
         if not websocket.accepted:
-            await websocket._accept()
+            await websocket.accept_on_loop()
         if websocket.closed:
-            raise websocket._disconnect()
+            raise websocket.disconnect_error()
         joins = self._joins.get(websocket)
         if joins is None:
             joins = self._joins[websocket] = {}
@@ -302,7 +307,7 @@ class Hub:
             if member is not None and join.active:
                 await self.backend.enter(room, member)
                 if join.active:
-                    join._announced = True
+                    join.announced = True
                     self.changed(Change(room, [member], []))
                 else:  # closed meanwhile
                     await self.backend.exit(room, member)
@@ -310,7 +315,7 @@ class Hub:
             self._remove_join(join)
             raise
         if not join.active:
-            raise websocket._disconnect()
+            raise websocket.disconnect_error()
         return join
 
     def joined(self, websocket: WebSocket, room: str) -> Join | None:
@@ -330,9 +335,9 @@ class Hub:
         """Give whether others have been told of it, and are to be told again."""
         was_active, join.active = join.active, False
         if was_active:
-            self._joins.get(join._websocket, {}).pop(join.room, None)
+            self._joins.get(join.websocket, {}).pop(join.room, None)
             self.remove(join)
-        return was_active and join._announced
+        return was_active and join.announced
 
     async def _exit(self, join: Join) -> None:
         if join.member is not None:
@@ -407,7 +412,7 @@ class Hub:
         for join in room.targets:
             if exclude and join.id in exclude:
                 continue
-            if (waits := join._websocket.deliver(frame)) is not None:
+            if (waits := join.websocket.deliver(frame)) is not None:
                 waiting.append(waits)
         for inbox in list(room.followers) if room.followers else ():
             if inbox.id not in exclude:
@@ -445,11 +450,11 @@ class Hub:
 
     # -- tasks
 
-    def start(self, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def start(self, coro: Coro[T]) -> asyncio.Task[T]:
         """A task in no request's context."""
         return self.loop.create_task(coro, context=Context())
 
-    def spawn(self, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def spawn(self, coro: Coro[T]) -> asyncio.Task[T]:
         """A task that `close` waits for."""
         task = self.start(coro)
         self._tasks.add(task)

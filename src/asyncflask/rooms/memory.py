@@ -62,8 +62,8 @@ class MemoryBackend:
         start = (oldest(self._settings.history_seconds), -1)
         if after is not None:
             start = max(start, position(after))
-        found = [m for m in self._kept.get(room, ()) if position(m.id or "") > start]
-        return found if count is None else found[len(found) - min(count, len(found)) :]
+        kept = [m for m in self._kept.get(room, ()) if position(m.id or "") > start]
+        return kept if count is None else kept[len(kept) - min(count, len(kept)) :]
 
     async def enter(self, room: str, member: Member) -> None:
         self._members.setdefault(room, {})[member.id] = member

@@ -17,11 +17,12 @@ import json
 from collections import Counter, deque
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
 
+from ..asgi.threads import Coro
 from .base import Change, Member, Message, RoomsError, Settings, oldest, position
 from .hub import Hub
 from .scripts import BEAT, ENTER, EXIT, MEMBERS, PUBLISH, SCRIPTS, SYNC
@@ -50,6 +51,8 @@ SENDERS: Final = 256
 """How many senders' last numbers are known of a room."""
 
 Argument = str | bytes | int | float
+
+T = TypeVar("T")
 
 
 class Link:
@@ -131,7 +134,7 @@ class RedisBackend:
         self._unconfirmed: Counter[str] = Counter()
         self._early: list[tuple[bytes, bytes]] | None = None
         self._to_say: deque[tuple[Argument, ...]] = deque()
-        self._saying: asyncio.Task[Any] | None = None
+        self._saying: asyncio.Task[None] | None = None
         self._heard_at = 0.0
         # What calls.
         self._calls: deque[Call] = deque()
@@ -187,7 +190,7 @@ class RedisBackend:
                 try:
                     if link is None:
                         link = await self._connected()
-                        self._found()
+                        self._reached()
                         await self._load_scripts(link)
                     await self._make_waiting_calls(link)
                     failures = 0
@@ -195,7 +198,7 @@ class RedisBackend:
                     if link is not None:
                         await link.close()
                         link = None
-                    # A connection that was kept may have been given up by the other side.
+                    # A connection that was kept may have been given up by the server.
                     if failures:
                         self._failed(error)
                         await asyncio.sleep(_wait(failures))
@@ -252,7 +255,7 @@ class RedisBackend:
         self._lost = error
         self._out_of_step = True
 
-    def _found(self) -> None:
+    def _reached(self) -> None:
         if self._lost is not None:
             self._lost = None
             self._hub.app.logger.warning("Rooms are connected to Redis at %s again.", self._place)
@@ -364,7 +367,7 @@ class RedisBackend:
                 try:
                     link = await self._connected()
                     await self._catch_up(link)
-                    self._found()
+                    self._reached()
                     failures = 0
                     while True:
                         await self._hear(await link.read())
@@ -393,7 +396,7 @@ class RedisBackend:
         while any(self._unconfirmed[name] for name in names):
             async with asyncio.timeout(self._settings.send_timeout):
                 await self._hear(await link.read())
-        self._found()
+        self._reached()
         for name in names:
             channel = self._channels.get(name)
             if channel is not None and channel.last is not None:
@@ -439,7 +442,7 @@ class RedisBackend:
         try:
             await self._script(
                 ENTER,
-                [*self._own_keys(room), *self._alive],
+                [*self._room_keys(room), *self._alive],
                 self._hub.process,
                 member.id,
                 json.dumps(member),
@@ -464,7 +467,7 @@ class RedisBackend:
         try:
             await self._script(
                 EXIT,
-                self._own_keys(room),
+                self._room_keys(room),
                 member.id,
                 room,
                 int(last),
@@ -534,7 +537,7 @@ class RedisBackend:
     def _alive(self) -> list[str]:
         return [f"{self._prefix}processes"]
 
-    def _own_keys(self, room: str) -> list[str]:
+    def _room_keys(self, room: str) -> list[str]:
         return [self._key("members", room), self._key("process", self._hub.process)]
 
     def _channel(self, room: str) -> str:
@@ -543,7 +546,7 @@ class RedisBackend:
     def _key(self, kind: str, name: str) -> str:
         return f"{self._prefix}{kind}:{name}"
 
-    def _start(self, coro: Any) -> asyncio.Task[Any]:
+    def _start(self, coro: Coro[T]) -> asyncio.Task[T]:
         return self._hub.start(coro)
 
     async def close(self) -> None:

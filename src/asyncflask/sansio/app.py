@@ -266,7 +266,7 @@ class App(Scaffold):
         """Register *blueprint*, by its `register` method.
 
         :param name: register it as this, to have it more than once.
-        :param url_prefix, subdomain, url_defaults, cli_group: in place of the blueprint's own.
+        :param url_prefix, subdomain, url_defaults, cli_group: in place of the blueprint's.
         :param options: anything else, for functions given to `Blueprint.record`.
         :raises ValueError: if the name is taken.
         """

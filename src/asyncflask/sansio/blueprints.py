@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import update_wrapper
 
+from click import Group
+
 from .. import typing as ft
 from .scaffold import (
     Scaffold,
@@ -97,9 +99,9 @@ class Blueprint(Scaffold):
 
     :param name: comes before each of its endpoints. Not empty, no dots.
     :param import_name: as for the app; what the folders are relative to.
-    :param static_folder: files of its own. Without a `url_prefix`, the app's files hide them.
+    :param static_folder: its static files. Without a `url_prefix`, the app's files hide them.
     :param static_url_path: the URL prefix of these files. Default: the folder's name.
-    :param template_folder: templates of its own; the app's with the same name win.
+    :param template_folder: its templates; the app's with the same name win.
     :param url_prefix: comes before each of its URLs.
     :param subdomain: where its URLs match.
     :param url_defaults: view arguments that its URLs have by default.
@@ -109,6 +111,7 @@ class Blueprint(Scaffold):
     :raises ValueError: for such a name.
     """
 
+    command_group_class = Group
     _got_registered_once = False
 
     def __init__(
@@ -141,6 +144,8 @@ class Blueprint(Scaffold):
         self.deferred_functions: list[DeferredSetupFunction] = []
         self.url_values_defaults: dict[str, t.Any] = {} if url_defaults is None else url_defaults
         self.cli_group = cli_group
+        # Named, so that it can be added to another program's commands as well.
+        self.cli = self.command_group_class(name=name)
         self._blueprints: list[tuple[Blueprint, dict[str, t.Any]]] = []
 
     def _check_setup_finished(self, f_name: str) -> None:
@@ -215,7 +220,7 @@ class Blueprint(Scaffold):
     def make_setup_state(
         self, app: App, options: dict[str, t.Any], first_registration: bool = False
     ) -> BlueprintSetupState:
-        """The state of one registration. Override it to use a class of your own."""
+        """The state of one registration. Override it to use another class."""
         return BlueprintSetupState(self, app, options, first_registration)
 
     def register(self, app: App, options: dict[str, t.Any]) -> None:

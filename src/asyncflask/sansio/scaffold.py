@@ -162,7 +162,7 @@ class Scaffold:
 
     @property
     def static_url_path(self) -> str | None:
-        """The URL prefix of the static files. Unless set, made of the folder's name."""
+        """The URL prefix of the static files. Unless set, the folder's name."""
         if self._static_url_path is not None:
             return self._static_url_path
         if self.static_folder is None:
@@ -175,7 +175,7 @@ class Scaffold:
 
     @cached_property
     def jinja_loader(self) -> BaseLoader | None:
-        """The loader of this object's own templates: its `template_folder`, or `None`."""
+        """The loader of this object's templates: its `template_folder`, or `None`."""
         if self.template_folder is None:
             return None
         from jinja2 import FileSystemLoader  # which only templates need
@@ -225,7 +225,7 @@ class Scaffold:
         session as for a view apply.
 
         :param allowed_origins: the origins, as `https://example.org`, that may connect besides
-            the app's own. Default: what the config's `WEBSOCKET_ALLOWED_ORIGINS` says.
+            the app's. Default: what the config's `WEBSOCKET_ALLOWED_ORIGINS` says.
         :param options: those of `WebSocketOptions`, whose defaults are the config's, under the
             same names after `WEBSOCKET_`; and as for `add_url_rule`, without `methods`.
         :raises TypeError, ValueError: for options that make no sense.

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .. import json as flask_json
 from ..asgi.threads import background_loop, is_async, on_loop
@@ -21,6 +21,10 @@ from .namespace import Namespace
 from .server import Server, socketio
 from .test_client import SocketIOTestClient
 from .transport import Transport, same_origin
+
+if TYPE_CHECKING:
+    from ..app import Flask
+    from ..testing import FlaskClient
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,8 +39,8 @@ _MANAGERS: Final = {
 class SocketIO:
     """Socket.IO for an app (Flask-SocketIO: `flask_socketio.SocketIO`).
 
-    Handlers are plain or asynchronous. What sends may be called in plain code, where it blocks
-    until the message is on its way, and in asynchronous code, where it begins at once and is to
+    Handlers are sync or async. What sends may be called in sync code, where it blocks
+    until the message is on its way, and in async code, where it begins at once and is to
     be awaited.
 
     :param app: the app; `init_app` may name it later.
@@ -47,9 +51,9 @@ class SocketIO:
         clients.
     :param channel: of that queue. Default: ``flask-socketio``.
     :param path: where clients connect; also called *resource*. Default: ``socket.io``.
-    :param json: the `asyncflask.json` module, for the app's own JSON, or another one.
+    :param json: the `asyncflask.json` module, for the app's JSON, or another one.
     :param cors_allowed_origins: the origins whose pages may connect: one, a list, ``"*"`` or a
-        function. Default: the app's own pages and its `WEBSOCKET_ALLOWED_ORIGINS`.
+        function. Default: the app's pages and its `WEBSOCKET_ALLOWED_ORIGINS`.
     :param kwargs: of `socketio.AsyncServer` and `engineio.AsyncServer`: *async_handlers*,
         *always_connect*, *namespaces*, *ping_interval*, *ping_timeout*, *max_http_buffer_size*,
         *transports*, *cookie*, *logger*, *client_manager* and others. *async_mode* is without
@@ -58,7 +62,7 @@ class SocketIO:
 
     reason = socketio.AsyncServer.reason
 
-    def __init__(self, app: Any = None, **kwargs: Any) -> None:
+    def __init__(self, app: Flask | None = None, **kwargs: Any) -> None:
         self.server: Any = None
         """The `Server`, once there is an app or a message queue."""
         self.server_options: dict[str, Any] = {}
@@ -72,7 +76,7 @@ class SocketIO:
         else:
             self.server_options.update(kwargs)
 
-    def init_app(self, app: Any, **kwargs: Any) -> None:
+    def init_app(self, app: Flask | None, **kwargs: Any) -> None:
         """Serve Socket.IO from *app*; *kwargs* as above. `None`, with a *message_queue*: only
         send."""
         self.server_options.update(kwargs)
@@ -89,7 +93,7 @@ class SocketIO:
         for name in ("async_mode", "message_queue", "resource"):
             of_server.pop(name, None)
         if (json := of_server.pop("json", None)) is not None:
-            # In a class of its own: python-socketio's would be that of all servers.
+            # In a separate class: python-socketio's would be that of all servers.
             packet: Any = of_server.get("serializer", socketio.packet.Packet)
             json = app.json if json is flask_json and app is not None else json
             of_server["serializer"] = type("Packet", (packet,), {"json": json})
@@ -116,7 +120,7 @@ class SocketIO:
 
     def on(self, message: str, namespace: str | None = None) -> Callable[[F], F]:
         """Register a handler of the event *message*: ``connect``, ``disconnect``, ``message``,
-        ``json``, a name of one's own, or ``"*"`` for all that have none."""
+        ``json``, a custom name, or ``"*"`` for all that have none."""
 
         def decorator(handler: F) -> F:
             self.handlers.append((message, handler, namespace))
@@ -127,7 +131,7 @@ class SocketIO:
         return decorator
 
     def on_event(self, message: str, handler: Handler, namespace: str | None = None) -> None:
-        """`on` as a plain call."""
+        """`on` without the decorator."""
         self.on(message, namespace)(handler)
 
     def event(self, *args: Any, **kwargs: Any) -> Any:
@@ -161,7 +165,7 @@ class SocketIO:
         return decorator
 
     def on_error_default(self, exception_handler: F) -> F:
-        """Register that function for all namespaces which have none of their own."""
+        """Register that function for all namespaces that have none."""
         self.default_exception_handler = _checked(exception_handler)
         return exception_handler
 
@@ -184,7 +188,7 @@ class SocketIO:
         message: str | None,
         namespace: str,
         sid: str,
-        *args: Any,
+        *args: object,
         errors: list[Handler] | None = None,
     ) -> Any:
         general = self.exception_handlers.get(namespace, self.default_exception_handler)
@@ -201,7 +205,7 @@ class SocketIO:
 
     # -- sending
 
-    def emit(self, event: str, *args: Any, **kwargs: Any) -> Any:
+    def emit(self, event: str, *args: object, **kwargs: Any) -> Any:
         """Send *event* to clients, from anywhere: views, background tasks, commands, other
         processes.
 
@@ -211,7 +215,7 @@ class SocketIO:
             clients of the namespace.
         :param include_self: `False`: not to the client whose event is being handled.
         :param skip_sid: not to this client, or to those of a list.
-        :param callback: a function of either colour for the acknowledgement of a single client.
+        :param callback: a sync or async function for the acknowledgement of a single client.
         :param ignore_queue: only to clients of this process.
         """
         kwargs.pop("broadcast", None)  # which it does anyway
@@ -224,13 +228,13 @@ class SocketIO:
 
     def send(
         self,
-        data: Any,
+        data: object,
         json: bool = False,
         namespace: str | None = None,
-        to: Any = None,
+        to: object = None,
         callback: Handler | None = None,
         include_self: bool = True,
-        skip_sid: Any = None,
+        skip_sid: object = None,
         **kwargs: Any,
     ) -> Any:
         """Send the event ``message``, or ``json`` if *json* is true. The rest as for `emit`."""
@@ -245,12 +249,12 @@ class SocketIO:
             **kwargs,
         )
 
-    def call(self, event: str, *args: Any, **kwargs: Any) -> Any:
+    def call(self, event: str, *args: object, **kwargs: Any) -> Any:
         """Send *event* to the client *to*, and give what it acknowledges with. Raises
         `socketio.exceptions.TimeoutError` after *timeout* seconds, by default 60."""
         return self._server().call(event, _data(args), **_addressed(kwargs))
 
-    def close_room(self, room: Any, namespace: str | None = None) -> Any:
+    def close_room(self, room: object, namespace: str | None = None) -> Any:
         """Take all clients out of *room*."""
         return self._server().close_room(room, namespace)
 
@@ -275,9 +279,9 @@ class SocketIO:
 
     # -- tasks and servers
 
-    def start_background_task(self, target: Handler, *args: Any, **kwargs: Any) -> Any:
+    def start_background_task(self, target: Handler, *args: object, **kwargs: Any) -> Any:
         """Run *target* beside everything else, without a context. Gives a thread that has been
-        started; for a coroutine function a task, or in plain code a
+        started; for a coroutine function a task, or in sync code a
         `concurrent.futures.Future`."""
         if not is_async(target):
             thread = threading.Thread(
@@ -298,14 +302,14 @@ class SocketIO:
         return Context().run(asyncio.run_coroutine_threadsafe, run(), loop)
 
     def sleep(self, seconds: float = 0) -> Any:
-        """Wait; in asynchronous code to be awaited."""
+        """Wait; in async code to be awaited."""
         if on_loop():
             return asyncio.sleep(seconds)
         time.sleep(seconds)
         return None
 
     def run(
-        self, app: Any, host: str | None = None, port: int | None = None, **kwargs: Any
+        self, app: Flask, host: str | None = None, port: int | None = None, **kwargs: Any
     ) -> None:
         """`Flask.run`, with the options of Flask-SocketIO's `SocketIO.run`: *debug*,
         *use_reloader*, *reloader_options*, *extra_files*, *log_output*, *certfile* and
@@ -327,14 +331,14 @@ class SocketIO:
 
     def test_client(
         self,
-        app: Any,
+        app: Flask,
         namespace: str | None = None,
         query_string: str | None = None,
-        headers: Any = None,
-        auth: Any = None,
-        flask_test_client: Any = None,
+        headers: object = None,
+        auth: object = None,
+        flask_test_client: FlaskClient | None = None,
     ) -> SocketIOTestClient:
-        """A client for plain tests. *flask_test_client*: one whose cookies to use."""
+        """A client for sync tests. *flask_test_client*: one whose cookies to use."""
         return SocketIOTestClient(
             app,
             self,
@@ -358,13 +362,13 @@ def _manager_of(url: str) -> Any:
     )
 
 
-def _checked(exception_handler: Any) -> Any:
+def _checked(exception_handler: Handler) -> Handler:
     if not callable(exception_handler):
         raise ValueError("exception_handler must be callable")
     return exception_handler
 
 
-def _addressed(options: dict[str, Any]) -> dict[str, Any]:
+def _addressed(options: dict[str, object]) -> dict[str, Any]:
     """*options* with *namespace* and *to*, which is also called *room*."""
     room = options.pop("room", None)
     return {
@@ -374,7 +378,7 @@ def _addressed(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _data(args: tuple[Any, ...]) -> Any:
+def _data(args: tuple[object, ...]) -> object:
     """Several arguments are a tuple for python-socketio."""
     return args[0] if len(args) == 1 else args or None
 

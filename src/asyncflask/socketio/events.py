@@ -1,7 +1,7 @@
-"""One event: the handler of either colour, with the contexts and the session of its client.
+"""One event: the handler, sync or async, with the contexts and the session of its client.
 
-Each event has a request context of its own, made of the request with which the client has
-connected, and an app context of its own; both are torn down when the handler has ended.
+Each event has its request context, with the request by which the client has
+connected, and its app context; both are torn down when the handler has ended.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Scope
 
-from ..asgi.http import Body
 from ..asgi.threads import Driver, call_here, is_async
+from ..asgi.wsgi import Environ
 from ..ctx import RequestContext
 from ..dispatch import finish
 from ..sessions import SessionMixin
@@ -23,6 +23,9 @@ from ..signals import got_request_exception
 from ..wrappers import Request
 from .server import ConnectionRefusedError, Server, calling_test
 
+if TYPE_CHECKING:
+    from ..app import Flask
+
 Handler = Callable[..., Any]
 
 
@@ -30,12 +33,12 @@ class ManagedSession(dict[str, Any], SessionMixin):
     """The session of one client's events: a copy of the user's, as it was at the connection."""
 
 
-def make_request(app: Any, scope: Scope) -> Request:
+def make_request(app: Flask, scope: Scope) -> Request:
     """The request of a handshake, as that of a page: also if it was a WebSocket's."""
     if scope["type"] == "websocket":
         scheme = "https" if scope.get("scheme") == "wss" else "http"
         scope = {**scope, "type": "http", "method": "GET", "scheme": scheme}
-    request: Request = app.request_class.from_scope(scope, Body(scope, _no_body))
+    request = app.request_class.from_scope(scope, _no_body)
     request.json_module = app.json
     return request
 
@@ -44,7 +47,7 @@ async def _no_body() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
-def make_driver(app: Any) -> Driver:
+def make_driver(app: Flask) -> Driver:
     """What runs an event; for a test on the thread that waits for it."""
     loop = asyncio.get_running_loop()
     worker = calling_test.get()
@@ -66,7 +69,7 @@ class Event:
         message: str | None,
         namespace: str,
         sid: str,
-        args: tuple[Any, ...],
+        args: tuple[object, ...],
         *,
         manage_session: bool = True,
         error_handlers: list[Handler] | None = None,
@@ -81,7 +84,7 @@ class Event:
         self.manage_session = manage_session
         self.error_handlers = error_handlers or []
 
-    async def run(self) -> Any:
+    async def run(self) -> object:
         """The handler's value. An error is logged, and refuses a client that connects."""
         if self.message == "connect" and len(self.args) < 2:
             # python-socketio tries again without *auth*: it takes any TypeError for a complaint
@@ -92,7 +95,7 @@ class Event:
         async with self.server.threads():
             return await self._run()
 
-    async def _run(self) -> Any:
+    async def _run(self) -> object:
         environ = self.server.get_environ(self.sid, namespace=self.namespace)
         if not environ or not self.server.is_wanted(self.sid, self.namespace, self.message):
             return self.server.not_handled  # it has left meanwhile
@@ -114,10 +117,10 @@ class Event:
             return self.server.not_handled
         finally:
             driver.release()
-            for begin in ctx._background:
+            for begin in ctx.background:
                 begin()
 
-    def _make_context(self, environ: dict[str, Any]) -> RequestContext:
+    def _make_context(self, environ: Environ) -> RequestContext:
         request: Any = make_request(self.app, environ["asgi.scope"])
         request.sid = self.sid
         request.namespace = self.namespace
@@ -126,17 +129,15 @@ class Event:
         ctx: RequestContext = self.app._request_context_class(self.app, None, request, session)
         return ctx
 
-    async def _in_context(
-        self, ctx: RequestContext, driver: Driver, environ: dict[str, Any]
-    ) -> Any:
+    async def _in_context(self, ctx: RequestContext, driver: Driver, environ: Environ) -> object:
         failure: Exception | None = None
         try:
-            await ctx._push(driver.call, self.app.app_context())
+            await ctx.push_by(driver.call, self.app.app_context())
             if self.manage_session and "saved_session" not in environ:
-                if ctx._opened_session is None:
-                    await ctx._open_session(call_here)  # a cookie's: nothing to wait for
-                own = ManagedSession(ctx._opened_session or {})
-                ctx._session = environ.setdefault("saved_session", own)
+                if ctx.opened_session is None:
+                    await ctx.open_session(call_here)  # a cookie's: nothing to wait for
+                managed = ManagedSession(ctx.opened_session or {})
+                ctx._session = environ.setdefault("saved_session", managed)
             try:
                 value = await driver.call(self.handler, *self._arguments())
             except Exception as error:
@@ -153,7 +154,7 @@ class Event:
             await finish(self.app, ctx, failure)
             await driver.to_loop()
 
-    def _arguments(self) -> tuple[Any, ...]:
+    def _arguments(self) -> tuple[object, ...]:
         """What the handler takes of it: *auth* and *reason* may be left out."""
         if self.message == "connect":
             return self.args[1:] if _takes(self.handler, 1) else ()
@@ -164,7 +165,7 @@ class Event:
     def _refuses(self, error: Exception) -> bool:
         return self.message == "connect" and isinstance(error, ConnectionRefusedError)
 
-    async def _handle_error(self, driver: Driver, error: Exception) -> Any:
+    async def _handle_error(self, driver: Driver, error: Exception) -> object:
         if self._refuses(error):
             raise error
         for handler in self.error_handlers:
@@ -176,7 +177,7 @@ class Event:
 
     async def _save_session(self, ctx: RequestContext, driver: Driver) -> None:
         """For a session that is kept on the server. A cookie cannot be sent here."""
-        interface, session = self.app.session_interface, ctx._opened_session
+        interface, session = self.app.session_interface, ctx.opened_session
         if session is None or self.app._opens_session_lazily():
             return
         if not interface.is_null_session(session) and getattr(session, "modified", True):
@@ -195,13 +196,13 @@ def _takes(func: Handler, count: int) -> bool:
     return True
 
 
-async def run_in_app_context(app: Any, func: Handler, *args: Any) -> Any:
-    """Call *func*, of either colour, where there is an app but no client."""
+async def run_in_app_context(app: Flask, func: Handler, *args: object) -> object:
+    """Call *func*, sync or async, where there is an app but no client."""
     driver = make_driver(app)
 
-    async def run() -> Any:
+    async def run() -> object:
         app_ctx = app.app_context()
-        await app_ctx._push(driver.call)
+        await app_ctx.push_by(driver.call)
         error: Exception | None = None
         try:
             return await driver.call(func, *args)
@@ -209,7 +210,7 @@ async def run_in_app_context(app: Any, func: Handler, *args: Any) -> Any:
             error = exc
             raise
         finally:
-            await app_ctx._pop(error, driver.call)
+            await app_ctx.pop_by(error, driver.call)
             await driver.to_loop()
 
     try:

@@ -16,7 +16,7 @@ def _socketio() -> SocketIO:
     return socketio
 
 
-def _to_whom(options: dict[str, Any]) -> dict[str, Any]:
+def _to_whom(options: dict[str, object]) -> dict[str, Any]:
     """*options*, with the event's namespace and its client where they do not say otherwise."""
     to = options.get("to") or options.get("room")
     if to is None and not options.get("broadcast"):
@@ -27,49 +27,49 @@ def _to_whom(options: dict[str, Any]) -> dict[str, Any]:
     return {**given, "namespace": namespace, "to": to}
 
 
-def emit(event: str, *args: Any, **kwargs: Any) -> Any:
+def emit(event: str, *args: object, **kwargs: Any) -> Any:
     """Send *event* to the client whose event is being handled; with ``broadcast=True`` to all
     of its namespace. The other parameters are those of `SocketIO.emit`. In an asynchronous
     handler: ``await emit(...)``."""
     return _socketio().emit(event, *args, **_to_whom(kwargs))
 
 
-def send(message: Any, **kwargs: Any) -> Any:
+def send(message: object, **kwargs: Any) -> Any:
     """Send the event ``message``, or with ``json=True`` the event ``json``. The rest as for
     `emit`."""
     return _socketio().send(message, json=kwargs.get("json", False), **_to_whom(kwargs))
 
 
-def call(event: str, *args: Any, **kwargs: Any) -> Any:
+def call(event: str, *args: object, **kwargs: Any) -> Any:
     """Send *event* to the client, or to the one that *to* names, and give what it acknowledges
     with. Raises `socketio.exceptions.TimeoutError` after *timeout* seconds, by default 60."""
     return _socketio().call(event, *args, **_to_whom(kwargs))
 
 
-def join_room(room: Any, sid: str | None = None, namespace: str | None = None) -> Any:
+def join_room(room: object, sid: str | None = None, namespace: str | None = None) -> Any:
     """Put the client into *room*."""
     sid, namespace = _client(sid, namespace)
     return _socketio().server.enter_room(sid, room, namespace=namespace)
 
 
-def leave_room(room: Any, sid: str | None = None, namespace: str | None = None) -> Any:
+def leave_room(room: object, sid: str | None = None, namespace: str | None = None) -> Any:
     """Take the client out of *room*."""
     sid, namespace = _client(sid, namespace)
     return _socketio().server.leave_room(sid, room, namespace=namespace)
 
 
-def close_room(room: Any, namespace: str | None = None) -> Any:
+def close_room(room: object, namespace: str | None = None) -> Any:
     """Take all clients out of *room*."""
     namespace = namespace or _request_of_event().namespace
     return _socketio().server.close_room(room, namespace=namespace)
 
 
 def rooms(sid: str | None = None, namespace: str | None = None) -> list[Any]:
-    """The rooms that the client is in, among them one of its own, named by its `sid`. A plain
-    value in code of either colour."""
+    """The rooms that the client is in, among them the one named by its `sid`. Returns
+    the value in sync and in async code."""
     sid, namespace = _client(sid, namespace)
-    found: list[Any] = _socketio().server.rooms(sid, namespace=namespace)
-    return found
+    rooms: list[Any] = _socketio().server.rooms(sid, namespace=namespace)
+    return rooms
 
 
 def disconnect(sid: str | None = None, namespace: str | None = None, silent: bool = False) -> Any:

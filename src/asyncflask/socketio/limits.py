@@ -12,6 +12,8 @@ from urllib.parse import parse_qs
 
 import anyio
 
+from ..ctx import App
+
 DEFAULTS: Final = {
     "SOCKETIO_EVENTS": 16,
     "SOCKETIO_EVENT_THREADS": 32,
@@ -24,7 +26,7 @@ LOOK_SECONDS: Final = 1.0
 """How often it is seen whether a client has left whose messages are not read meanwhile."""
 
 PACKETS: Final = 16
-"""In a body of long polling: Engine.IO's own limit, beyond which it fails."""
+"""In a body of long polling: Engine.IO's limit, beyond which it fails."""
 
 _POLLED: Final = re.compile(r"4[0-6]|b|[135]\Z")
 """How a packet in a body begins: message (with Socket.IO's type), binary message, close, pong,
@@ -44,7 +46,7 @@ def is_payload(body: bytes) -> bool:
     return len(packets) <= PACKETS and all(_POLLED.match(packet) for packet in packets)
 
 
-def check_attachments(packet: Any, another: bytes | str, app: Any) -> None:
+def check_attachments(packet: Any, another: bytes | str, app: App) -> None:
     """Raise `ValueError` if *packet*, with *another* attachment, has more of them than it may:
     all are kept until the last one has come."""
     count, size = app.config["SOCKETIO_ATTACHMENTS"], app.config["SOCKETIO_ATTACHMENT_BYTES"]
@@ -68,7 +70,7 @@ class Outgoing(asyncio.Queue[Any]):
         self._bytes = 0
         self.is_cut_off = False
 
-    def _put(self, item: Any) -> None:
+    def _put(self, item: object) -> None:
         self._bytes += _size(item)
         super()._put(item)
 
@@ -77,7 +79,7 @@ class Outgoing(asyncio.Queue[Any]):
         self._bytes -= _size(item)
         return item
 
-    async def put(self, item: Any) -> None:
+    async def put(self, item: object) -> None:
         if item is None:  # its writer is to end
             await super().put(None)
         elif not self.is_cut_off:

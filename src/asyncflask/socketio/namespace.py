@@ -8,7 +8,7 @@ from .server import AsyncNamespace
 
 
 class Namespace(AsyncNamespace):  # type: ignore[misc]
-    """Methods named ``on_<event>``, plain or asynchronous, handle the events of *namespace*
+    """Methods named ``on_<event>``, sync or async, handle the events of *namespace*
     (default ``"/"``). A method ``error(exc)`` is asked about what they raise. Register it with
     `SocketIO.on_namespace` (Flask-SocketIO: Class-Based Namespaces)."""
 
@@ -19,7 +19,7 @@ class Namespace(AsyncNamespace):  # type: ignore[misc]
     def _set_socketio(self, socketio: Any) -> None:
         self.socketio = socketio
 
-    async def trigger_event(self, event: str, *args: Any) -> Any:
+    async def trigger_event(self, event: str, *args: object) -> Any:
         """Call the method for *event*; nothing happens if there is none."""
         namespace = self.namespace
         if namespace == "*":
@@ -33,12 +33,12 @@ class Namespace(AsyncNamespace):  # type: ignore[misc]
     def emit(
         self,
         event: str,
-        data: Any = None,
-        room: Any = None,
+        data: object = None,
+        room: object = None,
         include_self: bool = True,
         namespace: str | None = None,
-        callback: Any = None,
-        **kwargs: Any,
+        callback: object = None,
+        **kwargs: object,
     ) -> Any:
         """`SocketIO.emit`, in this namespace."""
         return self.socketio.emit(
@@ -53,12 +53,12 @@ class Namespace(AsyncNamespace):  # type: ignore[misc]
 
     def send(
         self,
-        data: Any,
-        room: Any = None,
+        data: object,
+        room: object = None,
         include_self: bool = True,
         namespace: str | None = None,
-        callback: Any = None,
-        **kwargs: Any,
+        callback: object = None,
+        **kwargs: object,
     ) -> Any:
         """`SocketIO.send`, in this namespace."""
         return self.socketio.send(
@@ -70,33 +70,33 @@ class Namespace(AsyncNamespace):  # type: ignore[misc]
             **kwargs,
         )
 
-    def call(self, event: str, *args: Any, **kwargs: Any) -> Any:
+    def call(self, event: str, *args: object, **kwargs: object) -> Any:
         """`SocketIO.call`, in this namespace."""
         return self.socketio.call(event, *args, **self._here(kwargs))
 
-    def enter_room(self, sid: str, room: Any, namespace: str | None = None) -> Any:
+    def enter_room(self, sid: str, room: object, namespace: str | None = None) -> Any:
         """Put a client into a room."""
         return self.server.enter_room(sid, room, namespace=namespace or self.namespace)
 
-    def leave_room(self, sid: str, room: Any, namespace: str | None = None) -> Any:
+    def leave_room(self, sid: str, room: object, namespace: str | None = None) -> Any:
         """Take a client out of a room."""
         return self.server.leave_room(sid, room, namespace=namespace or self.namespace)
 
-    def close_room(self, room: Any, namespace: str | None = None) -> Any:
+    def close_room(self, room: object, namespace: str | None = None) -> Any:
         """Take all clients out of a room."""
         return self.socketio.close_room(room, namespace=namespace or self.namespace)
 
     def get_session(self, sid: str, namespace: str | None = None) -> Any:
-        """python-socketio's own session of a client."""
+        """python-socketio's session of a client."""
         return self.server.get_session(sid, namespace=namespace or self.namespace)
 
-    def save_session(self, sid: str, session: Any, namespace: str | None = None) -> Any:
-        """Keep python-socketio's own session of a client."""
+    def save_session(self, sid: str, session: object, namespace: str | None = None) -> Any:
+        """Keep python-socketio's session of a client."""
         return self.server.save_session(sid, session, namespace=namespace or self.namespace)
 
     def disconnect(self, sid: str, namespace: str | None = None) -> Any:
         """Disconnect a client."""
         return self.server.disconnect(sid, namespace=namespace or self.namespace)
 
-    def _here(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _here(self, kwargs: dict[str, object]) -> dict[str, object]:
         return {**kwargs, "namespace": kwargs.get("namespace") or self.namespace}

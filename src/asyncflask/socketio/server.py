@@ -1,4 +1,4 @@
-"""python-socketio's server, for code of either colour, and proof against what clients send.
+"""python-socketio's server, for sync and async code, and proof against what clients send.
 
 All that it knows of its clients lives on one event loop; here is the way there. Not here: what
 an event handler gets to see (`events.py`), and connections (`transport.py`).
@@ -9,18 +9,24 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import anyio
 from starlette.types import Send
 
 from ..asgi.servers import has_hung_up
-from ..asgi.threads import Worker, background_loop, on_loop, wait
+from ..asgi.threads import Coro, Worker, background_loop, on_loop, wait
+from ..asgi.wsgi import Environ
 from .limits import Outgoing, UnderWay, check_attachments
+
+if TYPE_CHECKING:
+    from ..app import Flask
+
+T = TypeVar("T")
 
 try:
     import engineio as engineio  # type: ignore[import-untyped]
@@ -31,13 +37,13 @@ except ImportError as error:
         " pip install 'asyncflask[socketio]'"
     ) from error
 
-REQUIRED: Final = (5, 12)
+REQUIRED: Final = (5, 16, 3)
 """The first python-socketio that tells handlers why a client is disconnected."""
 
 
 def check_version(installed: str) -> None:
     """Raise `ImportError` for a python-socketio that is too old."""
-    if tuple(int(part) for part in installed.split(".")[:2]) < REQUIRED:
+    if tuple(int(part) for part in installed.split(".")[:3] if part.isdecimal()) < REQUIRED:
         needed = ".".join(map(str, REQUIRED))
         raise ImportError(
             f"asyncflask.socketio needs python-socketio {needed} or newer, and {installed} is"
@@ -52,11 +58,11 @@ ConnectionRefusedError = socketio.exceptions.ConnectionRefusedError
 AsyncNamespace = socketio.AsyncNamespace
 AsyncPubSubManager = socketio.async_pubsub_manager.AsyncPubSubManager
 
-_OWN_EVENTS = ("connect", "disconnect", "*")
+_RESERVED_EVENTS = ("connect", "disconnect", "*")
 """What clients may not send: the handlers by these names are called for something else."""
 
 calling_test: ContextVar[Worker | None] = ContextVar("asyncflask.socketio_test", default=None)
-"""The thread of a test that waits for the server: there its plain handlers run, and there their
+"""The thread of a test that waits for the server: there its sync handlers run, and there their
 errors are raised."""
 
 
@@ -73,15 +79,17 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: set[asyncio.Task[object]] = set()
 
     def create_queue(self, *args: Any, **kwargs: Any) -> Outgoing:
         return Outgoing(*args, **kwargs)
 
-    def start_background_task(self, target: Any, *args: Any, **kwargs: Any) -> Any:
+    def start_background_task(
+        self, target: Callable[..., Coro[object]], *args: object, **kwargs: object
+    ) -> Any:
         return self.keep(super().start_background_task(target, *args, **kwargs))
 
-    def keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+    def keep(self, task: asyncio.Task[object]) -> asyncio.Task[object]:
         self.tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -92,33 +100,33 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         except KeyError as error:
             raise SessionClosed(sid) from error
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _ended(self, task: asyncio.Task[object]) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.logger.error("A background task failed.", exc_info=error)
 
 
-def _dual(coroutine_function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+def _dual(coroutine_function: Callable[..., Coro[Any]]) -> Callable[..., Any]:
     @functools.wraps(coroutine_function)
-    def method(self: Server, *args: Any, **kwargs: Any) -> Any:
+    def method(self: Server, *args: object, **kwargs: object) -> Any:
         return self.run(coroutine_function(self, *args, **kwargs))
 
     return method
 
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]
-    """`socketio.AsyncServer`. What is a coroutine function there may be called in plain code as
+    """`socketio.AsyncServer`. What is a coroutine function there may be called in sync code as
     well, and blocks until it is done. On a loop it begins at once, and may be awaited."""
 
-    def __init__(self, app: Any, **options: Any) -> None:
+    def __init__(self, app: Flask | None, **options: Any) -> None:
         super().__init__(async_mode="asgi", **options)
-        self.app = app
+        self.app = cast("Flask", app)  # `None` for a process that only sends
         self.loop: asyncio.AbstractEventLoop | None = None
         """The loop that serves the clients."""
         self._background: asyncio.AbstractEventLoop | None = None
         """The loop without clients: always the same, since the connection to the queue is its."""
         self._monitors_clients: bool = self.eio.start_service_task
-        self._begun: set[asyncio.Task[Any]] = set()
+        self._begun: set[asyncio.Task[object]] = set()
         self._under_way: dict[str, UnderWay] = {}
         self._threads: anyio.Semaphore | None = None
 
@@ -137,8 +145,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
 
     # -- from anywhere to the loop
 
-    def run(self, coro: Coroutine[Any, Any, Any]) -> Any:
-        """The value of *coro* in plain code; on a loop a task, which has been started."""
+    def run(self, coro: Coro[T]) -> Any:
+        """The value of *coro* in sync code; on a loop a task, which has been started."""
         there = self.at_home(coro)
         if not on_loop():
             return wait(there)
@@ -147,7 +155,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         task.add_done_callback(self._begun.discard)
         return task
 
-    async def at_home(self, coro: Coroutine[Any, Any, Any]) -> Any:
+    async def at_home(self, coro: Coro[T]) -> T:
         """Run *coro* on the loop that serves the clients; where there is none, in the
         background: what it sends goes to other processes then."""
         home = self.loop
@@ -159,20 +167,20 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             return await coro
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coro, home))
 
-    def rooms(self, sid: str, namespace: str | None = None) -> list[Any]:
-        """A plain value in either colour."""
+    def rooms(self, sid: str, namespace: str | None = None) -> list[object]:
+        """Returns the value in sync and in async code."""
         if on_loop():
             return super().rooms(sid, namespace)  # type: ignore[no-any-return]
 
-        async def find() -> list[Any]:
+        async def find() -> list[object]:
             return super(Server, self).rooms(sid, namespace)  # type: ignore[no-any-return]
 
-        found: list[Any] = wait(self.at_home(find()))
-        return found
+        rooms: list[object] = wait(self.at_home(find()))
+        return rooms
 
     # -- what clients send
 
-    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
+    async def _handle_eio_connect(self, eio_sid: str, environ: Environ) -> None:
         self.loop = asyncio.get_running_loop()
         queue = self.eio.sockets[eio_sid].queue
         queue.packets = self.app.config["WEBSOCKET_SEND_QUEUE"]
@@ -220,10 +228,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             # A long poll that waits beside the request which said so: the client waits for it.
             self.eio.sockets[eio_sid].queue.put_nowait(None)
 
-    async def _handle_event(self, eio_sid: str, namespace: str, id: Any, data: Any) -> None:
+    async def _handle_event(self, eio_sid: str, namespace: str, id: object, data: object) -> None:
         if not isinstance(data, list) or not data or not isinstance(data[0], str):
             raise ValueError("an event without a name")
-        if data[0] in _OWN_EVENTS:
+        if data[0] in _RESERVED_EVENTS:
             raise ValueError(f"an event named {data[0]!r}")
         under_way = self._under_way.setdefault(eio_sid, UnderWay())
         # Until there is room nothing more is read of this client.
@@ -246,12 +254,12 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         return send is None or not has_hung_up(send)
 
     async def _handle_event_internal(
-        self, server: Any, sid: str, eio_sid: str, *args: Any
+        self, server: Any, sid: str, eio_sid: str, *args: object
     ) -> None:
         under_way = self._under_way.get(eio_sid)
         try:
             await super()._handle_event_internal(server, sid, eio_sid, *args)
-        except Exception:  # the handlers' own do not come this far
+        except Exception:  # those of handlers do not come this far
             if calling_test.get() is not None:
                 raise
             self.app.logger.exception("What a Socket.IO handler returned could not be sent.")

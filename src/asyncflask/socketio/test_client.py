@@ -1,20 +1,23 @@
-"""`SocketIOTestClient`: a client in memory, for plain tests."""
+"""`SocketIOTestClient`: a client in memory, for sync tests."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..asgi.threads import on_loop, this_worker, wait
-from ..asgi.wsgi import scope_from_environ
+from ..asgi.threads import Coro, on_loop, this_worker, wait
+from ..asgi.wsgi import Environ, scope_from_environ
 from ..testing import EnvironBuilder
 from .server import AsyncPubSubManager, Server, calling_test, engineio, packet
 
+if TYPE_CHECKING:
+    from ..app import Flask
+    from ..testing import FlaskClient
+
 
 class SocketIOTestClient:
-    """A client of *socketio* that is connected when it is made. Each method returns when the
-    server has done all that it does about it; plain handlers run on the thread that calls, and
+    """A client of *socketio* that connects when it is created. Each method returns when the
+    server has done all that it does about it; sync handlers run on the thread that calls, and
     what handlers raise is raised here (Flask-SocketIO: `SocketIOTestClient`).
 
     :param namespace: what to connect to. Default: ``"/"``.
@@ -27,13 +30,13 @@ class SocketIOTestClient:
 
     def __init__(
         self,
-        app: Any,
+        app: Flask,
         socketio: Any,
         namespace: str | None = None,
         query_string: str | None = None,
-        headers: Any = None,
-        auth: Any = None,
-        flask_test_client: Any = None,
+        headers: object = None,
+        auth: object = None,
+        flask_test_client: FlaskClient | None = None,
     ) -> None:
         self.app = app
         self.socketio = socketio
@@ -61,8 +64,8 @@ class SocketIOTestClient:
         self,
         namespace: str | None = None,
         query_string: str | None = None,
-        headers: Any = None,
-        auth: Any = None,
+        headers: object = None,
+        auth: object = None,
     ) -> None:
         """Connect to another namespace as well; the parameters are those of the class."""
         namespace = namespace or "/"
@@ -84,7 +87,7 @@ class SocketIOTestClient:
         self._send(packet.DISCONNECT, None, namespace)
         del self.connected[namespace or "/"]
 
-    def emit(self, event: str, *args: Any, **kwargs: Any) -> Any:
+    def emit(self, event: str, *args: object, **kwargs: Any) -> Any:
         """Send *event* with *args*, to the *namespace* given. With ``callback=True`` an
         acknowledgement is asked for; its value is given, a list if there are several. Raises
         `RuntimeError` if the client is not connected."""
@@ -101,7 +104,11 @@ class SocketIOTestClient:
         return values[0] if len(values) == 1 else values
 
     def send(
-        self, data: Any, json: bool = False, callback: bool = False, namespace: str | None = None
+        self,
+        data: object,
+        json: bool = False,
+        callback: bool = False,
+        namespace: str | None = None,
     ) -> Any:
         """Send the event ``message``, or ``json`` if *json* is true."""
         name = "json" if json else "message"
@@ -119,7 +126,7 @@ class SocketIOTestClient:
         if not self.is_connected(namespace):
             raise RuntimeError("not connected")
 
-    def _environ(self, query_string: str | None, headers: Any) -> dict[str, Any]:
+    def _environ(self, query_string: str | None, headers: object) -> Environ:
         url = "/socket.io/"
         if query_string:
             url = f"{url}?{query_string.removeprefix('?')}"
@@ -132,7 +139,7 @@ class SocketIOTestClient:
         return {**environ, "asgi.scope": scope_from_environ(environ)}
 
     def _send(
-        self, kind: int, data: Any, namespace: str | None, number: int | None = None
+        self, kind: int, data: object, namespace: str | None, number: int | None = None
     ) -> None:
         server = self.socketio.server
         encoded = server.packet_class(kind, data, namespace=namespace, id=number).encode()
@@ -143,11 +150,11 @@ class SocketIOTestClient:
 
         self._run(handle())
 
-    def _run(self, coro: Coroutine[Any, Any, None]) -> None:
+    def _run(self, coro: Coro[None]) -> None:
         if on_loop():
             coro.close()
             raise RuntimeError(
-                "This client is for plain tests: write 'def test_...' in place of 'async def'."
+                "This client is for sync tests: write 'def test_...' in place of 'async def'."
             )
         token = calling_test.set(this_worker())
         try:
@@ -155,7 +162,7 @@ class SocketIOTestClient:
         finally:
             calling_test.reset(token)
 
-    def _receive(self, pkt: Any) -> None:
+    def take(self, pkt: Any) -> None:
         namespace = pkt.namespace or "/"
         if pkt.packet_type in (packet.EVENT, packet.BINARY_EVENT):
             name, *args = pkt.data
@@ -185,10 +192,10 @@ class _Connection(engineio.async_socket.AsyncSocket):  # type: ignore[misc]
         elif self._incomplete is not None:
             if self._incomplete.add_attachment(pkt.data):
                 complete, self._incomplete = self._incomplete, None
-                self._client._receive(complete)
+                self._client.take(complete)
         else:
             received = self._packet_class(encoded_packet=pkt.data)
             if received.attachment_count:
                 self._incomplete = received
             else:
-                self._client._receive(received)
+                self._client.take(received)

@@ -1,4 +1,4 @@
-"""The ASGI side: what is mounted at the path of Socket.IO, for long polling and WebSockets, and
+"""The ASGI app that is mounted at the path of Socket.IO, for long polling and WebSockets, and
 what starts and stops with the app."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
 from starlette.requests import ClientDisconnect
@@ -20,9 +20,13 @@ from ..asgi.conversation import Conversation
 from ..asgi.http import announced, malformed
 from ..asgi.servers import abort
 from ..asgi.websocket import origin_allowed
+from ..asgi.wsgi import Environ
 from .events import make_request
 from .limits import is_payload
 from .server import Server, SessionClosed, client_send
+
+if TYPE_CHECKING:
+    from ..app import Flask
 
 PROTOCOL_ERROR: Final = 1002
 """A close code (RFC 6455 section 7.4.1)."""
@@ -35,7 +39,7 @@ _PACKET: Final = re.compile(r"4[0-6]|[12356](?:probe)?\Z")
 class Transport:
     """An ASGI app: Engine.IO below *path*, on behalf of *app*."""
 
-    def __init__(self, app: Any, server: Server, path: str) -> None:
+    def __init__(self, app: Flask, server: Server, path: str) -> None:
         self.app = app
         self.server = server
         self.path = path
@@ -148,7 +152,7 @@ class Transport:
         return None
 
     @asynccontextmanager
-    async def _serving(self, _: Any) -> AsyncIterator[dict[str, Any]]:
+    async def _serving(self, _: object) -> AsyncIterator[dict[str, Any]]:
         self.server.loop = asyncio.get_running_loop()
         closing = asyncio.create_task(self._close_when_told())
         try:
@@ -167,11 +171,11 @@ class Transport:
             await self.server.close_clients()
 
 
-def same_origin(app: Any) -> Callable[[str, dict[str, Any]], bool]:
-    """Engine.IO's `cors_allowed_origins` by the rule for the app's own WebSockets: its pages,
+def same_origin(app: Flask) -> Callable[[str, Environ], bool]:
+    """Engine.IO's `cors_allowed_origins` by the rule for the app's WebSockets: its pages,
     and those of `WEBSOCKET_ALLOWED_ORIGINS`."""
 
-    def allowed(origin: str, environ: dict[str, Any]) -> bool:
+    def allowed(origin: str, environ: Environ) -> bool:
         return origin_allowed(environ["asgi.scope"], app.config["WEBSOCKET_ALLOWED_ORIGINS"])
 
     return allowed

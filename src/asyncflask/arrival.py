@@ -1,0 +1,116 @@
+"""How a request arrives: its contexts are pushed, its rule and its plan are found, and its body is
+expected.
+
+`enter` does it for most requests, before anything of them is looked at; `arrive` has the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.types import Scope
+from werkzeug.exceptions import BadRequest
+
+from .asgi.http import RECEIVED, good_hosts, malformed, normalised
+from .asgi.threads import Call
+from .asgi.wsgi import route_path
+from .bodies import expect_body
+from .contexts import AppContext, RequestContext
+from .plan import Plan
+from .signals import appcontext_pushed
+
+if TYPE_CHECKING:
+    from .app import Flask
+
+
+def enter(app: Flask, ctx: RequestContext) -> Plan | None:
+    """Push the contexts and find the rule, as far as no code of the app has a say in it. Returns
+    the request's plan; `None` if the rest is left to `arrive`."""
+    setup = ctx.setup
+    scope = ctx.scope
+    lines = ctx.lines
+    ctx.set_current(app_context_for(app, ctx) if ctx.unplanned else setup.app_context(app))
+    if (
+        ((lines is None or lines.get(b"host") not in good_hosts) and malformed(scope))
+        or setup.request_class.trusted_hosts is not None
+        or appcontext_pushed.receivers
+    ):
+        return None
+    method = scope["method"]
+    found = setup.find(route_path(scope) if scope.get("root_path") else scope["path"], method)
+    if found is None or found.pending is not None:
+        if setup.paths(app) is not None:
+            ctx.found = found
+        return None
+    plan = setup.by_path.get(id(found.rule))
+    if plan is None or not next(plan.same):
+        plan = setup.plan_by_path(app, found.rule)
+        if plan is None:
+            return None
+    ctx.match = found
+    ctx.plan = plan
+    if (
+        lines is None
+        or b"content-length" in lines
+        or b"transfer-encoding" in lines
+        or method != "GET"
+    ):
+        look_for_body(ctx)
+    scope.update(plan.in_scope, path_params=found.values)
+    if RECEIVED in scope:
+        tell_middleware(scope)
+    return plan
+
+
+def app_context_for(app: Flask, ctx: RequestContext) -> AppContext | None:
+    """The app context to push for a request. `None` if it is to share the current one, as it is
+    for a request that a test client or WSGI has made."""
+    if ctx.unplanned and ctx.shared_app_context() is not None:
+        return None
+    return ctx.setup.app_context(app)
+
+
+async def arrive(app: Flask, ctx: RequestContext, call: Call) -> Plan:
+    """What `enter` has left to be done."""
+    scope = ctx.scope
+    ctx.scope = normalised(scope)
+    if ctx.scope is not scope:
+        ctx.lines = None
+    if problem := malformed(ctx.scope):
+        ctx.request.routing_exception = BadRequest(problem)
+    if not ctx.setup.lazy_request:
+        ctx.request  # noqa: B018
+    await ctx.begin(call, ctx._cv_tokens[0][1])
+    if ctx.request.routing_exception is None:
+        await ctx.find_rule(call)
+    look_for_body(ctx)
+    plan = ctx.current_plan()
+    if plan.in_scope:
+        ctx.scope.update(plan.in_scope, path_params=ctx.request.view_args)
+        tell_middleware(ctx.scope)
+    return plan
+
+
+def tell_middleware(scope: Scope) -> None:
+    """Put what is known of the rule into the scopes that *scope* is a copy of, too: those are what
+    ASGI middleware has."""
+    told = {key: scope[key] for key in ("route", "endpoint", "path_params")}
+    received: Scope | None = scope.get(RECEIVED)
+    while received is not None:
+        received.update(told)
+        received = received.get(RECEIVED)
+
+
+def look_for_body(ctx: RequestContext) -> None:
+    """Have the body received, unless there is surely none."""
+    lines = ctx.lines
+    if ctx.websocket is None and (
+        lines is None
+        or b"content-length" in lines
+        or b"transfer-encoding" in lines
+        or ctx.scope["method"] not in _WITHOUT_BODY
+    ):
+        expect_body(ctx)
+
+
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})

@@ -1,0 +1,72 @@
+"""What is called when a context ends: all of it, whatever it raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from blinker import NamedSignal
+
+from .alias import advise
+from .asgi.threads import Call, call_here
+from .signals import emit
+
+if TYPE_CHECKING:
+    from .app import Flask
+    from .contexts import RequestContext
+
+Hook = tuple[Callable[..., Any], bool]
+"""A function, and whether it is asynchronous."""
+
+
+class Teardown(NamedTuple):
+    """The functions that one context runs at its end, the signal that follows them, and the name
+    of the context."""
+
+    functions: tuple[Hook, ...]
+    signal: NamedSignal
+    context: str
+
+
+SILENT: Final = NamedSignal("nobody")
+"""For a method in the place of a step: if it calls that, the step sends the signal."""
+
+
+async def tear_down(
+    app: Flask,
+    call: Call,
+    teardown: Teardown,
+    exc: BaseException | None,
+    errors: list[BaseException],
+    ctx: RequestContext | None = None,
+) -> None:
+    """Call all functions of *teardown* with *exc*, whatever they raise, and send its signal.
+    What they raise is added to *errors*: a cancellation too, for the others still have to run.
+    *ctx*: if it needed no driver so far, async functions need none."""
+    functions, signal, name = teardown
+    raised: list[BaseException] = []
+    for func, asynchronous in functions:
+        try:
+            if asynchronous and ctx and ctx.driver_or_none is None and call is not call_here:
+                await func(exc)
+            else:
+                await call(func, exc)
+        except BaseException as error:
+            raised.append(error)
+    if signal.receivers:
+        try:
+            await emit(signal, app, call, exc=exc)
+        except BaseException as error:
+            raised.append(error)
+    if raised:
+        for failure in raised:
+            advise(failure)
+        errors.append(collected(name, raised))
+
+
+def collected(name: str, errors: list[BaseException]) -> BaseException:
+    """One error as it is; of several, what is no `Exception` before a group of all."""
+    for error in errors:
+        if len(errors) == 1 or not isinstance(error, Exception):
+            return error
+    return BaseExceptionGroup(f"Errors during {name} teardown", errors)
