@@ -386,9 +386,8 @@ class Driver:
         self._loop = loop
         self.slots: Slots | None = None
         self.worker = worker
-        self._lent = (
-            worker is not None
-        )  # it goes on with what called the app: not to be given back
+        self._lent = worker is not None
+        """The thread goes on with something else: a middleware, or a view that asks its app."""
         self.limit = limit if worker is None else None
         """How many sync functions run at once, this one among them; `None`: it is not counted."""
         self.context: Context = copy_context() if context is None else context
