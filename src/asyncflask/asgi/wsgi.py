@@ -330,8 +330,7 @@ class _Exchange:
         self.start_response = start_response
         self.changes = _Changes(private)
         self.worker = this_worker()
-        driver = this_driver()
-        self.loop = background_loop() if driver is None else driver.loop
+        self.loop: asyncio.AbstractEventLoop
         self.inbox: deque[Message] = deque()
         self.holds_app = False
         self.started = self.done = False
@@ -430,7 +429,10 @@ class _Exchange:
         def start() -> None:
             self.task = self.loop.create_task(self.run(), context=context)
 
-        with off_loop():  # before the app can ask for a loop, which must not be given this one
+        # First: neither the app nor another thread may choose the loop that this code blocks.
+        with off_loop():
+            driver = this_driver()
+            self.loop = background_loop() if driver is None else driver.loop
             self.loop.call_soon_threadsafe(start)
             self._work_until(lambda: self.started)
         if not self.started:
