@@ -43,6 +43,13 @@ def marked_async(func: Any) -> Any:
     return func
 
 
+def is_async(func: Any) -> bool:
+    """Whether servers take *func* for a coroutine function."""
+    if sys.version_info >= (3, 12):
+        return inspect.iscoroutinefunction(func)
+    return asyncio.iscoroutinefunction(func)
+
+
 def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     """The arguments of a call, by position. Raises `TypeError` if they are neither WSGI's nor
     ASGI's."""
@@ -86,17 +93,20 @@ class AppType(ABCMeta):
 
 
 def _called_by_any_server(func: Any) -> Any:
+    takes_scope = True
     try:
         inspect.signature(func).bind(None, *ASGI)
     except TypeError:
-        pass
+        takes_scope = False
     except ValueError:  # it does not say what it takes
         return func
-    else:
+    if takes_scope and is_async(func):
         return func
 
     @wraps(func)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if takes_scope:  # in whatever form: `*args`, say
+            return func(self, *args, **kwargs)
         args = arguments(args, kwargs)
         if len(args) == 2:
             return func(self, *args)
