@@ -15,7 +15,7 @@ from abc import ABCMeta
 from collections.abc import Awaitable, Callable
 from functools import update_wrapper, wraps
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -33,7 +33,10 @@ def note_change() -> None:
     CHANGES["last"] = object()
 
 
-def marked_async(func: Any) -> Any:
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def marked_async(func: F) -> F:
     """*func*, which returns a coroutine, so that servers take it for a coroutine function: by that
     they tell ASGI 3 from ASGI 2 and WSGI."""
     if sys.version_info >= (3, 12):
