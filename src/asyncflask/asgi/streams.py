@@ -11,11 +11,13 @@ Not here: the head and the end of a response, and how a client's leaving is noti
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import (
     AsyncIterable,
     Awaitable,
     Callable,
+    Coroutine,
     Generator,
     Iterable,
     Iterator,
@@ -37,7 +39,7 @@ AHEAD_CHUNKS: Final = 4_096
 """How far a sync iterable runs ahead of what has been sent: until it has given so much."""
 
 QUICK_SECONDS: Final = 0.001
-"""Only after a step that took less than this another one is made before its chunk is sent."""
+"""Only after a step that took less than this the next one begins before its chunk is sent."""
 
 HELD_SECONDS: Final = 0.005
 """A stream that never waits gives its loop, or its place among the threads that run, to others
@@ -156,7 +158,7 @@ class _Ahead:
         self._noted = False
         # A thread that has come back is here in a moment, and then the request sends all.
         if self._filling and (self._task is None or self._task.done()):
-            self._task = asyncio.ensure_future(self._send_meanwhile())
+            self._task = _task(self._loop, self._send_meanwhile())
 
     async def _send_meanwhile(self) -> None:
         try:
@@ -204,6 +206,12 @@ class _Ahead:
             task.exception()  # there is another one, which is raised
 
 
+def _task(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    if sys.version_info >= (3, 12):  # a step of the loop less, for a chunk that is alone
+        return asyncio.Task(coro, loop=loop, eager_start=True)
+    return loop.create_task(coro)
+
+
 # -- async ------------------------------------------------------------------------------------
 
 
@@ -224,20 +232,18 @@ async def send_async_chunks(
             try:
                 yielded = step.send(None)
             except StopIteration as stop:
-                chunk = stop.value
+                joined.add(stop.value)
                 before, now = now, monotonic()
+                late = now > until
+                at_once = late or pulls or now - before > QUICK_SECONDS
             else:
-                if joined.parts and (rest := joined.begin()) is not None:
+                if (rest := joined.begin()) is not None:
                     await _before(step, yielded, rest)
-                chunk = await _resumed(step, yielded)
-                before = now = monotonic()
+                joined.add(await _resumed(step, yielded))
+                now = monotonic()
                 until = now + HELD_SECONDS
-            if chunk:
-                joined.add(chunk)
-            late = now > until
-            if (late or now - before > QUICK_SECONDS or joined.size >= JOIN_BYTES or pulls) and (
-                rest := joined.begin()
-            ) is not None:
+                late, at_once = False, True
+            if (at_once or joined.size >= JOIN_BYTES) and (rest := joined.begin()) is not None:
                 await rest
             if late:
                 # `send` need not suspend: without this a stream that never waits itself would
@@ -261,6 +267,8 @@ class _Joined:
         self._begin = _beginning(send)
 
     def add(self, chunk: bytes | str) -> None:
+        if not chunk:
+            return
         if type(chunk) is not bytes:
             chunk = chunk.encode() if isinstance(chunk, str) else bytes(chunk)
         self.parts.append(chunk)
@@ -298,24 +306,25 @@ def _resumed(step: Any, yielded: Any) -> Generator[Any, Any, Any]:
 
 async def _before(step: Any, yielded: Any, rest: Awaitable[None]) -> None:
     """Await *rest* while *step* waits for *yielded*. If that fails, *step* is cancelled there."""
+    # What a future tells its task; meanwhile another task may wait for the same one.
+    future = hasattr(yielded, "_asyncio_future_blocking")
+    if future:
+        yielded._asyncio_future_blocking = False
     try:
         await rest
     except BaseException:
         with suppress(asyncio.CancelledError, StopAsyncIteration):
-            await _cancelled(step, yielded)
+            if future and yielded.cancel():  # as `asyncio.Task.cancel` does
+                yielded._asyncio_future_blocking = True
+                await _resumed(step, yielded)
+            else:
+                await _thrown(step, asyncio.CancelledError())
         raise
-    if hasattr(yielded, "_asyncio_future_blocking"):
-        yielded._asyncio_future_blocking = True  # another task may have waited for it since
-
-
-async def _cancelled(step: Any, yielded: Any) -> None:
-    """Have *step* cancelled as `asyncio.Task.cancel` would."""
-    if hasattr(yielded, "cancel") and yielded.cancel():
+    if future:
         yielded._asyncio_future_blocking = True
-        await _resumed(step, yielded)
-        return
-    try:
-        yielded = step.throw(asyncio.CancelledError())
-    except StopIteration:
-        return
-    await _resumed(step, yielded)
+
+
+async def _thrown(step: Any, error: BaseException) -> None:
+    """Raise *error* in *step*, and have it end."""
+    with suppress(StopIteration):
+        await _resumed(step, step.throw(error))
