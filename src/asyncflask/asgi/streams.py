@@ -34,9 +34,10 @@ from .threads import Driver, InContext, as_coroutine
 JOIN_BYTES: Final = 65_536
 """Chunks are joined to messages of about this size; a larger chunk is sent as it is."""
 
-AHEAD_BYTES: Final = 262_144
+AHEAD_BYTES: Final = 131_072
 AHEAD_CHUNKS: Final = 4_096
-"""How far a sync iterable runs ahead of what has been sent: until it has given so much."""
+"""How far a sync iterable runs ahead of what has been sent: until it has given so much. Two
+messages; several thousand steps of a few bytes, which take much longer than the way back."""
 
 QUICK_SECONDS: Final = 0.001
 """Only after a step that took less than this the next one begins before its chunk is sent."""
