@@ -38,7 +38,7 @@ except ImportError as error:
     ) from error
 
 REQUIRED: Final = (5, 16, 2)
-"""The first python-socketio that tells handlers why a client is disconnected."""
+"""The first python-socketio without known vulnerabilities: see `docs/dependencies.rst`."""
 
 
 def check_version(installed: str) -> None:
