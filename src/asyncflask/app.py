@@ -194,6 +194,7 @@ class Flask(Steps, App, metaclass=AppType):
 
     # -- ASGI and WSGI ------------------------------------------------------------------------
 
+    @marked_async
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """ASGI with *scope*, *receive* and *send*; WSGI with *environ* and *start_response*.
         Goes to `asgi_app` and `wsgi_app`, which middleware may replace."""
@@ -579,8 +580,6 @@ _asgi_app: Callable[..., Awaitable[None]] = Flask._asgi_app
 
 _CALLED_ROUND: Final = "asyncflask.called"
 """The type of a scope that goes to a WSGI function in the place of `Flask.__call__` first."""
-
-marked_async(Flask.__call__)
 
 
 async def _nothing() -> NoReturn:

@@ -513,6 +513,7 @@ class RequestContext(_Context):
         if plan is not None:
             if plan.end_request.functions or request_tearing_down.receivers:
                 await tear_down(self.app, call, plan.end_request, exc, errors, self)
+                plan = self.current_plan()  # they may have registered functions for the next stage
             if self.request_or_none is not None:
                 self._close_request(errors)
         app_ctx: AppContext | None = _undo(_cv_request, self._cv_tokens, self, errors)

@@ -9,7 +9,7 @@ methods of `Flask` with the steps' names can run them for sync code.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
@@ -92,8 +92,8 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
             if unseen is None:
                 start = response_start(response, ctx)
         except Exception as exc:
-            error, unseen = exc, None
-            response, start = await respond_to_error(app, ctx, ctx.call, exc)
+            error, unseen = raised(exc), None
+            response, start = await respond_to_error(app, ctx, ctx.call, error)
         if ctx.unplanned:
             if ctx.origin is not None:
                 start = await start_wsgi(ctx, send, response, start)
@@ -233,11 +233,10 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
     except Exception as exc:
         if ctx.websocket is not None and ctx.websocket.is_end_of_this(exc):
             return None
-        if isinstance(exc, NoThread):
-            exc = too_busy(app, exc)
-        ctx.error = exc
+        error = too_busy(app, exc) if isinstance(exc, NoThread) else raised(exc)
+        ctx.error = error
         no_more_body(ctx)
-        rv = await step(app, "handle_user_exception")(app, ctx, call, exc)
+        rv = await step(app, "handle_user_exception")(app, ctx, call, error)
     return rv
 
 
@@ -334,9 +333,9 @@ _RESPONSES = (BaseResponse, HTTPException)
 async def process_response(app: Flask, ctx: RequestContext, call: Call, response: Any) -> Any:
     """Run the `after_request` functions, and save the session."""
     plan = ctx.plan
-    functions = plan.after
+    functions: Iterable[tuple[Callable[..., Any], bool]] = plan.after
     if ctx._after_request_functions:
-        functions = (*((func, False) for func in ctx._after_request_functions), *functions)
+        functions = chain(_after_this_request(ctx), functions)
     for func, asynchronous in functions:
         if asynchronous and ctx.driver_or_none is None and call is not call_here:
             given = await func(response)
@@ -352,6 +351,13 @@ async def process_response(app: Flask, ctx: RequestContext, call: Call, response
     if has_session(app, ctx):
         await save_session(app, ctx, call, response)
     return response
+
+
+def _after_this_request(ctx: RequestContext) -> Iterator[tuple[Callable[..., Any], bool]]:
+    done = 0
+    while done < len(ctx._after_request_functions):  # which may add to them
+        yield ctx._after_request_functions[done], False
+        done += 1
 
 
 _UNKNOWN: Final = (b"cookie", b"content-length")
@@ -406,6 +412,13 @@ async def handle_http_exception(
         return error
     handler = app._find_error_handler(error, ctx.request.blueprints)
     return error if handler is None else await call(handler, error)
+
+
+def raised(error: Exception) -> Exception:
+    """What the user's code raised: as it leaves coroutines, `StopIteration` becomes the cause of a
+    `RuntimeError` (PEP 479)."""
+    cause = error.__cause__
+    return cause if type(error) is RuntimeError and isinstance(cause, StopIteration) else error
 
 
 async def handle_user_exception(

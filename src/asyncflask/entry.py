@@ -15,7 +15,7 @@ from abc import ABCMeta
 from collections.abc import Awaitable, Callable
 from functools import update_wrapper, wraps
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -33,7 +33,10 @@ def note_change() -> None:
     CHANGES["last"] = object()
 
 
-def marked_async(func: Any) -> Any:
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def marked_async(func: F) -> F:
     """*func*, which returns a coroutine, so that servers take it for a coroutine function: by that
     they tell ASGI 3 from ASGI 2 and WSGI."""
     if sys.version_info >= (3, 12):
@@ -41,6 +44,13 @@ def marked_async(func: Any) -> Any:
     else:
         func._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
     return func
+
+
+def is_async(func: Any) -> bool:
+    """Whether servers take *func* for a coroutine function."""
+    if sys.version_info >= (3, 12):
+        return inspect.iscoroutinefunction(func)
+    return asyncio.iscoroutinefunction(func)
 
 
 def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
@@ -86,17 +96,20 @@ class AppType(ABCMeta):
 
 
 def _called_by_any_server(func: Any) -> Any:
+    takes_scope = True
     try:
         inspect.signature(func).bind(None, *ASGI)
     except TypeError:
-        pass
+        takes_scope = False
     except ValueError:  # it does not say what it takes
         return func
-    else:
+    if takes_scope and is_async(func):
         return func
 
     @wraps(func)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if takes_scope:  # in whatever form: `*args`, say
+            return func(self, *args, **kwargs)
         args = arguments(args, kwargs)
         if len(args) == 2:
             return func(self, *args)

@@ -68,6 +68,7 @@ WATCHED: Final = frozenset(
     {
         *METHODS,
         *REGISTRIES,
+        "__class__",
         "_mounts",
         "asgi_app",
         "config",

@@ -155,7 +155,9 @@ def response_start(response: Any, ctx: RequestContext) -> Message:
                     message = checked_start_message(status, lines, response.status)
                     message["asyncflask.headers"] = headers
                     return message
-    environ = ctx.request.environ if response.autocorrect_location_header else {}
+    overridden = type(response).get_wsgi_headers is not BaseResponse.get_wsgi_headers
+    needed = overridden or response.autocorrect_location_header
+    environ = ctx.request.environ if needed else {}
     return start_message(status, response.get_wsgi_headers(environ), response.status)
 
 
@@ -169,6 +171,7 @@ def content_at_hand(ctx: RequestContext, response: Any) -> bytes | None:
         not isinstance(response.response, (list, tuple))
         or response.direct_passthrough
         or response._on_close
+        or type(response).close is not BaseResponse.close
         or getattr(response, "background", None) is not None
         or getattr(response, "asgi_response", None) is not None
         or response.status_code == 413  # may end the connection: see `send_response`
@@ -278,8 +281,10 @@ async def close(response: Any, driver: Driver) -> None:
     if isinstance(content, AsyncBody):
         await driver.to_loop()
         await content.aclose()
-        for func in response._on_close:
-            await driver.call(func)
-    elif response._on_close or hasattr(content, "close"):
+    if (
+        response._on_close
+        or hasattr(content, "close")
+        or type(response).close is not BaseResponse.close
+    ):
         await driver.call(response.close)
     await driver.to_loop()

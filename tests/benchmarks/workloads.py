@@ -107,6 +107,7 @@ SYNC = ("bare", "asyncflask", "starlette", "fastapi", "litestar", "quart", "micr
 """Those who keep a plain function off the loop."""
 TEMPLATES = tuple(name for name in ALL if name not in ("bare", "falcon"))
 FILE_SENDERS = tuple(name for name in ALL if name != "bare")
+STREAMERS = ("asyncflask", "starlette", "flask")
 WEBSOCKETS = tuple(name for name in ALL if name != "flask")
 FLASKS = ("asyncflask", "starlette", "quart", "flask")
 
@@ -242,13 +243,35 @@ WORKLOADS = (
         "stream of 1,000 chunks, sync generator",
         get("/stream/sync"),
         ("asyncflask", "starlette", "fastapi", "litestar", "quart", "flask"),
+        (Target("flask", 1.0), Target("starlette", 3.0)),
+    ),
+    Workload(
+        "stream-csv",
+        "stream of 5,000 rows of a table, sync generator with context",
+        get("/stream/csv"),
+        STREAMERS,
+        (Target("flask", 1.0), Target("starlette", 3.0)),
+    ),
+    Workload(
+        "stream-large",
+        "stream of 8 chunks of 1 MB, sync generator",
+        get("/stream/large"),
+        STREAMERS,
         (Target("starlette", 1.0),),
+        connections=LARGE_CONNECTIONS,
     ),
     Workload(
         "stream-async",
         "stream of 1,000 chunks, async generator",
         get("/stream/async"),
         tuple(name for name in ALL if name != "flask"),
+        (Target("starlette", 1.5),),
+    ),
+    Workload(
+        "stream-lone",
+        "stream of 1,000 chunks, async generator that waits before each",
+        get("/stream/lone"),
+        ("asyncflask", "starlette"),
         (Target("starlette", 1.0),),
     ),
     *(

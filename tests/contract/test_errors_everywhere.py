@@ -62,7 +62,6 @@ async def test_no_exception(error: type[BaseException], stage: str, kind: str) -
     assert pool.slots_of(asyncio.get_running_loop()).free == app.config["WORKER_THREADS"]
 
 
-@pytest.mark.xfail(strict=True, reason="a coroutine cannot raise it: it becomes a RuntimeError")
 async def test_stop_iteration_of_a_sync_view() -> None:
     app = Flask("errors")
 

@@ -103,7 +103,6 @@ async def test_bases_of_the_class_are_changed(calls: list[str]) -> None:
     assert calls == ["After", "After"]
 
 
-@pytest.mark.xfail(strict=True, reason="the plan is not told of another class of the app")
 async def test_class_of_the_app_is_changed(calls: list[str]) -> None:
     class Traced(Flask):
         def dispatch_request(self) -> Any:
@@ -157,7 +156,6 @@ class TestCall:
         assert await text(site(App)) == "view"
         assert calls == ["2", "3"]
 
-    @pytest.mark.xfail(strict=True, reason="it is not marked; uvicorn then calls it by ASGI 2")
     def test_servers_take_any_arguments_for_asgi(self) -> None:
         class App(Flask):
             def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -171,7 +169,6 @@ class TestResponseClass:
     def app(self) -> Iterator[Flask]:
         yield site()
 
-    @pytest.mark.xfail(strict=True, reason="the environ it is given has no PATH_INFO")
     async def test_headers_that_depend_on_the_environ(self, app: Flask) -> None:
         class WithPath(Response):
             def get_wsgi_headers(self, environ: Any) -> Any:
@@ -183,7 +180,6 @@ class TestResponseClass:
         assert app.test_client().get("/").headers["X-Path"] == "/"
         assert ("x-path", "/") in (await exchange(app, http_scope("/"))).headers
 
-    @pytest.mark.xfail(strict=True, reason="only functions of call_on_close are called")
     async def test_close_is_overridden(self, app: Flask, calls: list[str]) -> None:
         class Closed(Response):
             def close(self) -> None:

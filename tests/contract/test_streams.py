@@ -6,11 +6,13 @@ import http.client
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from contract.apps.streams import PLACES, ROWS, row
 from contract.raw import PARSERS, Connection, Diary, Parser, get, serve, until
 from support.servers import Server
 
@@ -132,6 +134,27 @@ def resident(pid: int) -> int:
 def test_with_context(site: Site, kind: str) -> None:
     url = site.url(f"/context/{kind}")
     assert get(site.server, url).body.decode() == site.id * 3
+
+
+@pytest.mark.parametrize("kind", ["sync", "sync-context", "template", "async", "file"])
+def test_rows_are_there_once_and_in_order(site: Site, kind: str) -> None:
+    assert get(site.server, f"/rows/{kind}").body.decode() == "".join(map(row, range(ROWS)))
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_large_chunks(site: Site, kind: str) -> None:
+    body = get(site.server, f"/megabytes/{kind}").body
+    assert body == b"".join(bytes([65 + number]) * 1_000_000 for number in range(8))
+
+
+def test_clients_that_do_not_read_hold_no_place(site: Site) -> None:
+    """Of `WORKER_THREADS`: there are fewer than such clients here, and a stream is answered."""
+    with ExitStack() as stack:
+        for _ in range(PLACES + 1):
+            connection = stack.enter_context(Connection(site.server, small_buffers=True))
+            connection.request(site.url("/sync?pause=0&large"))
+            connection.read_until(b"xxx")
+        assert get(site.server, "/megabytes/sync").status == 200
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

@@ -18,7 +18,8 @@ from typing import Any, Final
 from starlette.types import Message, Send
 
 from .conversation import Conversation, Conversations
-from .http import Body, _send_async_chunks, _send_chunks
+from .http import Body
+from .streams import send_async_chunks, send_chunks
 from .threads import Driver
 
 MIMETYPE: Final = "text/event-stream"
@@ -223,12 +224,9 @@ async def send_events(
             # Some servers hold the head of the response back until the body begins.
             await outlet(_chunk(ServerSentEvent(retry=options.retry).encode()))
             if isinstance(content, AsyncIterable):
-                await _send_async_chunks(outlet, body, content)
+                await send_async_chunks(outlet, body, content)
             else:
-                try:
-                    await _send_chunks(driver, outlet, body, content)
-                finally:
-                    await driver.to_loop()
+                await send_chunks(driver, outlet, body, content)
         if conversation.ended == "shutdown" or ending:
             await outlet.end(last(), LAST_SECONDS)
         elif conversation.ended is None:

@@ -15,13 +15,11 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Awaitable,
-    Callable,
     Iterable,
     Mapping,
 )
 from contextlib import suppress
 from contextvars import Context
-from time import monotonic
 from typing import IO, Any, Final, cast
 from urllib.parse import unquote
 
@@ -29,7 +27,8 @@ from starlette.types import Message, Receive, Scope, Send
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from .conversation import Conversation, Conversations
-from .threads import Driver, InContext, on_loop, start_in, wait
+from .streams import send_async_chunks, send_chunks
+from .threads import Driver, on_loop, start_in, wait
 
 ORIGIN: Final = "asyncflask.origin"
 """The key in a scope that was made of an environ, for its `Origin`."""
@@ -54,16 +53,11 @@ READ_AHEAD_SECONDS: Final = 0.1
 MAX_READ_AHEAD_SECONDS: Final = 30.0
 """How long to wait, at first and at last, before more than that is read."""
 
-HELD_LOOP_SECONDS: Final = 0.005
-"""A stream that never waits gives the loop to others after this time."""
-
 Headers = list[tuple[bytes, bytes]]
 
 # RFC 9110 section 5.6.2: token; section 5.5: field-value has no control characters but tab.
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-
-_end = object()
 
 
 class Body:
@@ -119,6 +113,11 @@ class Body:
         HTTP/2 knows no such header, and in WSGI it is the server's affair)."""
         http_1: bool = self._scope.get("http_version", "1.1") < "2"
         return http_1 and ORIGIN not in self._scope
+
+    @property
+    def pulls(self) -> bool:
+        """Whether the client asks for each chunk of a stream, as WSGI servers and tests do."""
+        return ORIGIN in self._scope
 
     # -- on the loop
 
@@ -540,8 +539,8 @@ async def send_response(
     content: bytes | Iterable[bytes] | AsyncIterable[bytes],
 ) -> None:
     """Send a response: the message *start*, unless that has been sent, and *content*, bytes or
-    chunk by chunk as the client takes it. Ends early when the client leaves. Sync iterables run
-    on the request's thread; closing them is up to the caller."""
+    chunk by chunk (see `streams.py`). Ends early when the client leaves. Sync iterables run on
+    the request's thread; closing them is up to the caller."""
     await driver.to_loop()
     if start is not None:
         if start["status"] == 413 and body.closable:
@@ -553,52 +552,12 @@ async def send_response(
         return
     async with Conversation(conversations, body.gone) as conversation:
         if isinstance(content, AsyncIterable):
-            begin = send.beginner() if isinstance(send, InContext) else send
-            await _send_async_chunks(begin, body, content)
+            await send_async_chunks(send, body, content)
         else:
-            try:
-                await _send_chunks(driver, send, body, content)
-            finally:
-                await driver.to_loop()
+            await send_chunks(driver, send, body, content)
     # One that was cut short at shutdown must not look complete.
     if conversation.ended is None:
         await send({"type": "http.response.body", "body": b""})
-
-
-async def _send_chunks(driver: Driver, send: Send, body: Body, content: Iterable[bytes]) -> None:
-    await driver.to_thread()
-    iterator = iter(content)
-    while not body.left:
-        await driver.to_thread()
-        chunk = next(iterator, _end)
-        await driver.to_loop()
-        if chunk is _end:
-            return
-        if chunk:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-
-async def _send_async_chunks(
-    send: Callable[[Message], Awaitable[None] | None],
-    body: Body,
-    content: AsyncIterable[bytes | str],
-) -> None:
-    """*send*: gives what to await, if it has to wait."""
-    until = monotonic() + HELD_LOOP_SECONDS
-    async for chunk in content:
-        if body.left:
-            return
-        if chunk:
-            if type(chunk) is not bytes:
-                chunk = chunk.encode() if isinstance(chunk, str) else bytes(chunk)
-            rest = send({"type": "http.response.body", "body": chunk, "more_body": True})
-            if rest is not None:
-                await rest
-        # `send` need not suspend: without this a stream that never waits itself would keep the
-        # loop, and its client's leaving would never be seen.
-        if monotonic() > until:
-            await asyncio.sleep(0)
-            until = monotonic() + HELD_LOOP_SECONDS
 
 
 _ABSOLUTE: Final = re.compile(rb"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTALL)

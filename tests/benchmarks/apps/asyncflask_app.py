@@ -23,6 +23,16 @@ async def async_stream() -> asyncflask.typing.ResponseReturnValue:
     return chunks(), {"Content-Type": "text/plain"}
 
 
+@app.get("/stream/lone")
+async def lone_stream() -> asyncflask.typing.ResponseReturnValue:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(CHUNKS):
+            yield CHUNK
+            await asyncio.sleep(0)
+
+    return chunks(), {"Content-Type": "text/plain"}
+
+
 @app.get("/wait/async")
 async def async_wait() -> str:
     await asyncio.sleep(WAIT_SECONDS)

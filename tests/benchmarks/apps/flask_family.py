@@ -11,7 +11,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from common import CHUNK, CHUNKS, ROUTES, ROWS, WAIT_SECONDS
+from common import (
+    CHUNK,
+    CHUNKS,
+    CSV_ROWS,
+    MEGABYTE,
+    MEGABYTES,
+    ROUTES,
+    ROWS,
+    WAIT_SECONDS,
+    csv_row,
+)
 
 FILES = Path(os.environ.get("BENCH_FILES", "."))
 
@@ -58,6 +68,23 @@ def make_app(flask: ModuleType, Flask: Any) -> Any:
                 yield CHUNK
 
         return chunks(), {"Content-Type": "text/plain"}
+
+    @app.get("/stream/csv")
+    def csv_stream() -> Any:
+        @flask.stream_with_context
+        def rows() -> Iterator[str]:
+            for number in range(CSV_ROWS):
+                yield csv_row(number)
+
+        return rows(), {"Content-Type": "text/csv"}
+
+    @app.get("/stream/large")
+    def large_stream() -> Any:
+        def chunks() -> Iterator[bytes]:
+            for _ in range(MEGABYTES):
+                yield MEGABYTE
+
+        return chunks(), {"Content-Type": "application/octet-stream"}
 
     @app.get("/wait/sync")
     def sync_wait() -> Any:

@@ -10,7 +10,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio.to_thread
-from common import CHUNK, CHUNKS, ROUTES, ROWS, WAIT_SECONDS, WAITING_THREADS
+from common import (
+    CHUNK,
+    CHUNKS,
+    CSV_ROWS,
+    MEGABYTE,
+    MEGABYTES,
+    ROUTES,
+    ROWS,
+    WAIT_SECONDS,
+    WAITING_THREADS,
+    csv_row,
+)
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import (
@@ -75,6 +86,31 @@ async def async_stream(request: Request) -> Response:
     return StreamingResponse(chunks(), media_type="text/plain")
 
 
+async def lone_stream(request: Request) -> Response:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(CHUNKS):
+            yield CHUNK
+            await asyncio.sleep(0)
+
+    return StreamingResponse(chunks(), media_type="text/plain")
+
+
+async def csv_stream(request: Request) -> Response:
+    def rows() -> Iterator[str]:
+        for number in range(CSV_ROWS):
+            yield csv_row(number)
+
+    return StreamingResponse(rows(), media_type="text/csv")
+
+
+async def large_stream(request: Request) -> Response:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(MEGABYTES):
+            yield MEGABYTE
+
+    return StreamingResponse(chunks(), media_type="application/octet-stream")
+
+
 async def async_wait(request: Request) -> Response:
     await asyncio.sleep(WAIT_SECONDS)
     return PlainTextResponse("Hello, World!")
@@ -119,6 +155,9 @@ app = Starlette(
         Route("/file10m", file),
         Route("/stream/sync", sync_stream),
         Route("/stream/async", async_stream),
+        Route("/stream/lone", lone_stream),
+        Route("/stream/csv", csv_stream),
+        Route("/stream/large", large_stream),
         Route("/wait/async", async_wait),
         Route("/wait/sync", sync_wait),
         WebSocketRoute("/ws", echo_websocket),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -11,10 +12,19 @@ from typing import Any
 from starlette.responses import Response as StarletteResponse
 from starlette.responses import StreamingResponse
 
-from asyncflask import Flask, Response, request, stream_with_context
+from asyncflask import (
+    Flask,
+    Response,
+    request,
+    send_file,
+    stream_template_string,
+    stream_with_context,
+)
 from contract.apps.diary import write
 
+PLACES = 3
 app = Flask(__name__)
+app.config["WORKER_THREADS"] = PLACES
 CHUNK = b"x" * 65_536
 produced: dict[str, int] = {}
 
@@ -152,6 +162,65 @@ async def context_async() -> Any:
             yield request.args["id"]
 
     return generate()
+
+
+ROWS = 20_000
+
+
+def row(number: int) -> str:
+    return f"{number},{'x' * 40}\n"
+
+
+@app.get("/rows/sync")
+def rows_sync() -> Any:
+    return (row(number) for number in range(ROWS))
+
+
+@app.get("/rows/sync-context")
+def rows_sync_context() -> Any:
+    @stream_with_context
+    def generate() -> Iterator[str]:
+        for number in range(ROWS):
+            assert request.endpoint == "rows_sync_context"
+            yield row(number)
+
+    return generate()
+
+
+@app.get("/rows/template")
+def rows_template() -> Any:
+    source = "{% for number in range(rows) %}{{ row(number) }}{% endfor %}"
+    return stream_template_string(source, rows=ROWS, row=row)
+
+
+@app.get("/rows/async")
+async def rows_async() -> Any:
+    async def generate() -> AsyncIterator[str]:
+        for number in range(ROWS):
+            if number % 1_000 == 999:
+                await asyncio.sleep(0)
+            yield row(number)
+
+    return generate()
+
+
+@app.get("/rows/file")
+def rows_file() -> Any:
+    text = "".join(row(number) for number in range(ROWS))
+    return send_file(io.BytesIO(text.encode()), mimetype="text/csv")
+
+
+@app.get("/megabytes/<kind>")
+def megabytes(kind: str) -> Any:
+    def generate() -> Iterator[bytes]:
+        for number in range(8):
+            yield bytes([65 + number]) * 1_000_000
+
+    async def generate_async() -> AsyncIterator[bytes]:
+        for chunk in generate():
+            yield chunk
+
+    return generate() if kind == "sync" else generate_async()
 
 
 @app.get("/error/sync")
