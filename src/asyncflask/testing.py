@@ -20,6 +20,7 @@ from werkzeug.wrappers import Request as BaseRequest
 
 from .asgi.client import EventSource, WebSocketSession
 from .asgi.client import WebSocketDenied as WebSocketDenied
+from .asgi.threads import off_loop
 from .asgi.wsgi import CLOSE_AT_ONCE, Environ
 from .cli import ScriptInfo
 from .sessions import SessionMixin
@@ -183,7 +184,8 @@ class FlaskClient(Client):
         request = self._request(args, kwargs)
         # The contexts of the request before are kept until the next one begins.
         self._context_stack.close()
-        response = super().open(request, buffered=buffered, follow_redirects=follow_redirects)
+        with off_loop():  # which WSGI middleware may block, too
+            response = super().open(request, buffered=buffered, follow_redirects=follow_redirects)
         response.json_module = cast(Any, self.application.json)
         while self._new_contexts:
             self._context_stack.enter_context(self._new_contexts.pop(0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -81,3 +82,21 @@ async def test_thread_is_given_back_once(make: Any) -> None:
     for _ in range(3):
         assert (await exchange(site.app, http_scope("/"))).body == b"inner"
     assert len(pool._idle) == len(set(pool._idle))
+
+
+async def test_middleware_that_runs_the_app_on_a_thread_of_its_own() -> None:
+    """It blocks the loop of the async view whose test client calls it."""
+    app = Flask("within")
+    wsgi_app = app.wsgi_app
+
+    @app.get("/<int:depth>")
+    async def view(depth: int) -> str:
+        return app.test_client().get(f"/{depth - 1}").text + "." if depth else "0"
+
+    def middleware(environ: Any, start_response: Any) -> Any:
+        with ThreadPoolExecutor(1) as executor:
+            return executor.submit(lambda: list(wsgi_app(environ, start_response))).result(SECONDS)
+
+    app.wsgi_app = middleware  # type: ignore[method-assign]
+    async with asyncio.timeout(SECONDS):
+        assert (await exchange(app, http_scope("/3"))).body == b"0..."

@@ -474,16 +474,29 @@ class _Exchange:
         return self.inbox.popleft() if self.inbox else None
 
     def close(self) -> None:
-        """Tell the app that the client has left, and see it end."""
+        """Tell the app that the client has left, and see it end; but not from the very loop that
+        the app runs on."""
+        if self.tell_left() and asyncio._get_running_loop() is not self.loop:
+            while self.next_message() is not None:
+                pass
+
+    def tell_left(self) -> bool:
+        """Tell the app that the client has left. Whether it is still to end."""
         if self.done or self.loop.is_closed():
-            return
+            return False
         for event in (self.left, self.taken):
             self.loop.call_soon_threadsafe(event.set)
         self.holds_app = False
-        # The garbage collector may call this on the very loop that the app runs on.
-        if asyncio._get_running_loop() is not self.loop:
-            while self.next_message() is not None:
-                pass
+        return True
+
+    def drop(self) -> None:
+        """The body was dropped, and not closed. The garbage collector calls this on any thread.
+        On another than its own it must not wait, nor do the work of that thread, which does it
+        when it next waits itself."""
+        if this_worker() is self.worker:
+            self.close()
+        else:
+            self.tell_left()
 
 
 _read_to_end: Any = object()
@@ -512,7 +525,8 @@ class _Stream:
     def close(self) -> None:
         self._exchange.close()
 
-    __del__ = close  # an iterable that was dropped: the app must not wait for ever
+    def __del__(self) -> None:
+        self._exchange.drop()
 
 
 class _Whole(list[bytes]):
@@ -525,7 +539,8 @@ class _Whole(list[bytes]):
     def close(self) -> None:
         self._exchange.close()
 
-    __del__ = close
+    def __del__(self) -> None:
+        self._exchange.drop()
 
 
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
