@@ -99,7 +99,7 @@ class _Ahead:
     """The chunks that a thread has taken, and the loop is to send.
 
     While the thread is at `fill`, a task sends what it finds; afterwards the request itself does.
-    Each count is written on one side only, and so needs no lock.
+    Each count is written by one of the two only, and so needs no lock.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, send: Send, client: Client) -> None:
