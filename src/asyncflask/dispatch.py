@@ -415,10 +415,12 @@ async def handle_http_exception(
 
 
 def raised(error: Exception) -> Exception:
-    """What the user's code raised: as it leaves coroutines, `StopIteration` becomes the cause of a
+    """What the user's code raised: as `StopIteration` leaves a coroutine, it becomes the cause of a
     `RuntimeError` (PEP 479)."""
     cause = error.__cause__
-    return cause if type(error) is RuntimeError and isinstance(cause, StopIteration) else error
+    if isinstance(cause, StopIteration) and error.args == ("coroutine raised StopIteration",):
+        return cause
+    return error
 
 
 async def handle_user_exception(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -72,3 +73,22 @@ async def test_stop_iteration_of_a_sync_view() -> None:
     app.register_error_handler(StopIteration, lambda error: "there is none")
     assert app.test_client().get("/").text == "there is none"
     assert (await exchange(app, http_scope("/"))).body == b"there is none"
+
+
+@pytest.mark.parametrize("form", ["raise from", "generator"])
+async def test_runtime_error_whose_cause_is_a_stop_iteration(form: str) -> None:
+    """It is no `StopIteration` of the view's own."""
+    app = Flask("errors")
+
+    def generator() -> Iterator[int]:
+        yield next(iter(()))
+
+    @app.get("/")
+    def view() -> Any:
+        if form == "generator":
+            next(generator())
+        raise RuntimeError("on purpose") from StopIteration()
+
+    app.register_error_handler(StopIteration, lambda error: "stop")
+    app.register_error_handler(RuntimeError, lambda error: "runtime error")
+    assert (await exchange(app, http_scope("/"))).body == b"runtime error"
