@@ -1,7 +1,8 @@
 """`Flask`: the ways into and out of an app.
 
-ASGI and WSGI calls, contexts, URLs, serving, test clients; and the public methods that run the
-steps of `dispatch.py` for sync code. What an app is made of is in `sansio/app.py`.
+The default configuration, ASGI and WSGI calls, middleware and mounted apps, contexts, URLs, static
+files, serving, test clients; and how it is noted that an attribute was set. The steps of a request
+are methods in `steps.py`; what an app is made of is in `sansio/app.py`.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def page(results: AllResults) -> str:
         fill(
             "What speaks the WebSocket protocol is the server; an app that gets in its way can"
             " still break what the server does right. So the fuzzing client of the Autobahn test"
-            " suite runs against an echo in asyncflask, with handlers of both kinds, and against"
+            " suite runs against an echo in asyncflask, with sync and async handlers, and against"
             " the same echo written as a bare ASGI callable, for each WebSocket implementation of"
             " uvicorn.",
             WIDTH,
