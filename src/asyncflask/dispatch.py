@@ -415,7 +415,7 @@ async def handle_http_exception(
 
 
 def raised(error: Exception) -> Exception:
-    """What the user's code raised: a `StopIteration` that leaves a coroutine becomes the cause of a
+    """What the user's code raised: `StopIteration`, once it leaves a coroutine, is the cause of a
     `RuntimeError` (PEP 479)."""
     cause = error.__cause__
     if isinstance(cause, StopIteration) and error.args == ("coroutine raised StopIteration",):
