@@ -225,7 +225,11 @@ class Flask(Steps, App, metaclass=AppType):
             yielded = ctx.context.run(next, coro.__await__(), ENDED)  # type: ignore[union-attr]
             if yielded is not ENDED:
                 assert ctx.driver is not None
-                await ctx.driver.run(coro, yielded)
+                rest = ctx.driver.run(coro, yielded)
+                yielded = (
+                    None  # a task, say, whose error has a traceback that refers to this frame
+                )
+                await rest
         except Abandoned:
             path = ctx.scope["path"]
             self.logger.warning("Sync code of %s still blocked: it was left to itself.", path)
