@@ -575,3 +575,21 @@ def test_step_that_sync_code_calls_waits_for_async_hooks(app: Flask) -> None:
     app.before_request(waits)
     with app.test_request_context("/"):
         assert app.preprocess_request() is None
+
+
+async def test_names_of_blueprints_from_the_client_are_not_kept(app: Flask) -> None:
+    class Named(Request):
+        @property
+        def blueprints(self) -> list[str]:
+            return [self.headers.get("x-blueprint", "")]
+
+    app.request_class = Named
+    app.register_blueprint(Blueprint("known", __name__))
+    calls: list[str] = []
+    app.before_request_funcs["known"] = [lambda: calls.append("known")]
+    app.before_request_funcs["other"] = [lambda: calls.append("other")]
+    for name in ("known", "other", "known", *map(str, range(20))):
+        peer = await exchange(app, http_scope("/", headers=[("x-blueprint", name)]))
+        assert peer.status == 200
+    assert calls == ["known", "other", "known"]
+    assert len(app._setup().plans) <= 2

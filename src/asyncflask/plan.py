@@ -179,9 +179,15 @@ class Setup:
         key = id(rule) if names is None else (id(rule), names)
         plan = self.plans.get(key)
         if plan is None or not next(plan.as_it_was):
+            # A `Request` class may take names from its client: keep no plan for others than these.
+            keep = names is None or (
+                len(set(names)) == len(names) and app.blueprints.keys() >= set(names)
+            )
             if names is None:
                 names = () if rule is None else blueprints_of(rule.endpoint)
-            plan = self.plans[key] = Plan(app, self, rule, names)
+            plan = Plan(app, self, rule, names)
+            if keep:
+                self.plans[key] = plan
         return plan
 
 
