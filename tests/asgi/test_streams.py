@@ -74,13 +74,17 @@ def any_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "HELD_SECONDS", 3600)
 
 
-def sync(*chunks: bytes) -> Iterator[bytes]:
+def sync(*chunks: bytes, at_end: Callable[[], object] = lambda: None) -> Iterator[bytes]:
     yield from chunks
+    at_end()
 
 
-async def asynchronous(*chunks: bytes) -> AsyncIterator[bytes]:
+async def asynchronous(
+    *chunks: bytes, at_end: Callable[[], object] = lambda: None
+) -> AsyncIterator[bytes]:
     for chunk in chunks:
         yield chunk
+    at_end()
 
 
 BOTH = pytest.mark.parametrize("source", [sync, asynchronous])
@@ -100,8 +104,9 @@ class TestBoth:
     async def test_what_is_there_is_joined(self, source: Callable[..., Any]) -> None:
         client = Client()
         client.reads.clear()  # of the sync one, the loop may take the first by itself
-        task = client.start(source(*[b"x" * 20] * 1_000))
-        await client.asked.wait()
+        made = threading.Event()
+        task = client.start(source(*[b"x" * 20] * 1_000, at_end=made.set))
+        await asyncio.to_thread(made.wait)
         client.reads.set()
         await task
         assert client.body == b"x" * 20_000
