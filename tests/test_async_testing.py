@@ -12,6 +12,7 @@ import pytest
 
 from asyncflask import Flask, WebSocketDisconnect, request, session, websocket
 from asyncflask.async_testing import AsyncClient
+from asyncflask.sessions import SecureCookieSessionInterface, SessionInterface
 
 
 @pytest.fixture
@@ -77,6 +78,66 @@ async def test_not_started_without_async_with(app: Flask) -> None:
     client = AsyncClient(app)
     assert (await client.get("/")).status_code == 200
     await client.aclose()
+
+
+async def test_not_started_without_lifespan(app: Flask) -> None:
+    app.before_serving(lambda: pytest.fail("must not be called"))
+    async with AsyncClient(app, lifespan=False) as client:
+        assert (await client.get("/")).status_code == 200
+
+
+class AsyncInterface(SecureCookieSessionInterface):
+    """One that waits, for a database say."""
+
+    async def open_session(self, app: Any, request: Any) -> Any:  # type: ignore[override]
+        await asyncio.sleep(0)
+        return super().open_session(app, request)
+
+    async def save_session(self, app: Any, session: Any, response: Any) -> None:  # type: ignore[override]
+        await asyncio.sleep(0)
+        super().save_session(app, session, response)
+
+
+@pytest.mark.parametrize("interface", [SecureCookieSessionInterface, AsyncInterface])
+async def test_session_transaction(app: Flask, interface: type[SessionInterface]) -> None:
+    app.session_interface = interface()
+
+    @app.get("/name")
+    async def name() -> str:
+        return str(session.pop("name", "nobody"))
+
+    async with AsyncClient(app, base_url="https://example.org") as client:
+        async with client.session_transaction() as opened:
+            assert "name" not in opened
+            opened["name"] = "Ada"
+        async with client.websocket_connect("/ws") as ws:
+            assert (await ws.receive_json())[0] == "Ada"
+        async with client.session_transaction() as opened:
+            assert opened["name"] == "Ada"
+        assert (await client.get("/name")).text == "Ada"
+        assert (await client.get("/name")).text == "nobody"
+        async with client.session_transaction() as opened:
+            assert "name" not in opened
+
+
+async def test_no_session_of_another_app() -> None:
+    async def other(scope: Any, receive: Any, send: Any) -> None: ...
+
+    with pytest.raises(TypeError, match=r"AsyncClient\(app\)"):
+        async with AsyncClient(other).session_transaction():
+            pass
+
+
+async def test_error_of_a_websocket(app: Flask) -> None:
+    @app.websocket("/broken")
+    async def broken() -> None:
+        await websocket.receive()
+        raise LookupError("own")
+
+    async with AsyncClient(app) as client, client.websocket_connect("/broken") as ws:
+        await ws.send("a")
+        with pytest.raises(LookupError, match="own"):
+            await ws.receive()
 
 
 async def test_cookies(app: Flask) -> None:

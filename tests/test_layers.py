@@ -53,6 +53,7 @@ commands
 serving
 cli
 testing async_testing
+as_flask
 socketio.limits
 socketio.server
 socketio.events socketio.namespace socketio.test_client
@@ -63,7 +64,7 @@ socketio._
 blueprints
 globals
 app
-_ __main__
+_ __main__ pytest_plugin
 """
 
 GLOBALS_IMPORTED_BY = {
@@ -86,6 +87,7 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("mounts", "with_mount"): "likewise",
     ("asgi.connection", "load"): "likewise",
     ("wrappers", "state"): "likewise",
+    ("pytest_plugin", "async_client"): "it needs httpx, which other fixtures do not",
     ("cli", "_parse_uvicorn_options"): "extensions import 'cli' for 'with_appcontext'",
     ("cli", "parse_args"): "likewise",
     ("cli", "run_command"): "likewise",
@@ -120,6 +122,7 @@ TYPE_CHECKING_IMPORTS = {
     ("app", "templating"): "Jinja is loaded when there are templates",
     ("sansio.app", "templating"): "likewise",
     ("app", "testing"): "the test clients are imported by who makes one",
+    ("pytest_plugin", "async_testing"): "it needs httpx, which other fixtures do not",
     ("cli", "serving"): "imported by the command that serves",
     ("contexts", "plan"): "a context knows its plan, which is made of an app's contexts",
     ("teardown", "contexts"): "a context, which tears itself down by this",

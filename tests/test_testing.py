@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -15,6 +16,7 @@ from werkzeug.test import EnvironBuilder as WerkzeugBuilder
 from asyncflask import (
     Flask,
     Response,
+    WebSocketDisconnect,
     current_app,
     g,
     has_app_context,
@@ -25,6 +27,7 @@ from asyncflask import (
 )
 from asyncflask.asgi import wsgi
 from asyncflask.asgi.client import WebSocketDenied
+from asyncflask.asgi.lifespan import LifespanFailed
 from asyncflask.asgi.loops import background_loop
 from asyncflask.testing import EnvironBuilder, FlaskClient, FlaskCliRunner
 
@@ -142,6 +145,131 @@ class TestClient:
             assert list(iterator) == [b"1", b"2"]
         assert events[-1] == "teardown"
         assert app.test_client().get("/", buffered=True).text == "012"
+
+
+class TestLifespan:
+    @pytest.fixture
+    def events(self, app: Flask) -> list[str]:
+        events: list[str] = []
+
+        @app.before_serving
+        async def start() -> None:
+            events.append("start")
+
+        @app.after_serving
+        def stop() -> None:
+            events.append("stop")
+
+        @asynccontextmanager
+        async def lifespan(app: Flask) -> AsyncIterator[dict[str, str]]:
+            yield {"pool": "a pool"}
+
+        app.lifespan = lifespan
+        app.add_url_rule("/", "view", lambda: {"events": events, "pool": request.state.pool})
+        return events
+
+    def test_of_a_block(self, app: Flask, events: list[str]) -> None:
+        with app.test_client(lifespan=True) as client:
+            assert client.get("/").json == {"events": ["start"], "pool": "a pool"}
+            assert request.path == "/"  # the context is kept, as in every such block
+        assert events == ["start", "stop"]
+        with client:
+            assert client.get("/").json == {"events": ["start", "stop", "start"], "pool": "a pool"}
+
+    def test_state_of_websockets(self, app: Flask, events: list[str]) -> None:
+        @app.websocket("/ws")
+        async def pool() -> None:
+            await websocket.send(request.state.pool)
+
+        with app.test_client(lifespan=True) as client, client.websocket_connect("/ws") as ws:
+            assert ws.receive() == "a pool"
+
+    def test_only_by_the_switch(self, app: Flask, events: list[str]) -> None:
+        with app.test_client() as client, pytest.raises(AttributeError):
+            client.get("/")
+        assert events == []
+
+    def test_failed_start(self, app: Flask) -> None:
+        app.before_serving(lambda: 1 / 0)
+        with pytest.raises(LifespanFailed, match="ZeroDivisionError"):
+            app.test_client(lifespan=True).__enter__()
+
+    async def test_in_a_coroutine_function(self, app: Flask, events: list[str]) -> None:
+        with app.test_client(lifespan=True) as client:
+            assert client.get("/").json == {"events": ["start"], "pool": "a pool"}
+        assert events == ["start", "stop"]
+
+    def test_of_a_command(self, app: Flask, events: list[str]) -> None:
+        @app.cli.command()
+        async def command() -> None:
+            events.append("command")
+
+        app.test_cli_runner().invoke(args=["command"])
+        assert events == ["command"]
+        result = app.test_cli_runner(lifespan=True).invoke(args=["command"])
+        assert result.exit_code == 0
+        assert events == ["command", "start", "command", "stop"]
+
+
+class TestErrorOfAWebSocket:
+    """With TESTING the handler's own error is raised, and not what its client would see."""
+
+    @pytest.fixture(autouse=True)
+    def handlers(self, app: Flask) -> None:
+        @app.websocket("/at-once")
+        def at_once() -> None:
+            raise LookupError("own")
+
+        @app.websocket("/later")
+        async def later() -> None:
+            async for _ in websocket:
+                raise LookupError("own")
+
+        @app.websocket("/closed")
+        async def closed() -> None:
+            await websocket.accept()
+            await websocket.close(1011, "closed")
+
+    def test_before_the_handshake(self, app: Flask) -> None:
+        with pytest.raises(LookupError, match="own"):
+            app.test_client().websocket_connect("/at-once").__enter__()
+
+    def test_while_receiving(self, app: Flask) -> None:
+        with app.test_client().websocket_connect("/later") as ws:
+            ws.send("a")
+            with pytest.raises(LookupError, match="own"):
+                ws.receive()
+            with pytest.raises(WebSocketDisconnect):
+                ws.receive()
+
+    def test_while_iterating(self, app: Flask) -> None:
+        with (
+            pytest.raises(LookupError, match="own"),
+            app.test_client().websocket_connect("/later") as ws,
+        ):
+            ws.send("a")
+            list(ws)
+
+    def test_at_the_end(self, app: Flask) -> None:
+        with (
+            pytest.raises(LookupError, match="own"),
+            app.test_client().websocket_connect("/later") as ws,
+        ):
+            ws.send("a")
+
+    def test_a_handler_that_closes_so(self, app: Flask) -> None:
+        with app.test_client().websocket_connect("/closed") as ws:
+            with pytest.raises(WebSocketDisconnect) as closed:
+                ws.receive()
+            assert (closed.value.code, closed.value.reason) == (1011, "closed")
+
+    def test_without_testing(self, app: Flask) -> None:
+        app.testing = False
+        with app.test_client().websocket_connect("/later") as ws:
+            ws.send("a")
+            with pytest.raises(WebSocketDisconnect) as closed:
+                ws.receive()
+            assert closed.value.code == 1011
 
 
 class TestPreservedContext:

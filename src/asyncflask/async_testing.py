@@ -5,8 +5,9 @@ The client for sync tests is `app.test_client()`, in `testing.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .asgi.client import EventSource, WebSocketSession
 from .asgi.client import WebSocketDenied as WebSocketDenied
 from .asgi.lifespan import lifespan
+from .asgi.threads import is_async
+from .ctx import run_sync
+from .sansio.app import App
+from .sessions import SessionMixin
 
 try:
     import httpx
@@ -28,13 +33,15 @@ class AsyncClient(httpx.AsyncClient):
     """An `httpx.AsyncClient` whose requests the app answers on this very loop.
 
     ``async with AsyncClient(app) as client:`` starts the app (its lifespan) and stops it at the
-    end; without `async with` it is not started. The arguments are httpx's, with a `base_url` of
-    ``http://localhost``; cookies are kept between requests. A response is there when all of it
-    has been sent; a stream without end is read by `event_source`, or from a real server.
+    end; without `async with`, or with ``lifespan=False``, it is not started. The other arguments
+    are httpx's, with a `base_url` of ``http://localhost``; cookies are kept between requests. A
+    response is there when all of it has been sent; a stream without end is read by
+    `event_source`, or from a real server.
     """
 
-    def __init__(self, app: ASGIApp, **kwargs: Any) -> None:
+    def __init__(self, app: ASGIApp, *, lifespan: bool = True, **kwargs: Any) -> None:
         self.app = app
+        self._lifespan = lifespan
         self.lifespan_state: dict[str, object] = {}
         """What the app's lifespan gave; each request's `request.state`."""
         self._stack = AsyncExitStack()
@@ -57,6 +64,40 @@ class AsyncClient(httpx.AsyncClient):
         kwargs["on_answer"] = self._set_up(url, kwargs)
         return EventSource(self.app, url, **kwargs)
 
+    @asynccontextmanager
+    async def session_transaction(
+        self, path: str = "/", **kwargs: Any
+    ) -> AsyncIterator[SessionMixin]:
+        """Open the client's session, for the block to read and change; it is saved at the end.
+        The arguments are those of `Flask.test_request_context`, with the client's `base_url`."""
+        app = self.app
+        if not isinstance(app, App):
+            raise TypeError(
+                f"A session is that of a Flask app, and this client's app is {app!r:.80}. Create"
+                " one with AsyncClient(app), before middleware is wrapped round the app."
+            )
+        url = self.build_request("GET", path)
+        ctx = app.test_request_context(path, base_url=str(self.base_url), **kwargs)
+        if "cookie" in url.headers:
+            ctx.request.environ["HTTP_COOKIE"] = url.headers["cookie"]
+        interface = app.session_interface
+        async with ctx:
+            session = await _called(interface.open_session, app, ctx.request)
+        if session is None:
+            raise RuntimeError("Session backend did not open a session.")
+        yield session
+        if interface.is_null_session(session):
+            return
+        response = app.response_class()
+        async with ctx:
+            await _called(interface.save_session, app, session, response)
+        self._keep_cookies(
+            url, [("set-cookie", v) for v in response.headers.getlist("Set-Cookie")]
+        )
+
+    def _keep_cookies(self, request: httpx.Request, headers: list[tuple[str, str]]) -> None:
+        self.cookies.extract_cookies(httpx.Response(200, headers=headers, request=request))
+
     def _set_up(self, url: str, kwargs: dict[str, Any]) -> Callable[[list[tuple[str, str]]], None]:
         """Complete the arguments for a connection to *url*. Gives what keeps the cookies of its
         answer."""
@@ -66,18 +107,16 @@ class AsyncClient(httpx.AsyncClient):
         if "cookie" in request.headers:
             pairs.append(("cookie", request.headers["cookie"]))
 
-        def keep_cookies(answer: list[tuple[str, str]]) -> None:
-            self.cookies.extract_cookies(httpx.Response(101, headers=answer, request=request))
-
         kwargs |= {
             "base_url": str(self.base_url),
             "headers": pairs,
             "state": self.lifespan_state,
         }
-        return keep_cookies
+        return partial(self._keep_cookies, request)
 
     async def __aenter__(self) -> Self:
-        self.lifespan_state = await self._stack.enter_async_context(lifespan(self.app))
+        if self._lifespan:
+            self.lifespan_state = await self._stack.enter_async_context(lifespan(self.app))
         await super().__aenter__()
         return self
 
@@ -89,3 +128,8 @@ class AsyncClient(httpx.AsyncClient):
     ) -> None:
         await super().__aexit__(exc_type, exc_value, traceback)
         await self._stack.aclose()
+
+
+async def _called(func: Callable[..., Any], *args: object) -> Any:
+    """What a session interface's method gives: on a thread, where it may block."""
+    return await (func(*args) if is_async(func) else run_sync(func, *args))

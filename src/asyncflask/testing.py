@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from copy import copy
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -20,8 +20,9 @@ from werkzeug.wrappers import Request as BaseRequest
 
 from .asgi.client import EventSource, WebSocketSession
 from .asgi.client import WebSocketDenied as WebSocketDenied
+from .asgi.lifespan import started
 from .asgi.threads import off_loop
-from .asgi.wsgi import CLOSE_AT_ONCE, Environ
+from .asgi.wsgi import CLOSE_AT_ONCE, STATE, Environ
 from .cli import ScriptInfo
 from .sessions import SessionMixin
 
@@ -66,12 +67,19 @@ class EnvironBuilder(werkzeug.test.EnvironBuilder):
 
 class FlaskClient(Client):
     """Flask's test client, unchanged in use. The app runs as it does under ASGI; sync functions
-    run on the thread that calls the client (Flask: `flask.testing.FlaskClient`)."""
+    run on the thread that calls the client (Flask: `flask.testing.FlaskClient`).
+
+    With *lifespan*, a `with` block starts the app and stops it at its end, as a server would.
+    """
 
     application: Flask
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, lifespan: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.lifespan_state: dict[str, Any] | None = None
+        """What the app's lifespan gave, once it was started; each request's `request.state`."""
+        self._lifespan = lifespan
+        self._started = ExitStack()
         self.preserve_context = False
         self._new_contexts: list[AbstractContextManager[object]] = []
         self._context_stack = ExitStack()
@@ -110,12 +118,14 @@ class FlaskClient(Client):
         """A WebSocket to the app, with the client's cookies, for `with`. The keyword arguments
         are those of `asgi.client.WebSocketSession`."""
         kwargs["headers"], kwargs["on_accept"] = self._with_cookies(url, kwargs)
+        kwargs.setdefault("state", self.lifespan_state)
         return WebSocketSession(self.application, url, **kwargs)
 
     def event_source(self, url: str, **kwargs: Any) -> EventSource:
         """Read an event stream, with the client's cookies, for `with`. The keyword arguments are
         those of `asgi.client.EventSource`."""
         kwargs["headers"], kwargs["on_answer"] = self._with_cookies(url, kwargs)
+        kwargs.setdefault("state", self.lifespan_state)
         return EventSource(self.application, url, **kwargs)
 
     def _with_cookies(
@@ -141,6 +151,8 @@ class FlaskClient(Client):
 
     def _copy_environ(self, other: Mapping[str, Any]) -> Environ:
         environ = {**self.environ_base, **other, CLOSE_AT_ONCE: True}
+        if self.lifespan_state is not None:
+            environ[STATE] = self.lifespan_state
         if self.preserve_context:
             environ["werkzeug.debug.preserve_context"] = self._new_contexts.append
         return environ
@@ -194,6 +206,8 @@ class FlaskClient(Client):
     def __enter__(self) -> Self:
         if self.preserve_context:
             raise RuntimeError("Cannot nest client invocations")
+        if self._lifespan:
+            self.lifespan_state = self._started.enter_context(started(self.application))
         self.preserve_context = True
         return self
 
@@ -204,14 +218,23 @@ class FlaskClient(Client):
         tb: TracebackType | None,
     ) -> None:
         self.preserve_context = False
-        self._context_stack.close()
+        try:
+            self._context_stack.close()
+        finally:
+            if self._lifespan:
+                self.lifespan_state = None
+                self._started.close()
 
 
 class FlaskCliRunner(CliRunner):
-    """Click's runner of commands, for those of an app (Flask: `flask.testing.FlaskCliRunner`)."""
+    """Click's runner of commands, for those of an app (Flask: `flask.testing.FlaskCliRunner`).
 
-    def __init__(self, app: Flask, **kwargs: Any) -> None:
+    With *lifespan*, the app is started before each command and stopped after it.
+    """
+
+    def __init__(self, app: Flask, *, lifespan: bool = False, **kwargs: Any) -> None:
         self.app = app
+        self._lifespan = lifespan
         super().__init__(**kwargs)
 
     def invoke(self, cli: Any = None, args: Any = None, **kwargs: Any) -> Result:  # type: ignore[override]
@@ -221,4 +244,5 @@ class FlaskCliRunner(CliRunner):
         if "obj" not in kwargs:
             create_app: Callable[[], Flask] = lambda: self.app  # noqa: E731
             kwargs["obj"] = ScriptInfo(create_app=create_app)
-        return super().invoke(cli, args, **kwargs)
+        with started(self.app) if self._lifespan else nullcontext():
+            return super().invoke(cli, args, **kwargs)

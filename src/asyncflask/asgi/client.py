@@ -19,6 +19,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from .events import MIMETYPE, EventParser, ServerSentEvent
 from .threads import value_or_awaitable, wait
+from .websocket_rules import INTERNAL_ERROR
 
 T = TypeVar("T")
 State = dict[str, Any]
@@ -172,12 +173,22 @@ class WebSocketSession(_Session[str | bytes]):
 
     async def _message(self) -> Message:
         message = await self._from_app.get()
-        if isinstance(message, BaseException):
-            raise message
-        if message is None:
-            await self._from_app.put(None)
-            raise WebSocketDisconnect(1006)
+        if message is None or isinstance(message, BaseException):
+            await self._from_app.put(None)  # for whoever asks again
+            raise message or WebSocketDisconnect(1006)
+        if message["type"] == "websocket.close" and message.get("code") == INTERNAL_ERROR:
+            await self._raise_of_app()
         return message
+
+    async def _raise_of_app(self) -> None:
+        """The app has closed with 1011: raise the error of its handler, if it lets that out."""
+        assert self._task is not None
+        await asyncio.wait([self._task], timeout=LEAVE_SECONDS)
+        if self._task.done() and not self._from_app.empty():
+            end = self._from_app.get_nowait()
+            await self._from_app.put(None)
+            if isinstance(end, BaseException):
+                raise end
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())

@@ -1,7 +1,8 @@
 """Start and stop: the lifespan protocol from both ends, and the news that a server stops.
 
 `serve_lifespan` answers a server, for an app that starts and stops by a context manager;
-`lifespan` drives the protocol against an app (a mounted one, or the one under test);
+`lifespan` drives the protocol against an app (a mounted one, or the one under test), and `started`
+does so in sync code;
 `on_stop_signal` tells when the server is asked to stop, which ASGI does only after the last
 connection has ended.
 """
@@ -18,6 +19,8 @@ from types import FrameType
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .threads import off_loop, wait
 
 
 class LifespanFailed(RuntimeError):
@@ -92,6 +95,20 @@ async def lifespan(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
             task.cancel()
         await asyncio.wait([task])
         _error(task)
+
+
+@contextmanager
+def started(app: ASGIApp) -> Iterator[dict[str, Any]]:
+    """`lifespan` for sync code, on the loop that runs its coroutine functions. In a coroutine
+    function of a test, on another loop than the test's, as with all that blocks it."""
+    with off_loop():
+        running = lifespan(app)
+        state = wait(running.__aenter__())
+    try:
+        yield state
+    finally:
+        with off_loop():
+            wait(running.__aexit__(None, None, None))
 
 
 def _error(task: asyncio.Task[None]) -> BaseException | None:

@@ -46,6 +46,9 @@ SCHEMES: Final = {"ws": "http", "wss": "https"}
 CLOSE_AT_ONCE: Final = "asyncflask.close_at_once"
 """Set in the environ by a test, which need not close its response."""
 
+STATE: Final = "asyncflask.state"
+"""Set in the environ by a test that has started the app: its lifespan's state."""
+
 
 class Origin:
     """The WSGI request that a scope was built from."""
@@ -261,6 +264,8 @@ def scope_from_environ(
         }
     )
     scope.setdefault("extensions", {})
+    if (state := environ.get(STATE)) is not None:
+        scope["state"] = state.copy()
     origin.mirrored = _mirrored(scope)
     return scope
 

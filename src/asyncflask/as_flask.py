@@ -1,0 +1,20 @@
+"""``pytest -p asyncflask.as_flask``: run the tests of a project written for Flask on asyncflask.
+
+To import this module is to call `install_as_flask`. pytest does so before it imports its other
+plugins and `conftest.py`, any of which may import Flask.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from .alias import install_as_flask, users_of_flask
+
+try:
+    install_as_flask()
+except RuntimeError:
+    user = next(users_of_flask(), "a module that has been unloaded")
+    raise pytest.UsageError(
+        f"The real Flask has been imported already, by {user!r}. Put '-p asyncflask.as_flask'"
+        " before other options '-p', on pytest's command line or in its setting 'addopts'."
+    ) from None

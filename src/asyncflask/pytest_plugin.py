@@ -1,0 +1,88 @@
+"""Fixtures for the tests of users, once they name this module: ``pytest_plugins =
+["asyncflask.pytest_plugin"]`` in `conftest.py`, or ``pytest -p asyncflask.pytest_plugin``.
+
+A fixture of the same name in `conftest.py` or in a test takes the place of one of these.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import pytest
+
+from .app import Flask
+from .asgi.lifespan import started
+from .commands import NoAppException, ScriptInfo
+from .testing import FlaskClient, FlaskCliRunner
+
+if TYPE_CHECKING:
+    from .async_testing import AsyncClient
+
+try:
+    import pytest_asyncio
+except ImportError:  # then the tests use anyio's plugin, which takes any fixture
+    _fixture: Any = pytest.fixture
+else:
+    _fixture = pytest_asyncio.fixture
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def _async_fixture(func: F) -> F:
+    return cast(F, _fixture(func))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the setting for the app, beside those of pytest."""
+    parser.addini(
+        "asyncflask_app",
+        "The app of the fixture 'app', as 'module:name' or 'module:create_app()'."
+        " Default: as for the command 'asyncflask'.",
+    )
+
+
+@pytest.fixture
+def app(pytestconfig: pytest.Config) -> Iterator[Flask]:
+    """The app to test, with `TESTING` set: the one that the setting `asyncflask_app` or the
+    environment variable `FLASK_APP` names, else that of `wsgi.py` or `app.py`. A factory is
+    called for each test."""
+    name = pytestconfig.getini("asyncflask_app") or os.environ.get("FLASK_APP")
+    try:
+        app = cast(Flask, ScriptInfo(name, set_debug_flag=False).load_app())
+    except NoAppException as error:
+        pytest.fail(
+            f"{error.message}\nFor tests, write a fixture 'app' in conftest.py that returns the"
+            " app; or 'asyncflask_app = \"module:name\"' in the settings of pytest.",
+            pytrace=False,
+        )
+    testing = app.testing
+    app.testing = True
+    yield app
+    app.testing = testing
+
+
+@pytest.fixture
+def client(app: Flask) -> Iterator[FlaskClient]:
+    """`app.test_client()`, for requests and WebSockets in sync tests. The app has been started
+    by its lifespan, and is stopped after the test."""
+    client = app.test_client()
+    with started(app) as client.lifespan_state:
+        yield client
+
+
+@_async_fixture
+async def async_client(app: Flask) -> AsyncIterator[AsyncClient]:
+    """An `AsyncClient`, for requests and WebSockets on the test's own loop. The app has been
+    started, and is stopped after the test."""
+    from .async_testing import AsyncClient  # which needs httpx
+
+    async with AsyncClient(app) as client:
+        yield client
+
+
+@pytest.fixture
+def runner(app: Flask) -> FlaskCliRunner:
+    """`app.test_cli_runner()`, for the app's commands."""
+    return app.test_cli_runner()

@@ -1,0 +1,222 @@
+"""The fixtures of `asyncflask.pytest_plugin`, and `asyncflask.as_flask`: in projects of their own,
+which pytest is run on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+SECONDS = 120
+
+APP = """
+    from asyncflask import Flask, request, session, websocket
+
+    app = Flask(__name__)
+    app.secret_key = "test"
+    happened = []
+
+    @app.while_serving
+    async def serving():
+        happened.append("start")
+        yield
+        happened.append("stop")
+
+    @app.get("/")
+    async def index():
+        return {"testing": app.testing, "happened": happened}
+
+    @app.websocket("/ws")
+    def ws():
+        for message in websocket:
+            websocket.send(message.upper())
+
+    @app.cli.command()
+    async def hello():
+        print("Hello")
+"""
+
+TESTS = """
+    import pytest
+    from app import happened
+
+    def test_client(client):
+        happened.clear()
+        assert client.get("/").json == {"testing": True, "happened": []}
+
+    def test_it_was_stopped():
+        assert happened == ["stop"]
+
+    def test_websocket(client):
+        with client.websocket_connect("/ws") as ws:
+            ws.send("a")
+            assert ws.receive() == "A"
+
+    @pytest.mark.MARK
+    async def test_async_client(async_client):
+        assert (await async_client.get("/")).json()["testing"]
+        async with async_client.websocket_connect("/ws") as ws:
+            await ws.send("b")
+            assert await ws.receive() == "B"
+
+    def test_runner(runner):
+        assert runner.invoke(args=["hello"]).output == "Hello\\n"
+
+    def test_testing_is_reset():
+        from app import app
+        assert not app.testing
+"""
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(dedent(text), "utf-8")
+
+
+def run_pytest(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest in *folder*, with the entry point that an installed asyncflask has."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:cov", *args],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=SECONDS,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | env,
+    )
+
+
+class TestFixtures:
+    def test_of_an_app_that_is_found(self, tmp_path: Path) -> None:
+        write(tmp_path, app=APP, test_app=TESTS.replace("MARK", "asyncio"))
+        done = run_pytest(tmp_path, "-p", "asyncflask.pytest_plugin")
+        assert "6 passed" in done.stdout, done.stdout + done.stderr
+
+    def test_with_anyio_in_place_of_pytest_asyncio(self, tmp_path: Path) -> None:
+        conftest = """
+            import pytest
+            pytest_plugins = ["asyncflask.pytest_plugin"]
+
+            @pytest.fixture
+            def anyio_backend():
+                return "asyncio"
+        """
+        write(tmp_path, app=APP, conftest=conftest, test_app=TESTS.replace("MARK", "anyio"))
+        done = run_pytest(tmp_path, "-p", "no:asyncio")
+        assert "6 passed" in done.stdout, done.stdout + done.stderr
+
+    def test_your_own_app_fixture_is_taken(self, tmp_path: Path) -> None:
+        conftest = """
+            import pytest
+            from asyncflask import Flask
+            pytest_plugins = ["asyncflask.pytest_plugin"]
+
+            @pytest.fixture
+            def app():
+                app = Flask("own")
+                app.add_url_rule("/", "index", lambda: "own")
+                return app
+        """
+        test = """
+            def test_own(client):
+                assert client.get("/").text == "own"
+        """
+        write(tmp_path, app=APP, conftest=conftest, test_own=test)
+        done = run_pytest(tmp_path)
+        assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+    def test_the_setting_names_a_factory(self, tmp_path: Path) -> None:
+        factory = """
+            from asyncflask import Flask
+
+            def make(name):
+                app = Flask(name)
+                app.add_url_rule("/", "index", lambda: app.name)
+                return app
+        """
+        test = """
+            def test_made(client):
+                assert client.get("/").text == "made"
+        """
+        write(tmp_path, factory=factory, test_made=test)
+        setting = "asyncflask_app=factory:make('made')"
+        done = run_pytest(tmp_path, "-p", "asyncflask.pytest_plugin", "-o", setting)
+        assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+    def test_no_app(self, tmp_path: Path) -> None:
+        write(tmp_path, test_none="def test_none(client): ...")
+        done = run_pytest(tmp_path, "-p", "asyncflask.pytest_plugin", FLASK_APP="")
+        assert "write a fixture 'app' in conftest.py" in done.stdout
+        assert "Traceback" not in done.stdout
+
+    def test_off_until_named(self, tmp_path: Path) -> None:
+        write(tmp_path, app=APP, test_app="def test_none(client): ...")
+        assert "fixture 'client' not found" in run_pytest(tmp_path).stdout
+
+
+FLASKS = """
+    import flask
+
+    def test_whose():
+        assert flask.Flask.__module__ == "asyncflask.app"
+
+    def test_request():
+        app = flask.Flask(__name__)
+        app.add_url_rule("/", "index", lambda: flask.request.path)
+        assert app.test_client().get("/").text == "/"
+"""
+
+
+class TestAsFlask:
+    @pytest.mark.parametrize("processes", [(), ("-n", "2")])
+    def test_by_its_name(self, tmp_path: Path, processes: tuple[str, ...]) -> None:
+        write(tmp_path, conftest="from flask import Flask", test_flask=FLASKS)
+        done = run_pytest(tmp_path, "-p", "asyncflask.as_flask", "-W", "error", *processes)
+        assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+    def test_by_the_environment(self, tmp_path: Path) -> None:
+        write(tmp_path, conftest="from flask import Flask", test_flask=FLASKS)
+        # Named, in case that asyncflask was installed before it had the entry point.
+        done = run_pytest(tmp_path, "-p", "asyncflask_pytest", FLASK_AS_FLASK="1")
+        assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+    def test_not_by_an_environment_that_says_no(self, tmp_path: Path) -> None:
+        write(tmp_path, test_imported="import sys\ndef test(): assert 'flask' not in sys.modules")
+        done = run_pytest(tmp_path, "-p", "asyncflask_pytest", FLASK_AS_FLASK="0")
+        assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+    def test_by_itself_it_does_not_import_asyncflask(self, tmp_path: Path) -> None:
+        code = "import sys, asyncflask_pytest; sys.exit('asyncflask' in sys.modules)"
+        env = {k: v for k, v in os.environ.items() if k != "FLASK_AS_FLASK"}
+        subprocess.run([sys.executable, "-c", code], check=True, env=env, timeout=SECONDS)
+
+    @pytest.mark.parametrize(
+        ("plugin", "said"),
+        [
+            ("asyncflask.as_flask", "Put '-p asyncflask.as_flask' before other options '-p'"),
+            ("asyncflask_pytest", "Write 'pytest -p asyncflask.as_flask'"),
+        ],
+    )
+    def test_too_late(self, tmp_path: Path, plugin: str, said: str) -> None:
+        write(tmp_path, other_plugin="from flask import Flask", test_flask=FLASKS)
+        done = run_pytest(
+            tmp_path,
+            "-p",
+            "other_plugin",
+            "-p",
+            plugin,
+            FLASK_AS_FLASK="1",
+            PYTHONPATH=path(tmp_path),
+        )
+        assert done.returncode == pytest.ExitCode.USAGE_ERROR
+        assert done.stderr.startswith("ERROR: ")
+        assert "'other_plugin'" in done.stderr
+        assert said in done.stderr.replace("\n", " ")
+        assert "Traceback" not in done.stderr
+
+
+def path(folder: Path) -> str:
+    return os.pathsep.join((str(folder), *filter(None, [os.environ.get("PYTHONPATH")])))
