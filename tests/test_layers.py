@@ -28,7 +28,7 @@ signals alias
 teardown
 contexts
 ctx
-rooms.base rooms.scripts
+rooms.base rooms.scripts rooms.limits rooms.link
 rooms.hub
 rooms.memory rooms.redis
 rooms._

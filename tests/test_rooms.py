@@ -18,8 +18,17 @@ from asyncflask import Flask, request, websocket
 from asyncflask.asgi import threads
 from asyncflask.asgi.lifespan import lifespan
 from asyncflask.async_testing import AsyncClient
-from asyncflask.rooms import Change, FellBehind, Member, Message, Rooms, RoomsError, hub
+from asyncflask.rooms import (
+    Change,
+    FellBehind,
+    Member,
+    Message,
+    Rooms,
+    RoomsError,
+    RoomsValueError,
+)
 from asyncflask.rooms import redis as rooms_redis
+from asyncflask.rooms.limits import MESSAGE_BYTES
 from asyncflask.rooms.scripts import PUBLISH
 from support.redis import Redis, needs_redis
 
@@ -198,7 +207,7 @@ def test_what_cannot_be_sent_is_an_error_of_the_sender(app: Flask, rooms: Rooms)
     with app.app_context():
         with pytest.raises(TypeError):
             rooms.send("r", object())
-        with pytest.raises(UnicodeError):
+        with pytest.raises(RoomsValueError, match="cannot be sent"):
             rooms.send("r", "\ud800")
         # A client may send 1e999. What other clients cannot parse is not sent to them.
         for number in app.json.loads("[1e999, -1e999]"), [float("nan")], float("inf"):
@@ -664,10 +673,12 @@ async def test_follow_ends_when_the_server_stops(app: Flask, rooms: Rooms) -> No
     await task
 
 
-async def test_who_falls_behind_is_told(
-    app: Flask, rooms: Rooms, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub, "FOLLOWED_MESSAGES", 3)
+@pytest.mark.parametrize(
+    "limit", [("ROOMS_FOLLOW_QUEUE", 3), ("ROOMS_FOLLOW_QUEUE_BYTES", 3 * (MESSAGE_BYTES + 1))]
+)
+async def test_who_falls_behind_is_told(app: Flask, limit: tuple[str, int]) -> None:
+    app.config[limit[0]] = limit[1]
+    rooms = Rooms(app)
     async with AsyncClient(app), app.app_context():
         first = await rooms.send("r", "0")
         follow = rooms.follow("r", after="0-0")
@@ -683,7 +694,6 @@ async def test_who_falls_behind_is_told(
         assert last is not None
         assert last.data == "3"
         async with rooms.follow("r", after=last.id) as again:
-            monkeypatch.undo()
             assert [(await anext(again)).data for _ in range(3)] == ["4", "5", "6"]
 
 
@@ -734,8 +744,28 @@ def test_url_that_cannot_be() -> None:
             Rooms(app)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ROOMS_HISTORY", -1),
+        ("ROOMS_HISTORY_BYTES", 0),
+        ("ROOMS_JOINED", None),
+        ("ROOMS_MEMBERS", "many"),
+        ("ROOMS_CHANGES", 1.5),
+        ("ROOMS_SEND_TIMEOUT", 0),
+    ],
+)
+def test_what_is_no_limit(key: str, value: Any) -> None:
+    app = Flask("rooms")
+    app.config[key] = value
+    with pytest.raises(
+        ValueError, match=rf"'{key}' is a number of .*: write app.config\['{key}'\]"
+    ):
+        Rooms(app)
+
+
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms_redis, "_installed", False)
+    monkeypatch.setattr(rooms_redis, "INSTALLED", False)
     with pytest.raises(RuntimeError, match=r"asyncflask\[redis\]") as raised:
         Rooms(Flask("rooms"), url="redis://:secret@localhost/0")
     assert "secret" not in str(raised.value)
@@ -847,7 +877,7 @@ def test_message_that_is_sent_again_is_kept_once(redis: Redis) -> None:
     async def main() -> None:
         backend: Any = rooms._hub().backend
         keys = ["rooms:room:r", "rooms:stream:r"]
-        args = [10, 60, "abc 1 ", 0, b"abc 1 t \nhello"]
+        args = [10, 60, "abc 1 ", 0, b"abc 1 t \nhello", "rooms:", "r", 300, 9999, 9999, 10]
         id = await backend._script(PUBLISH, keys, *args)
         args[3] = 1
         assert await backend._script(PUBLISH, keys, *args) == id

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Send
-from werkzeug.exceptions import Forbidden
+from werkzeug.exceptions import Forbidden, HTTPException
 
 from .arrival import app_context_for, arrive
 from .asgi.conversation import Conversation
@@ -21,6 +21,7 @@ from .asgi.threads import Call, Driver
 from .asgi.websocket import (
     INTERNAL_ERROR,
     NORMAL,
+    POLICY_VIOLATION,
     SERVICE_RESTART,
     WebSocket,
     WebSocketOptions,
@@ -81,7 +82,7 @@ async def serve_websocket(app: Flask, ctx: RequestContext, send: Send) -> None:
             if start is not None and not websocket.accepted and not websocket.closed:
                 await deny(websocket, ctx, driver, response, start)
             elif websocket.accepted or not isinstance(error, Exception):
-                await websocket.close_on_loop(NORMAL if error is None else INTERNAL_ERROR)
+                await websocket.close_on_loop(*close_of(error))
             await save_late_session(app, ctx)
         finally:
             websocket.linger(partial(conversations.lingering.discard, websocket))
@@ -89,6 +90,15 @@ async def serve_websocket(app: Flask, ctx: RequestContext, send: Send) -> None:
                 await finish(app, ctx, error)
             await driver.to_loop()
             error = ctx.error = None  # its traceback has this frame: a cycle
+
+
+def close_of(error: BaseException | None) -> tuple[int, str | None]:
+    """The close code and the reason after a handler that raised *error*, or nothing."""
+    if error is None:
+        return NORMAL, None
+    if isinstance(error, HTTPException) and error.code is not None and 400 <= error.code < 500:
+        return POLICY_VIOLATION, error.description  # the client's fault, and nothing secret
+    return INTERNAL_ERROR, None
 
 
 def _open(app: Flask, ctx: RequestContext, driver: Driver, send: Send) -> WebSocket:

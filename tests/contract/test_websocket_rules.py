@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Response
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
+from werkzeug.exceptions import Forbidden
 
 from contract.raw import PARSERS, SECONDS, SOCKETS, Connection, Diary, Parser, serve, until
 from support.servers import Server
@@ -233,7 +234,7 @@ def test_origins_of_the_app(limited: Site) -> None:
     [
         ("/end/return", (1000, "")),
         ("/end/raise", (1011, "")),
-        ("/end/abort", (1011, "")),
+        ("/end/abort", (1008, Forbidden.description)),
         ("/end/value", (1011, "")),
         ("/end/own", (4001, "enough")),
         ("/end/sync/return", (1000, "")),

@@ -20,6 +20,7 @@ from .threads import Coro, value_or_awaitable
 from .websocket_rules import CLOSED, CONNECTING, check_returned
 from .websocket_rules import INTERNAL_ERROR as INTERNAL_ERROR
 from .websocket_rules import NORMAL as NORMAL
+from .websocket_rules import POLICY_VIOLATION as POLICY_VIOLATION
 from .websocket_rules import SERVICE_RESTART as SERVICE_RESTART
 from .websocket_rules import WebSocketOptions as WebSocketOptions
 from .websocket_rules import origin_allowed as origin_allowed

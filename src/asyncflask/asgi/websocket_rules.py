@@ -16,6 +16,7 @@ from starlette.types import Message, Scope
 
 NORMAL: Final = 1000
 ABNORMAL: Final = 1006
+POLICY_VIOLATION: Final = 1008
 TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
 SERVICE_RESTART: Final = 1012

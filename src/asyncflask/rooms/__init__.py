@@ -9,19 +9,23 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..asgi.threads import on_loop, value_or_awaitable, wait
 from ..ctx import _cv_app, _cv_request
-from .base import ROOM_NAME_LENGTH, Backend, Settings, position
+from .base import Backend, position
 from .base import Change as Change
 from .base import FellBehind as FellBehind
 from .base import Member as Member
 from .base import Message as Message
 from .base import RoomsError as RoomsError
+from .base import RoomsLimit as RoomsLimit
+from .base import RoomsValueError as RoomsValueError
 from .hub import Follow, Hub, Joining
 from .hub import Join as Join
+from .limits import DEFAULTS, Settings, settings_of
 from .memory import MemoryBackend
 from .redis import RedisBackend
 
@@ -34,15 +38,6 @@ MOST_MESSAGES = 2**31
 """More of a history cannot be asked for: Redis has its limit for numbers."""
 
 F = TypeVar("F", bound=Callable[[Change], object])
-
-DEFAULTS: dict[str, Any] = {
-    "ROOMS_URL": "memory://",
-    "ROOMS_PREFIX": "rooms",
-    "ROOMS_HISTORY": 100,
-    "ROOMS_HISTORY_SECONDS": 3600,
-    "ROOMS_PRESENCE_TIMEOUT": 15,
-    "ROOMS_SEND_TIMEOUT": 3,
-}
 
 BACKENDS: dict[str, Callable[[Settings, Hub], Backend]] = {
     "memory": MemoryBackend,
@@ -69,21 +64,11 @@ class Rooms:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Set up *app*. Raises `ValueError` for a URL that no rooms can be kept at, and
-        `RuntimeError` where a package is missing for it."""
+        """Set up *app*. Raises `ValueError` for a URL that no rooms can be kept at and for what is
+        no limit, and `RuntimeError` where a package is missing for it."""
         for key, value in DEFAULTS.items():
             app.config.setdefault(key, value)
-        config = app.config
-        settings = Settings(
-            url=self._url or config["ROOMS_URL"],
-            prefix=config["ROOMS_PREFIX"],
-            history=int(config["ROOMS_HISTORY"]),
-            history_seconds=config["ROOMS_HISTORY_SECONDS"],
-            presence_timeout=config["ROOMS_PRESENCE_TIMEOUT"],
-            send_timeout=config["ROOMS_SEND_TIMEOUT"],
-            loads=app.json.loads,
-            dumps=app.json.dumps,
-        )
+        settings = settings_of(app.config, self._url, app.json.loads, app.json.dumps)
         if urlsplit(settings.url).scheme not in BACKENDS:
             raise ValueError(
                 f"Rooms cannot be kept at {settings.url!r}: 'ROOMS_URL' is 'memory://', or"
@@ -113,9 +98,11 @@ class Rooms:
         *history*: how many of the messages before it gets first. *after*: the id of the last
         message it had; it gets those since then.
 
-        Raises `RuntimeError` outside of a WebSocket's handler, or if it is in that room.
+        Raises `RuntimeError` outside of a WebSocket's handler, or if it is in that room;
+        `RoomsLimit` if it is in too many, or *member* finds no place in it; `RoomsValueError` for
+        what is no name of a room, and for a *member* and *info* that are too long.
         """
-        coro = self._join(_name(room), member, info, _count(history), _id(after))
+        coro = self._join(self._name(room), member, info, _count(history), _id(after))
         return Joining(coro) if on_loop() else wait(coro)
 
     async def _join(
@@ -126,7 +113,7 @@ class Rooms:
 
     def leave(self, room: str) -> Any:
         """Take the current WebSocket out of *room*; nothing happens if it is not there."""
-        return value_or_awaitable(self._leave(_name(room)))
+        return value_or_awaitable(self._leave(self._name(room)))
 
     async def _leave(self, room: str) -> None:
         hub = self._hub()
@@ -137,7 +124,7 @@ class Rooms:
     def members(self, room: str) -> Any:
         """The `Member`\\ s of *room*, in all processes: who joined it with a name, one for each
         connection; who came first is first."""
-        return value_or_awaitable(self._members(_name(room)))
+        return value_or_awaitable(self._members(self._name(room)))
 
     async def _members(self, room: str) -> list[Member]:
         members = await self._hub().backend.members(room)
@@ -163,17 +150,18 @@ class Rooms:
     ) -> Any:
         """Send *data* to all in *room*: `str` as a text message, `bytes` as a binary one,
         anything else as JSON. Can be called anywhere in the app, or in its app context. Gives the
-        message's id, `None` for one that is not kept.
+        message's id, `None` for one that is not kept: as *keep* says, or since it is larger than
+        `ROOMS_HISTORY_BYTES`.
 
         *keep*: have it in the history. *exclude_self*: not to the current WebSocket. *exclude*:
         not to the connections with these ids (`Join.id`, `Member.id`).
 
         Raises `RoomsError` if the message could not be sent within `ROOMS_SEND_TIMEOUT` seconds,
-        `ValueError` for what JSON cannot carry: an infinite number.
+        `RoomsValueError` for what JSON cannot carry: an infinite number, half a surrogate pair.
         """
         excluded = {exclude} if isinstance(exclude, str) else set(exclude)
         excluded = {id for id in excluded if _CONNECTION.fullmatch(id)}  # others are nobody's
-        return value_or_awaitable(self._send(_name(room), data, keep, exclude_self, excluded))
+        return value_or_awaitable(self._send(self._name(room), data, keep, exclude_self, excluded))
 
     async def _send(
         self, room: str, data: Any, keep: bool, exclude_self: bool, exclude: set[str]
@@ -188,19 +176,26 @@ class Rooms:
         if is_json:
             payload = hub.app.json.dumps(data)
             if "Infinity" in payload or "NaN" in payload:
-                hub.app.json.loads(payload)  # raises for such numbers, which are no JSON
+                try:
+                    hub.app.json.loads(payload)  # raises for such numbers, which are no JSON
+                except ValueError as error:
+                    raise RoomsValueError(str(error)) from None
         else:
             payload = data if isinstance(data, str) else bytes(data)
         if isinstance(payload, str) and not payload.isascii():
-            payload.encode()  # raises for half a surrogate pair, which cannot be sent
-        return await hub.backend.publish(room, payload, is_json, keep, frozenset(exclude))
+            try:
+                payload.encode()
+            except UnicodeError as error:  # half a surrogate pair
+                raise RoomsValueError(f"This text cannot be sent: {error}.") from None
+        size = hub.size_in_history(room, payload) if keep else 0
+        return await hub.backend.publish(room, payload, is_json, size, frozenset(exclude))
 
     def history(self, room: str, count: int | None = None, *, after: str | None = None) -> Any:
         """The messages to *room* that are kept, oldest first: the last *count*, or all; *after*:
         those since the message with this id. How many are kept, and for how long, is in the
         config: `ROOMS_HISTORY`, `ROOMS_HISTORY_SECONDS`."""
         count = None if count is None else _count(count)
-        return value_or_awaitable(self._history(_name(room), count, _id(after)))
+        return value_or_awaitable(self._history(self._name(room), count, _id(after)))
 
     async def _history(self, room: str, count: int | None, after: str | None) -> list[Message]:
         return [] if count == 0 else await self._hub().backend.history(room, count, after)
@@ -221,9 +216,25 @@ class Rooms:
                 "A room is followed by async code: write 'async for message in"
                 " rooms.follow(...)' in an 'async def' function."
             )
-        return Follow(self._hub(), _name(room), after)
+        return Follow(self._hub(), self._name(room), after)
+
+    def _name(self, room: str) -> str:
+        most = self._state().settings.name_bytes
+        fault: type[ValueError] = ValueError  # the app's own, for what is no text
+        if isinstance(room, str):
+            fault = RoomsValueError
+            with suppress(UnicodeError):
+                if 0 < len(room.encode()) <= most:
+                    return room
+        raise fault(
+            f"The name of a room is a str of 1 to {most} bytes in UTF-8 (ROOMS_NAME_BYTES), not"
+            f" {room!r:.80}."
+        )
 
     def _hub(self) -> Hub:
+        return self._state().hub()
+
+    def _state(self) -> _AppRooms:
         ctx = _cv_app.get(None)
         app = ctx.app if ctx is not None and "rooms" in ctx.app.extensions else self._app
         if app is None:
@@ -231,7 +242,8 @@ class Rooms:
                 "There is no app here whose rooms could be meant. Write 'with app.app_context():'"
                 " round the code; and 'rooms.init_app(app)' where the app is created."
             )
-        return self._hub_of(app)
+        state: _AppRooms = app.extensions["rooms"]
+        return state
 
     def _hub_of(self, app: Flask) -> Hub:
         state: _AppRooms = app.extensions["rooms"]
@@ -245,7 +257,7 @@ class _AppRooms:
         self, app: Flask, settings: Settings, told: list[Callable[[Change], object]]
     ) -> None:
         self._app = app
-        self._settings = settings
+        self.settings = settings
         self._told = told
         self._hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
 
@@ -255,9 +267,9 @@ class _AppRooms:
         if hub is None:
             for other in [other for other in self._hubs if other.is_closed()]:
                 del self._hubs[other]
-            hub = self._hubs[loop] = Hub(self._app, self._told)
-            backend = BACKENDS[urlsplit(self._settings.url).scheme]
-            hub.backend = backend(self._settings, hub)
+            hub = self._hubs[loop] = Hub(self._app, self.settings, self._told)
+            backend = BACKENDS[urlsplit(self.settings.url).scheme]
+            hub.backend = backend(self.settings, hub)
         return hub
 
     async def while_serving(self) -> AsyncIterator[None]:
@@ -275,17 +287,6 @@ def _websocket(method: str) -> Any:
             " 'rooms.send(...)'; to listen, 'rooms.follow(...)'."
         )
     return ctx.websocket
-
-
-def _name(room: str) -> str:
-    try:
-        if 0 < len(room.encode()) <= ROOM_NAME_LENGTH:
-            return room
-    except (AttributeError, UnicodeError):
-        pass
-    raise ValueError(
-        f"The name of a room is a str of 1 to {ROOM_NAME_LENGTH} bytes in UTF-8, not {room!r:.80}."
-    )
 
 
 def _count(count: int) -> int:

@@ -12,15 +12,30 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from starlette.types import Message as Frame
+from werkzeug.exceptions import BadRequest, TooManyRequests
 
 _ID = re.compile(r"([0-9]{1,16})-([0-9]{1,16})")
-
-ROOM_NAME_LENGTH = 256
-"""Bytes of a room's name: it is part of a key, and may come from a client."""
 
 
 class RoomsError(RuntimeError):
     """What was asked of rooms cannot be done now, or was not done in time."""
+
+
+class RoomsLimit(TooManyRequests, RoomsError):
+    """A client took more of rooms than the settings allow. If the handler lets it pass, its
+    WebSocket is closed with 1008, and a request gets a 429; that is logged as a warning."""
+
+    def __str__(self) -> str:
+        return self.description or ""
+
+
+class RoomsValueError(BadRequest, ValueError):
+    """What was given for a room's name, for a message or its id is none. Often that comes from a
+    client: if the handler lets it pass, its WebSocket is closed with 1008, and a request gets a
+    400."""
+
+    def __str__(self) -> str:
+        return self.description or ""
 
 
 class FellBehind(RoomsError):
@@ -97,19 +112,6 @@ class Change(NamedTuple):
     left: list[Member]
 
 
-class Settings(NamedTuple):
-    """What the config says about rooms (`Rooms.init_app`)."""
-
-    url: str
-    prefix: str
-    history: int
-    history_seconds: float
-    presence_timeout: float
-    send_timeout: float
-    loads: Callable[[str], Any]
-    dumps: Callable[[object], str]
-
-
 class Backend(Protocol):
     """Where rooms are kept, for one process and event loop."""
 
@@ -119,24 +121,27 @@ class Backend(Protocol):
     def unsubscribe(self, room: str) -> None: ...
 
     async def publish(
-        self, room: str, payload: str | bytes, is_json: bool, keep: bool, exclude: frozenset[str]
+        self, room: str, payload: str | bytes, is_json: bool, size: int, exclude: frozenset[str]
     ) -> str | None:
-        """Send; gives the message's id, if it is kept."""
+        """Send; gives the message's id, if it is kept. *size*: how many bytes it counts in the
+        history; 0: it is not kept."""
 
     async def history(self, room: str, count: int | None, after: str | None) -> list[Message]:
         """The last *count* messages that are kept, or all, oldest first; those with an id above
         *after*."""
 
-    async def enter(self, room: str, member: Member) -> None: ...
+    async def enter(self, room: str, member: Member, size: int) -> None:
+        """Raises `RoomsLimit` if there is no place for a member of *size* bytes."""
+
     async def exit(self, room: str, member: Member) -> None: ...
     async def members(self, room: str) -> list[Member]: ...
     async def close(self) -> None: ...
 
 
 def position(id: str) -> tuple[int, int]:
-    """An id, to be compared with others. Raises `ValueError` for what is none."""
+    """An id, to be compared with others. Raises `RoomsValueError` for what is none."""
     if not isinstance(id, str) or (match := _ID.fullmatch(id)) is None:
-        raise ValueError(f"{id!r} is not the id of a message.")
+        raise RoomsValueError(f"{id!r:.80} is not the id of a message.")
     return int(match[1]), int(match[2])
 
 

@@ -22,15 +22,22 @@ import anyio
 from ..asgi.conversation import Conversation
 from ..asgi.threads import Coro, is_async, run_in_worker, value_or_awaitable
 from ..asgi.websocket import WebSocket
-from .base import Backend, Change, FellBehind, Member, Message, position
+from .base import (
+    Backend,
+    Change,
+    FellBehind,
+    Member,
+    Message,
+    RoomsLimit,
+    RoomsValueError,
+    position,
+)
+from .limits import MESSAGE_BYTES, Notice, Settings, size_of
 
 if TYPE_CHECKING:
     from ..app import Flask
 
 T = TypeVar("T")
-
-FOLLOWED_MESSAGES: Final = 1000
-"""How many messages wait for somebody who follows a room before they have fallen behind."""
 
 CLOSE_SECONDS: Final = 5.0
 """How long a hub that is closed waits for what is going on."""
@@ -159,6 +166,7 @@ class Inbox(Listener):
         self._hub = hub
         self._after = after
         self._messages: deque[Message] = deque()
+        self._bytes = 0
         self._changed = asyncio.Event()
         self._ended = self._behind = False
         # To be told, as streams are not, when the server begins to stop.
@@ -173,15 +181,18 @@ class Inbox(Listener):
             if self._behind:
                 self.close()
                 raise FellBehind(
-                    f"More than {FOLLOWED_MESSAGES} messages to {self.room!r} were not taken."
-                    " Follow the room again, 'after' the id of the last message."
+                    f"Too many messages to {self.room!r} were not taken: more than"
+                    " ROOMS_FOLLOW_QUEUE, or ROOMS_FOLLOW_QUEUE_BYTES. Follow the room again,"
+                    " 'after' the id of the last message."
                 )
             if self.closed or self._ended:
                 self.close()
                 raise StopAsyncIteration
             self._changed.clear()
             await self._changed.wait()
-        return self._messages.popleft()
+        message = self._messages.popleft()
+        self._bytes -= size_of(message.payload)
+        return message
 
     async def _start(self) -> None:
         self._started = True
@@ -198,10 +209,14 @@ class Inbox(Listener):
             raise
 
     def hand(self, message: Message) -> None:
-        if len(self._messages) >= FOLLOWED_MESSAGES:
+        settings, size = self._hub.settings, size_of(message.payload)
+        if len(self._messages) >= settings.follow_queue or (
+            self._messages and self._bytes + size > settings.follow_queue_bytes
+        ):
             self._behind = True
         if not self._behind:
             self._messages.append(message)
+            self._bytes += size
         self._changed.set()
 
     def _end(self) -> None:
@@ -220,7 +235,7 @@ class Inbox(Listener):
 
 class Follow:
     """The messages of a room, for `async for`. Ends when the server stops. Raises `FellBehind`
-    after 1,000 messages that were not taken."""
+    when more than `ROOMS_FOLLOW_QUEUE` messages were not taken."""
 
     def __init__(self, hub: Hub, room: str, after: str | None) -> None:
         self._loop = hub.loop
@@ -258,8 +273,11 @@ class Hub:
 
     backend: Backend
 
-    def __init__(self, app: Flask, told: list[Callable[[Change], object]]) -> None:
+    def __init__(
+        self, app: Flask, settings: Settings, told: list[Callable[[Change], object]]
+    ) -> None:
         self.app = app
+        self.settings = settings
         self.loop = asyncio.get_running_loop()
         self.rooms: dict[str, Room] = {}
         self.process = secrets.token_hex(8)
@@ -269,6 +287,11 @@ class Hub:
         self._told = told
         self._changes: deque[Change] = deque()
         self._telling = False
+        self._told_some = asyncio.Event()
+        self._entering = 0
+        """How many members are on their way in, and are changes soon."""
+        self._not_kept = Notice()
+        self._forgotten = Notice()
         self._tasks: set[asyncio.Task[object]] = set()
 
     def new_id(self) -> str:
@@ -299,24 +322,57 @@ class Hub:
                 f"This WebSocket is in the room {room!r}. It can join again after"
                 " 'rooms.leave(...)', or the end of the 'with' block in which it joined."
             )
+        if len(joins) >= self.settings.joined:
+            error = RoomsLimit(
+                f"This WebSocket is in {len(joins)} rooms, as many as ROOMS_JOINED allows."
+            )
+            self._warn_of(error)
+            raise error
         member = None if name is None else Member(self.new_id(), name, info, time.time())
+        size = 0 if member is None else self._size_of(member)
         join = joins[room] = Join(self, websocket, room, member)
         join.active = True
         try:
             await self.arrive(join, history, after)
             if member is not None and join.active:
-                await self.backend.enter(room, member)
-                if join.active:
-                    join.announced = True
-                    self.changed(Change(room, [member], []))
-                else:  # closed meanwhile
-                    await self.backend.exit(room, member)
-        except BaseException:
+                await self._enter(join, member, size)
+        except BaseException as error:
             self._remove_join(join)
+            if isinstance(error, RoomsLimit):
+                self._warn_of(error)
             raise
         if not join.active:
             raise websocket.disconnect_error()
         return join
+
+    async def _enter(self, join: Join, member: Member, size: int) -> None:
+        while self._entering + len(self._changes) >= self.settings.changes and self._told:
+            self._told_some.clear()
+            await self._told_some.wait()
+        self._entering += 1
+        try:
+            await self.backend.enter(join.room, member, size)
+            if join.active:
+                join.announced = True
+                self.changed(Change(join.room, [member], []))
+            else:  # closed meanwhile
+                await self.backend.exit(join.room, member)
+        finally:
+            self._entering -= 1
+            self._told_some.set()
+
+    def _size_of(self, member: Member) -> int:
+        """What *member* counts. Raises `RoomsValueError` if that is too much."""
+        size = len(self.settings.dumps([member.name, member.info]))
+        if size > self.settings.member_bytes:
+            raise RoomsValueError(
+                f"The name and info of a member are {size} bytes as JSON, more than the"
+                f" {self.settings.member_bytes} of ROOMS_MEMBER_BYTES."
+            )
+        return size + MESSAGE_BYTES
+
+    def _warn_of(self, error: RoomsLimit) -> None:
+        self.app.logger.warning("A client was refused a room: %s", error)
 
     def joined(self, websocket: WebSocket, room: str) -> Join | None:
         return self._joins.get(websocket, {}).get(room)
@@ -419,6 +475,33 @@ class Hub:
                 inbox.hand(message)
         return waiting
 
+    def size_in_history(self, room: str, payload: str | bytes) -> int:
+        """How many bytes a message counts in the history; 0: it is not kept."""
+        if not self.settings.history:
+            return 0
+        size = size_of(payload)
+        if size <= self.settings.history_bytes:
+            return size
+        if self._not_kept.due():
+            self.app.logger.warning(
+                "A message of %d bytes to the room %r is larger than ROOMS_HISTORY_BYTES (%d), and"
+                " is not kept in its history.",
+                len(payload),
+                room[:80],
+                self.settings.history_bytes,
+            )
+        return 0
+
+    def warn_of_forgotten_rooms(self) -> None:
+        """The history of the room that was sent to longest ago is gone."""
+        if self._forgotten.due():
+            self.app.logger.warning(
+                "Rooms reached ROOMS_HISTORY_TOTAL_BYTES (%d) or ROOMS_HISTORY_ROOMS (%d): the"
+                " histories of those that were sent to longest ago are forgotten.",
+                self.settings.history_total_bytes,
+                self.settings.history_rooms,
+            )
+
     # -- presence
 
     def changed(self, change: Change) -> None:
@@ -433,6 +516,7 @@ class Hub:
         try:
             while self._changes:
                 change = self._changes.popleft()
+                self._told_some.set()
                 async with self.app.app_context():
                     for func in self._told:
                         await self._call(func, change)

@@ -6,8 +6,9 @@ commands; each belongs to a task, and both are opened when needed. When the firs
 was missed is read from the streams. Messages carry their process and a number, so that none is
 delivered twice, whoever had to repeat something.
 
-Keys, below the prefix: ``room:`` and ``stream:`` and ``members:`` with a room's name, ``process:``
-with an id (the rooms of its members), ``processes`` (until when each counts as alive).
+Keys, below the prefix: ``room:``, ``stream:``, ``counts:`` and ``members:`` with a room's name,
+``process:`` with an id (the rooms of its members), ``processes`` (until when each counts as
+alive); ``kept``, ``sizes``, ``total`` and ``presence`` for the limits (`scripts.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, deque
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -23,23 +23,13 @@ from urllib.parse import urlsplit
 import anyio
 
 from ..asgi.threads import Coro
-from .base import Change, Member, Message, RoomsError, Settings, oldest, position
+from .base import Change, Member, Message, RoomsError, RoomsLimit, oldest, position
 from .hub import Hub
+from .limits import Settings
+from .link import FAILURES, INSTALLED, Argument, Call, ConnectionPool, Link, exceptions
 from .scripts import BEAT, ENTER, EXIT, MEMBERS, PUBLISH, SCRIPTS, SYNC
 
-try:
-    from redis import exceptions
-    from redis.asyncio import ConnectionPool
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-except ImportError:
-    _installed = False
-    _FAILURES: tuple[type[Exception], ...] = ()
-else:
-    _installed = True
-    _FAILURES = (exceptions.RedisError, OSError)
-
-_INTERRUPTIONS: tuple[type[Exception], ...] = (*_FAILURES, RoomsError)
+_INTERRUPTIONS: tuple[type[Exception], ...] = (*FAILURES, RoomsError)
 
 IDLE_SECONDS: Final = 1.0
 """How long a connection is kept that nobody needs."""
@@ -50,58 +40,7 @@ LONGEST_WAIT: Final = 1.0
 SENDERS: Final = 256
 """How many senders' last numbers are known of a room."""
 
-Argument = str | bytes | int | float
-
 T = TypeVar("T")
-
-
-class Link:
-    """A connection to Redis that does what it is told, and nothing by itself."""
-
-    def __init__(self, url: str, timeout: float) -> None:
-        pool = ConnectionPool.from_url(
-            url,
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=None,
-            socket_connect_timeout=timeout,
-        )
-        self._connection: Any = pool.make_connection()  # type: ignore[no-untyped-call]
-        self._timeout = timeout
-
-    async def open(self) -> None:
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._connection.connect()
-        except BaseException:
-            await self.close()
-            raise
-
-    async def send(self, commands: Iterable[tuple[Argument, ...]]) -> None:
-        async with asyncio.timeout(self._timeout):
-            packed = self._connection.pack_commands(commands)
-            await self._connection.send_packed_command(packed, check_health=False)
-
-    async def read(self) -> Any:
-        return await self._connection.read_response()
-
-    async def close(self) -> None:
-        with suppress(Exception):
-            await self._connection.disconnect(nowait=True)
-
-
-class Call:
-    """A command, and who waits for its answer."""
-
-    def __init__(self, command: list[Argument], resend_flag: int | None) -> None:
-        self.command = command
-        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._resend_flag = resend_flag
-
-    def sent(self) -> None:
-        """It may be carried out from now on, whether or not there is an answer."""
-        if self._resend_flag is not None:
-            self.command[self._resend_flag] = 1
 
 
 class RedisBackend:
@@ -110,7 +49,7 @@ class RedisBackend:
     @staticmethod
     def check(url: str) -> None:
         """Raise `RuntimeError` or `ValueError` if *url* cannot be used."""
-        if not _installed:
+        if not INSTALLED:
             raise RuntimeError(
                 f"Rooms at {_place(url)!r} need a package that is not installed: pip install"
                 " 'asyncflask[redis]'."
@@ -126,7 +65,8 @@ class RedisBackend:
         self._lost: BaseException | None = None
         self._out_of_step = False
         self._closed = False
-        self._members: dict[str, dict[str, Member]] = {}
+        self._members: dict[str, dict[str, tuple[str, int]]] = {}
+        """Those of this process: room, id, the member as JSON and what it counts."""
         # What listens.
         self._channels: dict[str, Channel] = {}
         self._reader: asyncio.Task[None] | None = None
@@ -194,7 +134,7 @@ class RedisBackend:
                         await self._load_scripts(link)
                     await self._make_waiting_calls(link)
                     failures = 0
-                except _FAILURES as error:
+                except FAILURES as error:
                     if link is not None:
                         await link.close()
                         link = None
@@ -264,7 +204,7 @@ class RedisBackend:
     # -- messages to others
 
     async def publish(
-        self, room: str, payload: str | bytes, is_json: bool, keep: bool, exclude: frozenset[str]
+        self, room: str, payload: str | bytes, is_json: bool, size: int, exclude: frozenset[str]
     ) -> str | None:
         self._sent += 1
         tag = f"{self._hub.process} {self._sent} "
@@ -272,17 +212,25 @@ class RedisBackend:
         head = f"{tag}{kind} {','.join(exclude)}\n".encode()
         data = payload.encode() if isinstance(payload, str) else payload
         settings = self._settings
-        answer = await self._script(
+        id, forgot = await self._script(
             PUBLISH,
             [self._channel(room), self._key("stream", room)],
-            settings.history if keep else 0,
+            settings.history if size else 0,
             int(settings.history_seconds) + 1,
             tag,
             0,
             head + data,
+            self._prefix,
+            room,
+            size,
+            settings.history_bytes,
+            settings.history_total_bytes,
+            settings.history_rooms,
             resend_flag=3,
         )
-        return answer.decode() or None
+        if forgot:
+            self._hub.warn_of_forgotten_rooms()
+        return id.decode() or None
 
     async def history(self, room: str, count: int | None, after: str | None) -> list[Message]:
         start = f"{oldest(self._settings.history_seconds)}-0"
@@ -353,7 +301,7 @@ class RedisBackend:
             while self._to_say and self._link is not None:
                 commands = list(self._to_say)
                 self._to_say.clear()
-                with suppress(*_FAILURES):  # the reader notices too
+                with suppress(*FAILURES):  # the reader notices too
                     await self._link.send(commands)
         finally:
             self._saying = None
@@ -436,41 +384,52 @@ class RedisBackend:
 
     # -- presence
 
-    async def enter(self, room: str, member: Member) -> None:
-        self._members.setdefault(room, {})[member.id] = member
+    async def enter(self, room: str, member: Member, size: int) -> None:
+        settings = self._settings
+        value = json.dumps(member)
+        self._members.setdefault(room, {})[member.id] = value, size
         self._keep_beating()
         try:
-            await self._script(
+            full = await self._script(
                 ENTER,
-                [*self._room_keys(room), *self._alive],
+                [*self._room_keys(room), *self._alive, self._presence],
                 self._hub.process,
                 member.id,
-                json.dumps(member),
+                value,
                 room,
-                self._settings.presence_timeout,
+                settings.presence_timeout,
+                size,
+                settings.members,
+                settings.members_total_bytes,
             )
         except BaseException:
             self._forget(room, member)
             self._out_of_step = True
             raise
+        if full:
+            self._forget(room, member)
+            raise RoomsLimit(
+                settings.room_is_full(room) if full == b"room" else settings.too_many_members()
+            )
 
-    def _forget(self, room: str, member: Member) -> bool:
-        """Give whether it was the last of this process in *room*."""
+    def _forget(self, room: str, member: Member) -> tuple[bool, int]:
+        """Give whether it was the last of this process in *room*, and what it counts."""
         members = self._members.get(room, {})
-        members.pop(member.id, None)
+        _, size = members.pop(member.id, ("", 0))
         if not members:
             self._members.pop(room, None)
-        return not members
+        return not members, size
 
     async def exit(self, room: str, member: Member) -> None:
-        last = self._forget(room, member)
+        last, size = self._forget(room, member)
         try:
             await self._script(
                 EXIT,
-                self._room_keys(room),
+                [*self._room_keys(room), self._presence],
                 member.id,
                 room,
                 int(last),
+                size,
             )
         except RoomsError:
             self._out_of_step = True  # or this process is soon taken for dead
@@ -516,15 +475,18 @@ class RedisBackend:
         if not known or self._out_of_step:
             self._out_of_step = False
             triples: list[Argument] = []
+            total = 0
             for name, entered in self._members.items():
-                for member in entered.values():
-                    triples += [name, member.id, json.dumps(member)]
+                for id, (value, size) in entered.items():
+                    triples += [name, id, value]
+                    total += size
             await self._script(
                 SYNC,
                 self._alive,
                 self._prefix,
                 self._hub.process,
                 self._settings.presence_timeout,
+                total,
                 *triples,
             )
             if not known:
@@ -536,6 +498,10 @@ class RedisBackend:
     @property
     def _alive(self) -> list[str]:
         return [f"{self._prefix}processes"]
+
+    @property
+    def _presence(self) -> str:
+        return f"{self._prefix}presence"
 
     def _room_keys(self, room: str) -> list[str]:
         return [self._key("members", room), self._key("process", self._hub.process)]

@@ -5,29 +5,80 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+# Keeps a message, within the limits, and publishes it. Beside each stream is a list of what its
+# messages count. `kept` has for each room with a history when that expires, `sizes` what it
+# counts, and `total` what they count together. Gives the id, and whether another was forgotten.
 PUBLISH: Final = """
-local id = ''
+local id, forgot, prefix, room = '', 0, ARGV[6], ARGV[7]
+local total, kept, sizes = prefix .. 'total', prefix .. 'kept', prefix .. 'sizes'
+local function forget(other)
+  redis.call('DEL', prefix .. 'stream:' .. other, prefix .. 'counts:' .. other)
+  redis.call('ZREM', kept, other)
+  redis.call('DECRBY', total, redis.call('HGET', sizes, other) or 0)
+  redis.call('HDEL', sizes, other)
+end
 if ARGV[1] ~= '0' then
   if ARGV[4] == '1' then -- sent before, and the answer was lost
     for _, entry in ipairs(redis.call('XREVRANGE', KEYS[2], '+', '-')) do
-      if string.sub(entry[2][2], 1, #ARGV[3]) == ARGV[3] then return entry[1] end
+      if string.sub(entry[2][2], 1, #ARGV[3]) == ARGV[3] then return {entry[1], 0} end
     end
   end
-  id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[1], '*', 'm', ARGV[5])
-  redis.call('EXPIRE', KEYS[2], ARGV[2])
+  local time, seconds, counts = redis.call('TIME'), ARGV[2] + 0, prefix .. 'counts:' .. room
+  local now = time[1] + time[2] / 1000000
+  for _, other in ipairs(redis.call('ZRANGEBYSCORE', kept, '-inf', now, 'LIMIT', 0, 100)) do
+    forget(other)
+  end
+  id = redis.call('XADD', KEYS[2], '*', 'm', ARGV[5])
+  local more, number = ARGV[8] + 0, redis.call('RPUSH', counts, ARGV[8])
+  local size = (redis.call('HGET', sizes, room) or 0) + more
+  while number > ARGV[1] + 0 or (size > ARGV[9] + 0 and number > 1) do
+    local less = redis.call('LPOP', counts) + 0
+    number, size, more = number - 1, size - less, more - less
+  end
+  redis.call('XTRIM', KEYS[2], 'MAXLEN', number)
+  redis.call('HSET', sizes, room, size)
+  redis.call('ZADD', kept, now + seconds, room)
+  local all = redis.call('INCRBY', total, more)
+  while all > ARGV[10] + 0 or redis.call('ZCARD', kept) > ARGV[11] + 0 do
+    local other = redis.call('ZRANGE', kept, 0, 0)[1]
+    if other == room then -- the only one: what was counted before is lost
+      redis.call('SET', total, size)
+      break
+    end
+    forget(other)
+    forgot, all = 1, redis.call('GET', total) + 0
+  end
+  for _, key in ipairs({KEYS[2], counts, kept, sizes, total}) do
+    redis.call('EXPIRE', key, seconds)
+  end
 end
 redis.call('PUBLISH', KEYS[1], id .. ' ' .. ARGV[5])
-return id
+return {id, forgot}
 """
 
+# `presence` has for each process what its members count. Gives at which limit there is no place.
 ENTER: Final = """
+local size = ARGV[6] + 0
+if redis.call('HEXISTS', KEYS[1], ARGV[2]) == 0 then
+  if redis.call('HLEN', KEYS[1]) >= ARGV[7] + 0 then return 'room' end
+  local total = size
+  for _, other in ipairs(redis.call('HVALS', KEYS[4])) do total = total + other end
+  if total > ARGV[8] + 0 then return 'all' end
+  redis.call('HINCRBY', KEYS[4], ARGV[1], size)
+end
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
 redis.call('SADD', KEYS[2], ARGV[4])
 redis.call('ZADD', KEYS[3], redis.call('TIME')[1] + ARGV[5], ARGV[1])
+return ''
 """
 
 EXIT: Final = """
-redis.call('HDEL', KEYS[1], ARGV[1])
+if redis.call('HDEL', KEYS[1], ARGV[1]) == 1 then
+  local process = string.match(ARGV[1], '^[^:]+')
+  if redis.call('HINCRBY', KEYS[3], process, -ARGV[4]) <= 0 then
+    redis.call('HDEL', KEYS[3], process)
+  end
+end
 if ARGV[3] == '1' then redis.call('SREM', KEYS[2], ARGV[2]) end
 """
 
@@ -64,11 +115,13 @@ for _, process in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
     end
   end
   redis.call('DEL', rooms)
+  redis.call('HDEL', ARGV[1] .. 'presence', process)
 end
 return found
 """
 
-# Makes the members of this process those that are given: room, id, value, and so on.
+# Makes the members of this process those that are given: room, id, value, and so on; before them,
+# what they count together.
 SYNC: Final = """
 local rooms = ARGV[1] .. 'process:' .. ARGV[2]
 for _, room in ipairs(redis.call('SMEMBERS', rooms)) do
@@ -78,10 +131,12 @@ for _, room in ipairs(redis.call('SMEMBERS', rooms)) do
   end
 end
 redis.call('DEL', rooms)
-for i = 4, #ARGV, 3 do
+for i = 5, #ARGV, 3 do
   redis.call('HSET', ARGV[1] .. 'members:' .. ARGV[i], ARGV[i + 1], ARGV[i + 2])
   redis.call('SADD', rooms, ARGV[i])
 end
+redis.call('HDEL', ARGV[1] .. 'presence', ARGV[2])
+if ARGV[4] ~= '0' then redis.call('HSET', ARGV[1] .. 'presence', ARGV[2], ARGV[4]) end
 redis.call('ZADD', KEYS[1], redis.call('TIME')[1] + ARGV[3], ARGV[2])
 """
 
