@@ -209,6 +209,7 @@ class TestSpool:
     def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(http, "SPOOL_BYTES", 5)
 
+    @pytest.mark.limit("SPOOL_BYTES")
     async def test_large_body_goes_to_disk(self) -> None:
         body = body_of(*chunks(b"abc", b"def", b"ghi"))
         await ahead(body)
@@ -261,6 +262,7 @@ class TestGone:
         assert body.left
         assert body.file().read() == b"onetwo"
 
+    @pytest.mark.limit("READ_AHEAD_BYTES")
     async def test_does_not_read_ahead_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(http, "READ_AHEAD_BYTES", 5)
         peer = Peer(chunks(*[b"xyz"] * 10))

@@ -208,6 +208,7 @@ class TestSync:
     @pytest.mark.parametrize(
         ("size", "most"), [(1_000, AHEAD_BYTES // 1_000 + 1), (1, AHEAD_CHUNKS), (400_000, 1)]
     )
+    @pytest.mark.limit("AHEAD_BYTES")
     async def test_bound_when_the_client_does_not_read(self, size: int, most: int) -> None:
         """And the thread of the stream counts no more as running: there is but one place."""
         made: list[bytes] = []

@@ -554,6 +554,7 @@ class TestSyncAndAsync:
 
 
 class TestSlots:
+    @pytest.mark.limit("WORKER_THREADS")
     async def test_limit(self) -> None:
         slots = slots_of(asyncio.get_running_loop(), 2)
         lock = threading.Lock()

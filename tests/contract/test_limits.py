@@ -105,6 +105,9 @@ CASES = [
     CASES,
     ids=[f"{view}-{len(body)}-{n}" for n, (view, _, body, _) in enumerate(CASES)],
 )
+@pytest.mark.limit("MAX_CONTENT_LENGTH")
+@pytest.mark.limit("MAX_FORM_MEMORY_SIZE")
+@pytest.mark.limit("MAX_FORM_PARTS")
 def test_of_the_app(
     server: Server,
     view: str,

@@ -147,6 +147,7 @@ def test_large_chunks(site: Site, kind: str) -> None:
     assert body == b"".join(bytes([65 + number]) * 1_000_000 for number in range(8))
 
 
+@pytest.mark.limit("WORKER_THREADS")
 def test_clients_that_do_not_read_hold_no_place(site: Site) -> None:
     """Of `WORKER_THREADS`: there are fewer than such clients here, and a stream is answered."""
     with ExitStack() as stack:

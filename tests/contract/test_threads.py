@@ -12,6 +12,7 @@ from contract.raw import PARSERS, Connection, Diary, Parser, get, serve
 
 
 @pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.limit("MAX_THREADS")
 def test_threads_are_limited_and_come_back(parser: Parser, tmp_path: Path) -> None:
     diary = Diary(tmp_path / "diary")
     with serve("few_threads:app", parser, diary=diary) as server, ExitStack() as stack:
