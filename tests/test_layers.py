@@ -16,7 +16,7 @@ LAYERS = """
 asgi._ asgi.native asgi.websocket_rules
 asgi.loops asgi.pool
 asgi.threads
-asgi.conversation asgi.outbox asgi.servers asgi.streams
+asgi.conversation asgi.outbox asgi.servers asgi.streams asgi.uploads
 asgi.http
 asgi.connection asgi.wsgi asgi.lifespan asgi.events
 asgi.websocket

@@ -50,7 +50,7 @@ from .dispatch import Flow, Step, serve_by_wsgi, serve_http, step
 from .entry import CHANGES, AppType, arguments, marked_async, note_change
 from .globals import g, request, session
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send_from_directory
-from .lifetime import serving, start_background_task
+from .lifetime import look_for_lifespan, serving, start_background_task
 from .mounts import Mounts
 from .plan import METHODS, WATCHED, Setup
 from .sansio.app import App
@@ -180,6 +180,8 @@ class Flask(Steps, App, metaclass=AppType):
         self.background_tasks: set[asyncio.Task[None]] = set()
         """The tasks of `add_background_task` that have not ended."""
         self._conversations = Conversations()
+        self._asks: Callable[[Flask, Scope, Send], None] | None = look_for_lifespan
+        """What looks at the connections that come, until it has seen what it looks for."""
         self._mounts = Mounts()
         if self.has_static_folder:
             assert bool(static_host) == host_matching, (
@@ -250,12 +252,14 @@ class Flask(Steps, App, metaclass=AppType):
         """The flow for what is no request, or not for this app alone. `None` if it was served."""
         kind = scope["type"]
         if kind == "lifespan":
-            await serve_lifespan(serving(self), scope, receive, send)
+            await serve_lifespan(serving(self, receive), scope, receive, send)
             return None
         if kind == _CALLED_ROUND:
             return partial(serve_by_wsgi, wsgi_app=scope[_CALLED_ROUND]), {**scope, "type": "http"}
         if kind != "http" and kind != "websocket":
             raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
+        if self._asks is not None:
+            self._asks(self, scope, send)
         scope = normalised(scope)
         flow: Flow = serve_http
         origin: wsgi.Origin | None = scope.get(wsgi.ORIGIN)

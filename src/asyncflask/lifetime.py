@@ -1,17 +1,26 @@
-"""From a server's start to its stop: the lifespan of an app, and tasks in the background."""
+"""From a server's start to its stop: the lifespan of an app, and tasks in the background.
+
+What a server does not tell by the lifespan protocol or a signal, a connection may show:
+`app._asks` looks at those that come, until it has seen it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.types import Receive, Scope, Send
 
 from .asgi.conversation import Conversations
 from .asgi.lifespan import lifespan, on_stop_signal
+from .asgi.servers import server_of, stop_of, tell_once, wsgi_server
 from .asgi.threads import Driver
+from .asgi.uploads import end_uploads
+from .asgi.wsgi import ORIGIN
 
 if TYPE_CHECKING:
     from .app import Flask
@@ -20,18 +29,22 @@ _nothing: Any = object()
 
 
 @asynccontextmanager
-async def serving(app: Flask) -> AsyncIterator[dict[str, Any]]:
+async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, Any]]:
     """The app's lifespan: mounted apps, `lifespan`, `while_serving`, `before_serving`; and back
-    in the opposite order, after the streams and WebSockets have been ended. Yields the state."""
+    in the opposite order, after the streams and WebSockets have been ended. Yields the state.
+
+    *receive*: the lifespan's, which shows the server."""
     driver = Driver(asyncio.get_running_loop(), app.config["WORKER_THREADS"])
     app_ctx = app.app_context()
     conversations = app._conversations = Conversations()
     timeout = app.config["SHUTDOWN_TIMEOUT"]
     stopping: list[asyncio.Task[None]] = []
+    stack = AsyncExitStack()
 
     def stop() -> None:
         if not stopping:
             stopping.append(asyncio.ensure_future(conversations.stop(timeout)))
+            stack.callback(asyncio.ensure_future(end_uploads(timeout)).cancel)
 
     async def run(func: Callable[..., Any], *args: Any) -> Any:
         async def call() -> Any:
@@ -42,9 +55,10 @@ async def serving(app: Flask) -> AsyncIterator[dict[str, Any]]:
         return await driver.run(call())
 
     state: dict[str, Any] = {}
-    async with AsyncExitStack() as stack:
+    async with stack:
         stack.callback(driver.release)
         stack.callback(setattr, app, "_conversations", Conversations())
+        app._asks = None
         await run(app_ctx.push_by, driver.call)
         stack.push_async_callback(run, app_ctx.pop_by, None, driver.call)
         for mount in app._mounts:
@@ -59,7 +73,9 @@ async def serving(app: Flask) -> AsyncIterator[dict[str, Any]]:
             stack.push_async_callback(run, partial(_finish, generator))
         for func in app.before_serving_funcs:
             await run(func)
-        stack.enter_context(on_stop_signal(stop))
+        told = stack.enter_context(on_stop_signal(stop))
+        if not told and server_of(receive) == "Hypercorn":
+            app._asks = _StopOfServer(stop, stack)
         try:
             yield state
         finally:
@@ -68,6 +84,60 @@ async def serving(app: Flask) -> AsyncIterator[dict[str, Any]]:
             await end_background_tasks(app, timeout)
             for func in app.after_serving_funcs:
                 await run(func)
+
+
+# -- what connections show --------------------------------------------------------------------
+
+
+class _StopOfServer:
+    """Looks for the event by which a server learns that it is to stop, and then calls *stop*."""
+
+    def __init__(self, stop: Callable[[], None], stack: AsyncExitStack) -> None:
+        self._stop, self._stack = stop, stack
+
+    def __call__(self, app: Flask, scope: Scope, send: Send) -> None:
+        wait = stop_of(send)
+        if wait is None:  # a middleware's `send`; the next may show it
+            return
+        app._asks = None
+        # In no request's context.
+        task = asyncio.get_running_loop().create_task(self._watch(wait), context=Context())
+        self._stack.callback(task.cancel)
+
+    async def _watch(self, wait: Callable[[], Awaitable[object]]) -> None:
+        await wait()
+        self._stop()
+
+
+def look_for_lifespan(app: Flask, scope: Scope, send: Send) -> None:
+    """Called for the first request, if it comes before a lifespan: say which functions of the app
+    the server does not call. In tests that is as it should be."""
+    app._asks = None
+    origin = scope.get(ORIGIN)
+    if origin is None:
+        server = server_of(send)
+    else:
+        server = wsgi_server(origin.environ.get("SERVER_SOFTWARE", ""))
+    if server is None:
+        return
+    names = [name for name in _SERVING_FUNCTIONS if getattr(app, _SERVING_FUNCTIONS[name])]
+    if names:
+        tell_once(
+            f"{server} has not started the app {app.name!r} (lifespan protocol of ASGI), so its"
+            f" {', '.join(names)} functions are not called. Serve it with uvicorn, gunicorn's ASGI"
+            " worker, Hypercorn or Granian; an app that mounts this one has to run its lifespan."
+        )
+
+
+_SERVING_FUNCTIONS: Final = {
+    "lifespan": "lifespan",
+    "before_serving": "before_serving_funcs",
+    "while_serving": "while_serving_gens",
+    "after_serving": "after_serving_funcs",
+}
+
+
+# -- start and stop ---------------------------------------------------------------------------
 
 
 async def _advance_async(generator: Any) -> None:

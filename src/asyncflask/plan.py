@@ -69,6 +69,7 @@ WATCHED: Final = frozenset(
         *METHODS,
         *REGISTRIES,
         "__class__",
+        "_asks",
         "_mounts",
         "asgi_app",
         "config",
@@ -110,7 +111,8 @@ class Setup:
         self.wsgi_app = app.wsgi_app if "wsgi_app" in self.replaced else None
         """What took the place of `Flask.wsgi_app`."""
         self.wsgi_middleware = _middleware(app, self.wsgi_app, original["wsgi_app"])
-        self.direct = "http" if self.wsgi_app is None and not app._mounts else None
+        alone = self.wsgi_app is None and not app._mounts and app._asks is None
+        self.direct = "http" if alone else None
         """The type of the scopes that are for the flow, without a look at anything else."""
         self.lazy_session: bool = app._opens_session_lazily()
         self.app_context: Callable[[Flask], AppContext] = AppContext

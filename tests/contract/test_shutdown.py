@@ -163,6 +163,21 @@ def test_stop_during_a_handshake(tmp_path: Path) -> None:
         assert diary.of("app")[-4:] == AFTER
 
 
+@pytest.mark.parametrize("http", PARSERS)
+@pytest.mark.parametrize("path", ["/slow/sync", "/slow/async"])
+def test_client_that_keeps_its_body_back(path: str, http: Parser, tmp_path: Path) -> None:
+    """It gets a 503, and holds nothing up, though uvicorn has no limit of its own here."""
+    diary = Diary(tmp_path / "diary")
+    with serve("shutdown:app", http, diary=diary) as server, Connection(server) as stalled:
+        stalled.request(path, "POST", b"", "Content-Length: 100", "Expect: 100-continue")
+        stalled.read_until(b"100 Continue\r\n\r\n")  # it is waited for
+        stalled.send(b"some")
+        assert server.stop() == 0, server.output
+        assert stalled.reply().status == 503
+        assert diary.of("app")[-4:] == AFTER
+        assert "Traceback" not in server.output, server.output
+
+
 def test_server_that_stops_sooner(tmp_path: Path) -> None:
     """uvicorn's own limit cancels the tasks; clean-up and exit code are the same."""
     diary = Diary(tmp_path / "diary")

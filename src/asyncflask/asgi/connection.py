@@ -23,7 +23,15 @@ from starlette.types import Message, Receive, Scope, Send
 
 from .http import Headers, encode_headers
 from .outbox import IN_A_ROW, Outbox
-from .servers import abort, has_hung_up, is_of_server, unsent_bytes
+from .servers import (
+    abort,
+    drops_accept_headers,
+    has_hung_up,
+    is_of_server,
+    server_of,
+    tell_once,
+    unsent_bytes,
+)
 from .threads import Driver, in_this_context
 from .websocket_rules import (
     ABNORMAL,
@@ -48,6 +56,9 @@ if TYPE_CHECKING:
 
 SWITCHING_PROTOCOLS: Final = 101
 """The status of a handshake's answer (RFC 6455 section 4.2.2)."""
+
+FORBIDDEN: Final = 403
+"""The status of a handshake that is denied without a response (ASGI: `websocket.close`)."""
 
 QUEUED_MESSAGES: Final = 64
 """How many received messages wait for the handler before the client has to."""
@@ -220,6 +231,13 @@ class Connection:
             raise self.disconnect_error()
         self.accepted = True
         self.subprotocol = subprotocol
+        if lines and (server := drops_accept_headers(self._outbox.send)):
+            tell_once(
+                f"{server} does not send the headers of a WebSocket's handshake: a session that"
+                " is changed before 'websocket.accept()', and the headers given to it, are lost."
+                " Change the session in a request, or serve the app with uvicorn, gunicorn or"
+                " Hypercorn."
+            )
         accept = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": lines}
         try:
             await self._outbox.put_first(accept)
@@ -253,6 +271,13 @@ class Connection:
             answer = (
                 {**start, "type": "websocket.http.response.start"},
                 {"type": "websocket.http.response.body", "body": content},
+            )
+        elif start["status"] != FORBIDDEN:
+            server = server_of(self._outbox.send) or "This server"
+            tell_once(
+                f"{server} cannot reject a WebSocket with a response: the client gets an empty"
+                f" {FORBIDDEN}, not the status {start['status']} that the app has for it. Serve"
+                " the app with uvicorn, Hypercorn or Granian."
             )
         try:
             await self._connect()
@@ -503,7 +528,7 @@ class Connection:
         try:
             async with asyncio.timeout(timeout) as limit:
                 if self.accepted:
-                    await self._outbox.put_last(message)
+                    await self._put_close(message)
                 else:
                     await self._connect()
                     await self._outbox.put_first(message)
@@ -511,6 +536,23 @@ class Connection:
             if limit.expired():
                 self.abort()
             # Otherwise it left at this very moment.
+
+    async def _put_close(self, message: Message) -> None:
+        """As the last message. Daphne refuses the codes that RFC 6455 section 7.4.1 has for
+        servers; the connection is to be closed nevertheless."""
+        try:
+            await self._outbox.put_last(message)
+        except (RuntimeError, OSError):
+            raise
+        except Exception:
+            code = message["code"]
+            if not NORMAL < code < 3000:
+                raise
+            server = server_of(self._outbox.send) or "This server"
+            tell_once(
+                f"{server} does not send the close code {code}: the client gets {code + 3000}."
+            )
+            await self._outbox.put_last({**message, "code": code + 3000})
 
     def _gone(self, code: int, reason: str | None) -> None:
         """The client has left."""

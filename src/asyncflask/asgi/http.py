@@ -24,11 +24,17 @@ from typing import IO, Any, Final, cast
 from urllib.parse import unquote
 
 from starlette.types import Message, Receive, Scope, Send
-from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    ClientDisconnected,
+    HTTPException,
+    RequestEntityTooLarge,
+    ServiceUnavailable,
+)
 
 from .conversation import Conversation, Conversations
 from .streams import send_async_chunks, send_chunks
 from .threads import Driver, on_loop, start_in, wait
+from .uploads import waited_for
 
 ORIGIN: Final = "asyncflask.origin"
 """The key in a scope that was made of an environ, for its `Origin`."""
@@ -92,6 +98,7 @@ class Body:
     _limit: int | None = None
     _received: asyncio.Event | None = None
     _receiving = False
+    _given_up = False
 
     def __init__(
         self,
@@ -148,9 +155,17 @@ class Body:
     async def received_from(self, rest: Awaitable[Message]) -> None:
         """Receive the message that *rest* gives."""
         self._receiving = True
+        task = None
+        if not self.complete:
+            task = waited_for[self] = asyncio.current_task()
         try:
             message = await rest
+        except asyncio.CancelledError:
+            if self._given_up and task is not None and task.uncancel() == 0:
+                return
+            raise
         finally:
+            waited_for.pop(self, None)
             self._receiving = False
             if self._received is not None:
                 self._received.set()
@@ -200,6 +215,12 @@ class Body:
     def refuse(self, error: Exception) -> None:
         """Receive no more; whoever reads gets *error*."""
         self.error, self.complete = error, True
+
+    def give_up(self) -> None:
+        """As `refuse`, while somebody waits for more, who is then to be cancelled: the server
+        stops, and the client sends nothing."""
+        self._given_up = True
+        self.refuse(ServiceUnavailable("The server stops."))
 
     async def receive_ahead(self, size: int | None = None) -> None:
         """Receive the body now, so that sync reads do not have to wait; but stop when more than
@@ -571,6 +592,8 @@ def normalised(scope: Scope) -> Scope:
     start = len(root) if path.startswith(root) else 0
     if path[start : start + 1] not in ("/", ""):
         scope = _in_origin_form(scope, root)
+    if "scheme" not in scope and scope["type"] == "websocket":
+        scope = {**scope, "scheme": "ws", RECEIVED: scope}  # its default; Daphne leaves it out
     if not method.isupper():
         # Not HEAD: a server that does not know it for that waits for the content.
         method = method.upper()

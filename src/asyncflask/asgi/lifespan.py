@@ -116,10 +116,10 @@ def _error(task: asyncio.Task[None]) -> BaseException | None:
 
 
 @contextmanager
-def on_stop_signal(tell: Callable[[], object]) -> Iterator[None]:
+def on_stop_signal(tell: Callable[[], object]) -> Iterator[bool]:
     """Call *tell* on the running loop when the process gets a signal that stops its server,
     beside what the server itself does then. Nothing is done outside of the main thread, or when
-    the server sets no handlers."""
+    the server sets no handlers: yields whether *tell* will be called."""
     loop = asyncio.get_running_loop()
     before: dict[signal.Signals, Callable[[int, FrameType | None], object]] = {}
 
@@ -134,7 +134,7 @@ def on_stop_signal(tell: Callable[[], object]) -> Iterator[None]:
                 before[number] = current
                 signal.signal(number, handle)
     try:
-        yield
+        yield bool(before)
     finally:
         for number, current in before.items():
             if signal.getsignal(number) is handle:

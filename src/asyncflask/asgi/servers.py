@@ -5,8 +5,10 @@ take the server's `send`; of a middleware's nothing is known.
 from __future__ import annotations
 
 import inspect
+import logging
 import select
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from starlette.types import Send
@@ -14,6 +16,61 @@ from starlette.types import Send
 _SERVERS: Final = frozenset({"uvicorn", "hypercorn", "asyncio", "asyncflask"})
 """The packages whose connections, or queues in their place, lose nothing when a `receive` is
 cancelled; the in-memory client's is one."""
+
+_TITLES: Final = {
+    "daphne": "Daphne",
+    "granian": "Granian",
+    "gunicorn": "gunicorn",
+    "hypercorn": "Hypercorn",
+    "uvicorn": "uvicorn",
+    "waitress": "waitress",
+    "Werkzeug": "Werkzeug's server",
+}
+"""By their package, or the name in `SERVER_SOFTWARE`."""
+
+_DROP_ACCEPT_HEADERS: Final = frozenset({"Daphne", "Granian"})
+"""The servers that answer a handshake without the headers of `websocket.accept`."""
+
+_logger: Final = logging.getLogger("asyncflask")
+_told: set[str] = set()
+
+
+def server_of(func: Callable[..., object]) -> str | None:
+    """The server whose `receive` or `send` *func* is, by its name in the documentation; `None`
+    for a middleware's, or a server that is not known."""
+    while isinstance(func, partial):
+        func = func.func
+    owner = getattr(func, "__self__", None)
+    module = getattr(func if owner is None else type(owner), "__module__", None) or ""
+    return _TITLES.get(module.partition(".")[0])
+
+
+def wsgi_server(software: str) -> str | None:
+    """The same for a WSGI server, by what it calls itself in `SERVER_SOFTWARE`."""
+    return _TITLES.get(software.partition("/")[0])
+
+
+def tell_once(shortcoming: str) -> None:
+    """Log what a server cannot do, and what to do about it; not again for each connection."""
+    if shortcoming not in _told:
+        _told.add(shortcoming)
+        _logger.warning(shortcoming)
+
+
+def drops_accept_headers(send: Send) -> str | None:
+    """The server, if it answers handshakes without the headers that it is given."""
+    server = server_of(send)
+    return server if server in _DROP_ACCEPT_HEADERS else None
+
+
+def stop_of(send: Send) -> Callable[[], Awaitable[object]] | None:
+    """What returns when the server of this connection begins to stop, if it has such a thing.
+    Hypercorn tells its worker processes by an event and not by a signal; and the lifespan, like
+    any server, when all connections have ended."""
+    if server_of(send) != "Hypercorn":
+        return None
+    context = getattr(getattr(send, "__self__", None), "context", None)
+    return getattr(getattr(context, "terminated", None), "wait", None)
 
 
 def is_of_server(func: Callable[..., object]) -> bool:
