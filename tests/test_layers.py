@@ -62,6 +62,13 @@ socketio.core
 socketio.functions
 socketio._
 blueprints
+api.markers api.problems
+api.signature
+api.operation
+api.openapi
+api.asyncapi
+api.extension
+api._
 globals
 app
 _ __main__ pytest_plugin

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from inspect import CORO_CREATED, getcoroutinestate
 from threading import get_ident
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from starlette.types import Message
 
@@ -35,6 +35,9 @@ def __getattr__(name: str) -> Any:
     if name != "WebSocketDisconnect":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return connection.WebSocketDisconnect
+
+
+_NO_API: Final = "Typed messages need asyncflask.api. Write 'import asyncflask.api' in your app."
 
 
 class WebSocket(Connection):
@@ -72,6 +75,31 @@ class WebSocket(Connection):
     def send_json(self, *args: object, **kwargs: object) -> Any:
         """Send a text message of JSON; the arguments are those of `jsonify`."""
         return self._called("send_json", self._send_json(*args, **kwargs))
+
+    def receive_as(self, kind: Any, timeout: float | None = None) -> Any:
+        """The next message, JSON, as a value of the type *kind*: see `asyncflask.api`, which has
+        to be imported. Raises its `InvalidMessage`, a `ValueError`, for one of another form."""
+        return self._called("receive_as", self._receive_as(kind, timeout))
+
+    def send_as(self, kind: Any, value: object) -> Any:
+        """Send *value* as JSON, validated as of the type *kind*."""
+        return self._called("send_as", self._send_as(kind, value))
+
+    async def _receive_as(self, kind: Any, timeout: float | None) -> Any:
+        return self.read_as(kind, await self._receive_within(timeout))
+
+    async def _send_as(self, kind: Any, value: object) -> None:
+        await self.send_on_loop(self.write_as(kind, value))
+
+    @staticmethod
+    def read_as(kind: Any, message: str | bytes) -> Any:
+        """What `receive_as` makes of a message; replaced by `asyncflask.api`."""
+        raise RuntimeError(_NO_API)
+
+    @staticmethod
+    def write_as(kind: Any, value: object) -> str:
+        """What `send_as` makes of a value; replaced by `asyncflask.api`."""
+        raise RuntimeError(_NO_API)
 
     def close(self, code: int = NORMAL, reason: str | None = None) -> Any:
         """End the connection; nothing happens if it has ended. Before `accept` this refuses the

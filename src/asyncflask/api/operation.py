@@ -1,0 +1,433 @@
+"""A typed function at work: its arguments are read from the request, and what it returns becomes
+the response."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import cache, wraps
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+from werkzeug.exceptions import HTTPException, UnsupportedMediaType
+from werkzeug.wrappers import Response
+
+from ..asgi.threads import is_async
+from ..asgi.websocket import WebSocket
+from ..ctx import RequestContext, current_request_ctx
+from ..events import EventStream, ServerSentEvent
+from ..helpers import stream_with_context
+from ..wrappers import is_starlettes
+from .markers import SecurityScheme
+from .problems import (
+    INVALID_MESSAGE,
+    Fault,
+    InvalidMessage,
+    InvalidRequest,
+    explain,
+    faults_of,
+)
+from .signature import MISSING, Input, Output, Signature, read
+
+JSON_LINES: Final = "application/jsonl"
+
+
+class Operation:
+    """What is known of one typed function. *options*: what `Api.typed` was given."""
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        invalid_status: int,
+        names: Mapping[str, Any],
+        options: dict[str, Any],
+    ) -> None:
+        self.func = func
+        self.invalid_status = invalid_status
+        self.options = options
+        self._names = names
+        self._signature: Signature | None = None
+        with suppress(NameError):  # a name that is defined further down
+            self._signature = read(func, names)
+
+    @property
+    def signature(self) -> Signature:
+        if self._signature is None:
+            self._signature = read(self.func, self._names)
+            self._names = {}
+        return self._signature
+
+    # -- inputs
+
+    def arguments(self, ctx: RequestContext, given: dict[str, Any]) -> dict[str, Any]:
+        """The function's arguments; *given*: the values of the URL's placeholders, and what
+        decorators pass. Raises `InvalidRequest` with all that is wrong."""
+        signature = self._signature or self.signature
+        if not signature.inputs:
+            return given
+        values = dict(given)
+        faults: list[Fault] = []
+        read_body = False
+        for one in signature.inputs:
+            name = one.name
+            if name in given:
+                if one.kind == "given":
+                    continue
+                raw, where = given[name], "path"
+            elif one.kind == "body":
+                read_body = True
+                continue
+            else:
+                raw, where = _TAKE[one.kind](ctx.request, one), one.kind
+            if raw is MISSING or (raw == "" and one.blank):
+                if one.default is MISSING:
+                    faults.append(_missing(where, one.alias))
+                continue
+            try:
+                values[name] = one.adapter.validator.validate_python(raw)
+            except ValidationError as error:
+                faults += faults_of(error, where, *(() if one.members else (one.alias,)))
+        if read_body:
+            self._read_body(ctx.request, signature, values, faults)
+        if faults:
+            raise InvalidRequest(self.invalid_status, faults)
+        return values
+
+    def _read_body(
+        self, request: Any, signature: Signature, values: dict[str, Any], faults: list[Fault]
+    ) -> None:
+        parameters = [one for one in signature.inputs if one.kind == "body"]
+        data = request.get_data()
+        if not data:
+            required = [one for one in parameters if one.default is MISSING]
+            if required and request.method in ("GET", "HEAD"):
+                raise TypeError(
+                    f"The parameter {required[0].name!r} of {self.func.__qualname__} is read from"
+                    " the body, which a GET has not. For a list in the query string, write"
+                    " Annotated[list[...], Query()]."
+                )
+            for one in required:
+                faults.append(_missing("body", *((one.alias,) if signature.embedded else ())))
+            return
+        mimetype = request.mimetype
+        if mimetype != "application/json" and not mimetype.endswith("+json"):
+            raise UnsupportedMediaType(
+                "The body has to be JSON: 'Content-Type: application/json'."
+            )
+        assert signature.body is not None
+        try:
+            content = signature.body.validator.validate_json(data)
+        except ValidationError as error:
+            faults += faults_of(error, "body")
+            return
+        if signature.embedded:
+            values |= {one.name: content[one.alias] for one in parameters if one.alias in content}
+        else:
+            values[parameters[0].name] = content
+
+    # -- outputs
+
+    def response(self, ctx: RequestContext, value: Any) -> Any:
+        """What Flask is to make the response of."""
+        outputs = self._signature.outputs if self._signature else self.signature.outputs
+        if (
+            not outputs
+            or ctx.websocket is not None
+            or isinstance(value, Response | HTTPException)
+            or is_starlettes(value)
+        ):
+            return value
+        status, headers = None, None
+        if type(value) is tuple and len(value) > 1:
+            if len(value) == 2 and isinstance(value[1], Mapping):
+                value, headers = value
+            elif type(value[1]) is int and len(value) < 4:
+                value, status, *rest = value
+                headers = rest[0] if rest else None
+        output = _first(outputs) if status is None else outputs.get(status)
+        if output is None:
+            raise TypeError(
+                f"{self.func.__qualname__} returned status {status}, which its annotation does"
+                f" not name. Add '| tuple[{type(value).__name__}, Literal[{status}]]' to it."
+            )
+        return self._made(ctx, output, value, headers)
+
+    def _made(self, ctx: RequestContext, output: Output, value: Any, headers: Any) -> Any:
+        kind = ctx.app.response_class
+        if output.stream and output.adapter is not None:
+            if output.events is not None:
+                encode, options = self._as_event(output.adapter), output.events
+                source = stream_with_context(_each(value, encode))
+                return EventStream(
+                    source,
+                    keep_alive=options.keep_alive,
+                    retry=options.retry,
+                    finite=options.finite,
+                    status=output.status,
+                    headers=headers,
+                )
+            adapter = output.adapter
+            lines = _each(value, lambda item: self._json(adapter, item) + b"\n")
+            stream = stream_with_context(lines)
+            return kind(stream, output.status, headers, mimetype=JSON_LINES)
+        content = b"" if output.adapter is None else self._json(output.adapter, value)
+        response = kind(content, output.status, headers, mimetype="application/json")
+        if output.adapter is None:
+            response.headers.pop("Content-Type", None)
+        return response
+
+    def _json(self, adapter: TypeAdapter[Any], value: Any) -> bytes:
+        try:
+            checked = adapter.validator.validate_python(value, from_attributes=True)
+        except ValidationError as error:
+            name = f"{self.func.__module__}.{self.func.__qualname__}"
+            raise TypeError(
+                f"What {name} returned is not what its annotation says: {error}"
+            ) from error
+        content: bytes = adapter.serializer.to_json(checked, by_alias=True)
+        return content
+
+    def _as_event(self, adapter: TypeAdapter[Any]) -> Callable[[Any], ServerSentEvent]:
+        def event(item: Any) -> ServerSentEvent:
+            if not isinstance(item, ServerSentEvent):
+                item = ServerSentEvent(item)
+            elif item.data is None:
+                return item
+            data = self._json(adapter, item.data).decode()
+            return ServerSentEvent(data, item.event, item.id, item.retry, item.comment)
+
+        return event
+
+
+def _first(outputs: dict[int, Output]) -> Output:
+    """What a value without a status is."""
+    return outputs.get(200) or next(iter(outputs.values()))
+
+
+def _missing(*where: str | int) -> Fault:
+    return where, "Field required", "missing"
+
+
+def _each(source: Any, func: Callable[[Any], Any]) -> Any:
+    if isinstance(source, AsyncIterable):
+        return _each_async(source, func)
+    return _each_sync(source, func)
+
+
+def _each_sync(source: Iterable[Any], func: Callable[[Any], Any]) -> Iterator[Any]:
+    try:
+        for item in source:
+            yield func(item)
+    finally:
+        if hasattr(source, "close"):
+            source.close()
+
+
+async def _each_async(
+    source: AsyncIterable[Any], func: Callable[[Any], Any]
+) -> AsyncIterator[Any]:
+    try:
+        async for item in source:
+            yield func(item)
+    finally:
+        if hasattr(source, "aclose"):
+            await source.aclose()
+
+
+# -- where values come from -------------------------------------------------------------------
+
+
+def _from(part: Callable[[Any], Any]) -> Callable[[Any, Input], Any]:
+    """What gives the raw value of an input from one part of a request, a `MultiDict`."""
+
+    def take(request: Any, one: Input) -> Any:
+        values = part(request)
+        if one.members is not None:
+            return _all(values, one.members)
+        if one.many:
+            return values.getlist(one.alias) or MISSING
+        return values.get(one.alias, MISSING)
+
+    return take
+
+
+def _all(values: Any, members: dict[str, tuple[str, bool]]) -> dict[str, Any]:
+    taken = {}
+    for sent in values:
+        name, many = members.get(sent, (sent, False))
+        taken[name] = values.getlist(sent) if many else values[sent]
+    return taken
+
+
+def _header(request: Any, one: Input) -> Any:
+    headers = request.headers
+    if one.members is not None:
+        return {
+            name: headers.getlist(sent) if many else headers[sent]
+            for sent, (name, many) in one.members.items()
+            if sent in headers
+        }
+    value = headers.get(one.alias, MISSING)
+    return [value] if one.many and value is not MISSING else value
+
+
+def _file(request: Any, one: Input) -> Any:
+    files = request.files.getlist(one.alias)
+    content = [file if one.as_files else file.read() for file in files if file]
+    return (content if one.many else content[0]) if content else MISSING
+
+
+def _form(request: Any) -> Any:
+    form = request.form
+    return form | request.files if request.files else form
+
+
+_TAKE: dict[str, Callable[[Any, Input], Any]] = {
+    "path": lambda request, one: MISSING,
+    "given": lambda request, one: MISSING,
+    "query": _from(lambda request: request.args),
+    "cookie": _from(lambda request: request.cookies),
+    "form": _from(_form),
+    "header": _header,
+    "file": _file,
+}
+
+
+# -- the function that is called --------------------------------------------------------------
+
+
+def typed(operation: Operation) -> Callable[..., Any]:
+    """The function of *operation* as it is registered."""
+    func = operation.func
+    wrapper: Any
+
+    if inspect.isasyncgenfunction(func):
+
+        async def generated(*args: Any, **given: Any) -> Any:
+            return func(*args, **given)
+
+        inner: Callable[..., Any] = generated
+    else:
+        inner = func
+
+    if is_async(inner):
+
+        @wraps(func)
+        async def on_loop(*args: Any, **given: Any) -> Any:
+            ctx = current_request_ctx()
+            try:
+                with _EXPLAINED:
+                    value = await inner(*args, **operation.arguments(ctx, given))
+                    return operation.response(ctx, value)
+            except InvalidMessage as error:
+                await _end(ctx, error)
+
+        wrapper = on_loop
+    else:
+
+        @wraps(func)
+        def in_thread(*args: Any, **given: Any) -> Any:
+            ctx = current_request_ctx()
+            try:
+                with _EXPLAINED:
+                    value = inner(*args, **operation.arguments(ctx, given))
+                    return operation.response(ctx, value)
+            except InvalidMessage as error:
+                _end(ctx, error)
+
+        wrapper = in_thread
+    wrapper.__api__ = operation
+    return wrapper  # type: ignore[no-any-return]
+
+
+class _Explained:
+    """The block's errors are answered with problem details."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, HTTPException):
+            explain(error)
+
+
+_EXPLAINED: Final = _Explained()
+
+
+def _end(ctx: RequestContext, error: InvalidMessage) -> Any:
+    if ctx.websocket is None:
+        raise error
+    return ctx.websocket.close(INVALID_MESSAGE, str(error))
+
+
+def guard(
+    decorator: Callable[..., Any], scheme: SecurityScheme, func: Callable[..., Any]
+) -> Callable[..., Any]:
+    """*func* within *decorator*, which is noted to ask for what *scheme* says."""
+    guarded = decorator(func)
+    wrapper: Any
+
+    if is_async(guarded):
+
+        @wraps(guarded)
+        async def on_loop(*args: Any, **given: Any) -> Any:
+            with _EXPLAINED:
+                return await guarded(*args, **given)
+
+        wrapper = on_loop
+    else:
+
+        @wraps(guarded)
+        def in_thread(*args: Any, **given: Any) -> Any:
+            with _EXPLAINED:
+                return guarded(*args, **given)
+
+        wrapper = in_thread
+    if hasattr(func, "__api__"):  # also if the decorator does not use `functools.wraps`
+        wrapper.__api__ = func.__api__
+    wrapper.__api_security__ = (*getattr(func, "__api_security__", ()), scheme)
+    return wrapper  # type: ignore[no-any-return]
+
+
+def names_within(func: Callable[..., Any], depth: int) -> Mapping[str, Any]:
+    """What is known where *func* is decorated, if that is within a function: its annotations may
+    name what is defined there."""
+    if "<locals>" not in getattr(inspect.unwrap(func), "__qualname__", ""):
+        return {}
+    return dict(sys._getframe(depth + 1).f_locals)
+
+
+# -- messages ---------------------------------------------------------------------------------
+
+
+@cache
+def _adapter_of(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _message_adapter(kind: Any) -> TypeAdapter[Any]:
+    try:
+        return _adapter_of(kind)
+    except TypeError:  # it has no hash
+        return TypeAdapter(kind)
+
+
+def read_message(kind: Any, message: str | bytes) -> Any:
+    """A message as a value of *kind*."""
+    try:
+        return _message_adapter(kind).validate_json(message)
+    except ValidationError as error:
+        raise InvalidMessage(error) from error
+
+
+def write_message(kind: Any, value: Any) -> str:
+    """The message for a value of *kind*."""
+    adapter = _message_adapter(kind)
+    return adapter.dump_json(
+        adapter.validate_python(value, from_attributes=True), by_alias=True
+    ).decode()
+
+
+WebSocket.read_as = staticmethod(read_message)  # type: ignore[method-assign]
+WebSocket.write_as = staticmethod(write_message)  # type: ignore[method-assign]

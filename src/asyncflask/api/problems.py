@@ -1,0 +1,100 @@
+"""What is wrong with a request, a message or a response, and how a client is told: problem details
+(RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final, NotRequired
+
+from pydantic import ValidationError
+from typing_extensions import TypedDict
+from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
+from werkzeug.wrappers import Response
+
+PROBLEM_JSON: Final = "application/problem+json"
+
+INVALID_MESSAGE: Final = 1007
+"""What a WebSocket is closed with for a message of the wrong form (RFC 6455 section 7.4.1)."""
+
+Where = tuple[str | int, ...]
+Fault = tuple[Where, str, str]
+"""Where it is, first the part of the request; what is wrong; and pydantic's name for that."""
+
+
+Invalid = TypedDict("Invalid", {"in": str, "pointer": str, "detail": str, "type": str})
+Invalid.__doc__ = """A value of the request: in which part of it, where there (a JSON pointer, RFC
+6901), and what is wrong with it."""
+
+
+class Problem(TypedDict):
+    """What an error is answered with (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: NotRequired[str]
+    errors: NotRequired[list[Invalid]]
+
+
+def faults_of(error: ValidationError, *where: str | int) -> Iterable[Fault]:
+    """What pydantic found. The values themselves are left out: one may be a password."""
+    for found in error.errors(include_url=False, include_context=False, include_input=False):
+        yield (*where, *found["loc"]), found["msg"], found["type"]
+
+
+def pointer(where: Where) -> str:
+    """A JSON pointer as part of a URL (RFC 6901 section 6)."""
+    return "#" + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in where)
+
+
+class InvalidRequest(HTTPException):
+    """Raised for a request of which something is not as the view's annotations say. `faults` has
+    what; register an error handler for it to answer in another form."""
+
+    def __init__(self, status: int, faults: list[Fault]) -> None:
+        count = "One value is" if len(faults) == 1 else f"{len(faults)} values are"
+        super().__init__(f"{count} not valid.")
+        self.code = status
+        self.faults = faults
+
+
+class InvalidMessage(ValueError):
+    """Raised by `receive_as` for a message of another form. A typed handler that does not take it
+    has its connection closed with code 1007."""
+
+    def __init__(self, error: ValidationError) -> None:
+        where, detail, _ = next(iter(faults_of(error)))
+        super().__init__(f"{pointer(where)}: {detail}" if where else detail)
+
+
+def details_of(error: HTTPException) -> Problem:
+    """*error* as problem details."""
+    status = error.code or 500
+    details: Problem = {"title": HTTP_STATUS_CODES.get(status, "Error"), "status": status}
+    if error.description:
+        details["detail"] = error.description
+    if isinstance(error, InvalidRequest):
+        details["errors"] = [
+            {"in": str(where[0]), "pointer": pointer(where[1:]), "detail": detail, "type": kind}
+            for where, detail, kind in error.faults
+        ]
+    return details
+
+
+def problem(error: HTTPException) -> Response | HTTPException:
+    """An error handler that answers with problem details. For all errors of an app, not only those
+    of typed views: ``app.register_error_handler(HTTPException, problem)``."""
+    if error.response is not None or not (error.code or 0) >= 400:
+        return error  # it is a response already, or a redirect
+    explain(error)
+    return error.get_response()
+
+
+def explain(error: HTTPException) -> None:
+    """Have *error* answered with problem details if no error handler takes it."""
+    if error.response is None and (error.code or 0) >= 400:
+        headers = [line for line in error.get_headers() if line[0].lower() != "content-type"]
+        changed: Any = error
+        changed.get_headers = lambda *args: [*headers, ("Content-Type", PROBLEM_JSON)]
+        changed.get_body = lambda *args: json.dumps(details_of(error))

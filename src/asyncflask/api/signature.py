@@ -1,0 +1,322 @@
+"""What the annotations of a function say: its inputs, each with where it comes from, and its
+outputs, by status. Read once, before the function is called for the first time."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from dataclasses import dataclass, is_dataclass
+from typing import Annotated, Any, Final, Literal, NotRequired, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError
+from typing_extensions import TypeAliasType, TypedDict, is_typeddict
+from werkzeug.datastructures import FileStorage
+from werkzeug.wrappers import Response
+
+from .markers import Body, Events, Marker
+
+MISSING: Final = inspect.Parameter.empty
+STREAMS: Final = frozenset(
+    {AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator}
+)
+_ANY_CLASS: Final = ConfigDict(arbitrary_types_allowed=True)
+
+
+@dataclass
+class Input:
+    """One parameter. `alias` is its name in the request, `kind` that of its marker."""
+
+    name: str
+    alias: str
+    kind: str
+    annotation: Any
+    default: Any
+    adapter: TypeAdapter[Any]
+    marker: Marker | None
+    many: bool
+    """Whether it takes all values of the name."""
+    members: dict[str, tuple[str, bool]] | None
+    """If it takes all names: by the name in the request that in the model, and whether it takes
+    all values."""
+    as_files: bool
+    """Whether it is `FileStorage`, and not the content of a file."""
+
+    @property
+    def blank(self) -> bool:
+        """Whether an empty text counts as none: a browser sends fields that nobody filled."""
+        return self.kind == "form" and self.default is not MISSING
+
+
+@dataclass
+class Output:
+    """What is answered with one status."""
+
+    status: int
+    adapter: TypeAdapter[Any] | None
+    """`None`: the response has no content."""
+    stream: bool = False
+    events: Events | None = None
+
+
+@dataclass
+class Signature:
+    inputs: list[Input]
+    body: TypeAdapter[Any] | None
+    """Of the whole JSON body."""
+    embedded: bool
+    """Whether the body is an object with a member for each parameter."""
+    outputs: dict[int, Output]
+    """Empty if the function says nothing: then its values are Flask's."""
+
+
+def read(func: Callable[..., Any], names: Mapping[str, Any]) -> Signature:
+    """The signature of *func*; *names*: what is known where it was written, if that was within a
+    function."""
+    inner = inspect.unwrap(func)
+    hints = typing.get_type_hints(inner, localns=dict(names) or None, include_extras=True)
+    inputs = []
+    for parameter in inspect.signature(func).parameters.values():
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        if parameter.name in ("self", "cls") and parameter.annotation is MISSING:
+            continue
+        inputs.append(_input(func, parameter, hints.get(parameter.name, Any)))
+    given = [one for one in inputs if one.kind == "body"]
+    if given and any(one.kind in ("form", "file") for one in inputs):
+        raise TypeError(
+            f"{_name(func)} takes a JSON body ({given[0].name!r}) and a form; a request has one of"
+            f" them. Write Annotated[..., Form()] for {given[0].name!r}."
+        )
+    embedded = len(given) > 1 or any(
+        isinstance(one.marker, Body) and one.marker.embed for one in given
+    )
+    body = given[0].adapter if given else None
+    if embedded:
+        members: dict[str, Any] = {
+            one.alias: one.annotation if one.default is MISSING else NotRequired[one.annotation]
+            for one in given
+        }
+        body = TypeAdapter(TypedDict("Body", members))  # type: ignore[operator]
+    outputs = {}
+    if "return" in hints:
+        outputs = _outputs(func, hints["return"])
+    return Signature(inputs, body, embedded, outputs)
+
+
+# -- inputs -----------------------------------------------------------------------------------
+
+
+def _input(func: Callable[..., Any], parameter: inspect.Parameter, hint: Any) -> Input:
+    marker, annotation = _marked(hint)
+    if marker is None:
+        kind = "file" if _has(annotation, FileStorage) else "query"
+        kind = "body" if kind == "query" and _is_complex(annotation) else kind
+        alias = parameter.name
+    else:
+        kind = marker.kind
+        dashed = parameter.name.replace("_", "-") if kind == "header" else parameter.name
+        alias = marker.alias or dashed
+    members = None
+    if kind in ("query", "header", "cookie", "form"):
+        members = _members(annotation, kind)
+    return Input(
+        parameter.name,
+        alias,
+        kind,
+        annotation,
+        parameter.default,
+        adapter(func, annotation if kind != "given" else Any, f"the parameter {parameter.name!r}"),
+        marker,
+        any(map(_is_sequence, alternatives(annotation))) and kind not in ("body", "given"),
+        members,
+        _has(annotation, FileStorage),
+    )
+
+
+def _marked(hint: Any) -> tuple[Marker | None, Any]:
+    """The marker in *hint*, and the annotation for pydantic, which has the constraints in its
+    place."""
+    if get_origin(hint) is not Annotated:
+        return None, hint
+    plain, *metadata = get_args(hint)
+    marker = next((one for one in metadata if _is_marker(one)), None)
+    if isinstance(marker, type):  # 'Query' for 'Query()'
+        marker = marker()
+    if marker is None:
+        return None, hint
+    others = (marker.field if _is_marker(one) else one for one in metadata)
+    return marker, Annotated[(plain, *others)]
+
+
+def _is_marker(value: Any) -> bool:
+    return isinstance(value, Marker) or (isinstance(value, type) and issubclass(value, Marker))
+
+
+def adapter(func: Callable[..., Any], annotation: Any, what: str) -> TypeAdapter[Any]:
+    """pydantic's adapter for *annotation*."""
+    try:
+        if _has(annotation, FileStorage):
+            return TypeAdapter(annotation, config=_ANY_CLASS)
+        return TypeAdapter(annotation)
+    except PydanticSchemaGenerationError as error:
+        raise TypeError(
+            f"pydantic cannot validate {what} of {_name(func)}: {annotation!r}. If a decorator"
+            " passes the value, write Annotated[..., Given()]."
+        ) from error
+
+
+def _plain(annotation: Any) -> Any:
+    """*annotation* without what is said of it beside the type."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif isinstance(annotation, TypeAliasType) or type(annotation).__name__ == "TypeAliasType":
+            annotation = annotation.__value__
+        else:
+            return annotation
+
+
+def alternatives(annotation: Any) -> list[Any]:
+    """The members of a union, or *annotation* alone."""
+    annotation = _plain(annotation)
+    if get_origin(annotation) in (typing.Union, types.UnionType):
+        return [one for member in get_args(annotation) for one in alternatives(member)]
+    return [annotation]
+
+
+def _is_sequence(plain: Any) -> bool:
+    kind = get_origin(plain) or plain
+    return (
+        isinstance(kind, type)
+        and issubclass(kind, Collection)
+        and not issubclass(kind, str | bytes | bytearray | Mapping | FileStorage)
+    )
+
+
+def _is_model(plain: Any) -> bool:
+    kind = get_origin(plain) or plain
+    return is_typeddict(kind) or (
+        isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind))
+    )
+
+
+def _is_complex(annotation: Any) -> bool:
+    """Whether a value is no single text, and so belongs into a body."""
+    for plain in alternatives(annotation):
+        kind = get_origin(plain) or plain
+        if _is_model(plain) or _is_sequence(plain):
+            return True
+        if isinstance(kind, type) and issubclass(kind, Mapping):
+            return True
+    return False
+
+
+def _has(annotation: Any, kind: type) -> bool:
+    return any(
+        plain is kind or any(_has(part, kind) for part in get_args(plain))
+        for plain in alternatives(annotation)
+    )
+
+
+def _members(annotation: Any, kind: str) -> dict[str, tuple[str, bool]] | None:
+    """See `Input.members`."""
+    (plain, *others) = [one for one in alternatives(annotation) if one is not types.NoneType]
+    if others or not _is_model(plain):
+        return None
+    model = get_origin(plain) or plain
+    fields = getattr(model, "model_fields", None)
+    names: dict[str, Any] = typing.get_type_hints(model, include_extras=True)
+    if fields is not None:
+        names = {name: field.annotation for name, field in fields.items()}
+    found = {}
+    for name, hint in names.items():
+        field = None if fields is None else fields[name]
+        key = name if field is None else field.validation_alias or field.alias or name
+        sent = key.replace("_", "-").lower() if kind == "header" and key == name else key
+        found[sent] = key, any(map(_is_sequence, alternatives(hint)))
+    return found
+
+
+# -- outputs ----------------------------------------------------------------------------------
+
+
+def _outputs(func: Callable[..., Any], hint: Any) -> dict[int, Output]:
+    if hint is types.NoneType:
+        return {204: Output(204, None)}
+    kinds: dict[int, list[Any]] = {}
+    for member in _union(hint):
+        statuses, kind = _with_status(member)
+        if not _is_response(kind):  # of which nothing is known
+            for status in statuses:
+                kinds.setdefault(status, []).append(kind)
+    return {
+        status: _output(func, status, typing.Union[tuple(members)])  # noqa: UP007
+        for status, members in sorted(kinds.items())
+    }
+
+
+def _union(hint: Any) -> list[Any]:
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        return [one for member in get_args(hint) for one in _union(member)]
+    return [hint]
+
+
+def _with_status(member: Any) -> tuple[tuple[int, ...], Any]:
+    """The statuses of ``tuple[Note, Literal[201]]``, with headers or without, and the type."""
+    if get_origin(member) is tuple and len(parts := get_args(member)) in (2, 3):
+        if get_origin(parts[1]) is Literal:
+            statuses = get_args(parts[1])
+            if all(type(status) is int for status in statuses):
+                return statuses, parts[0]
+        elif len(parts) == 2 and _is_headers(parts[1]):
+            return (200,), parts[0]
+    return (200,), member
+
+
+def _is_headers(kind: Any) -> bool:
+    return (get_origin(kind) or kind) in (dict, Mapping) and get_args(kind) == (str, str)
+
+
+def _is_response(kind: Any) -> bool:
+    kind = get_origin(kind) or kind
+    return isinstance(kind, type) and (
+        issubclass(kind, Response) or hasattr(kind, "init_headers")  # Starlette's
+    )
+
+
+def _output(func: Callable[..., Any], status: int, kind: Any) -> Output:
+    events = None
+    if get_origin(kind) is Annotated:
+        plain, *metadata = get_args(kind)
+        events = next((one for one in metadata if _is_events(one)), None)
+        if isinstance(events, type):
+            events = events()
+        kind = plain if events is not None else kind
+    origin = get_origin(kind)
+    if origin in STREAMS:
+        item = (get_args(kind) or (Any,))[0]
+        return Output(status, adapter(func, item, "what the stream yields"), True, events)
+    if kind is types.NoneType:
+        return Output(status, None)
+    return Output(status, adapter(func, kind, "the return value"))
+
+
+def _is_events(value: Any) -> bool:
+    return isinstance(value, Events) or value is Events
+
+
+def _name(func: Callable[..., Any]) -> str:
+    return f"{func.__module__}.{func.__qualname__}"
