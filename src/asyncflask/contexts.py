@@ -516,15 +516,17 @@ class RequestContext(_Context):
                 plan = self.current_plan()  # they may have registered functions for the next stage
             if self.request_or_none is not None:
                 self._close_request(errors)
-        app_ctx: AppContext | None = _undo(_cv_request, self._cv_tokens, self, errors)
+        checked = errors if self.unplanned else None  # otherwise nobody else has pushed any
+        app_ctx: AppContext | None = _undo(_cv_request, self._cv_tokens, self, checked)
         if app_ctx is not None:
             if (
                 plan is not None
                 and (plan.end_app.functions or appcontext_tearing_down.receivers)
-                and len(app_ctx._cv_tokens) == 1
+                and (checked is None or len(app_ctx._cv_tokens) == 1)
             ):
                 await tear_down(self.app, call, plan.end_app, exc, errors, self)
-            _undo(_cv_app, app_ctx._cv_tokens, app_ctx, errors)
+                checked = errors  # `unplanned` tells of none that is pushed outside a request
+            _undo(_cv_app, app_ctx._cv_tokens, app_ctx, checked)
             if appcontext_popped.receivers:
                 await app_ctx.tell(call, errors)
         if errors:
@@ -536,7 +538,7 @@ class RequestContext(_Context):
             self.request_or_none.close()
         token, app_ctx = self._cv_tokens.pop()
         _cv_request.reset(token)
-        _undo(_cv_app, app_ctx._cv_tokens)  # type: ignore[union-attr]
+        _cv_app.reset(app_ctx._cv_tokens.pop()[0])  # type: ignore[union-attr]
 
     def _close_request(self, errors: list[BaseException]) -> None:
         try:

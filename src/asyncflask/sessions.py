@@ -294,7 +294,7 @@ class SecureCookieSessionInterface(SessionInterface):
         tell caches (``Vary``) if the session was so much as looked at."""
         # RFC 9110 section 12.5.5: the response depends on what was looked at.
         if session.accessed:
-            response.vary.add("Cookie")
+            _vary_by_cookie(response)
 
         if not session and not session.modified:
             return
@@ -321,7 +321,15 @@ class SecureCookieSessionInterface(SessionInterface):
             return
 
         if not session.accessed:  # otherwise it has been told
-            response.vary.add("Cookie")
+            _vary_by_cookie(response)
+
+
+def _vary_by_cookie(response: Response) -> None:
+    # `response.vary` is read, and so parsed, only if there is something to parse.
+    if response.headers.getlist("Vary"):
+        response.vary.add("Cookie")
+    else:
+        response.headers.add("Vary", "Cookie")
 
 
 def may_renew(interface: SecureCookieSessionInterface, app: Flask, request: Request) -> bool:
