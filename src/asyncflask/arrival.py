@@ -53,9 +53,9 @@ def enter(app: Flask, ctx: RequestContext) -> Plan | None:
         lines is None
         or b"content-length" in lines
         or b"transfer-encoding" in lines
-        or method != "GET"
+        or method not in _WITHOUT_BODY
     ):
-        look_for_body(ctx)
+        expect_body(ctx)
     scope.update(plan.in_scope, path_params=found.values)
     if RECEIVED in scope:
         tell_middleware(scope)

@@ -6,13 +6,12 @@ What a body is, and how it is read, is in `asgi/http.py` and `wrappers.py`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from functools import partial
+from collections.abc import Awaitable, Callable
 from types import CoroutineType
-from typing import Final
+from typing import Any, Final
 
 from .asgi.http import Body, announced
-from .asgi.threads import as_coroutine, rest_of
+from .asgi.threads import as_coroutine, call_after, rest_of
 from .ctx import RequestContext
 
 FORMS: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
@@ -21,9 +20,10 @@ FORMS: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
 def expect_body(ctx: RequestContext) -> None:
     """Have the body received, if there is one, before the first coroutine function."""
     if body_to_come(ctx):
-        driver = ctx.driver
-        assert driver is not None
-        driver.prepare = partial(receive_body, ctx)
+        ctx.prepare = receive_body
+        plan = ctx.plan
+        if plan is None or plan.starts or not plan.direct:
+            ctx.driver  # noqa: B018
 
 
 def body_to_come(ctx: RequestContext) -> bool:
@@ -82,6 +82,16 @@ def receive_body(ctx: RequestContext) -> Awaitable[None] | None:
     return _receive_rest(ctx, body, rest)
 
 
+def call_with_body(
+    ctx: RequestContext, view: Callable[..., Awaitable[Any]], values: dict[str, Any]
+) -> Awaitable[Any]:
+    """Call *view*, a coroutine function and the first of the request's functions, with the body
+    received."""
+    ctx.prepare = None
+    rest = receive_body(ctx)
+    return view(**values) if rest is None else call_after(rest, view, (), values)
+
+
 async def _receive_rest(ctx: RequestContext, body: Body, rest: Awaitable[None] | None) -> None:
     """A large form is parsed as it arrives, on the request's thread: its files go to disk. So does
     the body itself, whatever it is, for who wants that."""
@@ -102,6 +112,7 @@ async def _receive_rest(ctx: RequestContext, body: Body, rest: Awaitable[None] |
 def no_more_body(ctx: RequestContext) -> None:
     """What the view did not read is not received for the coroutine functions after it: it may be
     too large, or never come."""
+    ctx.prepare = None
     if ctx.driver_or_none is not None:
         ctx.driver_or_none.prepare = None
 

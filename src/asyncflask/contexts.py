@@ -255,6 +255,10 @@ class RequestContext(_Context):
     plan: Plan = cast("Plan", None)
     """What is done for the request, as it was when it was last looked at."""
 
+    prepare: Callable[[RequestContext], Awaitable[None] | None] | None = None
+    """What a driver is to call before the first coroutine function. Set only while no function
+    was called: if there is no driver by then, `dispatch_request` calls it."""
+
     to_send: tuple[Message | None, bytes] | None = None
     """The response, if all of it is there: the message that begins it, unless that was sent, and
     its content."""
@@ -320,6 +324,8 @@ class RequestContext(_Context):
                     limit = self.app.config["WORKER_THREADS"]
                     self.driver_or_none = Driver(None, limit, worker, self.context, self.outer)
                     self.driver_or_none.loop_if_no_thread = self.ending
+                    if self.prepare is not None:
+                        self.driver_or_none.prepare = partial(self.prepare, self)
         return self.driver_or_none
 
     @driver.setter
@@ -330,11 +336,10 @@ class RequestContext(_Context):
         """`Driver.call`, which needs no driver for coroutine functions."""
         driver = self.driver_or_none
         if driver is None:
-            if is_async(func):
+            if is_async(func) and self.prepare is None:
                 return func(*args, **kwargs)  # type: ignore[no-any-return]
             driver = self.driver
             assert driver is not None
-            return driver.call_sync(func, args, kwargs)
         return driver.call(func, *args, **kwargs)
 
     @property

@@ -28,7 +28,7 @@ from .arrival import arrive, enter
 from .asgi.http import Body
 from .asgi.threads import Call, NoThread, call_here
 from .asgi.wsgi import Origin, environ_from_scope, serve
-from .bodies import end_body, no_more_body
+from .bodies import call_with_body, end_body, no_more_body
 from .contexts import AppContext, RequestContext, _cv_app
 from .debughelpers import add_advice
 from .handlers import call_handler, call_until_disconnect, converse
@@ -279,6 +279,8 @@ def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[A
     if call is not call_here:
         if plan.direct and view is plan.view and ctx.driver_or_none is None:
             # What `call` would do.
+            if ctx.prepare is not None:
+                return call_with_body(ctx, view, values or {})
             return view(**values) if values else view()  # type: ignore[no-any-return]
         if ctx.websocket is not None:
             return call_handler(ctx, call, view, values or {})

@@ -441,7 +441,7 @@ class Driver:
             prepare, self.prepare = self.prepare, None
             rest = prepare()
             if rest is not None:
-                return _call_after(rest, func, args, kwargs)
+                return call_after(rest, func, args, kwargs)
         return func(*args, **kwargs)  # type: ignore[no-any-return]
 
     async def _call_async(
@@ -572,7 +572,7 @@ class Driver:
             give_back(worker)
 
 
-async def _call_after(
+async def call_after(
     rest: Awaitable[None],
     func: Callable[..., Any],
     args: tuple[object, ...],
