@@ -54,6 +54,14 @@ class RequestHeaders(EnvironHeaders):
         line = self._lines.get(_line_name(key))
         return default if line is None else line.decode("latin-1").strip(BLANKS)
 
+    def line(self, name: bytes) -> str | None:
+        """`get`, by a name in lower case."""
+        if self._lines is None:
+            value: str | None = self.get(name.decode("latin-1"))
+            return value
+        line = self._lines.get(name)
+        return None if line is None else line.decode("latin-1").strip(BLANKS)
+
 
 def _line_name(key: str) -> bytes:
     return key.lower().replace("_", "-").encode("latin-1", "replace")

@@ -286,7 +286,10 @@ class Request(RequestBase):
 
     def _header(self, name: bytes) -> str | None:
         """The value of a header, by its name in lower case."""
-        return self.headers.get(name.decode("latin-1"))
+        headers = self.headers
+        if type(headers) is RequestHeaders:
+            return headers.line(name)
+        return headers.get(name.decode("latin-1"))
 
     @Lazy
     def host(self) -> str:
