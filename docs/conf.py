@@ -19,6 +19,7 @@ exclude_patterns = [
     "benchmarks-table.rst",
     "ecosystem-table.rst",
     "performance-table.rst",
+    "servers-table.rst",
 ]
 
 # The docstrings say `name` for code, of which much has no page of its own to link to.

@@ -29,7 +29,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.rst", *sorted(DOCS.glob("*.rst"))]
-LANGUAGES = {"python", "console", "html+jinja", "javascript", "nginx", "text"}
+LANGUAGES = {"python", "console", "docker", "html+jinja", "ini", "javascript", "nginx", "text"}
 BUILD_SECONDS = 300
 PYTEST_SECONDS = 240
 
