@@ -49,6 +49,7 @@ from .debughelpers import FormDataRoutingRedirect
 from .dispatch import Flow, Step, serve_by_wsgi, serve_http, step
 from .entry import CHANGES, AppType, arguments, marked_async, note_change
 from .globals import g, request, session
+from .handlers import Answered
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send_from_directory
 from .lifetime import look_for_lifespan, serving, start_background_task
 from .mounts import Mounts
@@ -227,11 +228,14 @@ class Flask(Steps, App, metaclass=AppType):
             yielded = ctx.context.run(next, coro.__await__(), ENDED)  # type: ignore[union-attr]
             if yielded is not ENDED:
                 assert ctx.driver is not None
+                ctx.send = send
                 rest = ctx.driver.run(coro, yielded)
                 yielded = (
                     None  # a task, say, whose error has a traceback that refers to this frame
                 )
                 await rest
+        except Answered:
+            pass
         except Abandoned:
             path = ctx.scope["path"]
             self.logger.warning("Sync code of %s still blocked: it was left to itself.", path)

@@ -16,7 +16,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
-from starlette.types import Message, Receive, Scope
+from starlette.types import Message, Receive, Scope, Send
 from werkzeug.exceptions import HTTPException, NotFound
 
 from .alias import advise
@@ -285,6 +285,10 @@ class RequestContext(_Context):
     outer: Context
     receive: Receive
     setup: Setup
+
+    send: Send
+    """Set once the request waits for something, or is on a thread."""
+
     scope: Any = None
 
     context: Context | None = None

@@ -31,7 +31,7 @@ from .asgi.wsgi import Origin, environ_from_scope, serve
 from .bodies import call_with_body, end_body, no_more_body
 from .contexts import AppContext, RequestContext, _cv_app
 from .debughelpers import add_advice
-from .handlers import call_handler, call_until_disconnect, converse
+from .handlers import call_handler, call_supervised, converse
 from .plan import METHODS, Plan
 from .respond import (
     Complete,
@@ -284,8 +284,8 @@ def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[A
             return view(**values) if values else view()  # type: ignore[no-any-return]
         if ctx.websocket is not None:
             return call_handler(ctx, call, view, values or {})
-        if plan.cancel:
-            return call_until_disconnect(ctx, view, values or {})
+        if plan.supervised:
+            return call_supervised(ctx, plan, view, values or {})
     return call(view, **values) if values else call(view)
 
 

@@ -1,17 +1,40 @@
-"""How a view is called where that is more than a call: with its client watched, or as the handler
-of a WebSocket."""
+"""How a view is called where that is more than a call: with its client or the clock watched, or as
+the handler of a WebSocket."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
-from typing import Any
+from contextlib import suppress
+from contextvars import Context
+from typing import Any, Final
 
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import ClientDisconnected, ServiceUnavailable
 
 from .asgi.conversation import Conversation, Conversations
 from .asgi.environ_socket import EnvironSocket
+from .asgi.http import start_message
 from .asgi.threads import Call, is_async
 from .contexts import RequestContext
+from .plan import Plan
+
+TOO_LONG: Final = "The server took too long to answer. Try again later."
+
+
+class Answered(BaseException):
+    """The client has its answer already: what is left of the request is its end. No `Exception`,
+    as error handlers have no part in it."""
+
+
+def call_supervised(
+    ctx: RequestContext, plan: Plan, view: Any, values: dict[str, Any]
+) -> Awaitable[Any]:
+    """Call a view that may be ended from outside: by its client or by the clock."""
+    if plan.timeout is None:
+        return call_until_disconnect(ctx, view, values)
+    if is_async(view):
+        return call_in_time(ctx, plan, view, values)
+    return answer_in_time(ctx, plan.timeout, view, values)
 
 
 async def call_until_disconnect(ctx: RequestContext, view: Any, values: dict[str, Any]) -> Any:
@@ -26,6 +49,72 @@ async def call_until_disconnect(ctx: RequestContext, view: Any, values: dict[str
         finally:
             await driver.to_loop()
     raise ClientDisconnected()
+
+
+async def call_in_time(ctx: RequestContext, plan: Plan, view: Any, values: dict[str, Any]) -> Any:
+    """Call the coroutine function *view*, and cancel it when its time is over. Raises
+    `ServiceUnavailable` (503) then."""
+    driver = ctx.driver
+    assert driver is not None
+    await driver.ready_for_async()
+    call = call_until_disconnect if plan.cancel else _call
+    try:
+        async with asyncio.timeout(plan.timeout) as limit:
+            return await call(ctx, view, values)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise ServiceUnavailable(TOO_LONG) from error
+
+
+async def _call(ctx: RequestContext, view: Any, values: dict[str, Any]) -> Any:
+    driver = ctx.driver
+    assert driver is not None
+    try:
+        return await driver.call(view, **values)
+    finally:
+        await driver.to_loop()
+
+
+async def answer_in_time(
+    ctx: RequestContext, timeout: float, view: Any, values: dict[str, Any]
+) -> Any:
+    """Call the sync function *view*. When its time is over, the client is answered with a 503;
+    the view runs to its end, as a thread cannot be interrupted. Raises `Answered` then."""
+    driver = ctx.driver
+    assert driver is not None
+    await driver.to_loop()
+    answers: list[asyncio.Task[None]] = []
+    late = ServiceUnavailable(TOO_LONG).get_response()
+
+    async def send_late() -> None:
+        send = driver.outside(ctx.send)
+        with suppress(OSError):  # the client has left
+            await send(start_message(late.status_code, late.headers, late.status))
+            content = b"" if ctx.scope["method"] == "HEAD" else late.get_data()
+            await send({"type": "http.response.body", "body": content})
+
+    def answer() -> None:
+        answers.append(asyncio.ensure_future(send_late()))
+
+    timer = asyncio.get_running_loop().call_later(timeout, answer, context=Context())
+    error: Exception | None = None
+    value = None
+    try:
+        value = await driver.call(view, **values)
+    except Exception as exc:
+        error = exc
+    finally:
+        await driver.to_loop()
+        timer.cancel()
+    if not answers:
+        if error is not None:
+            raise error
+        return value
+    await asyncio.wait(answers)
+    if error is not None:
+        ctx.app.logger.error("A view failed after its time was over.", exc_info=error)
+    raise Answered
 
 
 async def call_handler(

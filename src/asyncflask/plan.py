@@ -242,8 +242,10 @@ class Plan:
         "same": "As `as_it_was`, and whether the setup is current; never so if it cannot tell.",
         "setup": "Of the app.",
         "starts": "Whether anything is called before the view.",
+        "supervised": "Whether the view may be ended from outside: `cancel`, or a `timeout`.",
         "teardown_app": "The `teardown_appcontext` functions.",
         "teardown_request": "The `teardown_request` functions.",
+        "timeout": "Seconds that the view may take, or `None`.",
         "view": "The view of the rule's endpoint.",
     }
 
@@ -299,6 +301,8 @@ class Plan:
     def _look_at_view(self, app: Flask, rule: Any) -> None:
         cancel = getattr(rule, "cancel_on_disconnect", None)
         self.cancel: bool = app.config["CANCEL_ON_DISCONNECT"] if cancel is None else cancel
+        self.timeout: float | None = getattr(rule, "timeout", None)
+        self.supervised = self.cancel or self.timeout is not None
         self.view: Any = None if rule is None else app.view_functions.get(rule.endpoint)
         self.in_scope: dict[str, Any] = {}
         if rule is not None:
@@ -307,7 +311,7 @@ class Plan:
         self.direct = bool(
             self.view is not None
             and is_async(self.view)
-            and not (rule.websocket or self.cancel or self.dispatch)
+            and not (rule.websocket or self.supervised or self.dispatch)
         )
 
     def is_current(self, app: Flask) -> bool:

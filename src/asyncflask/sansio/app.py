@@ -59,6 +59,7 @@ T_shell_context_processor = t.TypeVar(
 ROUTE_OPTIONS: t.Final[dict[str, t.Any]] = {
     "stream": False,
     "cancel_on_disconnect": None,
+    "timeout": None,
     "allowed_origins": None,
 }
 """Route options beyond those of Werkzeug's `Rule`, with their defaults. They become attributes
@@ -560,6 +561,11 @@ def _check_websocket_options(rule: str, methods: t.Any, attributes: dict[str, t.
             f"'stream' streams a request body, and a WebSocket has none. Remove it from the rule"
             f" {rule!r} and iterate over the messages."
         )
+    if attributes["timeout"] is not None:
+        raise TypeError(
+            f"'timeout' is an option of HTTP routes, and {rule!r} is a WebSocket, which lasts as"
+            " long as its client. Write 'websocket.receive(timeout=...)' in the handler."
+        )
     if isinstance(attributes["allowed_origins"], str):
         raise TypeError(
             "'allowed_origins' must be a collection of strings. Write"
@@ -568,6 +574,9 @@ def _check_websocket_options(rule: str, methods: t.Any, attributes: dict[str, t.
 
 
 def _check_http_options(rule: str, attributes: dict[str, t.Any]) -> None:
+    timeout = attributes["timeout"]
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+        raise TypeError(f"'timeout' of {rule!r} is a number of seconds, and not {timeout!r}.")
     for name in ("allowed_origins", *WebSocketOptions.__slots__):
         if attributes.get(name) is not None:
             raise TypeError(

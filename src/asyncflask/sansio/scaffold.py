@@ -266,6 +266,8 @@ class Scaffold:
             `async for chunk in request.stream`; nothing is received beforehand.
         :param cancel_on_disconnect: cancel an `async def` view when its client leaves.
             Default: as the app's config says.
+        :param timeout: seconds after which a view that has not returned is answered for with a
+            503. An `async def` view is cancelled; a sync one runs on, and nobody sees its value.
         :param options: the rest is for `werkzeug.routing.Rule`.
         :raises TypeError: for options that do not go together.
         :raises AssertionError: if the endpoint has another view already.
