@@ -30,8 +30,8 @@ stream_template_string stream_with_context template_rendered url_for
 
 OUR_NAMES = """
 EventStream ServerSentEvent WebSocketDisconnect copy_current_websocket_context
-has_websocket_context install_as_flask render_template_async render_template_string_async run_sync
-stream_template_async stream_template_string_async websocket
+has_websocket_context install_as_flask nonblocking render_template_async
+render_template_string_async run_sync stream_template_async stream_template_string_async websocket
 """
 
 # What extensions import from submodules.

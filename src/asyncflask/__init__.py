@@ -11,6 +11,7 @@ from . import json
 from ._version import FLASK_VERSION
 from .alias import install_as_flask
 from .app import Flask
+from .asgi.nonblocking import nonblocking
 from .blueprints import Blueprint
 from .config import Config
 from .ctx import (
@@ -95,6 +96,7 @@ __all__ = [
     "jsonify",
     "make_response",
     "message_flashed",
+    "nonblocking",
     "redirect",
     "render_template",
     "render_template_async",

@@ -112,6 +112,7 @@ class Flask(Steps, App, metaclass=AppType):
             "CANCEL_ON_DISCONNECT": False,
             "EVENT_STREAM_KEEP_ALIVE": 15,
             "MAX_THREADS": 512,
+            "NONBLOCKING_HOOKS": (),
             "SHUTDOWN_TIMEOUT": 10,
             "WEBSOCKET_ALLOWED_ORIGINS": None,
             "WEBSOCKET_MAX_MESSAGE_SIZE": None,

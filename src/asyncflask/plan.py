@@ -11,7 +11,7 @@ its class, is noted in `CHANGES`, which makes another `Setup`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from copy import copy
 from functools import partial
 from itertools import chain, repeat
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from werkzeug.routing import Rule
 
 from .asgi import proxy
+from .asgi.nonblocking import Nonblocking, may_run_on_loop
 from .asgi.threads import is_async, limit_threads
 from .ctx import AppContext, _cv_request, current_app_ctx, current_request_ctx
 from .entry import CHANGES, AppType
@@ -264,9 +265,10 @@ class Plan:
         self.same = self.as_it_was if setup.version is not None else repeat(False)
         preprocessors, before, after, teardown = registries
         replaced = setup.replaced.get
-        self.preprocessors = _hooks(f for name in names for f in preprocessors.get(name, ()))
-        self.before = _hooks(f for name in names for f in before.get(name, ()))
-        self.after = _hooks(f for name in innermost_first for f in reversed(after.get(name, ())))
+        hooks = partial(_hooks, nonblocking=self._nonblocking_of(app))
+        self.preprocessors = hooks(f for name in names for f in preprocessors.get(name, ()))
+        self.before = hooks(f for name in names for f in before.get(name, ()))
+        self.after = hooks(f for name in innermost_first for f in reversed(after.get(name, ())))
         self.preprocess = replaced("preprocess_request")
         self.process = replaced("process_response")
         self.full_dispatch = replaced("full_dispatch_request")
@@ -274,12 +276,12 @@ class Plan:
         self.make_response = replaced("make_response")
         self.dispatch = replaced("dispatch_request")
         self.teardown_request = Teardown(
-            _hooks(f for name in innermost_first for f in reversed(teardown.get(name, ()))),
+            hooks(f for name in innermost_first for f in reversed(teardown.get(name, ()))),
             request_tearing_down,
             "request",
         )
         self.teardown_app = Teardown(
-            _hooks(reversed(app.teardown_appcontext_funcs)), appcontext_tearing_down, "app"
+            hooks(reversed(app.teardown_appcontext_funcs)), appcontext_tearing_down, "app"
         )
         self.end_request = self.teardown_request
         self.end_app = self.teardown_app
@@ -297,6 +299,11 @@ class Plan:
             and app.response_class is Response
         )
         self._look_at_view(app, rule)
+
+    def _nonblocking_of(self, app: Flask) -> Collection[str] | None:
+        """`NONBLOCKING_HOOKS`, if the view is async: otherwise it needs a thread anyway."""
+        view = None if self.rule is None else app.view_functions.get(self.rule.endpoint)
+        return app.config["NONBLOCKING_HOOKS"] if view is not None and is_async(view) else None
 
     def _look_at_view(self, app: Flask, rule: Any) -> None:
         cancel = getattr(rule, "cancel_on_disconnect", None)
@@ -330,8 +337,14 @@ def _watch(
 
     Made of iterators without an end, so that a comparison is one call into C. (None of them keeps
     anything from one time to the next: any thread may ask.)"""
-    settings = ("TRUSTED_HOSTS", "CANCEL_ON_DISCONNECT", "host_matching", "last")
-    dicts = (*registries, app.config, app.config, vars(app.url_map), CHANGES)
+    settings = (
+        "TRUSTED_HOSTS",
+        "CANCEL_ON_DISCONNECT",
+        "NONBLOCKING_HOOKS",
+        "host_matching",
+        "last",
+    )
+    dicts = (*registries, app.config, app.config, app.config, vars(app.url_map), CHANGES)
     now = map(partial(map, dict.get), repeat(dicts), repeat((*keys, *settings)), _NONES)
     lists = tuple(map(copy, map(dict.get, registries, keys, _NONE)))
     then = (*lists, *tuple(next(now))[len(lists) : -1], since)
@@ -348,8 +361,17 @@ def _watch(
 _NONES: Final = repeat(_NONE)
 
 
-def _hooks(functions: Iterable[Callable[..., Any]]) -> tuple[Hook, ...]:
-    return tuple((func, is_async(func)) for func in functions)
+def _hooks(
+    functions: Iterable[Callable[..., Any]], nonblocking: Collection[str] | None = None
+) -> tuple[Hook, ...]:
+    """*nonblocking*: the `NONBLOCKING_HOOKS`; `None` if no sync hook is to run on the loop."""
+    hooks = []
+    for func in functions:
+        asynchronous = is_async(func)
+        if nonblocking is not None and not asynchronous and may_run_on_loop(func, nonblocking):
+            func = Nonblocking(func)
+        hooks.append((func, asynchronous))
+    return tuple(hooks)
 
 
 def _taking_ctx(name: str, method: Callable[..., Any]) -> Callable[..., Any]:

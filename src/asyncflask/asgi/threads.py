@@ -31,6 +31,7 @@ from .loops import note_loop as note_loop
 from .loops import off_loop as off_loop
 from .native import NoThread as NoThread
 from .native import queue_here
+from .nonblocking import Nonblocking
 from .pool import DEFAULT_WORKER_THREADS, Slots, end_idle, give_back, here, stop, take_worker
 from .pool import Outcome as Outcome
 from .pool import Worker as Worker
@@ -431,9 +432,9 @@ class Driver:
         coroutine that awaits this may have changed between loop and thread afterwards. Raises
         `NoThread`, on the loop."""
         # `is_async`, of which the first line is all that most functions need.
-        if (
-            type(func) is not FunctionType or not func.__code__.co_flags & _COROUTINE
-        ) and not is_async(func):
+        if (type(func) is not FunctionType or not func.__code__.co_flags & _COROUTINE) and (
+            type(func) is Nonblocking or not is_async(func)
+        ):
             return self.call_sync(func, args, kwargs)
         if self.in_thread:
             return self._call_async(func, args, kwargs)
@@ -455,7 +456,10 @@ class Driver:
     ) -> Any:
         """`call` for a function that is not async."""
         if not self.in_thread:
-            await _ask(_TO_THREAD)
+            if self.worker is None and type(func) is Nonblocking:
+                await self.ready_for_async()
+            else:
+                await _ask(_TO_THREAD)
         value = func(*args, **kwargs)
         if isinstance(value, CoroutineType):  # a sync wrapper round an async function
             await self.ready_for_async()
