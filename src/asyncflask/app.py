@@ -109,6 +109,7 @@ class Flask(Steps, App, metaclass=AppType):
             "MAX_COOKIE_SIZE": 4093,
             "PROVIDE_AUTOMATIC_OPTIONS": True,
             # Beyond Flask's.
+            "ASYNC_MAX_CONTENT_LENGTH": 16 * 1024 * 1024,
             "CANCEL_ON_DISCONNECT": False,
             "EVENT_STREAM_KEEP_ALIVE": 15,
             "MAX_THREADS": 512,

@@ -80,10 +80,10 @@ async def arrive(app: Flask, ctx: RequestContext, call: Call) -> Plan:
         ctx.request.routing_exception = BadRequest(problem)
     if not ctx.setup.lazy_request:
         ctx.request  # noqa: B018
+    look_for_body(ctx)
     await ctx.begin(call, ctx._cv_tokens[0][1])
     if ctx.request.routing_exception is None:
         await ctx.find_rule(call)
-    look_for_body(ctx)
     plan = ctx.current_plan()
     if plan.in_scope:
         ctx.scope.update(plan.in_scope, path_params=ctx.request.view_args)

@@ -1,5 +1,8 @@
-"""When a request's body is received: before the first coroutine function, which cannot wait for
-it when it reads. Sync code waits for the body where it reads it, on its thread.
+"""When a request's body is received, and how much of it.
+
+Sync code waits for the body where it reads it, on its thread. A coroutine function cannot wait:
+for it the body has to be there. Before the hooks only a small body is received, so that they may
+refuse a request by its headers; before an async view all of it.
 
 What a body is, and how it is read, is in `asgi/http.py` and `wrappers.py`.
 """
@@ -7,23 +10,54 @@ What a body is, and how it is read, is in `asgi/http.py` and `wrappers.py`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from types import CoroutineType
 from typing import Any, Final
 
-from .asgi.http import Body, announced
+from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge
+
+from .asgi.http import SMALL_BODY_BYTES, SPOOL_BYTES, Body, announced
 from .asgi.threads import as_coroutine, call_after, rest_of
 from .ctx import RequestContext
 
-FORMS: Final = ("multipart/form-data", "application/x-www-form-urlencoded")
+MULTIPART: Final = "multipart/form-data"
+URLENCODED: Final = "application/x-www-form-urlencoded"
+
+_FOR_HOOKS: Final = (
+    "An async function before the view of {!r} has read a body that was not received yet: before"
+    " the hooks only one with a Content-Length of at most {:,} bytes is. Make that function 'def',"
+    " or read the body in the view."
+)
+_FOR_VIEW: Final = (
+    "The async view of {!r} has read a body that was not received, because it is longer than its"
+    " limit was when the view was called: {} bytes. Write 'max_content_length=' on the route,"
+    " or set 'request.max_content_length' in a 'before_request' function."
+)
 
 
 def expect_body(ctx: RequestContext) -> None:
-    """Have the body received, if there is one, before the first coroutine function."""
+    """Have a small body received, if there is one, before the first function of the user's."""
     if body_to_come(ctx):
-        ctx.prepare = receive_body
         plan = ctx.plan
         if plan is None or plan.starts or not plan.direct:
-            ctx.driver  # noqa: B018
+            ctx.prepare = receive_small
+            driver = ctx.driver
+            assert driver is not None
+            driver.prepare = partial(receive_small, ctx)
+            driver.before_thread = partial(receive_small, ctx, False)
+        else:
+            ctx.prepare = receive_body
+
+
+def expect_all(ctx: RequestContext) -> None:
+    """The hooks have run. Have all of the body received before the first coroutine function, and
+    its beginning before a thread is taken."""
+    ctx.prepare = None
+    driver = ctx.driver_or_none
+    if driver is not None and ctx.request.asgi_content is None and body_to_come(ctx):
+        driver.prepare = partial(receive_body, ctx)
+        driver.before_thread = partial(receive_body, ctx, False)
 
 
 def body_to_come(ctx: RequestContext) -> bool:
@@ -34,18 +68,61 @@ def body_to_come(ctx: RequestContext) -> bool:
     return request.may_have_body and not request.asgi_body.complete
 
 
-def receive_body(ctx: RequestContext) -> Awaitable[None] | None:
-    """Receive the body. Returns what is left to be awaited, unless all of it has come with the
-    first message. Raises `RequestEntityTooLarge` if it is longer than `max_content_length`."""
+def receive_small(ctx: RequestContext, on_loop: bool = True) -> Awaitable[None] | None:
+    """Receive the body if it is announced and small. Returns what is left to be awaited.
+    *on_loop*: for a coroutine function, which is not to run when the client has left."""
+    driver, request = ctx.driver, ctx.request
+    assert driver is not None
+    driver.prepare = driver.before_thread = None
+    if getattr(request.url_rule, "stream", False):
+        return None
+    length, _ = announced(ctx.scope, ctx.lines)
+    if not 0 < length <= SMALL_BODY_BYTES:
+        request.asgi_body.refusal = partial(_not_for_hooks, request.endpoint, length)
+        return None
+    body, rest = _begin(ctx, request.max_content_length)
+    return None if body is None else _receive_rest_of_small(body, rest, on_loop)
+
+
+async def _receive_rest_of_small(body: Body, rest: Awaitable[None] | None, on_loop: bool) -> None:
+    if rest is not None:
+        await rest
+    with suppress(RequestEntityTooLarge):
+        if on_loop:
+            await body.receive_ahead(SMALL_BODY_BYTES)
+        else:
+            await body.receive_some(SMALL_BODY_BYTES)
+
+
+def receive_body(ctx: RequestContext, on_loop: bool = True) -> Awaitable[None] | None:
+    """Receive the body for an async view; if not *on_loop*, the beginning of it for a sync view,
+    which reads the rest. Returns what is left to be awaited, unless all of it has come with the
+    first message. One that is too long is left alone, for whoever does not read it; who does gets
+    `RequestEntityTooLarge`."""
     request = ctx.request
     if getattr(request.url_rule, "stream", False):
         return None
-    limit = request.max_content_length
-    if (
-        not request.to_be_closed
-        and request.server_context is not None
-        and (limit is None or announced(ctx.scope, ctx.lines)[0] <= limit)
-    ):
+    limit = most = request.max_content_length
+    if not on_loop:
+        body, rest = _begin(ctx, limit)
+        return None if body is None else _receive_rest_of_small(body, rest, False)
+    if most is None:
+        most = ctx.app.config["ASYNC_MAX_CONTENT_LENGTH"]
+    length, _ = announced(ctx.scope, ctx.lines)
+    if most is not None and length > max(most, SMALL_BODY_BYTES):
+        request.asgi_body.refusal = partial(_not_for_view, request.endpoint, most)
+        return None
+    body, rest = _begin(ctx, limit)
+    if body is None or (rest is None and body.complete and body.error is None):
+        return None
+    return _receive_rest(ctx, body, rest, most)
+
+
+def _begin(ctx: RequestContext, limit: int | None) -> tuple[Body | None, Awaitable[None] | None]:
+    """Receive the first message. Gives the body, unless all of it has come; and what is to be
+    awaited first, if that has to wait."""
+    request = ctx.request
+    if not request.to_be_closed and request.server_context is not None:
         # As `Body.begin`; most often there need be no `Body` then.
         context = request.server_context.copy()
         coro = context.run(request.asgi_receive)
@@ -63,23 +140,17 @@ def receive_body(ctx: RequestContext) -> Awaitable[None] | None:
                 and (limit is None or len(content) <= limit)
             ):
                 request.asgi_content = content
-                return None
+                return None, None
             body = request.asgi_body
             body.take(message)
             rest = None
         else:
             body = request.asgi_body
             rest = body.received_from(rest_of(coro, context, yielded))
-        body.limit(limit)
     else:
         body = request.asgi_body
-        body.limit(limit)
-        rest = None if body.complete else body.begin()
-    if rest is None and body.complete:
-        if body.error is not None:
-            raise body.error
-        return None
-    return _receive_rest(ctx, body, rest)
+        rest = None if body.complete or body.chunks else body.begin()
+    return body, rest
 
 
 def call_with_body(
@@ -92,29 +163,59 @@ def call_with_body(
     return view(**values) if rest is None else call_after(rest, view, (), values)
 
 
-async def _receive_rest(ctx: RequestContext, body: Body, rest: Awaitable[None] | None) -> None:
-    """A large form is parsed as it arrives, on the request's thread: its files go to disk. So does
-    the body itself, whatever it is, for who wants that."""
+async def _receive_rest(
+    ctx: RequestContext, body: Body, rest: Awaitable[None] | None, most: int | None
+) -> None:
+    """A large body goes to disk, and so do the files of a form, which is parsed as it arrives."""
     if rest is not None:
         await rest
-    await body.receive_ahead()
-    if body.complete:
-        return
     request, driver = ctx.request, ctx.driver
     assert driver is not None
-    if request.mimetype in FORMS and not await driver.run_sync(request.parse_form_ahead):
-        return  # too large a form, which the view may never ask for
-    await body.spool(driver)
-    if body.error is not None:
-        raise body.error
+    # By then its limit may be another one.
+    await body.receive_some(SMALL_BODY_BYTES)
+    body.limit(request.max_content_length)
+    with suppress(RequestEntityTooLarge):
+        await body.receive_ahead(SPOOL_BYTES if most is None else min(most, SPOOL_BYTES))
+        if body.complete:
+            return
+        if body.arrived > SPOOL_BYTES:
+            if request.mimetype == MULTIPART and (form := request.form_ahead()) is not None:
+                await body.spool(driver, most, form.feed)
+                if body.complete and body.error is None:
+                    await driver.run_apart(form.end)
+            elif request.mimetype != URLENCODED or request.may_be_form(body.arrived):
+                await body.spool(driver, most)
+                if body.complete and body.error is None:
+                    await driver.run_apart(request.parse_form_ahead)
+    if most is not None and body.arrived > most and body.error is None:
+        body.exceeded(_not_for_view(request.endpoint, most))
+    if not body.all_came:
+        body.refusal = partial(_not_for_view, request.endpoint, most)
+
+
+def _not_for_hooks(endpoint: str | None, length: int) -> Exception:
+    error = RequestEntityTooLarge() if length else LengthRequired()
+    return _advised(error, _FOR_HOOKS.format(endpoint, SMALL_BODY_BYTES))
+
+
+def _not_for_view(endpoint: str | None, most: int | None) -> Exception:
+    return _advised(RequestEntityTooLarge(), _FOR_VIEW.format(endpoint, most))
+
+
+def _advised(error: Exception, advice: str) -> Exception:
+    error.advice = advice  # type: ignore[attr-defined]
+    return error
 
 
 def no_more_body(ctx: RequestContext) -> None:
     """What the view did not read is not received for the coroutine functions after it: it may be
     too large, or never come."""
     ctx.prepare = None
-    if ctx.driver_or_none is not None:
-        ctx.driver_or_none.prepare = None
+    driver, request = ctx.driver_or_none, ctx.request_or_none
+    if driver is not None:
+        driver.prepare = driver.before_thread = None
+        if request is not None and request.to_be_closed and request.asgi_body is not None:
+            request.asgi_body.refusal = None
 
 
 def end_body(ctx: RequestContext) -> None:

@@ -255,9 +255,10 @@ class RequestContext(_Context):
     plan: Plan = cast("Plan", None)
     """What is done for the request, as it was when it was last looked at."""
 
-    prepare: Callable[[RequestContext], Awaitable[None] | None] | None = None
-    """What a driver is to call before the first coroutine function. Set only while no function
-    was called: if there is no driver by then, `dispatch_request` calls it."""
+    prepare: Callable[..., Awaitable[None] | None] | None = None
+    """What a driver is to call before the first coroutine function, and, with `False` as second
+    argument, before it takes a thread. Set only while no function was called: if there is no
+    driver by then, `dispatch_request` calls it."""
 
     to_send: tuple[Message | None, bytes] | None = None
     """The response, if all of it is there: the message that begins it, unless that was sent, and
@@ -330,6 +331,7 @@ class RequestContext(_Context):
                     self.driver_or_none.loop_if_no_thread = self.ending
                     if self.prepare is not None:
                         self.driver_or_none.prepare = partial(self.prepare, self)
+                        self.driver_or_none.before_thread = partial(self.prepare, self, False)
         return self.driver_or_none
 
     @driver.setter

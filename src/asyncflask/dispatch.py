@@ -28,7 +28,7 @@ from .arrival import arrive, enter
 from .asgi.http import Body
 from .asgi.threads import Call, NoThread, call_here
 from .asgi.wsgi import Origin, environ_from_scope, serve
-from .bodies import call_with_body, end_body, no_more_body
+from .bodies import call_with_body, end_body, expect_all, no_more_body, receive_small
 from .contexts import AppContext, RequestContext, _cv_app
 from .debughelpers import add_advice
 from .handlers import call_handler, call_supervised, converse
@@ -180,7 +180,7 @@ async def finish(
     ctx.ending = True
     if ctx.driver_or_none is not None:
         ctx.driver_or_none.loop_if_no_thread = True
-        ctx.driver_or_none.prepare = None
+        ctx.driver_or_none.prepare = ctx.driver_or_none.before_thread = None
     try:
         if ctx.unplanned:
             if ctx._cv_tokens:  # the app has not popped it
@@ -226,6 +226,8 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
             else:
                 rv = await call(plan.preprocess)
         if rv is None:
+            if ctx.prepare is receive_small:
+                expect_all(ctx)
             if plan.direct:
                 rv = await dispatch_request(app, ctx, call)
             else:
@@ -234,6 +236,8 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
         if ctx.websocket is not None and ctx.websocket.is_end_of_this(exc):
             return None
         error = too_busy(app, exc) if isinstance(exc, NoThread) else raised(exc)
+        if (advice := getattr(error, "advice", None)) is not None:
+            app.logger.warning(advice)
         ctx.error = error
         no_more_body(ctx)
         rv = await step(app, "handle_user_exception")(app, ctx, call, error)

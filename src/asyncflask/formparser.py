@@ -7,7 +7,7 @@ middle of an uploaded file does not go through the parser, which copies it six t
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import IO, Any, Final
 
 from werkzeug.datastructures import FileStorage, ImmutableMultiDict, MultiDict
@@ -25,6 +25,8 @@ from werkzeug.sansio.multipart import (
     State,
 )
 
+Fields = tuple[list[tuple[str, str]], list[tuple[str, FileStorage]]]
+Steps = Generator[int, bytes, Fields]
 Parsed = tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]
 
 PIECE_BYTES: Final = 256 * 1024
@@ -62,16 +64,34 @@ class FormDataParser(FormDataParserBase):
         boundary = options.get("boundary", "").encode("ascii")
         if not boundary:
             raise ValueError("The Content-Type has no boundary.")
-        parser = MultiPartParser(
+        fields, files = self._parser().parse(stream, boundary, content_length)
+        return stream, self._kind(fields), self._kind(files)
+
+    def _parser(self) -> MultiPartParser:
+        return MultiPartParser(
             stream_factory=self.stream_factory,
             max_form_memory_size=self.max_form_memory_size,
             max_form_parts=self.max_form_parts,
             buffer_size=PIECE_BYTES if self._takes_large_pieces() else 64 * 1024,
         )
-        fields, files = parser.parse(stream, boundary, content_length)
+
+    @property
+    def _kind(self) -> Any:
         # Werkzeug 3.2 deprecates the attribute: it is None, and later there is none.
-        kind = getattr(self, "cls", None) or ImmutableMultiDict
-        return stream, kind(fields), kind(files)
+        return getattr(self, "cls", None) or ImmutableMultiDict
+
+    def takes_pieces(self) -> bool:
+        """Whether a multipart form is parsed here, and not by a method of a subclass."""
+        kind = type(self)
+        return (
+            kind.parse is FormDataParserBase.parse
+            and kind._parse_multipart is FormDataParser._parse_multipart
+        )
+
+    def pieces(self, content_length: int | None, options: dict[str, str]) -> Pieces:
+        """What parses a multipart form as it arrives."""
+        boundary = options.get("boundary", "").encode("ascii", "replace")
+        return Pieces(self._parser(), boundary, content_length, self._kind)
 
     def _takes_large_pieces(self) -> bool:
         # The decoder counts each piece as memory of the form.
@@ -95,21 +115,27 @@ class MultiPartParser(MultiPartParserBase):
 
         :return: the fields and the files, each as a list of pairs.
         """
+        steps = self.steps(boundary, content_length)
+        size = next(steps)
+        try:
+            while True:
+                size = steps.send(stream.read(size))
+        except StopIteration as stop:
+            return stop.value
+
+    def steps(self, boundary: bytes, content_length: int | None) -> Steps:
+        """Parse what is sent, until that is empty. Gives how much is wanted at most."""
         opened: list[IO[bytes]] = []
         try:
-            return self._parse(stream, boundary, content_length, opened)
+            return (yield from self._parse(boundary, content_length, opened))
         except BaseException:
             for file in opened:
                 file.close()
             raise
 
     def _parse(
-        self,
-        stream: IO[bytes],
-        boundary: bytes,
-        content_length: int | None,
-        opened: list[IO[bytes]],
-    ) -> tuple[list[tuple[str, str]], list[tuple[str, FileStorage]]]:
+        self, boundary: bytes, content_length: int | None, opened: list[IO[bytes]]
+    ) -> Steps:
         feed = _Feed(
             MultipartDecoder(boundary, self.max_form_memory_size, max_parts=self.max_form_parts)
         )
@@ -120,7 +146,7 @@ class MultiPartParser(MultiPartParserBase):
         size = 0
         file: IO[bytes] | None = None
         while True:
-            piece = rest = stream.read(FIELD_BYTES if file is None else self.buffer_size)
+            piece = rest = yield FIELD_BYTES if file is None else self.buffer_size
             if piece and file is not None:
                 rest = feed.write(piece, file.write)
                 if not rest:
@@ -148,6 +174,46 @@ class MultiPartParser(MultiPartParserBase):
                         fields.append((part.name, b"".join(value).decode(charset, "replace")))
             if not piece:
                 return fields, files
+
+
+class Pieces:
+    """A multipart form that is parsed piece by piece. As `FormDataParser.parse` does, it takes a
+    malformed form for an empty one."""
+
+    def __init__(
+        self, parser: MultiPartParser, boundary: bytes, content_length: int | None, kind: Any
+    ) -> None:
+        self._kind = kind
+        self._steps: Steps | None = parser.steps(boundary, content_length) if boundary else None
+        self._wanted = 0 if self._steps is None else next(self._steps)
+        self._parsed: Fields = [], []
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Parse *data*. Raises `RequestEntityTooLarge`."""
+        data = memoryview(data)
+        while data and self._steps is not None:
+            piece, data = data[: self._wanted], data[self._wanted :]
+            self._send(self._steps, bytes(piece))
+
+    def end(self) -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
+        """The form, all of which was fed."""
+        if self._steps is not None:
+            self._send(self._steps, b"")
+        fields, files = self._parsed
+        return self._kind(fields), self._kind(files)
+
+    def _send(self, steps: Steps, piece: bytes) -> None:
+        try:
+            self._wanted = steps.send(piece)
+            return
+        except StopIteration as stop:
+            self._parsed = stop.value
+        except ValueError:  # it is malformed
+            pass
+        except RequestEntityTooLarge:
+            self._steps = None
+            raise
+        self._steps = None
 
 
 class _Feed:

@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from starlette.types import Message, Send
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
+from werkzeug.wsgi import FileWrapper as WerkzeugFileWrapper
+from werkzeug.wsgi import _RangeWrapper as RangeWrapper
 
 from .asgi.conversation import Conversation
 from .asgi.events import send_events
@@ -23,7 +26,9 @@ from .asgi.http import (
     send_response,
     start_message,
 )
+from .asgi.streams import Blocks
 from .asgi.threads import Driver
+from .asgi.wsgi import FileWrapper
 from .ctx import RequestContext, current_request_ctx
 from .events import AsyncEvents, SyncEvents
 from .json.provider import DefaultJSONProvider
@@ -222,6 +227,8 @@ async def send_content(
         else:
             if isinstance(content, AsyncBody):
                 content = content.chunks()
+            elif may_move(ctx, response, content):
+                content = Blocks(cast("Iterable[bytes]", content))
             await send_response(driver, send, body, app._conversations, start, content)
         return
     now = {(k.title().encode("latin-1"), v.encode("latin-1")) for k, v in response.headers}
@@ -242,6 +249,18 @@ async def send_content(
     await driver.to_loop()
     async with Conversation(app._conversations, body.gone):
         await source(ctx.request.scope, body.as_receive, send_changed)
+
+
+def may_move(ctx: RequestContext, response: Any, content: Any) -> bool:
+    """Whether *content* is that of a file, which does not matter to any code of the user's: then
+    it is read on any thread."""
+    if ctx.holds or response._on_close or type(response).close is not BaseResponse.close:
+        return False
+    if isinstance(content, RangeWrapper):
+        content = content.iterable
+    return isinstance(content, FileWrapper | WerkzeugFileWrapper) and isinstance(
+        content.file, io.BufferedReader | io.BytesIO
+    )
 
 
 async def start_wsgi(

@@ -40,7 +40,7 @@ from .asgi.http import ORIGIN, SPOOL_BYTES, Body, BodyFile
 from .asgi.wsgi import BLANKS, Environ, environ_of, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
-from .formparser import FormDataParser
+from .formparser import FormDataParser, Pieces
 from .headers import RequestHeaders
 from .lazy import Lazy
 from .responses import AsyncBody as AsyncBody
@@ -71,6 +71,34 @@ _READ_BY = frozenset({"stream", "_cached_data"})  # what a body may have been re
 FormLimits = tuple[int | None, int | None]
 
 
+class FormAhead:
+    """A multipart form, parsed while it arrives: each piece on some thread."""
+
+    def __init__(self, request: Request, body: Body, pieces: Pieces) -> None:
+        self._request = request
+        self._limits = request._form_limits()
+        self._body = body
+        self._pieces = pieces
+
+    def feed(self, piece: bytes | memoryview) -> None:
+        """Parse *piece*. If the form exceeds its limits, no more of it is received."""
+        body = self._body
+        try:
+            self._pieces.feed(piece)
+        except RequestEntityTooLarge:
+            if body.error is None:
+                body.refuse(RequestEntityTooLarge(_FORM_TOO_LARGE))
+
+    def end(self) -> None:
+        """All of it was fed."""
+        try:
+            fields, files = self._pieces.end()
+        except RequestEntityTooLarge:
+            self._body.refuse(RequestEntityTooLarge(_FORM_TOO_LARGE))
+        else:
+            self._request._form_ahead = self._limits, fields, files
+
+
 @cache
 def _split_blueprint_path(name: str) -> list[str]:
     """The name of a nested blueprint and of those round it, innermost first."""
@@ -79,12 +107,15 @@ def _split_blueprint_path(name: str) -> list[str]:
 
 
 def _limit(name: str, doc: str) -> Any:
-    """A limit of a request: what was set on it, or what the app's config says."""
+    """A limit of a request: what was set on it, or what its route or the app's config says."""
     setting = name.upper()
+    of_route = name == "max_content_length"
 
     def read(self: Request) -> int | None:
         if (value := self._limits.get(name)) is not None:
             return value
+        if of_route and (value := getattr(self.url_rule, name, None)) is not None:
+            return cast(int, value)
         ctx = _cv_app.get(None)
         if ctx is None:
             return cast("int | None", getattr(RequestBase, name))
@@ -443,8 +474,9 @@ class Request(RequestBase):
     max_content_length = _limit(
         "max_content_length",
         """More bytes of body than this are refused with 413; `None` for no limit. Set on the
-        request, or for all by `MAX_CONTENT_LENGTH`. For an async view it has to be set before its
-        first async hook, since then the body is received.""",
+        request, for a route by `max_content_length=`, or for all by `MAX_CONTENT_LENGTH`. In an
+        async view the body has been received by the limit as it was before: a higher one has to
+        be set earlier.""",
     )
     max_form_memory_size = _limit(
         "max_form_memory_size",
@@ -531,24 +563,41 @@ class Request(RequestBase):
     def _form_limits(self) -> FormLimits:
         return self.max_form_memory_size, self.max_form_parts
 
-    def parse_form_ahead(self) -> bool:
-        """On the request's thread: parse a large form while it arrives, so that the loop does not
-        have to. The body stays, for who wants that. False if the form exceeds its limits: then no
-        more of it is received."""
+    def form_ahead(self) -> FormAhead | None:
+        """What parses a large multipart form while it arrives, so that no thread waits for it and
+        the loop need not do it. The body stays, for who wants that. `None` if a subclass has its
+        own way to parse a form."""
         body = self._unread_body()
         if body is None or "form" in self.__dict__:
+            return None
+        parser = self.make_form_data_parser()
+        if not isinstance(parser, FormDataParser) or not parser.takes_pieces():
+            return None
+        return FormAhead(self, body, parser.pieces(self.content_length, self.mimetype_params))
+
+    def may_be_form(self, size: int) -> bool:
+        """Whether an urlencoded form may be of *size*. If not, no more of it is received."""
+        limit = self.max_form_memory_size
+        if limit is None or size <= limit:
             return True
-        parser, limits = self.make_form_data_parser(), self._form_limits()
-        options = self.mimetype_params
-        with body.copying_file() as stream:
-            try:
-                parsed = parser.parse(stream, self.mimetype, self.content_length, options)
-                self._form_ahead = limits, parsed[1], parsed[2]
-            except RequestEntityTooLarge:
-                if body.error is None:
-                    body.refuse(RequestEntityTooLarge(_FORM_TOO_LARGE))
-                    return False
-        return True
+        if (body := self._unread_body()) is not None:
+            body.refuse(RequestEntityTooLarge(_FORM_TOO_LARGE))
+        return False
+
+    def parse_form_ahead(self) -> None:
+        """On a thread: parse a large form, all of which is on disk, so that the loop does not
+        have to. The body stays, for who wants that."""
+        body = self._unread_body()
+        if body is None or body.spooled is None or "form" in self.__dict__:
+            return
+        limits, parser = self._form_limits(), self.make_form_data_parser()
+        stream = cast(IO[bytes], BodyFile(body))
+        try:
+            parsed = parser.parse(stream, self.mimetype, self.content_length, self.mimetype_params)
+            self._form_ahead = limits, parsed[1], parsed[2]
+            body.rewind()
+        except RequestEntityTooLarge:
+            body.refuse(RequestEntityTooLarge(_FORM_TOO_LARGE))
 
     def _load_form_data(self) -> None:
         if "form" in self.__dict__:

@@ -230,9 +230,9 @@ class TestSpool:
         names = []
         write_out = Body._write_out
 
-        def noting(body: Body) -> None:
+        def noting(body: Body, also: None) -> None:
             names.append(threading.current_thread().name)
-            write_out(body)
+            write_out(body, also)
 
         monkeypatch.setattr(Body, "_write_out", noting)
         body = body_of(*chunks(b"abcdef", b"ghi"))

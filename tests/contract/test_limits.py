@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from contract.raw import PARSERS, Connection, Parser, Reply, serve
+from contract.raw import PARSERS, Connection, Parser, Reply, get, serve, until
 from support.servers import Server
 
 URLENCODED = "application/x-www-form-urlencoded"
@@ -34,9 +34,9 @@ def without(parser: Parser) -> Iterator[Server]:
         assert "Traceback" not in server.output, server.output
 
 
-def post(server: Server, path: str, kind: str, body: bytes, chunked: bool) -> Reply:
+def post(server: Server, path: str, kind: str, body: bytes, chunked: bool, *lines: str) -> Reply:
     with Connection(server) as connection:
-        lines = [f"Content-Type: {kind}"]
+        lines = (f"Content-Type: {kind}", *lines)
         try:
             if chunked:
                 parts = [body[start : start + 5_000] for start in range(0, len(body), 5_000)]
@@ -235,3 +235,111 @@ def assert_cut_off(server: Server, path: str, kind: str, start: bytes, chunked: 
             pass
         assert sent < 16_000_000
         assert connection.reply("POST").status == 413
+
+
+# -- what is received, and when
+
+
+@pytest.fixture(scope="module")
+def guarded(parser: Parser) -> Iterator[Server]:
+    with serve("limits:guarded", parser) as server:
+        yield server
+        assert "Traceback" not in server.output, server.output
+
+
+@pytest.fixture(scope="module")
+def unlimited(parser: Parser) -> Iterator[Server]:
+    with serve("limits:unlimited", parser) as server:
+        yield server
+        assert "Traceback" not in server.output, server.output
+
+
+LOGGED_IN = "Authorization: Bearer x"
+SMALL = 65_536
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("line", ["Content-Length: 1000000000", "Transfer-Encoding: chunked"])
+def test_async_hook_refuses_by_the_headers(guarded: Server, line: str, colour: str) -> None:
+    with Connection(guarded) as connection:
+        connection.request(f"/plain/{colour}", "POST", b"", line)
+        assert connection.reply("POST").status == 401
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("line", ["Content-Length: 1000000000", "Transfer-Encoding: chunked"])
+def test_unread_body_is_left_alone(unlimited: Server, line: str, colour: str) -> None:
+    if colour == "async" and "chunked" in line:
+        pytest.skip("up to its limit it is received, for the view may read it")
+    with Connection(unlimited) as connection:
+        connection.request(f"/ignore/{colour}", "POST", b"", line, LOGGED_IN)
+        connection.send(b"%x\r\n%b\r\n" % (SMALL + 1, b"x" * (SMALL + 1)))
+        assert connection.reply("POST").body == b"ignored"
+
+
+@pytest.mark.limit("ASYNC_MAX_CONTENT_LENGTH")
+def test_unread_body_does_not_fill_the_disk(unlimited: Server) -> None:
+    with Connection(unlimited) as connection:
+        connection.request("/ignore/async", "POST", b"", "Transfer-Encoding: chunked", LOGGED_IN)
+        piece = b"x" * 100_000
+        for _ in range(15):
+            connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+        until(lambda: spooled(unlimited) > 1_000_000)
+        for _ in range(10):
+            connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+        assert connection.reply("POST").body == b"ignored"
+    until(lambda: spooled(unlimited) < 1_000_000)
+
+
+def spooled(server: Server) -> int:
+    return int(get(server, "/spooled", "GET", b"", LOGGED_IN).body)
+
+
+@pytest.mark.limit("ASYNC_MAX_CONTENT_LENGTH")
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_async_view_without_a_limit_of_its_own(unlimited: Server, chunked: bool) -> None:
+    for size, status in ((2_000_000, 200), (2_000_001, 413)):
+        body = b"x" * size
+        reply = post(unlimited, "/plain/async", "text/plain", body, chunked, LOGGED_IN)
+        assert reply.status == status
+    assert "The async view of 'plain_async' has read a body that was not" in unlimited.output
+    assert "Write 'max_content_length=' on the route" in unlimited.output
+    reply = post(unlimited, "/plain/sync", "text/plain", body, chunked, LOGGED_IN)
+    assert reply.body == b"2000001"
+
+
+@pytest.mark.limit("SMALL_BODY_BYTES")
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_async_hook_reads_a_small_body(unlimited: Server, colour: str) -> None:
+    path = f"/plain/{colour}?hook=reads"
+    reply = post(unlimited, path, "text/plain", b"x" * SMALL, False)
+    assert reply.body == b"65536"
+    assert post(unlimited, path, "text/plain", b"x" * (SMALL + 1), False).status == 413
+    assert post(unlimited, path, "text/plain", b"x", True).status == 411
+    assert "Make that function 'def', or read the body in the view." in unlimited.output
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("path", ["/app/sync", "/app/async", "/part/sync", "/part/async"])
+def test_limit_of_a_route(guarded: Server, path: str, chunked: bool) -> None:
+    for size, status in ((200_000, 200), (200_001, 413)):
+        reply = post(guarded, path, "text/plain", b"x" * size, chunked, LOGGED_IN)
+        assert reply.status == status
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_limit_that_the_view_sets(guarded: Server, colour: str, chunked: bool) -> None:
+    for limit, size, status in ((10, 10, 200), (10, 11, 413), (5_000, 5_000, 200)):
+        path = f"/plain/{colour}?limit={limit}"
+        reply = post(guarded, path, "text/plain", b"x" * size, chunked, LOGGED_IN)
+        assert reply.status == status
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_limit_that_a_hook_raises(guarded: Server, colour: str, chunked: bool) -> None:
+    path = f"/plain/{colour}?hook=raises the limit".replace(" ", "%20")
+    for size, status in ((300_000, 200), (300_001, 413)):
+        reply = post(guarded, path, "text/plain", b"x" * size, chunked, LOGGED_IN)
+        assert reply.status == status

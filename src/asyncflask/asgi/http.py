@@ -15,12 +15,13 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Awaitable,
+    Callable,
     Iterable,
     Mapping,
 )
 from contextlib import suppress
 from contextvars import Context
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final
 from urllib.parse import unquote
 
 from starlette.types import Message, Receive, Scope, Send
@@ -32,7 +33,7 @@ from werkzeug.exceptions import (
 )
 
 from .conversation import Conversation, Conversations
-from .streams import send_async_chunks, send_chunks
+from .streams import Blocks, send_async_chunks, send_blocks, send_chunks
 from .threads import Driver, on_loop, start_in, wait
 from .uploads import waited_for
 
@@ -42,12 +43,17 @@ ORIGIN: Final = "asyncflask.origin"
 RECEIVED: Final = "asyncflask.received"
 """The key in a copy of a scope, for the scope that middleware and the server have."""
 
+SMALL_BODY_BYTES: Final = 65_536
+"""A body that is announced with no more is received before any function of the user's is called:
+so its client's pace holds no thread, and async hooks can read it. Of others, so much is received
+before a thread is taken for the view. Servers buffer as much of each connection anyway."""
+
 SPOOL_BYTES: Final = 1_114_112
 """A body that is received ahead for async code is kept in memory up to this size, and in
 a temporary file beyond it; so is an uploaded file. 1 MiB, and 64 KiB for the form around it."""
 
 WRITE_BYTES: Final = 256_000
-"""How much of it is written to the file at a time: each write is a hop to the request's thread."""
+"""How much of it is written to the file at a time: each write is a hop to a thread."""
 
 READ_BYTES: Final = 65_536
 """How much sync code gets of a body at a time."""
@@ -87,11 +93,20 @@ class Body:
     taken = 0
     """How many bytes have been read."""
 
+    all_came = False
+    """Whether it has come to its end."""
+
     arrived = 0
     """How many bytes have come."""
 
     spooled: IO[bytes] | None = None
     """What has come, where that is too much for memory."""
+
+    refusal: Callable[[], Exception] | None = None
+    """Gives what to raise when code on the loop reads what was not received on purpose."""
+
+    _over: Exception | None = None
+    """The error, if it is that of the limit."""
 
     _reader: io.BytesIO | io.BufferedReader | None = None
     _kept = False
@@ -112,7 +127,7 @@ class Body:
         self._context = context
         self.chunks: deque[bytes | memoryview] = deque()
         self.content_length, has_body = announced(scope, lines)
-        self.complete = not has_body
+        self.complete = self.all_came = not has_body
 
     @property
     def closable(self) -> bool:
@@ -176,10 +191,6 @@ class Body:
         """Note that all of it has come, and this is left to be read."""
         self.take({"type": "http.request", "body": content})
 
-    def put_back(self, file: IO[bytes]) -> None:
-        """Note that *file* has all that has been read, to be read again. See `spool`."""
-        self.spooled, self.taken = file, 0
-
     def take(self, message: Message) -> None:
         """Note what has been received."""
         if message["type"] == "http.disconnect":
@@ -193,7 +204,7 @@ class Body:
             if self._limit is not None:
                 self._check(self._limit)
         if not message.get("more_body", False):
-            self.complete = True
+            self.complete = self.all_came = True
 
     async def fill(self) -> None:
         """Return when there is something to read, or nothing will come any more."""
@@ -203,14 +214,22 @@ class Body:
     def limit(self, size: int | None) -> None:
         """Refuse more than *size* bytes: whoever reads gets `RequestEntityTooLarge` (413), at
         once if more are announced."""
+        if self._over is not None and self.error is self._over and size != self._limit:
+            self.error = self._over = None
+            self.complete = self.all_came
         self.told = True
         self._limit = size
         if size is not None:
             self._check(size)
 
     def _check(self, limit: int) -> None:
-        if max(self.content_length, self.arrived) > limit:
-            self.refuse(RequestEntityTooLarge())
+        if max(self.content_length, self.arrived) > limit and self.error is None:
+            self.exceeded(RequestEntityTooLarge())
+
+    def exceeded(self, error: Exception) -> None:
+        """`refuse`, until another limit is set."""
+        self._over = error
+        self.refuse(error)
 
     def refuse(self, error: Exception) -> None:
         """Receive no more; whoever reads gets *error*."""
@@ -225,21 +244,29 @@ class Body:
     async def receive_ahead(self, size: int | None = None) -> None:
         """Receive the body now, so that sync reads do not have to wait; but stop when more than
         *size* bytes have come, by default `SPOOL_BYTES`. See `spool`."""
-        if size is None:
-            size = SPOOL_BYTES
-        while not self.complete and self.arrived <= size:
-            await self._message()
+        await self.receive_some(SPOOL_BYTES if size is None else size)
         if self.error is not None:
             raise self.error
 
-    async def spool(self, driver: Driver) -> None:
-        """Receive all of the body, to a temporary file."""
-        while not self.complete:
-            await driver.run_sync(self._write_out)
+    async def receive_some(self, size: int) -> None:
+        """The same, but what goes wrong is only for whoever reads."""
+        while not self.complete and self.arrived <= size:
+            await self._message()
+
+    async def spool(
+        self,
+        driver: Driver,
+        most: int | None = None,
+        also: Callable[[bytes | memoryview], object] | None = None,
+    ) -> None:
+        """Receive the body to a temporary file: all of it, or a little more than *most* bytes.
+        *also* is called with each piece, on a thread. None is held between the pieces."""
+        while not self.complete and (most is None or self.arrived <= most):
+            await driver.run_apart(self._write_out, also)
             await self.receive_ahead(self.arrived + WRITE_BYTES)
         if self.spooled is not None:
-            await driver.run_sync(self._write_out)
-            await driver.run_sync(self.spooled.seek, 0)
+            await driver.run_apart(self._write_out, also)
+            await driver.run_apart(self.spooled.seek, 0)
 
     async def keep(self, driver: Driver) -> None:
         """Receive what is left, to be read after the request has ended."""
@@ -248,11 +275,14 @@ class Body:
             await self.spool(driver)
         self._kept = True
 
-    def _write_out(self) -> None:
+    def _write_out(self, also: Callable[[bytes | memoryview], object] | None) -> None:
         if self.spooled is None:
             self.spooled = tempfile.TemporaryFile()
         while self.chunks:
-            self.spooled.write(self.chunks.popleft())
+            chunk = self.chunks.popleft()
+            self.spooled.write(chunk)
+            if also is not None:
+                also(chunk)
 
     def next_chunk(self, size: int | None = None) -> bytes | memoryview:
         """Take what is next of what has come: a chunk, or *size* bytes of it; empty for none."""
@@ -303,6 +333,12 @@ class Body:
 
     # -- sync code
 
+    def rewind(self) -> None:
+        """What is on disk was read; now it is to be read again."""
+        assert self.spooled is not None
+        self.spooled.seek(0)
+        self.taken = 0
+
     def take_all(self) -> bytes | None:
         """All that is left to be read, if it has come and is in memory."""
         if not self.complete or self.error is not None or self.spooled is not None:
@@ -328,11 +364,6 @@ class Body:
             reader = io.BufferedReader(raw, READ_BYTES) if isinstance(raw, BodyFile) else raw
             self._reader = reader
         return reader
-
-    def copying_file(self) -> IO[bytes]:
-        """A file that sync code may read once, after which the body is as if nobody had read it:
-        what was read is in a temporary file."""
-        return cast(IO[bytes], _CopyingFile(self))
 
     def end(self) -> None:
         """Free what this holds: the request is over."""
@@ -362,6 +393,8 @@ class BodyFile(io.RawIOBase):
         body = self._body
         if not body.chunks and not body.complete and body.error is None:
             if on_loop():
+                if body.refusal is not None:
+                    raise body.refusal()
                 raise RuntimeError(
                     "The body of this request has not been received, and sync reads cannot"
                     " wait for it on the event loop. With 'stream=True' on the route, write"
@@ -385,16 +418,20 @@ class BodyFile(io.RawIOBase):
         if body.spooled is not None and body.error is None:
             data = body.spooled.read(size)
             body.taken += len(data)
-            return data
+            if data or body.complete:
+                return data
         self._ready()
         return bytes(body.next_chunk(size))
 
     def readall(self) -> bytes:
         body = self._body
-        if body.spooled is not None and body.error is None:
-            body.taken = body.arrived
-            return body.spooled.read()
         parts: list[bytes | memoryview] = []
+        if body.spooled is not None and body.error is None:
+            content = body.spooled.read()
+            body.taken += len(content)
+            if body.complete and not body.chunks:
+                return content
+            parts.append(content)
         while True:
             self._ready()
             if not body.chunks:
@@ -405,27 +442,6 @@ class BodyFile(io.RawIOBase):
     def close(self) -> None:
         """Nothing: a buffer round this file closes it when it is thrown away, as the one in a
         WSGI environ is while the request goes on. See `Body.end`."""
-
-
-class _CopyingFile(BodyFile):
-    """See `Body.copying_file`."""
-
-    def __init__(self, body: Body) -> None:
-        super().__init__(body)
-        self._copy: IO[bytes] | None = tempfile.TemporaryFile()
-
-    def read(self, size: int | None = -1) -> bytes:
-        """As its base."""
-        data = super().read(size)
-        if self._copy is not None:
-            self._copy.write(data)
-        return data
-
-    def close(self) -> None:
-        """Have the body read from the copy, and then from what is still to come."""
-        copy, self._copy = self._copy, None
-        if copy is not None:
-            self._body.put_back(copy)
 
 
 async def _closed() -> Message:
@@ -574,6 +590,8 @@ async def send_response(
     async with Conversation(conversations, body.gone) as conversation:
         if isinstance(content, AsyncIterable):
             await send_async_chunks(send, body, content)
+        elif isinstance(content, Blocks):
+            await send_blocks(driver, send, body, content)
         else:
             await send_chunks(driver, send, body, content)
     # One that was cut short at shutdown must not look complete.

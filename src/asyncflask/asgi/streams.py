@@ -95,6 +95,30 @@ async def send_chunks(
         await ahead.stop()
 
 
+class Blocks:
+    """The blocks of a file, which may be read on any thread."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self.blocks = iter(blocks)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.blocks
+
+
+async def send_blocks(driver: Driver, send: Send, client: Client, content: Blocks) -> None:
+    """Send *content*. A thread reads each block, and none is held until the client has taken it:
+    so the request gives up its own. Ends early when *client* leaves."""
+    driver.give_thread_back()
+    begin = _beginning(send)
+    while not client.left:
+        block = await driver.run_apart(next, content.blocks, _end)
+        if block is _end:
+            return
+        rest = begin(_message(block))
+        if rest is not None:
+            await rest
+
+
 class _Ahead:
     """The chunks that a thread has taken, and the loop is to send.
 

@@ -366,6 +366,7 @@ class Driver:
         "_loop",
         "_pending",
         "_released",
+        "before_thread",
         "context",
         "in_thread",
         "limit",
@@ -397,6 +398,8 @@ class Driver:
         self.prepare: Callable[[], Awaitable[None] | None] | None = None
         """Called once on the loop, before the first async function is. It gives what is left to
         be awaited, if it has to wait."""
+        self.before_thread: Callable[[], Awaitable[None] | None] | None = None
+        """The same for a sync function, before a thread is taken. Not for one that was lent."""
         self.loop_if_no_thread = False
         """For teardown, which must run: sync functions run on the loop if no thread can be had,
         rather than raise `NoThread`. One that a request has had is not replaced; so nothing of
@@ -459,6 +462,10 @@ class Driver:
             if self.worker is None and type(func) is Nonblocking:
                 await self.ready_for_async()
             else:
+                if self.before_thread is not None:
+                    prepare, self.before_thread = self.before_thread, None
+                    if not self._lent:
+                        await _all_of(prepare)
                 await _ask(_TO_THREAD)
         value = func(*args, **kwargs)
         if isinstance(value, CoroutineType):  # a sync wrapper round an async function
@@ -559,6 +566,26 @@ class Driver:
             finally:
                 error = None  # its traceback holds this frame: no cycle
         return value  # type: ignore[no-any-return]
+
+    async def run_apart(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`run_sync` for what may run on any thread: the request gets none that it would keep."""
+        if self.worker is not None:
+            return await self.run_sync(func, *args, **kwargs)
+        limit = DEFAULT_WORKER_THREADS if self.limit is None else self.limit
+        driver = Driver(self.loop, limit, context=self.context, outer=self.outer)
+        driver.loop_if_no_thread = self.loop_if_no_thread
+        try:
+            return await driver.run_sync(func, *args, **kwargs)
+        finally:
+            driver.release()
+
+    def give_thread_back(self) -> None:
+        """On the loop: give back the thread that was taken, before the end of the request. For
+        one that only waits for its client."""
+        worker = self.worker
+        if worker is not None and not self._lent and not self._pending and not self.in_thread:
+            self.worker = None
+            give_back(worker)
 
     def free_slot(self) -> None:
         """On the request's thread: from now on it counts no more among the sync functions that

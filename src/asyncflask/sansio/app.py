@@ -61,6 +61,7 @@ ROUTE_OPTIONS: t.Final[dict[str, t.Any]] = {
     "cancel_on_disconnect": None,
     "timeout": None,
     "allowed_origins": None,
+    "max_content_length": None,
 }
 """Route options beyond those of Werkzeug's `Rule`, with their defaults. They become attributes
 of the rule; a rule added to `url_map` directly has none of them."""
@@ -566,6 +567,11 @@ def _check_websocket_options(rule: str, methods: t.Any, attributes: dict[str, t.
             f"'timeout' is an option of HTTP routes, and {rule!r} is a WebSocket, which lasts as"
             " long as its client. Write 'websocket.receive(timeout=...)' in the handler."
         )
+    if attributes["max_content_length"] is not None:
+        raise TypeError(
+            f"'max_content_length' limits a request body, and a WebSocket has none. For its"
+            f" messages, write @app.websocket({rule!r}, max_message_size=...)."
+        )
     if isinstance(attributes["allowed_origins"], str):
         raise TypeError(
             "'allowed_origins' must be a collection of strings. Write"
@@ -577,6 +583,12 @@ def _check_http_options(rule: str, attributes: dict[str, t.Any]) -> None:
     timeout = attributes["timeout"]
     if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
         raise TypeError(f"'timeout' of {rule!r} is a number of seconds, and not {timeout!r}.")
+    limit = attributes["max_content_length"]
+    if limit is not None and (type(limit) is not int or limit < 0):
+        raise TypeError(
+            f"'max_content_length' is a number of bytes, not {limit!r}. Write"
+            f" @app.post({rule!r}, max_content_length=1_000_000)."
+        )
     for name in ("allowed_origins", *WebSocketOptions.__slots__):
         if attributes.get(name) is not None:
             raise TypeError(

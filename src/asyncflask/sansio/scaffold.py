@@ -268,6 +268,8 @@ class Scaffold:
             Default: as the app's config says.
         :param timeout: seconds after which a view that has not returned is answered for with a
             503. An `async def` view is cancelled; a sync one runs on, and nobody sees its value.
+        :param max_content_length: refuse a longer body with 413, in place of the config's
+            `MAX_CONTENT_LENGTH`.
         :param options: the rest is for `werkzeug.routing.Rule`.
         :raises TypeError: for options that do not go together.
         :raises AssertionError: if the endpoint has another view already.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import Any
 
-from asyncflask import Flask, request
+from asyncflask import Blueprint, Flask, request
 
 
 def create(**config: Any) -> Flask:
@@ -57,3 +59,67 @@ def create(**config: Any) -> Flask:
 # is larger than the memory for forms: the limit here is well above that.
 app = create(MAX_CONTENT_LENGTH=300_000, MAX_FORM_MEMORY_SIZE=150_000, MAX_FORM_PARTS=10)
 without = create()
+
+
+def create_guarded() -> Flask:
+    """Hooks that refuse by the headers, and limits of routes."""
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = 1_000
+
+    @app.before_request
+    async def log_in() -> Any:
+        if request.args.get("hook") == "reads":
+            return str(len(request.get_data()))
+        if request.args.get("hook") == "raises the limit":
+            request.max_content_length = 300_000
+        if "Authorization" not in request.headers:
+            return "log in", 401
+        return None
+
+    part = Blueprint("part", __name__)
+
+    def data() -> str:
+        if "limit" in request.args:
+            request.max_content_length = int(request.args["limit"])
+        return str(len(request.get_data()))
+
+    async def data_async() -> str:
+        return data()
+
+    for on, prefix in ((app, "/app"), (part, "/part")):
+        for kind, view in (("sync", data), ("async", data_async)):
+            on.post(f"{prefix}/{kind}", endpoint=kind, max_content_length=200_000)(view)
+    app.register_blueprint(part)
+
+    @app.post("/plain/sync")
+    def plain() -> str:
+        return data()
+
+    @app.post("/plain/async")
+    async def plain_async() -> str:
+        return data()
+
+    @app.post("/ignore/sync")
+    def ignore() -> str:
+        return "ignored"
+
+    @app.post("/ignore/async")
+    async def ignore_async() -> str:
+        return "ignored"
+
+    @app.get("/spooled")
+    async def spooled() -> str:
+        """How many bytes are in temporary files."""
+        size = 0
+        for name in os.listdir("/proc/self/fd"):
+            with suppress(OSError):
+                if "(deleted)" in os.readlink(f"/proc/self/fd/{name}"):
+                    size += os.stat(f"/proc/self/fd/{name}").st_size
+        return str(size)
+
+    return app
+
+
+guarded = create_guarded()
+unlimited = create_guarded()
+unlimited.config.update(MAX_CONTENT_LENGTH=None, ASYNC_MAX_CONTENT_LENGTH=2_000_000)
