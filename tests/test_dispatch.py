@@ -446,7 +446,7 @@ class TestReplaced:
 
         @app.websocket("/ws/<colour>")
         async def echo(colour: str) -> None:
-            await websocket.send(f"{colour} {await websocket.receive()}")
+            await websocket.send(f"{colour} {await websocket.receive()!s}")
 
         client = app.test_client()
         with client.websocket_connect("/ws/red") as ws:
@@ -1017,8 +1017,8 @@ class TestWebSocket:
     async def test_plain_handler(self, app: Flask, colour: str) -> None:
         @app.websocket("/")
         def handler() -> None:
-            for message in websocket:
-                websocket.send(f"{message!s} {threading.current_thread().name}")
+            for message in websocket.sync:
+                websocket.sync.send(f"{message!s} {threading.current_thread().name}")
 
         async with WebSocketSession(app, "/") as session:
             await session.send("hello")

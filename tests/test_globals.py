@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from werkzeug.local import LocalProxy
 
 from asyncflask import Flask, globals
+from asyncflask.asgi.websocket import SyncWebSocket
 from asyncflask.ctx import _cv_app, _cv_request
 from asyncflask.globals import request, session, websocket
+
+blocking = cast(SyncWebSocket, websocket)
 
 # By name: an unbound proxy cannot even be asked for its own, as pytest does for its output.
 NEEDS = {
@@ -123,19 +126,19 @@ def test_an_error_of_an_attribute_is_shown(app: Flask) -> None:
 
 def test_websocket_is_none_of_a_request(app: Flask) -> None:
     with app.test_request_context(), pytest.raises(RuntimeError, match="a request has none"):
-        websocket.receive()
+        blocking.receive()
 
 
 async def test_messages_outside(app: Flask) -> None:
     with pytest.raises(RuntimeError, match="Working outside of a WebSocket"):
-        websocket.send("x")
+        blocking.send("x")
     async with app.test_request_context():
         with pytest.raises(RuntimeError, match="a request has none"):
-            websocket.receive()
+            blocking.receive()
         with pytest.raises(RuntimeError, match="a request has none"):
-            websocket.receive(timeout=1)
+            blocking.receive(timeout=1)
         with pytest.raises(RuntimeError, match="a request has none"):
-            websocket.send("x")
+            blocking.send("x")
 
 
 def test_websocket(app: Flask) -> None:

@@ -29,7 +29,7 @@ teardown
 contexts
 ctx
 rooms.base rooms.scripts rooms.limits rooms.link
-rooms.hub
+rooms.hub rooms.sync
 rooms.memory rooms.redis
 rooms._
 debughelpers logging

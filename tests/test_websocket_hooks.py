@@ -73,7 +73,7 @@ def app() -> Flask:
 
     @app.websocket("/plain")
     def plain() -> None:
-        websocket.send("plain")
+        websocket.sync.send("plain")
 
     @app.websocket("/refused")
     async def refused() -> Any:

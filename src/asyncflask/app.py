@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
 
 import click
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -64,6 +64,9 @@ if TYPE_CHECKING:
 
     from .templating import Environment
     from .testing import FlaskClient, FlaskCliRunner
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
@@ -327,7 +330,9 @@ class Flask(Steps, App, metaclass=AppType):
 
     # -- starting and stopping ----------------------------------------------------------------
 
-    def add_background_task(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def add_background_task(
+        self, func: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
         """Call *func*, sync or async, with the arguments and in an app context: after
         the response of the current request, or at once where there is none. An error is logged;
         the server waits for it at shutdown, up to `SHUTDOWN_TIMEOUT` seconds (Quart:
@@ -440,7 +445,7 @@ class Flask(Steps, App, metaclass=AppType):
             return func
         return self.async_to_sync(func)
 
-    def async_to_sync(self, func: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+    def async_to_sync(self, func: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
         """A sync function that runs the coroutine function *func* on the server's loop."""
         return async_to_sync(func)
 

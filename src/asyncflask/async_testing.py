@@ -5,7 +5,7 @@ The client for sync tests is `app.test_client()`, in `testing.py`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from types import TracebackType
@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .asgi.client import EventSource, WebSocketSession
+from .asgi.client import EventSource, HeaderLines, WebSocketSession
 from .asgi.client import WebSocketDenied as WebSocketDenied
 from .asgi.lifespan import lifespan
 from .asgi.threads import is_async
@@ -52,17 +52,35 @@ class AsyncClient(httpx.AsyncClient):
         scope["state"] = self.lifespan_state.copy()
         await self.app(scope, receive, send)
 
-    def websocket_connect(self, url: str, **kwargs: Any) -> WebSocketSession:
-        """A WebSocket to the app, with the client's cookies, for `async with`. The keyword
-        arguments are those of `asgi.client.WebSocketSession`."""
-        kwargs["on_accept"] = self._set_up(url, kwargs)
-        return WebSocketSession(self.app, url, **kwargs)
+    def websocket_connect(
+        self, url: str, *, headers: HeaderLines = (), subprotocols: Iterable[str] = ()
+    ) -> WebSocketSession:
+        """A WebSocket to the app, with the client's cookies, for `async with`."""
+        request = self.build_request("GET", url)
+        return WebSocketSession(
+            self.app,
+            url,
+            base_url=str(self.base_url),
+            headers=_with_cookies(request, headers),
+            subprotocols=subprotocols,
+            state=self.lifespan_state,
+            on_accept=partial(self._keep_cookies, request),
+        )
 
-    def event_source(self, url: str, **kwargs: Any) -> EventSource:
-        """Read an event stream, with the client's cookies, for `async with`. The keyword
-        arguments are those of `asgi.client.EventSource`."""
-        kwargs["on_answer"] = self._set_up(url, kwargs)
-        return EventSource(self.app, url, **kwargs)
+    def event_source(
+        self, url: str, *, headers: HeaderLines = (), last_event_id: str | None = None
+    ) -> EventSource:
+        """Read an event stream, with the client's cookies, for `async with`."""
+        request = self.build_request("GET", url)
+        return EventSource(
+            self.app,
+            url,
+            base_url=str(self.base_url),
+            headers=_with_cookies(request, headers),
+            last_event_id=last_event_id,
+            state=self.lifespan_state,
+            on_answer=partial(self._keep_cookies, request),
+        )
 
     @asynccontextmanager
     async def session_transaction(
@@ -76,10 +94,10 @@ class AsyncClient(httpx.AsyncClient):
                 f"A session is that of a Flask app, and this client's app is {app!r:.80}. Create"
                 " one with AsyncClient(app), before middleware is wrapped round the app."
             )
-        url = self.build_request("GET", path)
+        request = self.build_request("GET", path)
         ctx = app.test_request_context(path, base_url=str(self.base_url), **kwargs)
-        if "cookie" in url.headers:
-            ctx.request.environ["HTTP_COOKIE"] = url.headers["cookie"]
+        if "cookie" in request.headers:
+            ctx.request.environ["HTTP_COOKIE"] = request.headers["cookie"]
         interface = app.session_interface
         async with ctx:
             session = await _called(interface.open_session, app, ctx.request)
@@ -92,27 +110,11 @@ class AsyncClient(httpx.AsyncClient):
         async with ctx:
             await _called(interface.save_session, app, session, response)
         self._keep_cookies(
-            url, [("set-cookie", v) for v in response.headers.getlist("Set-Cookie")]
+            request, [("set-cookie", v) for v in response.headers.getlist("Set-Cookie")]
         )
 
     def _keep_cookies(self, request: httpx.Request, headers: list[tuple[str, str]]) -> None:
         self.cookies.extract_cookies(httpx.Response(200, headers=headers, request=request))
-
-    def _set_up(self, url: str, kwargs: dict[str, Any]) -> Callable[[list[tuple[str, str]]], None]:
-        """Complete the arguments for a connection to *url*. Gives what keeps the cookies of its
-        answer."""
-        request = self.build_request("GET", url)
-        headers = kwargs.get("headers", {})
-        pairs = list(headers.items() if hasattr(headers, "items") else headers)
-        if "cookie" in request.headers:
-            pairs.append(("cookie", request.headers["cookie"]))
-
-        kwargs |= {
-            "base_url": str(self.base_url),
-            "headers": pairs,
-            "state": self.lifespan_state,
-        }
-        return partial(self._keep_cookies, request)
 
     async def __aenter__(self) -> Self:
         if self._lifespan:
@@ -128,6 +130,13 @@ class AsyncClient(httpx.AsyncClient):
     ) -> None:
         await super().__aexit__(exc_type, exc_value, traceback)
         await self._stack.aclose()
+
+
+def _with_cookies(request: httpx.Request, headers: HeaderLines) -> list[tuple[str, str]]:
+    lines = list(headers.items() if isinstance(headers, Mapping) else headers)
+    if "cookie" in request.headers:
+        lines.append(("cookie", request.headers["cookie"]))
+    return lines
 
 
 async def _called(func: Callable[..., Any], *args: object) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from .asgi.threads import is_async, run_in_worker
 from .contexts import App as App
@@ -16,6 +16,8 @@ from .contexts import _cv_request as _cv_request
 from .contexts import _sentinel as _sentinel
 from .contexts import _unbound as _unbound
 
+P = ParamSpec("P")
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -154,11 +156,12 @@ copy_current_websocket_context = copy_current_request_context
 """The context of a WebSocket is a request context (Quart: `copy_current_websocket_context`)."""
 
 
-async def run_sync(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+async def run_sync(func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """From asynchronous code: call a sync function without blocking the loop, on the thread
     that runs all sync code of this request (so that a connection which a sync hook opened can
     be used), or on another thread outside of a request. Gives its value."""
     ctx = _cv_request.get(None)
     if ctx is not None and ctx.driver is not None:
-        return await ctx.driver.run_sync(func, *args, **kwargs)
+        value: T = await ctx.driver.run_sync(func, *args, **kwargs)
+        return value
     return await run_in_worker(func, *args, **kwargs)

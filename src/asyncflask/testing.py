@@ -6,7 +6,7 @@ The client for async tests is in `async_testing.py`, which needs httpx.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from copy import copy
 from types import TracebackType
@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from werkzeug.test import Client, TestResponse
 from werkzeug.wrappers import Request as BaseRequest
 
-from .asgi.client import EventSource, WebSocketSession
+from .asgi.client import EventSource, HeaderLines, WebSocketSession
 from .asgi.client import WebSocketDenied as WebSocketDenied
 from .asgi.lifespan import started
 from .asgi.threads import off_loop
@@ -114,29 +114,58 @@ class FlaskClient(Client):
             response.headers.getlist("Set-Cookie"),
         )
 
-    def websocket_connect(self, url: str, **kwargs: Any) -> WebSocketSession:
-        """A WebSocket to the app, with the client's cookies, for `with`. The keyword arguments
-        are those of `asgi.client.WebSocketSession`."""
-        kwargs["headers"], kwargs["on_accept"] = self._with_cookies(url, kwargs)
-        kwargs.setdefault("state", self.lifespan_state)
-        return WebSocketSession(self.application, url, **kwargs)
+    def websocket_connect(
+        self,
+        url: str,
+        *,
+        base_url: str = "http://localhost",
+        headers: HeaderLines = (),
+        subprotocols: Iterable[str] = (),
+        state: dict[str, Any] | None = None,
+    ) -> WebSocketSession:
+        """A WebSocket to the app, with the client's cookies, for `with`. *state*: the request's,
+        in place of what the lifespan gave."""
+        lines, keep_cookies = self._with_cookies(url, headers)
+        return WebSocketSession(
+            self.application,
+            url,
+            base_url=base_url,
+            headers=lines,
+            subprotocols=subprotocols,
+            state=self.lifespan_state if state is None else state,
+            on_accept=keep_cookies,
+        )
 
-    def event_source(self, url: str, **kwargs: Any) -> EventSource:
-        """Read an event stream, with the client's cookies, for `with`. The keyword arguments are
-        those of `asgi.client.EventSource`."""
-        kwargs["headers"], kwargs["on_answer"] = self._with_cookies(url, kwargs)
-        kwargs.setdefault("state", self.lifespan_state)
-        return EventSource(self.application, url, **kwargs)
+    def event_source(
+        self,
+        url: str,
+        *,
+        base_url: str = "http://localhost",
+        headers: HeaderLines = (),
+        last_event_id: str | None = None,
+        state: dict[str, Any] | None = None,
+    ) -> EventSource:
+        """Read an event stream, with the client's cookies, for `with`. *state*: as for
+        `websocket_connect`."""
+        lines, keep_cookies = self._with_cookies(url, headers)
+        return EventSource(
+            self.application,
+            url,
+            base_url=base_url,
+            headers=lines,
+            last_event_id=last_event_id,
+            state=self.lifespan_state if state is None else state,
+            on_answer=keep_cookies,
+        )
 
     def _with_cookies(
-        self, url: str, kwargs: dict[str, Any]
+        self, url: str, headers: HeaderLines
     ) -> tuple[list[tuple[str, str]], Callable[[list[tuple[str, str]]], None]]:
         """The headers for a connection to *url*, and what keeps the cookies of its answer."""
         environ = EnvironBuilder(self.application, url).get_environ()
         if self._cookies is not None:
             self._add_cookies_to_wsgi(environ)
-        headers = kwargs.get("headers", {})
-        pairs = list(headers.items() if hasattr(headers, "items") else headers)
+        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
         if "HTTP_COOKIE" in environ:
             pairs.append(("cookie", environ["HTTP_COOKIE"]))
         pairs.append(("host", environ["HTTP_HOST"]))

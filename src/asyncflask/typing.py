@@ -35,12 +35,15 @@ HeaderValue: TypeAlias = str | list[str] | tuple[str, ...]
 
 HeadersValue: TypeAlias = Headers | Mapping[str, HeaderValue] | Sequence[tuple[str, HeaderValue]]
 
+#: ``404``, ``HTTPStatus.NOT_FOUND``, or ``"404 NOT FOUND"``.
+StatusValue: TypeAlias = int | str
+
 #: What a view may return.
 ResponseReturnValue: TypeAlias = (
     ResponseValue
     | tuple[ResponseValue, HeadersValue]
-    | tuple[ResponseValue, int]
-    | tuple[ResponseValue, int, HeadersValue]
+    | tuple[ResponseValue, StatusValue]
+    | tuple[ResponseValue, StatusValue, HeadersValue]
     | WSGIApplication
 )
 

@@ -38,9 +38,9 @@ def app() -> Flask:
     def in_thread(
         name: Annotated[str, Field(max_length=5)], n: Annotated[int, Query()] = 1
     ) -> None:
-        say: Say = websocket.receive_as(Say)
-        websocket.send_as(Said, {"text": say.text * n, "by": name})
-        websocket.receive_as(list[int])
+        say: Say = websocket.sync.receive_as(Say)
+        websocket.sync.send_as(Said, {"text": say.text * n, "by": name})
+        websocket.sync.receive_as(list[int])
 
     @app.websocket("/again")
     @api.typed

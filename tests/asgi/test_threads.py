@@ -533,7 +533,8 @@ async def running_loop() -> asyncio.AbstractEventLoop:
 
 class TestSyncAndAsync:
     def test_value_or_awaitable(self) -> None:
-        assert value_or_awaitable(here_async()) == "asyncflask-loop"
+        value: object = value_or_awaitable(here_async())
+        assert value == "asyncflask-loop"
 
     async def test_value_or_awaitable_on_the_loop(self) -> None:
         assert await value_or_awaitable(here_async()) == threading.current_thread().name

@@ -296,8 +296,8 @@ class TestMessages:
         client.say("one", "two")
 
         def handler(websocket: WebSocket) -> str:
-            for message in websocket:
-                websocket.send(message)
+            for message in websocket.sync:
+                websocket.sync.send(message)
                 if message == "two":
                     client.driver.loop.call_soon_threadsafe(client.leave)
             assert websocket.closed
@@ -371,8 +371,7 @@ class TestMessages:
             with pytest.raises(TimeoutError):
                 await websocket.receive(timeout=0.01)
             client.say("late")
-            message: str = await websocket.receive(timeout=10)
-            return message
+            return str(await websocket.receive(timeout=10))
 
         assert await client.run(handler) == "late"
 
@@ -380,7 +379,7 @@ class TestMessages:
         client = Client()
         client.say(*map(str, range(200)))
 
-        async def handler(websocket: WebSocket) -> list[str]:
+        async def handler(websocket: WebSocket) -> list[str | bytes]:
             await websocket.accept()
             return [await websocket.receive(timeout=0) for _ in range(200)]
 
@@ -389,7 +388,7 @@ class TestMessages:
     async def test_timeout_of_a_plain_handler(self) -> None:
         def handler(websocket: WebSocket) -> None:
             with pytest.raises(TimeoutError):
-                websocket.receive(timeout=0.01)
+                websocket.sync.receive(timeout=0.01)
 
         await Client().run_plain(handler)
 
@@ -399,7 +398,7 @@ class TestMessages:
         client = Client()
         client.say(*map(str, range(6)))
 
-        async def handler(websocket: WebSocket) -> list[str]:
+        async def handler(websocket: WebSocket) -> list[str | bytes]:
             await websocket.accept()
             await asyncio.sleep(0.01)
             assert len(websocket._inbox) == 2
@@ -479,10 +478,10 @@ class TestReceiving:
     async def test_nothing_is_lost_by_who_is_cancelled(self, middleware: bool) -> None:
         client = Client(middleware)
 
-        async def handler(websocket: WebSocket) -> list[str]:
+        async def handler(websocket: WebSocket) -> list[str | bytes]:
             await websocket.accept()
             asyncio.create_task(say()).add_done_callback(lambda task: task.result())
-            received: list[str] = []
+            received: list[str | bytes] = []
             while len(received) < 300:
                 try:
                     async with asyncio.timeout(0.001 if len(received) % 2 else 0):
@@ -515,10 +514,10 @@ class TestReceiving:
         server = (slow.receive, slow.send) if middleware else (client.to_app.get, client.send)
         client.websocket = WebSocket(client.scope, *server, client.driver, client.accept_headers)
 
-        async def handler(websocket: WebSocket) -> list[str]:
+        async def handler(websocket: WebSocket) -> list[str | bytes]:
             await websocket.accept()
             client.say(*map(str, range(20)))
-            received: list[str] = []
+            received: list[str | bytes] = []
             while len(received) < 20:
                 with suppress(TimeoutError):
                     received.append(await websocket.receive(timeout=0.006))
@@ -543,7 +542,7 @@ class TestReceiving:
         monkeypatch.setattr(module, "AWAY_SECONDS", 0.001)
         client = Client(middleware)
 
-        async def handler(websocket: WebSocket) -> list[str]:
+        async def handler(websocket: WebSocket) -> list[str | bytes]:
             await websocket.accept()
             received = []
             for number in range(0, 60, 3):
@@ -559,7 +558,7 @@ class TestReceiving:
     async def test_two_at_a_time(self, middleware: bool) -> None:
         client = Client(middleware)
 
-        async def handler(websocket: WebSocket) -> set[str]:
+        async def handler(websocket: WebSocket) -> set[str | bytes]:
             await websocket.accept()
             tasks = [asyncio.create_task(websocket.receive()) for _ in range(4)]
             await asyncio.sleep(0.001)
@@ -875,10 +874,10 @@ class TestStalled:
                 assert "has not read for 0.01 s" in caught.value.reason
 
         def plain_handler(websocket: WebSocket) -> None:
-            websocket.accept()
+            websocket.sync.accept()
             client.before_send = self.never
             with pytest.raises(WebSocketDisconnect) as caught:
-                websocket.send("x")
+                websocket.sync.send("x")
             assert caught.value.code == 1013
 
         await (client.run_plain(plain_handler) if plain else client.run(handler))
@@ -1269,7 +1268,7 @@ class TestMistakes:
 
         @client.app.websocket("/chat")
         async def chat() -> None:
-            current.accept()
+            current.accept()  # type: ignore[unused-coroutine]
 
         await client.app(client.scope, client.to_app.get, client.send)
         assert client.sent[0]["status"] == 500
@@ -1308,8 +1307,8 @@ class TestFreed:
 
         def sync_handler() -> None:
             note()
-            for message in current:
-                current.send(message)
+            for message in current.sync:
+                current.sync.send(message)
 
         app.websocket("/")(sync_handler if end == "sync" else handler)
         client = Client()

@@ -17,8 +17,8 @@ async def echo() -> None:
 
 @app.websocket("/plain")
 def plain_echo() -> None:
-    for message in websocket:
-        websocket.send(message)
+    for message in websocket.sync:
+        websocket.sync.send(message)
 
 
 async def bare(scope: Scope, receive: Receive, send: Send) -> None:

@@ -327,8 +327,8 @@ async def echo() -> None:
 
 @app.websocket("/ws/sync")
 def echo_sync() -> None:
-    for message in websocket:
-        websocket.send(message)
+    for message in websocket.sync:
+        websocket.sync.send(message)
     note(f"code {websocket.close_code}")
 
 

@@ -11,18 +11,19 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from starlette.types import ASGIApp, Message, Scope
 from starlette.websockets import WebSocketDisconnect
 
 from .events import MIMETYPE, EventParser, ServerSentEvent
-from .threads import value_or_awaitable, wait
+from .threads import Coro, value_or_awaitable, wait
 from .websocket_rules import INTERNAL_ERROR
 
 T = TypeVar("T")
 State = dict[str, Any]
+HeaderLines = Mapping[str, str] | Iterable[tuple[str, str]]
 OnAnswer = Callable[[list[tuple[str, str]]], object]
 
 LEAVE_SECONDS: Final = 5
@@ -92,17 +93,16 @@ class _Session(AbstractAsyncContextManager[object], Generic[T]):
     async def _receive_json(self) -> object:
         raise NotImplementedError
 
-    def receive(self) -> Any:
+    def receive(self) -> Coro[T]:
         """The next message of the app, or its next event."""
         return value_or_awaitable(self._receive())
 
-    def receive_json(self) -> Any:
+    def receive_json(self) -> Coro[Any]:
         """The next message of the app, or the data of its next event, parsed as JSON."""
         return value_or_awaitable(self._receive_json())
 
-    def __enter__(self) -> Self:
-        wait(self.__aenter__())
-        return self
+    def __enter__(self) -> object:
+        return wait(self.__aenter__())
 
     def __exit__(
         self,
@@ -112,13 +112,15 @@ class _Session(AbstractAsyncContextManager[object], Generic[T]):
     ) -> None:
         wait(self.__aexit__(exc_type, exc_value, tb))
 
-    def __iter__(self) -> Iterator[T]:
-        while True:
-            try:
-                item = self.receive()
-            except self.end:
-                return
-            yield item
+    if not TYPE_CHECKING:  # for a type checker, only what `with` gives has it
+
+        def __iter__(self) -> Iterator[T]:
+            while True:
+                try:
+                    item = self.receive()
+                except self.end:
+                    return
+                yield item
 
     async def __aiter__(self) -> AsyncIterator[T]:
         while True:
@@ -139,13 +141,17 @@ class WebSocketSession(_Session[str | bytes]):
 
     end = WebSocketDisconnect
 
+    if TYPE_CHECKING:  # the same object, whose types are those of sync code
+
+        def __enter__(self) -> SyncWebSocketSession: ...
+
     def __init__(
         self,
         app: ASGIApp,
         url: str,
         *,
         base_url: str = "http://localhost",
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        headers: HeaderLines = (),
         subprotocols: Iterable[str] = (),
         state: State | None = None,
         on_accept: OnAnswer | None = None,
@@ -253,15 +259,15 @@ class WebSocketSession(_Session[str | bytes]):
     async def _close(self, code: int = 1000, reason: str = "") -> None:
         await self._to_app.put({"type": "websocket.disconnect", "code": code, "reason": reason})
 
-    def send(self, data: str | bytes) -> Any:
+    def send(self, data: str | bytes) -> Coro[None]:
         """Send a message to the app."""
         return value_or_awaitable(self._send(data))
 
-    def send_json(self, value: object) -> Any:
+    def send_json(self, value: object) -> Coro[None]:
         """Send *value* as a text message of JSON."""
         return value_or_awaitable(self._send(json.dumps(value)))
 
-    def close(self, code: int = 1000, reason: str = "") -> Any:
+    def close(self, code: int = 1000, reason: str = "") -> Coro[None]:
         """Leave, with a close code."""
         return value_or_awaitable(self._close(code, reason))
 
@@ -277,13 +283,17 @@ class EventSource(_Session[ServerSentEvent]):
 
     end = EOFError
 
+    if TYPE_CHECKING:  # the same object, whose types are those of sync code
+
+        def __enter__(self) -> SyncEventSource: ...
+
     def __init__(
         self,
         app: ASGIApp,
         url: str,
         *,
         base_url: str = "http://localhost",
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        headers: HeaderLines = (),
         last_event_id: str | None = None,
         state: State | None = None,
         on_answer: OnAnswer | None = None,
@@ -392,10 +402,39 @@ class EventSource(_Session[ServerSentEvent]):
         return json.loads((await self._receive()).data)
 
 
+class SyncWebSocketSession(Protocol):
+    """A `WebSocketSession` as `with` gives it to sync code: methods block, and give the value."""
+
+    scope: Scope
+    response_headers: list[tuple[str, str]]
+    accepted_subprotocol: str | None
+
+    def receive(self) -> str | bytes: ...
+    def receive_json(self) -> Any: ...
+    def send(self, data: str | bytes) -> None: ...
+    def send_json(self, value: object) -> None: ...
+    def close(self, code: int = 1000, reason: str = "") -> None: ...
+    def __iter__(self) -> Iterator[str | bytes]: ...
+
+
+class SyncEventSource(Protocol):
+    """An `EventSource` as `with` gives it to sync code."""
+
+    scope: Scope
+    response_headers: list[tuple[str, str]]
+    last_event_id: str | None
+
+    @property
+    def retry(self) -> int | None: ...
+    def receive(self) -> ServerSentEvent: ...
+    def receive_json(self) -> Any: ...
+    def __iter__(self) -> Iterator[ServerSentEvent]: ...
+
+
 def _scope(
     url: str,
     base_url: str,
-    headers: Mapping[str, str] | Iterable[tuple[str, str]],
+    headers: HeaderLines,
     state: State | None,
 ) -> Scope:
     """What requests and WebSockets have in common."""

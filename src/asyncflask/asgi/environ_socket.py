@@ -131,13 +131,13 @@ class EnvironSocket:
     def _accept(self, lines: list[str]) -> None:
         status = lines[0].split(" ")
         if status[1:2] != ["101"]:
-            self.websocket.close()
+            self.websocket.sync.close()
             return
         subprotocol = None
         for name, _, value in (line.partition(":") for line in lines[1:]):
             if name.lower() == "sec-websocket-protocol":
                 subprotocol = value.strip()
-        self.websocket.accept(subprotocol)
+        self.websocket.sync.accept(subprotocol)
         assert self._pair is not None
         self._translation = asyncio.run_coroutine_threadsafe(
             self._translate(self._pair[0]), self._loop

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Generato
 from contextvars import Context, ContextVar, copy_context
 from functools import partial, wraps
 from types import CoroutineType, FunctionType, coroutine
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
 
 from . import loops, pool
 from .loops import background_loop as background_loop
@@ -708,10 +708,11 @@ class _Carried(Exception):
         self.error = error
 
 
-def value_or_awaitable(coro: Coro[T]) -> Any:
+def value_or_awaitable(coro: Coro[T]) -> Coro[T]:
     """One method for sync and async code: on the loop the coroutine itself, to be awaited; in
-    sync code its value."""
-    return coro if _get_running_loop() is not None else wait(coro)
+    sync code its value. The type is that of async code; sync code has a type of its own for
+    the object (`sync` of a WebSocket, of rooms)."""
+    return coro if _get_running_loop() is not None else cast("Coro[T]", wait(coro))
 
 
 def _ready_for_async() -> None:
@@ -750,8 +751,7 @@ def async_to_sync(func: Callable[P, Coro[T]]) -> Callable[P, T]:
     @wraps(func)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         _ready_for_async()
-        value: T = value_or_awaitable(func(*args, **kwargs))
-        return value
+        return cast("T", value_or_awaitable(func(*args, **kwargs)))
 
     return wrapper
 

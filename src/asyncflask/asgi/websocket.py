@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from inspect import CORO_CREATED, getcoroutinestate
 from threading import get_ident
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast, overload
 
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from . import connection
 from .connection import Connection
 from .connection import load as load
-from .threads import Coro, value_or_awaitable
+from .threads import Coro, on_loop, value_or_awaitable
 from .websocket_rules import CLOSED, CONNECTING, check_returned
 from .websocket_rules import INTERNAL_ERROR as INTERNAL_ERROR
 from .websocket_rules import NORMAL as NORMAL
@@ -50,58 +50,62 @@ class WebSocket(Connection):
 
     def accept(
         self, subprotocol: str | None = None, headers: Iterable[tuple[str, str]] = ()
-    ) -> Any:
+    ) -> Coro[None]:
         """Complete the handshake. *subprotocol*: one of `requested_subprotocols`; by default the
         first of the route's that is among them. *headers*: header lines for its answer, beside
         the session's cookie."""
         return self._called("accept", self.accept_on_loop(subprotocol, headers))
 
-    def receive(self, timeout: float | None = None) -> Any:
+    def receive(self, timeout: float | None = None) -> Coro[str | bytes]:
         """The next message, `str` or `bytes`. *timeout*: seconds after which `TimeoutError` is
         raised; by default there is no limit."""
         coro = self.receive_on_loop() if timeout is None else self._receive_within(timeout)
         return coro if get_ident() == self.thread else self._called("receive", coro)
 
-    def receive_json(self, timeout: float | None = None) -> Any:
+    def receive_json(self, timeout: float | None = None) -> Coro[Any]:
         """The next message, parsed as JSON. Raises `ValueError` for one that is no JSON."""
         return self._called("receive_json", self._receive_json(timeout))
 
-    def send(self, data: str | bytes) -> Any:
+    def send(self, data: str | bytes) -> Coro[None]:
         """Send a text message or a binary one, and wait until the server has taken it: as long
         as the client reads, at most the send timeout."""
         coro = self.send_on_loop(data)
         return coro if get_ident() == self.thread else self._called("send", coro)
 
-    def send_json(self, *args: object, **kwargs: object) -> Any:
+    def send_json(self, *args: object, **kwargs: object) -> Coro[None]:
         """Send a text message of JSON; the arguments are those of `jsonify`."""
         return self._called("send_json", self._send_json(*args, **kwargs))
 
-    def receive_as(self, kind: Any, timeout: float | None = None) -> Any:
+    @overload
+    def receive_as(self, kind: type[T], timeout: float | None = None) -> Coro[T]: ...
+    @overload
+    def receive_as(self, kind: object, timeout: float | None = None) -> Coro[Any]: ...
+    def receive_as(self, kind: object, timeout: float | None = None) -> Coro[Any]:
         """The next message, JSON, as a value of the type *kind*: see `asyncflask.api`, which has
         to be imported. Raises its `InvalidMessage`, a `ValueError`, for one of another form."""
         return self._called("receive_as", self._receive_as(kind, timeout))
 
-    def send_as(self, kind: Any, value: object) -> Any:
+    def send_as(self, kind: object, value: object) -> Coro[None]:
         """Send *value* as JSON, validated as of the type *kind*."""
         return self._called("send_as", self._send_as(kind, value))
 
-    async def _receive_as(self, kind: Any, timeout: float | None) -> Any:
+    async def _receive_as(self, kind: object, timeout: float | None) -> Any:
         return self.read_as(kind, await self._receive_within(timeout))
 
-    async def _send_as(self, kind: Any, value: object) -> None:
+    async def _send_as(self, kind: object, value: object) -> None:
         await self.send_on_loop(self.write_as(kind, value))
 
     @staticmethod
-    def read_as(kind: Any, message: str | bytes) -> Any:
+    def read_as(kind: object, message: str | bytes) -> Any:
         """What `receive_as` makes of a message; replaced by `asyncflask.api`."""
         raise RuntimeError(_NO_API)
 
     @staticmethod
-    def write_as(kind: Any, value: object) -> str:
+    def write_as(kind: object, value: object) -> str:
         """What `send_as` makes of a value; replaced by `asyncflask.api`."""
         raise RuntimeError(_NO_API)
 
-    def close(self, code: int = NORMAL, reason: str | None = None) -> Any:
+    def close(self, code: int = NORMAL, reason: str | None = None) -> Coro[None]:
         """End the connection; nothing happens if it has ended. Before `accept` this refuses the
         handshake, with status 403. Of *reason* the first 123 bytes are sent. Raises `ValueError`
         for a *code* that cannot be sent (RFC 6455 section 7.4)."""
@@ -132,18 +136,32 @@ class WebSocket(Connection):
                 return
             yield message
 
-    def __iter__(self) -> Iterator[str | bytes]:
-        """The same for a `def` handler."""
-        while True:
-            try:
-                message = self.receive()
-            except connection.WebSocketDisconnect:
-                return
-            yield message
+    if not TYPE_CHECKING:  # for a type checker, only `sync` has it
+
+        def __iter__(self) -> Iterator[str | bytes]:
+            """The same for a `def` handler."""
+            while True:
+                try:
+                    message = self.receive()
+                except connection.WebSocketDisconnect:
+                    return
+                yield message
+
+    @property
+    def sync(self) -> SyncWebSocket:
+        """This WebSocket, with its types for sync code. A `def` handler can do without it,
+        unless its types are checked. Raises `RuntimeError` on the loop."""
+        if on_loop():
+            raise RuntimeError(
+                "'websocket.sync' is for 'def' functions, and this is an 'async def' function, or"
+                " was called by one. Leave out '.sync' and write 'await', as in 'await"
+                " websocket.receive()'."
+            )
+        return cast("SyncWebSocket", self)
 
     # -- mistakes
 
-    def _called(self, name: str, coro: Coro[T]) -> Any:
+    def _called(self, name: str, coro: Coro[T]) -> Coro[T]:
         called = value_or_awaitable(coro)
         if called is coro and self._state is CONNECTING and isinstance(coro, CoroutineType):
             self._calls.append((name, coro))
@@ -159,3 +177,33 @@ class WebSocket(Connection):
                     f" did not wait for it. Write 'await websocket.{name}(...)'."
                 )
         check_returned(value, endpoint, self.accepted)
+
+
+class SyncWebSocket(Protocol):
+    """A `WebSocket` as a `def` handler sees it: methods block, and give the value."""
+
+    scope: Scope
+    close_code: int | None
+    close_reason: str
+    accepted: bool
+    subprotocol: str | None
+
+    @property
+    def requested_subprotocols(self) -> list[str]: ...
+    @property
+    def closed(self) -> bool: ...
+    def accept(
+        self, subprotocol: str | None = None, headers: Iterable[tuple[str, str]] = ()
+    ) -> None: ...
+    def receive(self, timeout: float | None = None) -> str | bytes: ...
+    def receive_json(self, timeout: float | None = None) -> Any: ...
+    def send(self, data: str | bytes) -> None: ...
+    def send_json(self, *args: object, **kwargs: object) -> None: ...
+    @overload
+    def receive_as(self, kind: type[T], timeout: float | None = None) -> T: ...
+    @overload
+    def receive_as(self, kind: object, timeout: float | None = None) -> Any: ...
+    def send_as(self, kind: object, value: object) -> None: ...
+    def close(self, code: int = NORMAL, reason: str | None = None) -> None: ...
+    def when_closed(self, func: Callable[[], object]) -> None: ...
+    def __iter__(self) -> Iterator[str | bytes]: ...

@@ -10,10 +10,11 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlsplit
 
-from ..asgi.threads import on_loop, value_or_awaitable, wait
+from ..asgi.threads import Coro, on_loop, value_or_awaitable, wait
+from ..asgi.websocket import WebSocket
 from ..ctx import _cv_app, _cv_request
 from .base import Backend, position
 from .base import Change as Change
@@ -28,6 +29,8 @@ from .hub import Join as Join
 from .limits import DEFAULTS, Settings, settings_of
 from .memory import MemoryBackend
 from .redis import RedisBackend
+from .sync import SyncJoin as SyncJoin
+from .sync import SyncRooms as SyncRooms
 
 if TYPE_CHECKING:
     from ..app import Flask
@@ -79,6 +82,18 @@ class Rooms:
         state = app.extensions["rooms"] = _AppRooms(app, settings, self._told)
         app.while_serving(state.while_serving)
 
+    @property
+    def sync(self) -> SyncRooms:
+        """These rooms, with their types for sync code: `rooms.sync.send(...)`. Sync code can do
+        without it, unless its types are checked. Raises `RuntimeError` on the loop."""
+        if on_loop():
+            raise RuntimeError(
+                "'rooms.sync' is for 'def' functions, and this is an 'async def' function, or was"
+                " called by one. Leave out '.sync' and write 'await', as in 'await"
+                " rooms.send(...)'."
+            )
+        return cast(SyncRooms, self)
+
     # -- who is in a room
 
     def join(
@@ -89,7 +104,7 @@ class Rooms:
         info: object = None,
         history: int = 0,
         after: str | None = None,
-    ) -> Any:
+    ) -> Joining:
         """Put the current WebSocket into *room*: it gets what is sent there, until the end of the
         block (``async with``, or ``with`` in a `def` handler); or, with ``await`` and without a
         block, until it leaves or is closed. Completes the handshake, if the handler has not.
@@ -103,7 +118,7 @@ class Rooms:
         what is no name of a room, and for a *member* and *info* that are too long.
         """
         coro = self._join(self._name(room), member, info, _count(history), _id(after))
-        return Joining(coro) if on_loop() else wait(coro)
+        return Joining(coro) if on_loop() else cast(Joining, wait(coro))
 
     async def _join(
         self, room: str, name: str | None, info: object, history: int, after: str | None
@@ -111,7 +126,7 @@ class Rooms:
         websocket = _websocket("join")
         return await self._hub().join(websocket, room, name, info, history, after)
 
-    def leave(self, room: str) -> Any:
+    def leave(self, room: str) -> Coro[None]:
         """Take the current WebSocket out of *room*; nothing happens if it is not there."""
         return value_or_awaitable(self._leave(self._name(room)))
 
@@ -121,7 +136,7 @@ class Rooms:
         if join is not None:
             await hub.leave(join)
 
-    def members(self, room: str) -> Any:
+    def members(self, room: str) -> Coro[list[Member]]:
         """The `Member`\\ s of *room*, in all processes: who joined it with a name, one for each
         connection; who came first is first."""
         return value_or_awaitable(self._members(self._name(room)))
@@ -142,12 +157,12 @@ class Rooms:
     def send(
         self,
         room: str,
-        data: Any,
+        data: object,
         *,
         keep: bool = True,
         exclude_self: bool = False,
         exclude: str | Iterable[str] = (),
-    ) -> Any:
+    ) -> Coro[str | None]:
         """Send *data* to all in *room*: `str` as a text message, `bytes` as a binary one,
         anything else as JSON. Can be called anywhere in the app, or in its app context. Gives the
         message's id, `None` for one that is not kept: as *keep* says, or since it is larger than
@@ -164,7 +179,7 @@ class Rooms:
         return value_or_awaitable(self._send(self._name(room), data, keep, exclude_self, excluded))
 
     async def _send(
-        self, room: str, data: Any, keep: bool, exclude_self: bool, exclude: set[str]
+        self, room: str, data: object, keep: bool, exclude_self: bool, exclude: set[str]
     ) -> str | None:
         hub = self._hub()
         if exclude_self:
@@ -181,7 +196,7 @@ class Rooms:
                 except ValueError as error:
                     raise RoomsValueError(str(error)) from None
         else:
-            payload = data if isinstance(data, str) else bytes(data)
+            payload = data if isinstance(data, str) else bytes(cast(bytes, data))
         if isinstance(payload, str) and not payload.isascii():
             try:
                 payload.encode()
@@ -190,7 +205,9 @@ class Rooms:
         size = hub.size_in_history(room, payload) if keep else 0
         return await hub.backend.publish(room, payload, is_json, size, frozenset(exclude))
 
-    def history(self, room: str, count: int | None = None, *, after: str | None = None) -> Any:
+    def history(
+        self, room: str, count: int | None = None, *, after: str | None = None
+    ) -> Coro[list[Message]]:
         """The messages to *room* that are kept, oldest first: the last *count*, or all; *after*:
         those since the message with this id. How many are kept, and for how long, is in the
         config: `ROOMS_HISTORY`, `ROOMS_HISTORY_SECONDS`."""
@@ -279,14 +296,15 @@ class _AppRooms:
             await hub.close()
 
 
-def _websocket(method: str) -> Any:
+def _websocket(method: str) -> WebSocket:
     ctx = _cv_request.get(None)
     if ctx is None or ctx.websocket is None:
         raise RuntimeError(
             f"'rooms.{method}' is for the handler of a WebSocket. To send from elsewhere write"
             " 'rooms.send(...)'; to listen, 'rooms.follow(...)'."
         )
-    return ctx.websocket
+    websocket: WebSocket = ctx.websocket
+    return websocket
 
 
 def _count(count: int) -> int:

@@ -11,7 +11,7 @@ import itertools
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextvars import Context
 from functools import partial
 from types import TracebackType
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 
 from ..asgi.conversation import Conversation
-from ..asgi.threads import Coro, is_async, run_in_worker, value_or_awaitable
+from ..asgi.threads import Coro, is_async, run_in_worker, value_or_awaitable, wait
 from ..asgi.websocket import WebSocket
 from .base import (
     Backend,
@@ -116,7 +116,7 @@ class Join(Listener):
     def hand(self, message: Message) -> Awaitable[None] | None:
         return self.websocket.deliver(message.frame)
 
-    def leave(self) -> Any:
+    def leave(self) -> Coro[None]:
         """Leave the room; nothing happens if it has left."""
         return value_or_awaitable(self.hub.leave(self))
 
@@ -129,7 +129,7 @@ class Join(Listener):
         exc_value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self.leave()
+        wait(self.hub.leave(self))
 
 
 class Joining:
@@ -139,7 +139,7 @@ class Joining:
         self._coro = coro
         self._join: Join | None = None
 
-    def __await__(self) -> Any:
+    def __await__(self) -> Generator[Any, Any, Join]:
         return self._coro.__await__()
 
     async def __aenter__(self) -> Join:

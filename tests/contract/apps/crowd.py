@@ -100,11 +100,11 @@ async def flood() -> None:
 def flood_sync() -> None:
     try:
         while True:
-            websocket.send(bytes(65_536))
+            websocket.sync.send(bytes(65_536))
     except WebSocketDisconnect as end:
         write(request.args["id"], f"ended {end.code} {end.reason}")
     try:
-        websocket.send("late")
+        websocket.sync.send("late")
     except WebSocketDisconnect as end:
         write(request.args["id"], f"late {end.code}")
 
@@ -114,16 +114,16 @@ def flood_sync() -> None:
 
 @app.websocket("/plain")
 def plain() -> None:
-    for message in websocket:
-        websocket.send(message)
+    for message in websocket.sync:
+        websocket.sync.send(message)
 
 
 @app.websocket("/plain/timeout")
 def plain_with_timeout() -> None:
-    websocket.accept()
+    websocket.sync.accept()
     while True:
         try:
-            websocket.send(websocket.receive(timeout=0.1))
+            websocket.sync.send(websocket.sync.receive(timeout=0.1))
         except TimeoutError:
             pass
 

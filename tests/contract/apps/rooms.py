@@ -32,15 +32,15 @@ async def in_async(room: str, name: str) -> None:
 
 @app.websocket("/plain/<room>/<name>")
 def in_plain(room: str, name: str) -> None:
-    with rooms.join(room, name, info=os.getpid()):
-        websocket.send_json(in_process=os.getpid())
-        for message in websocket:
-            rooms.send(room, f"{name}: {message!s}")
+    with rooms.sync.join(room, name, info=os.getpid()):
+        websocket.sync.send_json(in_process=os.getpid())
+        for message in websocket.sync:
+            rooms.sync.send(room, f"{name}: {message!s}")
 
 
 @app.get("/members/<room>")
 def members(room: str) -> list[Any]:
-    return [[member.name, member.info] for member in rooms.members(room)]
+    return [[member.name, member.info] for member in rooms.sync.members(room)]
 
 
 @app.post("/send/<room>")

@@ -54,10 +54,10 @@ async def connection() -> None:
 
 @app.websocket("/sync")
 def sync_connection() -> None:
-    for message in websocket:
+    for message in websocket.sync:
         what, room, *args = app.json.loads(message)
         rooms.join(room, *args)
-        websocket.send_json([what, None])
+        websocket.sync.send_json([what, None])
 
 
 @app.post("/send")

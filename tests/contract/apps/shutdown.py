@@ -160,7 +160,7 @@ async def stream_blocks(how: str) -> Any:
 
 @app.websocket("/ws/blocks")
 def ws_blocks() -> None:
-    websocket.accept()
+    websocket.sync.accept()
     time.sleep(600)
 
 
@@ -180,8 +180,8 @@ async def ws() -> None:
 
 @app.websocket("/ws/sync")
 def ws_sync() -> None:
-    for message in websocket:
-        websocket.send(message)
+    for message in websocket.sync:
+        websocket.sync.send(message)
 
 
 @app.websocket("/ws/deaf")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, cast
 
 from asyncflask import (
     Blueprint,
@@ -19,7 +19,11 @@ from asyncflask import (
     url_for,
     websocket,
 )
+from asyncflask.asgi.websocket import SyncWebSocket
 from contract.apps.diary import write
+
+blocking = cast(SyncWebSocket, websocket)
+"""What 'def' handlers use: the proxy itself, as in code whose types nobody checks."""
 
 app = Flask(__name__)
 app.secret_key = "websockets"
@@ -57,8 +61,8 @@ async def echo() -> None:
 @app.websocket("/echo/sync")
 def echo_sync() -> None:
     note("handler")
-    for message in websocket:
-        websocket.send(message)
+    for message in blocking:
+        blocking.send(message)
 
 
 @app.websocket("/open", allowed_origins=["https://friend.example", "http://other.example:8080"])
@@ -97,11 +101,11 @@ async def end(how: str) -> Any:
 
 @app.websocket("/end/sync/<how>")
 def end_sync(how: str) -> Any:
-    websocket.accept()
+    blocking.accept()
     if how == "raise":
         raise LookupError("on purpose")
     if how == "own":
-        websocket.close(4001, "enough")
+        blocking.close(4001, "enough")
 
 
 class Refused(Exception):
@@ -157,11 +161,11 @@ async def late() -> None:
 
 @app.websocket("/late/sync")
 def late_sync() -> None:
-    websocket.accept()
+    blocking.accept()
     time.sleep(0.5)
     for count in range(1_000):
-        assert websocket.receive() == str(count)
-    websocket.send("in order")
+        assert blocking.receive() == str(count)
+    blocking.send("in order")
 
 
 @app.websocket("/never")
@@ -187,7 +191,7 @@ async def logged_in() -> None:
 
 @app.websocket("/login/ws/sync")
 def logged_in_sync() -> None:
-    websocket.send(session["user"])
+    blocking.send(session["user"])
 
 
 @app.websocket("/count")
@@ -213,8 +217,8 @@ async def small() -> None:
 
 @app.websocket("/small/sync", max_message_size=10)
 def small_sync() -> None:
-    for message in websocket:
-        websocket.send(message)
+    for message in blocking:
+        blocking.send(message)
     note(f"ended {websocket.close_code} {websocket.close_reason}")
 
 

@@ -174,12 +174,12 @@ async def ws() -> None:
 
 @app.websocket("/ws/sync")
 def ws_sync() -> None:
-    for message in websocket:
+    for message in websocket.sync:
         if message == "return":
             return
         if message == "raise":
             raise LookupError("in the handler")
-        websocket.send(message)
+        websocket.sync.send(message)
 
 
 @app.websocket("/ws/early")

@@ -1,0 +1,1 @@
+from asyncflask import *  # noqa: F403

@@ -1,0 +1,1 @@
+from asyncflask.app import *  # noqa: F403

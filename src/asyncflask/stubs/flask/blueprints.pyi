@@ -1,0 +1,1 @@
+from asyncflask.blueprints import *  # noqa: F403

@@ -1,0 +1,1 @@
+from asyncflask.cli import *  # noqa: F403

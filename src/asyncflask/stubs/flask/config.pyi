@@ -1,0 +1,1 @@
+from asyncflask.config import *  # noqa: F403

@@ -1,0 +1,1 @@
+from asyncflask.debughelpers import *  # noqa: F403

@@ -1,0 +1,1 @@
+from asyncflask.helpers import *  # noqa: F403

@@ -1,0 +1,1 @@
+from asyncflask.json import *  # noqa: F403

@@ -1,0 +1,1 @@
+from asyncflask.json.provider import *  # noqa: F403

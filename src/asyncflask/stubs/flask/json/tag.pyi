@@ -1,0 +1,1 @@
+from asyncflask.json.tag import *  # noqa: F403

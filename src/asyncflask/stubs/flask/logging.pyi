@@ -1,0 +1,1 @@
+from asyncflask.logging import *  # noqa: F403

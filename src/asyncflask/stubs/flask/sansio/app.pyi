@@ -1,0 +1,1 @@
+from asyncflask.sansio.app import *  # noqa: F403

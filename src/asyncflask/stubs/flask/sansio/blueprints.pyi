@@ -1,0 +1,1 @@
+from asyncflask.sansio.blueprints import *  # noqa: F403

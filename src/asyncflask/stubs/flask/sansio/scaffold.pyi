@@ -1,0 +1,1 @@
+from asyncflask.sansio.scaffold import *  # noqa: F403

@@ -1,0 +1,1 @@
+from asyncflask.sessions import *  # noqa: F403

@@ -1,0 +1,1 @@
+from asyncflask.signals import *  # noqa: F403

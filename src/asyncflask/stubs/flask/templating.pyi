@@ -1,0 +1,1 @@
+from asyncflask.templating import *  # noqa: F403

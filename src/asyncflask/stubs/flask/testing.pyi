@@ -1,0 +1,1 @@
+from asyncflask.testing import *  # noqa: F403

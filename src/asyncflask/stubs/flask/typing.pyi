@@ -1,0 +1,1 @@
+from asyncflask.typing import *  # noqa: F403

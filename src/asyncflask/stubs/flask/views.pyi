@@ -1,0 +1,1 @@
+from asyncflask.views import *  # noqa: F403

@@ -1,0 +1,1 @@
+from asyncflask.wrappers import *  # noqa: F403

@@ -1,0 +1,1 @@
+from asyncflask.socketio import *  # noqa: F403
