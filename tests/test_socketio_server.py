@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from socketio_apps.raw import PATH, SECONDS, emit, open_websocket, receive
+from socketio_apps.raw import (
+    PATH,
+    SECONDS,
+    Polling,
+    emit,
+    open_websocket,
+    receive,
+    stall,
+    wait_for,
+)
 from support.servers import Process, Server
 
 APPS = Path(__file__).parent / "socketio_apps"
@@ -26,30 +32,6 @@ APPS = Path(__file__).parent / "socketio_apps"
 def server() -> Iterator[Server]:
     with Server("everything:app", app_dir=APPS) as server:
         yield server
-
-
-class Polling:
-    """A client that is connected to the default namespace by long polling."""
-
-    def __init__(self, http: httpx.Client) -> None:
-        self.http = http
-        opened = self.http.get(f"{PATH}polling")
-        self.url = f"{PATH}polling&sid={json.loads(opened.text[1:])['sid']}"
-        assert self.post("40").text == "OK"
-        assert self.poll().text[:2] == "40"
-
-    def poll(self) -> httpx.Response:
-        return self.http.get(self.url)
-
-    def post(self, data: str) -> httpx.Response:
-        return self.http.post(self.url, content=data)
-
-
-def wait_for(server: Process, text: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while text not in server.output:
-        assert time.monotonic() < deadline, server.output
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -274,23 +256,6 @@ def test_run_and_stop(tmp_path: Path) -> None:
         wait_for(process, "has run")
 
 
-def stall(connection: socket.socket) -> None:
-    """Connect a client that will read nothing more."""
-    lines = [
-        f"GET {PATH}websocket HTTP/1.1",
-        "Host: localhost",
-        "Connection: Upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    ]
-    connection.sendall("\r\n".join([*lines, "", ""]).encode())
-    while b"\r\n\r\n" not in connection.recv(1024):
-        pass
-    text = b"40"
-    connection.sendall(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
-
-
 def test_server_that_stops_while_a_client_reads_nothing(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), SECONDS) as stalled:
         stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -299,112 +264,3 @@ def test_server_that_stops_while_a_client_reads_nothing(server: Server) -> None:
         for _ in range(20):
             httpx.get(f"{server.url}/news/sync/{'n' * 60_000}", timeout=SECONDS)
         assert server.stop() == 0, server.output
-
-
-# -- what one client can take
-
-
-@pytest.fixture
-def limited() -> Iterator[Server]:
-    with Server("limited:app", app_dir=APPS) as server:
-        yield server
-        assert "Traceback" not in server.output, server.output
-
-
-def state(server: Process) -> dict[str, Any]:
-    found: dict[str, Any] = httpx.get(f"{server.url}/state", timeout=SECONDS).json()
-    return found
-
-
-def until(server: Process, true: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    deadline = time.monotonic() + SECONDS
-    while not true(found := state(server)):
-        assert time.monotonic() < deadline, (found, server.output)
-        time.sleep(0.02)
-    return found
-
-
-@pytest.mark.parametrize(("kind", "at_once"), [("task", 4), ("thread", 3)])
-def test_events_under_way(limited: Server, kind: str, at_once: int) -> None:
-    with open_websocket(limited) as client:
-        for number in range(20):
-            emit(client, f"hold a {kind}", str(number))
-        until(limited, lambda state: len(state["begun"]) == at_once)
-        assert httpx.get(f"{limited.url}/page", timeout=SECONDS).text == "page"
-        httpx.get(f"{limited.url}/go-on")
-        found = until(limited, lambda state: len(state["ended"]) == 20)
-    assert found["most"] == at_once
-
-
-def test_events_of_a_client_that_has_left(limited: Server) -> None:
-    with open_websocket(limited) as holds:
-        for _ in range(3):
-            emit(holds, "hold a thread", "holds")
-        until(limited, lambda state: len(state["begun"]) == 3)
-        with open_websocket(limited) as leaves:
-            for _ in range(9):  # some wait for a thread, others have not been read
-                emit(leaves, "hold a thread", "leaves")
-        until(limited, lambda state: len(state["left"]) == 1)
-        emit(holds, "hold a thread", "last")
-        httpx.get(f"{limited.url}/go-on")
-        found = until(limited, lambda state: len(state["ended"]) == 4)
-        assert found["begun"] == ["holds", "holds", "holds", "last"]
-
-
-def test_attachments(limited: Server) -> None:
-    part = '{"_placeholder":true,"num":%d}'
-    with open_websocket(limited) as client:
-        client.send(f'452-1["binary",{part % 0},{part % 1}]')
-        client.send(b"a" * 500)
-        client.send(b"b" * 500)
-        assert receive(client) == [1000]
-
-
-@pytest.mark.parametrize("data", [["45999-[]"], ["452-[]", b"a" * 600, b"b" * 600]])
-def test_too_many_attachments(limited: Server, data: list[str | bytes]) -> None:
-    with open_websocket(limited) as client:
-        for part in data:
-            client.send(part)
-        with pytest.raises(ConnectionClosed):
-            while True:
-                client.recv(SECONDS)
-    assert "sent what is no packet, and was disconnected: ValueError" in limited.output
-    assert until(limited, lambda state: not state["clients"])["left"]
-
-
-@pytest.mark.parametrize("transport", ["websocket", "polling"])
-def test_client_that_takes_nothing(limited: Server, transport: str) -> None:
-    with ExitStack() as stack:
-        if transport == "polling":
-            Polling(stack.enter_context(httpx.Client(base_url=limited.url)))
-        else:
-            stalled = stack.enter_context(socket.create_connection(("127.0.0.1", limited.port)))
-            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            stall(stalled)
-            wait_for(limited, "[accepted]")
-        until(limited, lambda state: state["connected"] == 1)
-        deadline = time.monotonic() + SECONDS
-        while not (found := state(limited))["left"]:
-            assert time.monotonic() < deadline, found
-            httpx.get(f"{limited.url}/news")
-        # The queue is full, or a single message has waited too long.
-        assert found["left"][0] in ("transport error", "transport close")
-        assert "did not take what waited for it" in limited.output
-        until(limited, lambda state: not state["clients"])
-        handler = "AsyncSocket._websocket_handler"
-        until(limited, lambda state: not any(handler in name for name in state["tasks"]))
-
-
-@pytest.mark.parametrize("body", ["2", "6", "0{}", "", "2probe", "4", "x", "42\x1e2", "d=2"])
-def test_body_that_is_no_payload(limited: Server, body: str) -> None:
-    before = state(limited)["tasks"]
-    with httpx.Client(base_url=limited.url, timeout=SECONDS) as http:
-        client = Polling(http)
-        assert client.post(body).status_code == 400
-        until(limited, lambda state: bool(state["left"]))
-        assert client.poll().status_code in (200, 400)  # what waited for it, and no more
-        assert client.poll().status_code == 400
-    assert state(limited)["clients"] == 0
-    after = state(limited)["tasks"]
-    of_all = {"AsyncServer._service_task", "Event.wait", "AsyncSocket._send_ping"}  # and its next
-    assert set(after) - set(before) <= of_all

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from typing import Any
 
 from asyncflask import Flask
-from asyncflask.socketio import SocketIO
+from asyncflask.socketio import SocketIO, emit, join_room, leave_room, transport
 
 app = Flask(__name__)
 app.config.update(
     SECRET_KEY="secret",
     SHUTDOWN_TIMEOUT=2,
     WORKER_THREADS=6,
+    SOCKETIO_CLIENTS=5,
+    SOCKETIO_CONNECT_TIMEOUT=2,
+    SOCKETIO_NAMESPACES=3,
+    SOCKETIO_ROOMS=4,
+    SOCKETIO_NAME_LENGTH=40,
+    SOCKETIO_CALLBACKS=5,
     SOCKETIO_EVENTS=4,
     SOCKETIO_EVENT_THREADS=3,
     SOCKETIO_ATTACHMENTS=2,
@@ -22,7 +29,9 @@ app.config.update(
     WEBSOCKET_SEND_QUEUE_BYTES=200_000,
     WEBSOCKET_SEND_TIMEOUT=0.5,
 )
-socketio = SocketIO(app)
+pings = {"ping_interval": 1, "ping_timeout": 2} if "QUICK_PINGS" in os.environ else {}
+socketio = SocketIO(app, namespaces="*", **pings)
+vars(transport)["UPGRADE_SECONDS"] = 0.5
 
 go_on = threading.Event()
 begun: list[str] = []
@@ -68,6 +77,24 @@ async def disconnected(reason: str) -> None:
     left.append(reason)
 
 
+@socketio.on("enter")
+def enter(room: str) -> None:
+    join_room(room)
+
+
+@socketio.on("leave")
+async def leave(room: str) -> None:
+    await leave_room(room)
+
+
+answered: list[int] = []
+
+
+@socketio.on("ask me")
+async def ask_client(number: int) -> None:
+    await emit("question", number, callback=lambda: answered.append(number))
+
+
 @app.get("/go-on")
 async def let_go_on() -> str:
     go_on.set()
@@ -87,13 +114,17 @@ async def news() -> str:
 
 @app.get("/state")
 async def state() -> dict[str, Any]:
+    manager = socketio.server.manager
     return {
         "begun": begun,
         "ended": ended,
         "most": most,
         "connected": len(here),
         "left": left,
-        "clients": len(socketio.server.eio.sockets),
+        "clients": len(socketio.server.clients),
+        "rooms": len(socketio.server._taken._rooms),
+        "callbacks": sum(len(waiting) - 1 for waiting in manager.callbacks.values()),
+        "answered": answered,
         "tasks": sorted(
             getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()
         ),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import httpx
 from websockets.sync.client import ClientConnection, connect
 
 from support.servers import Process
@@ -43,3 +46,44 @@ def ask(connection: ClientConnection, *event: Any) -> Any:
     """Emit with an acknowledgement, and give its values."""
     connection.send(f"421{json.dumps(event)}")
     return receive(connection)
+
+
+class Polling:
+    """A client that is connected to the default namespace by long polling."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self.http = http
+        opened = self.http.get(f"{PATH}polling")
+        self.url = f"{PATH}polling&sid={json.loads(opened.text[1:])['sid']}"
+        assert self.post("40").text == "OK"
+        assert self.poll().text[:2] == "40"
+
+    def poll(self) -> httpx.Response:
+        return self.http.get(self.url)
+
+    def post(self, data: str) -> httpx.Response:
+        return self.http.post(self.url, content=data)
+
+
+def wait_for(server: Process, text: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while text not in server.output:
+        assert time.monotonic() < deadline, server.output
+        time.sleep(0.02)
+
+
+def stall(connection: socket.socket) -> None:
+    """Connect a client that will read nothing more."""
+    lines = [
+        f"GET {PATH}websocket HTTP/1.1",
+        "Host: localhost",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ]
+    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    while b"\r\n\r\n" not in connection.recv(1024):
+        pass
+    text = b"40"
+    connection.sendall(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)

@@ -12,6 +12,7 @@ from .functions import join_room as join_room
 from .functions import leave_room as leave_room
 from .functions import rooms as rooms
 from .functions import send as send
+from .limits import SocketIOLimit as SocketIOLimit
 from .namespace import Namespace as Namespace
 from .server import ConnectionRefusedError as ConnectionRefusedError
 from .test_client import SocketIOTestClient as SocketIOTestClient

@@ -21,6 +21,7 @@ from ..sessions import SessionMixin
 from ..signals import emit as send_signal
 from ..signals import got_request_exception
 from ..wrappers import Request
+from .limits import SocketIOLimit
 from .server import ConnectionRefusedError, Server, calling_test
 
 if TYPE_CHECKING:
@@ -106,6 +107,9 @@ class Event:
         except Exception as error:
             if self._refuses(error) or calling_test.get() is not None:
                 raise
+            if isinstance(error, SocketIOLimit):
+                self.app.logger.warning("A Socket.IO client was refused a room: %s", error)
+                return self.server.not_handled
             self.app.logger.error(
                 "Exception on Socket.IO event %r [%s]",
                 self.message or "acknowledgement",

@@ -1,5 +1,5 @@
-"""What one client can take of a server: events under way, attachments, messages that wait for it,
-and what a body of long polling may hold. Knows packets; knows no handlers.
+"""What one client can take of a server: events under way, namespaces, rooms, attachments, messages
+that wait for it, and what a body of long polling may hold. Knows packets; knows no handlers.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -15,6 +16,12 @@ import anyio
 from ..ctx import App
 
 DEFAULTS: Final = {
+    "SOCKETIO_CLIENTS": 10_000,
+    "SOCKETIO_CONNECT_TIMEOUT": 45,
+    "SOCKETIO_NAMESPACES": 16,
+    "SOCKETIO_ROOMS": 1000,
+    "SOCKETIO_NAME_LENGTH": 256,
+    "SOCKETIO_CALLBACKS": 1000,
     "SOCKETIO_EVENTS": 16,
     "SOCKETIO_EVENT_THREADS": 32,
     "SOCKETIO_ATTACHMENTS": 64,
@@ -24,6 +31,12 @@ DEFAULTS: Final = {
 
 LOOK_SECONDS: Final = 1.0
 """How often it is seen whether a client has left whose messages are not read meanwhile."""
+
+UPGRADE_SECONDS: Final = 10.0
+"""How long a client may take to change from long polling to a WebSocket (engine.io's default)."""
+
+NOTICE_SECONDS: Final = 60.0
+"""How often, at most, the log says that the server has as many clients as it may."""
 
 PACKETS: Final = 16
 """In a body of long polling: Engine.IO's limit, beyond which it fails."""
@@ -105,23 +118,82 @@ def _size(packet: Any) -> int:
     return len(data) if isinstance(data, str | bytes) else 0
 
 
-class UnderWay:
-    """The events of one client that are under way."""
+class SocketIOLimit(RuntimeError):
+    """A client asked for more rooms than it may be in, or for one with too long a name. If the
+    handler lets it pass, the event is not acknowledged, and a line in the log says why."""
+
+
+class Client:
+    """What one client has taken."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.events = 0
+        """How many are under way."""
+        self.namespaces: set[str] = set()
+        self.requests: set[str] = set()
+        """The methods of its requests of long polling that are under way."""
         self._fewer = asyncio.Event()
 
     def ended(self) -> None:
-        self.count -= 1
+        self.events -= 1
         self._fewer.set()
 
     async def room(self, limit: int, is_there: Callable[[], bool]) -> bool:
-        """Wait until there are fewer than *limit*. `False`: the client has left meanwhile."""
-        while self.count >= limit:
+        """Wait until there are fewer events than *limit*. `False`: the client has left
+        meanwhile."""
+        while self.events >= limit:
             self._fewer.clear()
             with anyio.move_on_after(LOOK_SECONDS):
                 await self._fewer.wait()
             if not is_there():
                 return False
         return True
+
+
+class Taken:
+    """Has the rooms and the callbacks of *manager*, python-socketio's, counted for each client.
+    It asks for the app's configuration when it is needed."""
+
+    def __init__(self, manager: Any, app: Callable[[], App]) -> None:
+        self._app = app
+        self._manager = manager
+        self._rooms: dict[str, set[object]] = {}
+        self._enter, self._leave = manager.basic_enter_room, manager.basic_leave_room
+        self._generate_ack_id = manager._generate_ack_id
+        manager.basic_enter_room, manager.basic_leave_room = self.enter, self.leave
+        manager._generate_ack_id = self.generate_ack_id
+
+    def enter(self, sid: str, namespace: str, room: object, eio_sid: str | None = None) -> None:
+        """Raises `SocketIOLimit`."""
+        if eio_sid is None and room != sid:  # the app does it, and not the connection itself
+            rooms = self._rooms.get(sid, set())
+            config = self._app().config
+            if len(rooms) >= config["SOCKETIO_ROOMS"] and room not in rooms:
+                raise SocketIOLimit(
+                    f"The client {sid} is in {len(rooms)} rooms, as many as SOCKETIO_ROOMS allows."
+                )
+            if isinstance(room, str | bytes) and len(room) > config["SOCKETIO_NAME_LENGTH"]:
+                raise SocketIOLimit(
+                    f"The name of a room has {len(room)} characters, more than"
+                    f" SOCKETIO_NAME_LENGTH allows ({config['SOCKETIO_NAME_LENGTH']})."
+                )
+            self._enter(sid, namespace, room)
+            self._rooms.setdefault(sid, set()).add(room)
+        else:
+            self._enter(sid, namespace, room, eio_sid=eio_sid)
+
+    def leave(self, sid: str, namespace: str, room: object) -> None:
+        self._leave(sid, namespace, room)
+        rooms = self._rooms.get(sid)
+        if rooms is not None:
+            rooms.discard(room)
+            if not rooms:
+                del self._rooms[sid]
+
+    def generate_ack_id(self, sid: str, callback: object) -> Any:
+        """The callback that has waited longest for its acknowledgement makes place."""
+        id = self._generate_ack_id(sid, callback)
+        waiting = self._manager.callbacks[sid]  # the counter, and then the oldest first
+        if len(waiting) - 1 > self._app().config["SOCKETIO_CALLBACKS"]:
+            del waiting[next(islice(waiting, 1, None))]
+        return id

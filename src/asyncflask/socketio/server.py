@@ -10,7 +10,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -21,7 +21,7 @@ from starlette.types import Send
 from ..asgi.servers import has_hung_up
 from ..asgi.threads import Coro, Worker, background_loop, on_loop, wait
 from ..asgi.wsgi import Environ
-from .limits import Outgoing, UnderWay, check_attachments
+from .limits import NOTICE_SECONDS, Client, Outgoing, Taken, check_attachments
 
 if TYPE_CHECKING:
     from ..app import Flask
@@ -127,7 +127,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         """The loop without clients: always the same, since the connection to the queue is its."""
         self._monitors_clients: bool = self.eio.start_service_task
         self._begun: set[asyncio.Task[object]] = set()
-        self._under_way: dict[str, UnderWay] = {}
+        self.clients: dict[str, Client] = {}
+        """What each client has taken, by Engine.IO's name for it."""
+        self._said_full: float | None = None
+        self._taken = Taken(self.manager, lambda: self.app) if app is not None else None
         self._threads: anyio.Semaphore | None = None
 
     def _engineio_server_class(self) -> Any:
@@ -186,7 +189,75 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         queue.packets = self.app.config["WEBSOCKET_SEND_QUEUE"]
         queue.size = self.app.config["WEBSOCKET_SEND_QUEUE_BYTES"]
         queue.cut_off = partial(self._cut_off, eio_sid)
+        self.clients.setdefault(eio_sid, Client())
         await super()._handle_eio_connect(eio_sid, environ)
+        self._expect_namespace(eio_sid)
+
+    def is_full(self) -> bool:
+        """Whether there are as many clients as there may be."""
+        most = self.app.config["SOCKETIO_CLIENTS"]
+        if len(self.clients) < most:
+            return False
+        now = time.monotonic()
+        if self._said_full is None or now > self._said_full + NOTICE_SECONDS:
+            self._said_full = now
+            self.app.logger.warning(
+                "Socket.IO has %d clients, as many as SOCKETIO_CLIENTS allows; it refuses more.",
+                most,
+            )
+        return True
+
+    def _expect_namespace(self, eio_sid: str) -> None:
+        """Have a client closed that is in no namespace: no handler has let it in."""
+        seconds = self.app.config["SOCKETIO_CONNECT_TIMEOUT"]
+        asyncio.get_running_loop().call_later(
+            seconds, self._close_if_nowhere, eio_sid, context=Context()
+        )
+
+    def _close_if_nowhere(self, eio_sid: str) -> None:
+        client = self.clients.get(eio_sid)
+        if client is not None and not client.namespaces:
+            self.app.logger.info("A Socket.IO client did not connect to a namespace in time.")
+            self.eio.start_background_task(self.close_client, eio_sid)
+
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: object) -> None:
+        name, client, config = namespace or "/", self.clients.get(eio_sid), self.app.config
+        if client is None:
+            return
+        if len(name) > config["SOCKETIO_NAME_LENGTH"]:
+            raise ValueError(f"a namespace whose name has {len(name)} characters")
+        if (
+            name not in client.namespaces
+            and len(client.namespaces) >= config["SOCKETIO_NAMESPACES"]
+        ):
+            self.app.logger.warning(
+                "A Socket.IO client was refused a namespace: it is in %d, as many as"
+                " SOCKETIO_NAMESPACES allows.",
+                len(client.namespaces),
+            )
+            refusal = {"message": "Too many namespaces"}
+            error = self.packet_class(packet.CONNECT_ERROR, data=refusal, namespace=name)
+            await self._send_packet(eio_sid, error)
+            return
+        client.namespaces.add(name)
+        try:
+            await super()._handle_connect(eio_sid, namespace, data)
+        finally:
+            self._see_whether_there(client, eio_sid, name)
+
+    async def _handle_disconnect(
+        self, eio_sid: str, namespace: str | None, reason: str | None = None
+    ) -> None:
+        await super()._handle_disconnect(eio_sid, namespace, reason)
+        if (client := self.clients.get(eio_sid)) is not None:
+            self._see_whether_there(client, eio_sid, namespace or "/")
+
+    def _see_whether_there(self, client: Client, eio_sid: str, namespace: str) -> None:
+        if self.manager.sid_from_eio_sid(eio_sid, namespace) is None:
+            client.namespaces.discard(namespace)
+            connection = self.eio.sockets.get(eio_sid)
+            if not (client.namespaces or connection is None or connection.closing):
+                self._expect_namespace(eio_sid)
 
     def warn_of_slow_client(self) -> None:
         self.app.logger.warning(
@@ -221,9 +292,11 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             await self.close_client(eio_sid)
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
-        await super()._handle_eio_disconnect(eio_sid, reason)
-        self._binary_packet.pop(eio_sid, None)
-        self._under_way.pop(eio_sid, None)
+        try:
+            await super()._handle_eio_disconnect(eio_sid, reason)
+        finally:
+            self._binary_packet.pop(eio_sid, None)
+            self.clients.pop(eio_sid, None)
         if reason == self.reason.CLIENT_DISCONNECT and eio_sid in self.eio.sockets:
             # A long poll that waits beside the request which said so: the client waits for it.
             self.eio.sockets[eio_sid].queue.put_nowait(None)
@@ -233,15 +306,17 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             raise ValueError("an event without a name")
         if data[0] in _RESERVED_EVENTS:
             raise ValueError(f"an event named {data[0]!r}")
-        under_way = self._under_way.setdefault(eio_sid, UnderWay())
+        client = self.clients.get(eio_sid)
+        if client is None:
+            return
         # Until there is room nothing more is read of this client.
         is_there = partial(self._is_there, eio_sid)
-        if not await under_way.room(self.app.config["SOCKETIO_EVENTS"], is_there):
+        if not await client.room(self.app.config["SOCKETIO_EVENTS"], is_there):
             await self._end(eio_sid, self.reason.TRANSPORT_CLOSE)
             return
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
         if sid is not None and self.manager.is_connected(sid, namespace or "/"):
-            under_way.count += 1
+            client.events += 1
         await super()._handle_event(eio_sid, namespace, id, data)
 
     def _is_there(self, eio_sid: str) -> bool:
@@ -256,7 +331,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
     async def _handle_event_internal(
         self, server: Any, sid: str, eio_sid: str, *args: object
     ) -> None:
-        under_way = self._under_way.get(eio_sid)
+        client = self.clients.get(eio_sid)
         try:
             await super()._handle_event_internal(server, sid, eio_sid, *args)
         except Exception:  # those of handlers do not come this far
@@ -264,8 +339,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
                 raise
             self.app.logger.exception("What a Socket.IO handler returned could not be sent.")
         finally:
-            if under_way is not None:
-                under_way.ended()
+            if client is not None:
+                client.ended()
 
     def threads(self) -> anyio.Semaphore:
         """Whoever has it may take a worker thread for an event. Fewer than the app has, so that
@@ -309,7 +384,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         self.manager.connected = False  # the next message connects it again
         self.manager_initialized = False
         self.eio.start_service_task = self._monitors_clients
-        self._under_way.clear()
+        self.clients.clear()
         self._threads = None
         self.loop = None
 

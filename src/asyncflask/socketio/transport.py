@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.routing import Router
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from ..asgi.conversation import Conversation
@@ -22,7 +22,7 @@ from ..asgi.servers import abort
 from ..asgi.websocket import origin_allowed
 from ..asgi.wsgi import Environ
 from .events import make_request
-from .limits import is_payload
+from .limits import UPGRADE_SECONDS, is_payload
 from .server import Server, SessionClosed, client_send
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 PROTOCOL_ERROR: Final = 1002
 """A close code (RFC 6455 section 7.4.1)."""
+
+RETRY_SECONDS: Final = "10"
+"""When a client that found no place is to come again."""
 
 _PACKET: Final = re.compile(r"4[0-6]|[12356](?:probe)?\Z")
 """How a packet of text begins: Engine.IO's type, for messages with Socket.IO's behind it
@@ -51,14 +54,20 @@ class Transport:
         # Handlers build URLs of the app, not of what is below the place of the mount.
         root = scope.get("root_path", "").removesuffix(self.path)
         scope = {**scope, "root_path": root, "app_root_path": root}
-        first = await receive()
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        sid = query.get("sid", [""])[0]
+        if (refusal := self._refusal(scope, sid)) is not None:
+            await refusal(scope, receive, send)
+            return
+        # The body of a request for nobody is not read.
+        first: Message = {"type": "http.request", "body": b"", "more_body": False}
+        if scope["type"] == "websocket" or sid in self.server.eio.sockets:
+            first = await receive()
         if first["type"] == "http.disconnect":
             return
-        if (problem := self._problem(scope)) is not None:
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "reason": problem})
-            else:
-                await PlainTextResponse(problem, 400)(scope, receive, send)
+        if scope["type"] == "http" and self._overlaps(scope, sid):
+            await self.server.close_client(sid)
+            await PlainTextResponse("The last request is not over.", 400)(scope, receive, send)
             return
 
         async def left() -> None:
@@ -71,7 +80,7 @@ class Transport:
         inbox = [first]
 
         async def receive_for_server() -> Message:
-            message = inbox.pop() if inbox else await receive()
+            message = inbox.pop() if inbox else await self._next(scope, sid, receive)
             text = message.get("text")
             if text is not None and _PACKET.match(text) is None:
                 # Engine.IO would forget the client in the middle of an exception.
@@ -82,6 +91,8 @@ class Transport:
             return message
 
         async def send_for_server(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                self._is_over(scope, sid)  # the client may send the next one at once
             try:
                 async with asyncio.timeout(self.app.config["WEBSOCKET_SEND_TIMEOUT"]):
                     await send(message)
@@ -94,7 +105,7 @@ class Transport:
             client_send.set(send)
             try:
                 if scope["type"] == "http":
-                    inbox[0] = await self._received(scope, first, receive)
+                    inbox[0] = await self._received(scope, sid, first, receive)
                 await self.server.handle_request(scope, receive_for_server, send_for_server)
             except RequestEntityTooLarge:
                 await PlainTextResponse("The message is too large.", 413)(scope, receive, send)
@@ -105,6 +116,8 @@ class Transport:
             except SessionClosed:
                 if scope["type"] == "http":
                     await PlainTextResponse("The session is closed.", 400)(scope, receive, send)
+            finally:
+                self._is_over(scope, sid)
 
         serving = asyncio.create_task(serve())
         async with Conversation(self.app._conversations, left):
@@ -118,7 +131,37 @@ class Transport:
                 serving.add_done_callback(_forget_error)
                 raise
 
-    async def _received(self, scope: Scope, first: Message, receive: Receive) -> Message:
+    def _overlaps(self, scope: Scope, sid: str) -> bool:
+        """Whether the client makes a second request of this kind before the first is answered:
+        against the protocol, and each would wait and keep a body."""
+        client = self.server.clients.get(sid)
+        if client is None or scope["method"] not in ("GET", "POST"):
+            return False
+        if scope["method"] in client.requests:
+            self.app.logger.warning(
+                "A Socket.IO client made two requests at once, and was disconnected."
+            )
+            return True
+        client.requests.add(scope["method"])
+        return False
+
+    def _is_over(self, scope: Scope, sid: str) -> None:
+        if scope["type"] == "http" and (client := self.server.clients.get(sid)) is not None:
+            client.requests.discard(scope["method"])
+
+    async def _next(self, scope: Scope, sid: str, receive: Receive) -> Message:
+        """What a client sends next; by WebSocket, if it was there before, its change to that."""
+        connection = self.server.eio.sockets.get(sid) if scope["type"] == "websocket" else None
+        if connection is None or connection.upgraded:
+            return await receive()
+        try:
+            async with asyncio.timeout(UPGRADE_SECONDS):
+                return await receive()
+        except TimeoutError:
+            connection.upgrading = False
+            return {"type": "websocket.disconnect", "code": PROTOCOL_ERROR}
+
+    async def _received(self, scope: Scope, sid: str, first: Message, receive: Receive) -> Message:
         """The body of a request, in one message. Raises `RequestEntityTooLarge` and
         `BadRequest`."""
         room = self.server.eio.max_http_buffer_size
@@ -136,19 +179,24 @@ class Transport:
             self.app.logger.warning(
                 "A Socket.IO client sent what is no packet, and was disconnected."
             )
-            query = parse_qs(scope["query_string"].decode("latin-1"))
-            await self.server.close_client(query.get("sid", [""])[0])
+            await self.server.close_client(sid)
             raise BadRequest("No packets of Engine.IO.")
         return {"type": "http.request", "body": body, "more_body": False}
 
-    def _problem(self, scope: Scope) -> str | None:
-        """Why the app would not answer such a request, to any of its URLs."""
-        if (problem := malformed(scope)) is not None:
-            return problem
-        try:
-            self.app.create_url_adapter(make_request(self.app, scope))
-        except BadRequest as error:
-            return error.description
+    def _refusal(self, scope: Scope, sid: str) -> ASGIApp | None:
+        """The answer to a request that Engine.IO is not to see: the app would not take it at any
+        of its URLs, or there are too many clients."""
+        problem = malformed(scope)
+        if problem is None:
+            try:
+                self.app.create_url_adapter(make_request(self.app, scope))
+            except BadRequest as error:
+                problem = error.description
+        if problem is not None:
+            return refusal(problem, 400)
+        # A request of another kind makes no client.
+        if not sid and scope.get("method", "GET") == "GET" and self.server.is_full():
+            return refusal("There are too many clients.", 503, {"Retry-After": RETRY_SECONDS})
         return None
 
     @asynccontextmanager
@@ -179,6 +227,21 @@ def same_origin(app: Flask) -> Callable[[str, Environ], bool]:
         return origin_allowed(environ["asgi.scope"], app.config["WEBSOCKET_ALLOWED_ORIGINS"])
 
     return allowed
+
+
+def refusal(text: str, status: int, headers: Mapping[str, str] | None = None) -> ASGIApp:
+    """Answers with *text*; to a WebSocket by closing it, where the server knows no other way."""
+    response = PlainTextResponse(text, status, headers)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()  # the server asks first
+        if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
+            await response(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "reason": text})
+
+    return answer
 
 
 async def _for_ever() -> None:
