@@ -867,6 +867,26 @@ class TestAnswer:
         await exchange(app, http_scope())
         assert closed == ["closed"]
 
+    async def test_error_in_call_on_close(
+        self, app: Flask, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is logged: the server knows of none, and so keeps the connection."""
+        app.testing = False
+        done = threading.Event()
+
+        @app.get("/")
+        def view() -> Response:
+            response = Response("data")
+            response.call_on_close(lambda: 1 / 0)
+            app.add_background_task(done.set)
+            return response
+
+        assert (await exchange(app, http_scope())).body == b"data"
+        assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == [
+            "division by zero"
+        ]
+        assert await asyncio.to_thread(done.wait, 30)  # nor is this request's task lost
+
     async def test_background_of_starlette(self, app: Flask) -> None:
         done: list[str] = []
 

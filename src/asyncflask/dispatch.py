@@ -38,6 +38,7 @@ from .respond import (
     complete,
     content_at_hand,
     make_response,
+    propagates,
     response_start,
     send_rest,
     start_wsgi,
@@ -191,12 +192,6 @@ async def finish(
         if propagates(app):
             raise
         app.logger.exception("A teardown function failed.")
-
-
-def propagates(app: Flask) -> bool:
-    """Whether exceptions are raised to the server, or to the test, instead of answered."""
-    propagate: bool | None = app.config["PROPAGATE_EXCEPTIONS"]
-    return (app.testing or app.debug) if propagate is None else propagate
 
 
 # -- the steps --------------------------------------------------------------------------------

@@ -280,16 +280,23 @@ async def start_wsgi(
 async def send_rest(
     app: Flask, ctx: RequestContext, send: Send, response: Any, start: Message | None
 ) -> None:
-    """Send what is not all there yet, and do what was to be done after it."""
+    """Send what is not all there yet, and do what was to be done after it. An error in closing
+    is logged: the client has its answer, and its connection need not break off."""
     driver = ctx.driver
     assert driver is not None
     body, send = ctx.request.asgi_body, driver.outside(send)
     try:
         await send_content(app, ctx, driver, body, send, response, start)
     finally:
-        await close(response, driver)
-        for begin in ctx.background:
-            begin()
+        try:
+            await close(response, driver)
+        except Exception:
+            if ctx.origin is not None or propagates(app):  # WSGI, and tests, are told
+                raise
+            app.logger.exception("The response to %s could not be closed.", ctx.request.path)
+        finally:
+            for begin in ctx.background:
+                begin()
     if (background := getattr(response, "background", None)) is not None:
         await ctx.call(background)
 
@@ -307,3 +314,9 @@ async def close(response: Any, driver: Driver) -> None:
     ):
         await driver.call(response.close)
     await driver.to_loop()
+
+
+def propagates(app: Flask) -> bool:
+    """Whether exceptions are raised to the server, or to the test, instead of answered."""
+    propagate: bool | None = app.config["PROPAGATE_EXCEPTIONS"]
+    return (app.testing or app.debug) if propagate is None else propagate

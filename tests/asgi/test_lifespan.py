@@ -105,6 +105,24 @@ class TestOnStopSignal:
         finally:
             signal.signal(number, before)
 
+    async def test_apps_that_end_in_any_order_leave_no_handler(self) -> None:
+        """As of two requests, each with a client of another app within it."""
+
+        def server(number: int, frame: object) -> None:
+            pass
+
+        with self.handled_by(server, signal.SIGTERM):
+            one, two = asyncio.Event(), asyncio.Event()
+            first, second = on_stop_signal(one.set), on_stop_signal(two.set)
+            first.__enter__()
+            second.__enter__()
+            first.__exit__(None, None, None)
+            signal.raise_signal(signal.SIGTERM)
+            await two.wait()
+            assert not one.is_set()
+            second.__exit__(None, None, None)
+            assert signal.getsignal(signal.SIGTERM) is server
+
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     async def test_tells_beside_the_servers_own_handler(self, number: signal.Signals) -> None:
         events: list[str] = []

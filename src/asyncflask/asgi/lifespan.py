@@ -120,22 +120,37 @@ def on_stop_signal(tell: Callable[[], object]) -> Iterator[bool]:
     """Call *tell* on the running loop when the process gets a signal that stops its server,
     beside what the server itself does then. Nothing is done outside of the main thread, or when
     the server sets no handlers: yields whether *tell* will be called."""
-    loop = asyncio.get_running_loop()
-    before: dict[signal.Signals, Callable[[int, FrameType | None], object]] = {}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(tell)
-        before[signal.Signals(number)](number, frame)
-
+    listener = asyncio.get_running_loop(), tell
+    handlers: dict[signal.Signals, _StopHandler] = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            current = signal.getsignal(number)
-            if callable(current) and current is not signal.default_int_handler:
-                before[number] = current
-                signal.signal(number, handle)
-    try:
-        yield bool(before)
-    finally:
-        for number, current in before.items():
-            if signal.getsignal(number) is handle:
+            current: Any = signal.getsignal(number)
+            if not isinstance(current, _StopHandler):
+                if not callable(current) or current is signal.default_int_handler:
+                    continue
+                current = _StopHandler(current)
                 signal.signal(number, current)
+            current.listeners.append(listener)
+            handlers[number] = current
+    try:
+        yield bool(handlers)
+    finally:
+        for number, handler in handlers.items():
+            handler.listeners.remove(listener)
+            before = handler.before
+            if not handler.listeners and signal.getsignal(number) is handler:
+                signal.signal(number, before)
+
+
+class _StopHandler:
+    """What is called for a signal, in place of *before* and with it. One for all apps that run
+    at the same time: they end in any order, and a handler below another cannot be taken away."""
+
+    def __init__(self, before: Callable[[int, FrameType | None], object]) -> None:
+        self.before = before
+        self.listeners: list[tuple[asyncio.AbstractEventLoop, Callable[[], object]]] = []
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        for loop, tell in list(self.listeners):
+            loop.call_soon_threadsafe(tell)
+        self.before(number, frame)
