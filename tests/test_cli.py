@@ -449,6 +449,7 @@ def test_run(app: Flask, served: list[Any]) -> None:
     assert options == {
         "reload": True,
         "debugger": False,
+        "livereload": None,
         "extra_files": None,
         "exclude_patterns": None,
         "ssl": None,
@@ -478,6 +479,11 @@ def test_run_in_debug_mode_reloads(
 ) -> None:
     invoke(app, "run", "--debug", *args)
     assert served[0][1]["reload"] is reload
+
+
+def test_run_without_reloading_pages(app: Flask, served: list[Any]) -> None:
+    invoke(app, "run", "--debug", "--no-livereload")
+    assert served[0][1]["livereload"] is False
 
 
 def test_run_with_options_of_uvicorn(

@@ -76,11 +76,19 @@ def serving(folder: Path, *args: str, before: tuple[str, ...] = (), **env: str) 
 
 
 def get(server: Process, path: str = "/") -> dict[str, Any] | None:
-    """The JSON, or `None` if nobody answers."""
+    """The JSON, or `None` if nobody answers, or with an error."""
     try:
-        return dict(httpx.get(server.url + path, timeout=SECONDS).json())
+        response = httpx.get(server.url + path, timeout=SECONDS)
     except httpx.TransportError:
         return None
+    return dict(response.json()) if response.is_success else None
+
+
+def text_of(server: Process) -> str:
+    try:
+        return httpx.get(server.url, timeout=SECONDS).text
+    except httpx.TransportError:
+        return ""
 
 
 def open_websocket(server: Process, stack: ExitStack) -> tuple[ClientConnection, str]:
@@ -167,7 +175,7 @@ def test_reload(tmp_path: Path) -> None:
 
         write(path, "def (")
         until(lambda: "SyntaxError" in server.output)
-        until(lambda: get(server) is None)
+        until(lambda: "SyntaxError: invalid syntax" in text_of(server))
         assert "def (" in server.output
         write(path, SOURCE.replace('"plain"', '"repaired"'))
         until(lambda: (get(server) or {}).get("name") == "repaired")

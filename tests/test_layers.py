@@ -49,6 +49,7 @@ sansio.app
 dispatch
 converse
 lifetime steps
+livereload debugger
 commands
 serving
 cli
@@ -99,6 +100,7 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("cli", "parse_args"): "likewise",
     ("cli", "run_command"): "likewise",
     ("cli", "as_flask"): "likewise",
+    ("serving", "_with_debugger"): "Werkzeug's debugger replaces 'sys.displayhook'",
 }
 
 EXTENSIONS = (

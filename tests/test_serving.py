@@ -98,10 +98,11 @@ class Process:
         )
         self.until(lambda: self.get() == "first")
 
-    def get(self, path: str = "/") -> str | None:
+    def get(self, path: str = "/", **headers: str) -> str | None:
         """The body, or `None` if nobody answers."""
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=60).text
+            url = f"http://127.0.0.1:{self.port}{path}"
+            return httpx.get(url, headers=headers, timeout=60).text
         except httpx.TransportError:
             return None
 
@@ -310,12 +311,31 @@ def test_shutdown_has_a_deadline(process: Process) -> None:
     slow.join()
 
 
-@pytest.mark.parametrize("debugger", [False, True])
-def test_debugger(process: Process, debugger: bool) -> None:
-    process.start(options=f"debugger={debugger}")
-    body = process.get("/broken")
+@pytest.mark.parametrize(
+    ("options", "page"),
+    [
+        ("debugger=False", None),
+        ("debugger=True", "Werkzeug Debugger"),
+        (f"debugger=True, {WORKERS}", "Starlette"),  # no console: which process has the frames?
+    ],
+)
+def test_debugger(process: Process, options: str, page: str | None) -> None:
+    process.start(options=options)
+    body = process.get("/broken", Accept="text/html")
     assert body is not None
-    assert ("LookupError: broken on purpose" in body) == debugger
+    assert ("LookupError: broken on purpose" in body) == (page is not None)
+    assert ("Werkzeug Debugger" in body) == (page == "Werkzeug Debugger")
+    file = process.get("/?__debugger__=yes&cmd=resource&f=debugger.js")
+    assert file is not None
+    assert (file == "first") == (page != "Werkzeug Debugger")  # the app's own answer
+
+
+@pytest.mark.parametrize("options", ["", "reload=True", "reload=True, livereload=False"])
+def test_pages_reload_with_the_code(process: Process, options: str) -> None:
+    process.start(options=options)
+    script = process.get("/__asyncflask__/livereload.js")
+    assert script is not None
+    assert (script == "first") == (options != "reload=True")
 
 
 @pytest.mark.parametrize("options", WAYS)
@@ -403,9 +423,16 @@ def test_reloader_wants_the_main_thread() -> None:
 
 
 def test_options_of_run_simple() -> None:
-    options = {"use_reloader": True, "ssl_context": "adhoc", "threaded": True, "log_level": "info"}
+    options = {
+        "use_reloader": True,
+        "use_evalex": False,
+        "ssl_context": "adhoc",
+        "threaded": True,
+        "log_level": "info",
+    }
     assert serving.from_run_simple(options) == {
         "reload": True,
+        "evalex": False,
         "ssl": "adhoc",
         "log_level": "info",
     }

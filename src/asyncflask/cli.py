@@ -479,7 +479,13 @@ class _RunCommand(click.Command):
 @click.option(
     "--debugger/--no-debugger",
     default=None,
-    help="Answer errors with their traceback. Default: in debug mode.",
+    help="Answer errors with the interactive debugger. Default: in debug mode.",
+)
+@click.option(
+    "--livereload/--no-livereload",
+    default=None,
+    help="Reload pages in the browser when code, templates or static files change. Default: with"
+    " '--reload'.",
 )
 @click.option(
     "--with-threads/--without-threads",
@@ -520,6 +526,7 @@ def run_command(
     port: int,
     reload: bool | None,
     debugger: bool | None,
+    livereload: bool | None,
     with_threads: bool,
     cert: SSLSetting,
     extra_files: list[str] | None,
@@ -529,16 +536,25 @@ def run_command(
 ) -> None:
     """Serve the app on this machine, with uvicorn.
 
-    For development: '--debug' turns on the reloader and tracebacks in the browser. To deploy,
-    run 'uvicorn module:app'.
+    For development: '--debug' turns on the reloader, for the browser's pages too, and the
+    debugger. To deploy, run 'uvicorn module:app'.
 
     Uvicorn's options come after '--', as in 'asyncflask run -- --ws wsproto'. The list of
     them: 'asyncflask run -- --help'.
     """
-    from .serving import CannotServe, serve
+    from .serving import CannotServe, failing_with, serve
 
-    app: t.Any = info.load_app()
     debug = get_debug_flag()
+    debugger = debug if debugger is None else debugger
+    app: t.Any
+    try:
+        app = info.load_app()
+    except Exception as error:
+        if not (debugger and is_running_from_reloader()):
+            raise
+        # The debugger shows it, and the page reloads when the error is mended.
+        cause = error.__context__ if isinstance(error, NoAppException) else None
+        app = failing_with(cause if isinstance(cause, Exception) else error)
     show_server_banner(debug, info.app_import_path)
     try:
         serve(
@@ -546,7 +562,8 @@ def run_command(
             host,
             port,
             reload=debug and workers == 1 if reload is None else reload,
-            debugger=debug if debugger is None else debugger,
+            debugger=debugger,
+            livereload=livereload,
             extra_files=extra_files,
             exclude_patterns=exclude_patterns,
             ssl=cert,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextvars import copy_context
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
@@ -53,7 +54,7 @@ from .signals import (
     request_started,
     request_tearing_down,
 )
-from .teardown import tear_down
+from .teardown import KEEP_CONTEXT, tear_down
 from .wrappers import is_starlettes
 
 if TYPE_CHECKING:
@@ -176,8 +177,11 @@ async def finish(
     """Tear the context down, once. A teardown function that fails is logged, or raised where
     exceptions propagate; it does not take the client's answer away. *plan*: if it is known to be
     current."""
-    if error is not None and app.should_ignore_error(error):
-        error = None
+    if error is not None:
+        if app.should_ignore_error(error):
+            error = None
+        if ctx.scope is not None and (keep := ctx.scope.get(KEEP_CONTEXT)) is not None:
+            keep(copy_context())
     ctx.ending = True
     if ctx.driver_or_none is not None:
         ctx.driver_or_none.loop_if_no_thread = True

@@ -31,13 +31,14 @@ import uvicorn
 import watchfiles
 from click import ClickException, echo
 from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.importer import ImportFromStringError
 from uvicorn.supervisors import Multiprocess
 from werkzeug.serving import generate_adhoc_ssl_context, is_running_from_reloader
 
 from .alias import install_as_flask, is_installed_as_flask
+from .livereload import LiveReload
 
 T = t.TypeVar("T")
 
@@ -53,11 +54,12 @@ KILL_AFTER: t.Final = 5
 _RUN_SIMPLE_NAMES: t.Final = {
     "use_reloader": "reload",
     "use_debugger": "debugger",
+    "use_evalex": "evalex",
     "ssl_context": "ssl",
     "processes": "workers",
 }
 _RUN_SIMPLE_WITHOUT_EFFECT: t.Final = frozenset(
-    ("threaded", "use_evalex", "reloader_interval", "reloader_type", "passthrough_errors")
+    ("threaded", "reloader_interval", "reloader_type", "passthrough_errors")
 )
 
 
@@ -82,6 +84,8 @@ def serve(
     *,
     reload: bool = False,
     debugger: bool = False,
+    evalex: bool = True,
+    livereload: bool | None = None,
     extra_files: Iterable[str | os.PathLike[str]] | None = None,
     exclude_patterns: Iterable[str] | None = None,
     ssl: SSLSetting = None,
@@ -94,7 +98,11 @@ def serve(
     :param reload: serve from a child process, and start that anew when a `*.py` file changes,
         in the working directory or under the app's root path. This very command is run again,
         in the child with `WERKZEUG_RUN_MAIN=true` in its environment.
-    :param debugger: answer an exception that leaves the app with its traceback.
+    :param debugger: answer an exception that leaves the app with Werkzeug's interactive debugger;
+        with several workers, with its traceback.
+    :param evalex: `False`: the debugger shows frames, and has no consoles.
+    :param livereload: have HTML pages reload when code, templates or static files change. Default:
+        with *reload*.
     :param extra_files: more files to watch, or folders of `*.py` files.
     :param exclude_patterns: files whose path matches one (`fnmatch`) are not watched.
     :param ssl: serve HTTPS. Default: HTTP.
@@ -113,19 +121,25 @@ def serve(
     if workers > 1:
         _check_workers(workers, reload, ssl, load)
     _check_no_loop()
+    served = target
     shutdown_timeout = getattr(target, "config", {}).get("SHUTDOWN_TIMEOUT", SHUTDOWN_TIMEOUT)
     options.setdefault("timeout_graceful_shutdown", shutdown_timeout)
     options.update(host=host, port=port, **_ssl_options(ssl))
     # For several workers or the reloader this one is not served: it shows what is wrong with the
     # options, before a process is started.
-    config = _config(_with_debugger(target, debugger), options)
+    if workers == 1:
+        if debugger:
+            target = _with_debugger(target, host, port, ssl is not None, evalex)
+        if reload if livereload is None else livereload:
+            target = LiveReload(target, served, tuple(exclude_patterns or ()))
+    config = _config(target, options)
 
     if workers > 1:
         assert load is not None
         _serve_from_workers(_Loader(load, debugger, is_installed_as_flask()), workers, options)
     elif reload and not is_running_from_reloader():
         watched = _Watched(
-            {os.getcwd(), os.path.abspath(getattr(target, "root_path", "."))},
+            {os.getcwd(), os.path.abspath(getattr(served, "root_path", "."))},
             {os.path.abspath(path) for path in extra_files or ()},
             tuple(exclude_patterns or ()),
         )
@@ -150,8 +164,30 @@ def _config(app: t.Any, options: Mapping[str, t.Any]) -> uvicorn.Config:
     return config
 
 
-def _with_debugger(app: ASGIApp, debugger: bool) -> ASGIApp:
-    return ServerErrorMiddleware(app, debug=True) if debugger else app
+def _with_debugger(app: ASGIApp, host: str, port: int, https: bool, evalex: bool) -> ASGIApp:
+    from .debugger import Debugger  # it changes 'sys.displayhook'
+
+    name = f"[{host}]" if ":" in host else host
+    return Debugger(
+        app,
+        evalex=evalex,
+        trusted_hosts=[name],
+        address=f"{'https' if https else 'http'}://{name}:{port}",
+        serve_failure=is_running_from_reloader(),
+    )
+
+
+def failing_with(error: Exception) -> ASGIApp:
+    """What to serve in place of an app that cannot be loaded: it fails at startup."""
+    traceback = error.__traceback__
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+        raise error.with_traceback(traceback)
+
+    return app
 
 
 def _check_no_loop() -> None:
@@ -357,7 +393,9 @@ class _Loader:
 
     def __call__(self) -> ASGIApp:
         servers = signal.getsignal(signal.SIGTERM)
-        app = _with_debugger(load_or_exit(self.load), self.debugger)
+        app: ASGIApp = load_or_exit(self.load)
+        if self.debugger:  # without consoles: the next request may go to another process
+            app = ServerErrorMiddleware(app, debug=True)
         if signal.getsignal(signal.SIGTERM) is not servers:
             self.handler = _app_handler(signal.SIGTERM)
             signal.signal(signal.SIGTERM, servers)

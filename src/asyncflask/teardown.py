@@ -28,6 +28,10 @@ class Teardown(NamedTuple):
     context: str
 
 
+KEEP_CONTEXT: Final = "asyncflask.keep_context"
+"""In a scope: called with a copy of the `contextvars.Context` of a request that has failed, before
+its teardown. The debugger evaluates code in it."""
+
 SILENT: Final = NamedSignal("nobody")
 """For a method in the place of a step: if it calls that, the step sends the signal."""
 

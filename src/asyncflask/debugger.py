@@ -1,0 +1,514 @@
+"""The interactive debugger of debug mode: Werkzeug's `werkzeug.debug`, as ASGI middleware.
+
+Werkzeug does the work: pages, frames, consoles, the PIN, trusted hosts. Lives here: what connects
+it. Exceptions of requests, streams, WebSockets and the lifespan come in, pages go out; a console
+has the request of its frame, and `await`; asyncflask's own frames are folded. Whoever gets into a
+console can run any code, so nothing imports this file unless the debugger is asked for.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import logging
+import os
+from codeop import CommandCompiler
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from contextvars import Context, copy_context
+from traceback import TracebackException
+from types import CodeType
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from markupsafe import escape
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from werkzeug.debug import DebuggedApplication
+from werkzeug.debug.console import Console, _InteractiveConsole
+from werkzeug.debug.tbtools import DebugFrameSummary, DebugTraceback
+from werkzeug.exceptions import HTTPException, NotFound, SecurityError
+from werkzeug.utils import cached_property
+from werkzeug.wrappers import Request, Response
+
+from .asgi.http import Body
+from .asgi.threads import run_in_worker, wait
+from .asgi.wsgi import SCHEMES, environ_from_scope
+from .contexts import RequestContext, _cv_app, _cv_request
+from .teardown import KEEP_CONTEXT
+
+KEPT_TRACEBACKS: Final = 20
+"""How many tracebacks have a page. Each keeps what the variables of its frames refer to."""
+
+QUERY: Final = b"__debugger__=yes"
+"""In the query string of the debugger's own URLs."""
+
+_OWN_FILES: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+
+
+# -- a console ------------------------------------------------------------------------------
+
+
+class _Interpreter(_InteractiveConsole):
+    """Werkzeug's, with `await`, `async for` and `async with` at the top level. What awaits runs on
+    the loop of the app."""
+
+    def __init__(self, globals: dict[str, Any], locals: dict[str, Any]) -> None:
+        super().__init__(globals, locals)
+        compiler = CommandCompiler()
+        compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+
+        def compile(source: str, filename: str, symbol: str) -> CodeType | None:
+            code = compiler(source, filename, symbol)
+            if code is not None:
+                self.loader.register(code, source)
+            return code
+
+        self.compile = compile  # type: ignore[assignment]
+
+    def runcode(self, code: CodeType) -> None:
+        """Called for each input that is complete."""
+        try:
+            if code.co_flags & inspect.CO_COROUTINE:
+                wait(eval(code, self.locals))
+            else:
+                exec(code, self.locals)
+        except SystemExit:
+            self.write("The server goes on: Ctrl-C in the terminal ends it.\n")
+        except BaseException as error:  # a CancelledError, too
+            # Not the frames that wait for the user's.
+            tb = error.__traceback__
+            while tb is not None and tb.tb_frame.f_code is not code:
+                tb = tb.tb_next
+            self._show(error.with_traceback(tb))
+
+    def _show(self, error: BaseException) -> None:
+        try:
+            raise error
+        except BaseException:
+            self.showtraceback()
+
+
+def _console(globals: dict[str, Any], locals: dict[str, Any]) -> Console:
+    console = Console()
+    console._ipy = _Interpreter(globals, locals)
+    return console
+
+
+class _Shell:
+    """The console of the whole app, which belongs to no frame."""
+
+    id = 0
+
+    def __init__(self, names: dict[str, Any], context: Context) -> None:
+        self._console = _console({}, names)
+        self._context = context
+
+    def eval(self, code: str) -> str:
+        return self._context.copy().run(self._console.eval, code)
+
+
+class _Frame(DebugFrameSummary):
+    """A frame with the context of its request."""
+
+    __slots__ = ("context",)
+
+    context: Context
+
+    @classmethod
+    def of(cls, frame: DebugFrameSummary, context: Context) -> _Frame:
+        self = cls(
+            filename=frame.filename,
+            lineno=frame.lineno,
+            name=frame.name,
+            locals=frame.local_ns,
+            globals=frame.global_ns,
+            colno=frame.colno,
+            end_colno=frame.end_colno,
+        )
+        self.context = context
+        return self
+
+    @cached_property
+    def console(self) -> Console:
+        return _console(self.global_ns, self.local_ns)
+
+    def eval(self, code: str) -> Any:
+        return self.context.copy().run(super().eval, code)
+
+
+# -- a traceback ----------------------------------------------------------------------------
+
+GetContext = Callable[[RequestContext | None], Context]
+
+
+class _Traceback(DebugTraceback):
+    """An exception with its causes. *fold*: without asyncflask's own frames."""
+
+    __slots__ = ("folded", "unfolded_url")
+
+    def __init__(self, error: BaseException, context_of: GetContext, *, fold: bool) -> None:
+        super().__init__(error, skip=1)  # the frame that caught it
+        _give_contexts(self._te, context_of, None)
+        self.folded = _fold(self._te) if fold else 0
+        self.unfolded_url = ""
+
+    @property
+    def template_frame(self) -> DebugFrameSummary | None:
+        """The innermost frame that is a line of a Jinja template."""
+        frames: Iterable[Any] = reversed(self._te.stack)
+        return next((f for f in frames if "__jinja_exception__" in f.global_ns), None)
+
+    def render_traceback_html(self, include_title: bool = True) -> str:
+        html = super().render_traceback_html(include_title)
+        frame = self.template_frame
+        if frame is not None:
+            html = (
+                f'<p class="template">In the template <a href="#frame-{id(frame)}">'
+                f"<cite>{escape(frame.filename)}</cite>, line {frame.lineno}</a>:"
+                f" <code>{escape(frame.line)}</code></p>{html}"
+            )
+        if self.folded:
+            html += (
+                f'<p class="folded">{self.folded} frames of asyncflask itself are folded:'
+                f' <a href="{escape(self.unfolded_url)}">show all frames</a>.</p>'
+            )
+        return html
+
+
+def _give_contexts(
+    te: TracebackException, context_of: GetContext, current: RequestContext | None
+) -> None:
+    """Put the context of its request into each frame of *te* and of what has caused it."""
+    for number, frame in enumerate(te.stack):
+        assert isinstance(frame, DebugFrameSummary)
+        ctx = frame.local_ns.get("ctx")
+        if isinstance(ctx, RequestContext) and frame.filename.startswith(_OWN_FILES):
+            current = ctx  # of this frame and of those that it has called
+        te.stack[number] = _Frame.of(frame, context_of(current))
+    for other in (te.__cause__, te.__context__):
+        if other is not None:
+            _give_contexts(other, context_of, current)
+
+
+def _fold(te: TracebackException) -> int:
+    """Leave out the frames of this package; if there are no others, all but the last, which says
+    what is wrong. Gives their number."""
+    frames = [frame for frame in te.stack if not frame.filename.startswith(_OWN_FILES)]
+    frames = frames or te.stack[-1:]
+    folded = len(te.stack) - len(frames)
+    te.stack[:] = frames
+    others = (te.__cause__, te.__context__, *(te.exceptions or ()))
+    return folded + sum(_fold(other) for other in others if other is not None)
+
+
+class _Kept:
+    """One exception, by the number that its page has in its URL."""
+
+    def __init__(self, number: int, error: BaseException, context_of: GetContext) -> None:
+        self.number = number
+        self.traceback = _Traceback(error, context_of, fold=True)
+        self.unfolded = _Traceback(error, context_of, fold=False)
+        self.text = self.traceback.render_traceback_text()
+
+    def frames(self) -> list[DebugFrameSummary]:
+        return [*self.traceback.all_frames, *self.unfolded.all_frames]
+
+
+# -- Werkzeug's debugger --------------------------------------------------------------------
+
+
+class _NotOurs(Exception):
+    """A request that is for the app."""
+
+
+class _Werkzeug(DebuggedApplication):
+    """Werkzeug's debugger, which is handed exceptions, and does not call the app."""
+
+    def __init__(self, app: Any, evalex: bool) -> None:
+        super().__init__(app, evalex)
+        self.kept: OrderedDict[int, _Kept] = OrderedDict()
+        self._number = 0
+
+    def keep(self, error: BaseException, context_of: GetContext) -> _Kept:
+        self._number += 1
+        kept = _Kept(self._number, error, context_of)
+        kept.traceback.unfolded_url = self.path_of(kept, frames="all")
+        self.kept[kept.number] = kept
+        self.frames.update((id(frame), frame) for frame in kept.frames())
+        while len(self.kept) > KEPT_TRACEBACKS:
+            _, oldest = self.kept.popitem(last=False)
+            for frame in oldest.frames():
+                self.frames.pop(id(frame), None)
+        return kept
+
+    def path_of(self, kept: _Kept, **more: str) -> str:
+        """The page of *kept*, below the address of the server."""
+        query = {"cmd": "traceback", "id": kept.number, **more, "s": self.secret}
+        return f"/?{QUERY.decode()}&{urlencode(query)}"
+
+    def page(self, kept: _Kept, environ: dict[str, Any], *, fold: bool = True) -> str:
+        trusted = self.check_host_trust(environ)
+        traceback = kept.traceback if fold else kept.unfolded
+        return traceback.render_debugger_html(
+            evalex=self.evalex and trusted,
+            secret=self.secret if trusted else "",
+            evalex_trusted=bool(self.check_pin_trust(environ)),
+        )
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        request = Request(environ)
+        args = request.args
+        response: Any = super().__call__
+        if args.get("cmd") != "resource" and not self.check_host_trust(environ):
+            response = SecurityError()
+        elif args.get("cmd") == "traceback" and args.get("s") == self.secret:
+            kept = self.kept.get(args.get("id", type=int) or 0)
+            if kept is None:
+                response = NotFound(f"The last {KEPT_TRACEBACKS} tracebacks are kept.")
+            else:
+                html = self.page(kept, environ, fold=args.get("frames") != "all")
+                response = Response(html, mimetype="text/html")
+        content: Iterable[bytes] = response(environ, start_response)
+        return content
+
+    def debug_application(self, environ: Any, start_response: Any) -> Any:
+        raise _NotOurs
+
+    def display_console(self, request: Request) -> Response:
+        if 0 not in self.frames:
+            assert self.console_init_func is not None
+            shell: Any = _Shell(self.console_init_func(), copy_context())
+            self.frames[0] = shell
+        return super().display_console(request)
+
+    def answer(self, environ: dict[str, Any]) -> Response:
+        """On a thread: the response to a request. Raises `_NotOurs`."""
+        try:
+            return Response.from_app(self, environ, buffered=True)
+        except HTTPException as error:
+            return Response.force_type(error.get_response(environ))
+
+
+# -- the middleware -------------------------------------------------------------------------
+
+
+class Debugger:
+    """ASGI middleware: answer an exception that leaves *app* with Werkzeug's debugger.
+
+    A console belongs to the process that had the exception, so one process has to serve. Never use
+    it where others can reach the server.
+
+    :param evalex: have consoles. Without them, pages show the frames only.
+    :param trusted_hosts: hosts that may use consoles, beside `localhost` and `127.0.0.1`.
+    :param address: where the server listens, as in ``http://127.0.0.1:5000``.
+    :param serve_failure: answer every request with the page of the error if the app cannot start,
+        for a server that starts anew when the code changes. Otherwise the server ends.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        evalex: bool = True,
+        trusted_hosts: Iterable[str] = (),
+        address: str = "",
+        serve_failure: bool = False,
+    ) -> None:
+        self.app = app
+        self._flask: Any = getattr(app, "app", app)  # what `add_middleware` gives is round it
+        # The PIN is made of the class of what it is given: the same for an app and a failed start.
+        self._werkzeug = _Werkzeug(self, evalex)
+        self._werkzeug.trusted_hosts += trusted_hosts
+        self._werkzeug.console_init_func = self._shell_names
+        self._address = address
+        self._serve_failure = serve_failure
+        self._failure: _Kept | None = None
+        """Why the app could not start."""
+
+    @property
+    def trusted_hosts(self) -> list[str]:
+        return self._werkzeug.trusted_hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            if not await self._answer_own(scope, receive, send):
+                await self._serve_http(scope, receive, send)
+        elif kind == "websocket":
+            await self._serve_websocket(scope, receive, send)
+        elif kind == "lifespan":
+            await self._serve_lifespan(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _answer_own(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer the request if it is for the debugger itself."""
+        if QUERY not in scope["query_string"] and scope["path"] != self._werkzeug.console_path:
+            return False
+        environ = environ_from_scope(scope, Body(scope, receive))
+        try:
+            # In a context of its own: the server's may be that of the connection.
+            response = await run_in_worker(copy_context().run, self._werkzeug.answer, environ)
+        except _NotOurs:
+            return False
+        await _send_response(scope, send, response)
+        return True
+
+    async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = _Start(send)
+        kept = self._failure
+        contexts: list[Context] = []
+        if kept is None:
+            try:
+                await self.app({**scope, KEEP_CONTEXT: contexts.append}, receive, start)
+                await start.release()
+                return
+            except Exception as error:
+                kept = self._keep(error, contexts)
+            self._log(f"on {scope['path']} [{scope['method']}]", kept, self._url_of(scope, kept))
+        if start.sent:
+            return  # the server closes the connection, by which the client sees that it is cut off
+        if any(b"text/html" in value for name, value in scope["headers"] if name == b"accept"):
+            environ = environ_from_scope(scope, Body(scope, receive))
+            html = await run_in_worker(self._werkzeug.page, kept, environ)
+            response = Response(html, 500, mimetype="text/html")
+        else:
+            response = Response(kept.text, 500, mimetype="text/plain")
+        await _send_response(scope, send, response)
+
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sent: list[str] = []
+
+        async def note(message: Message) -> None:
+            sent.append(message["type"])
+            del sent[1:-1]  # the first and the last
+            await send(message)
+
+        kept = self._failure
+        contexts: list[Context] = []
+        if kept is None:
+            try:
+                await self.app({**scope, KEEP_CONTEXT: contexts.append}, receive, note)
+                return
+            except Exception as error:
+                kept = self._keep(error, contexts)
+            self._log(f"on {scope['path']} [WEBSOCKET]", kept, self._url_of(scope, kept))
+        else:
+            await receive()
+        if not sent and "websocket.http.response" in (scope.get("extensions") or {}):
+            response = Response(kept.text, 500, mimetype="text/plain")
+            await _send_response(scope, send, response, "websocket.http.response")
+        elif not sent or sent[-1] in ("websocket.accept", "websocket.send"):
+            await send({"type": "websocket.close", "code": 1011})
+
+    async def _serve_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        failed: list[Message] = []
+
+        async def note(message: Message) -> None:
+            if message["type"].endswith(".failed"):
+                failed.append(message)
+            else:
+                await send(message)
+
+        try:
+            await self.app(scope, receive, note)
+        except Exception as error:
+            if not failed:
+                raise
+            kept = self._keep(error, [])
+            if failed[0]["type"] == "lifespan.startup.failed" and self._serve_failure:
+                self._failure = kept
+                url = self._address and self._address + self._werkzeug.path_of(kept)
+                self._log("at startup", kept, url)
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+            await send({**failed[0], "message": kept.text})
+            raise
+
+    def _keep(self, error: BaseException, contexts: list[Context]) -> _Kept:
+        """Keep *error* for its page. *contexts*: those that requests had when they failed."""
+        made: dict[RequestContext | None, Context] = {}
+
+        def context_of(ctx: RequestContext | None) -> Context:
+            for context in contexts:
+                if context.get(_cv_request) is ctx:
+                    return context
+            if ctx not in made:
+                made[ctx] = self._make_context(ctx)
+            return made[ctx]
+
+        return self._werkzeug.keep(error, context_of)
+
+    def _make_context(self, ctx: RequestContext | None) -> Context:
+        """A context for code outside of requests, or of a request that has left its own."""
+        context = Context()
+        app = self._flask if ctx is None else ctx.app
+        if hasattr(app, "app_context"):
+            context.run(_cv_app.set, app.app_context())
+        if ctx is not None:
+            context.run(_cv_request.set, ctx)
+        return context
+
+    def _shell_names(self) -> dict[str, Any]:
+        if not hasattr(self._flask, "make_shell_context"):
+            return {"app": self._flask}
+        _cv_app.set(self._flask.app_context())
+        names: dict[str, Any] = self._flask.make_shell_context()
+        return names
+
+    def _url_of(self, scope: Scope, kept: _Kept) -> str:
+        """The page of *kept*, at the address by which the client has come if that is trusted."""
+        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        host = hosts[0] if len(hosts) == 1 else ""
+        if not self._werkzeug.check_host_trust({"HTTP_HOST": host}):
+            host = f"127.0.0.1:{(scope.get('server') or ('', 80))[1]}"
+        scheme = SCHEMES.get(scope["scheme"], scope["scheme"])
+        return f"{scheme}://{host}{scope.get('root_path', '')}{self._werkzeug.path_of(kept)}"
+
+    def _log(self, where: str, kept: _Kept, url: str) -> None:
+        logger = getattr(self._flask, "logger", None) or logging.getLogger(__name__)
+        page = f"In the debugger: {url}" if url else ""
+        logger.error("Exception %s\n%s%s", where, kept.text, page)
+
+
+class _Start:
+    """Sends a response: the start goes with the first chunk, as in WSGI (PEP 3333), so that an
+    exception before that can still be answered. Event streams start at once: pages wait for it."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._held: Message | None = None
+        self.sent = False
+
+    async def __call__(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._held = message
+            if not any(value.startswith(b"text/event-stream") for _, value in message["headers"]):
+                return
+        if kind == "http.response.body" and message.get("more_body") and not message.get("body"):
+            return
+        await self.release()
+        if kind != "http.response.start":
+            await self._send(message)
+
+    async def release(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self.sent = True
+            await self._send(held)
+
+
+async def _send_response(
+    scope: Scope, send: Send, response: Response, kind: str = "http.response"
+) -> None:
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.headers
+    ]
+    content = response.get_data() if scope.get("method") != "HEAD" else b""
+    start = {"type": f"{kind}.start", "status": response.status_code, "headers": headers}
+    await send(start)
+    await send({"type": f"{kind}.body", "body": content})

@@ -1,0 +1,282 @@
+"""Pages that reload when the app changes, as ASGI middleware for debug mode.
+
+Each HTML page gets a script, which opens a WebSocket and learns the app's version: a new one after
+each start of the process, and after each change of a template or a static file. A page of another
+version reloads. It waits while nobody answers, as between two starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatch
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+import watchfiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .asgi.wsgi import route_path
+
+_logger = logging.getLogger(__name__)
+
+PATH: Final = "/__asyncflask__/livereload"
+"""Where the WebSocket is."""
+
+SCRIPT_PATH: Final = f"{PATH}.js"
+
+HELD_BYTES: Final = 4_194_304
+"""Up to this size, a page that comes in several pieces is held back until it is there."""
+
+SCRIPT: Final = b"""\
+// asyncflask, debug mode: reloads this page when the app has changed.
+(() => {
+  if (window.asyncflaskLivereload) return;
+  window.asyncflaskLivereload = true;
+  const script = new URL(document.currentScript.src);
+  const page = script.searchParams.get("v");
+  const address = new URL("livereload", script);
+  address.protocol = script.protocol.replace("http", "ws");
+  // A page that comes out of a cache is reloaded once, not over and over.
+  const key = `asyncflask-livereload:${location.pathname}${location.search}`;
+  const connect = (delay) => {
+    const socket = new WebSocket(address);
+    socket.onopen = () => { delay = 100; };
+    socket.onmessage = ({ data: version }) => {
+      if (version === page || sessionStorage.getItem(key) === version) return;
+      sessionStorage.setItem(key, version);
+      location.reload();
+    };
+    socket.onclose = () => setTimeout(connect, delay, Math.min(2 * delay, 2000));
+  };
+  connect(100);
+})();
+"""
+
+
+class LiveReload:
+    """ASGI middleware: have the pages of *app* reload when it changes.
+
+    :param exclude_patterns: files whose path matches one (`fnmatch`) do not count.
+    """
+
+    def __init__(self, app: ASGIApp, flask: Any, exclude_patterns: Sequence[str] = ()) -> None:
+        self.app = app
+        self._flask = flask
+        self._exclude = tuple(exclude_patterns)
+        self._process = secrets.token_hex(4)
+        self._changes = 0
+        self._pages: set[Send] = set()
+        """The WebSockets of the pages that are open."""
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def version(self) -> str:
+        return f"{self._process}-{self._changes}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self.app(scope, receive, partial(self._send_of_lifespan, send))
+        elif kind == "http" and route_path(scope) == SCRIPT_PATH:
+            await _send_script(send)
+        elif kind == "websocket" and route_path(scope) == PATH:
+            await self._tell(receive, send)
+        elif kind == "http" and scope["method"] in ("GET", "HEAD"):
+            src = f"{scope.get('root_path', '')}{SCRIPT_PATH}?v={self.version}"
+            await self.app(_unconditional(scope), receive, _Page(send, scope["method"], src))
+        else:
+            await self.app(scope, receive, send)
+
+    async def _tell(self, receive: Receive, send: Send) -> None:
+        """Tell a page of the version, now and whenever it changes."""
+        await receive()
+        await send({"type": "websocket.accept"})
+        self._start_watching()  # where the server runs no lifespan
+        self._pages.add(send)
+        try:
+            await send({"type": "websocket.send", "text": self.version})
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+        finally:
+            self._pages.discard(send)
+
+    async def _watch(self) -> None:
+        try:
+            await self._tell_of_changes()
+        except Exception:  # such as the system's limit of watches
+            _logger.exception(
+                "Templates and static files cannot be watched: reload pages yourself."
+            )
+
+    async def _tell_of_changes(self) -> None:
+        folders = [folder for folder in folders_of(self._flask) if Path(folder).is_dir()]
+        if not folders:
+            return
+        accept = _Filter(self._exclude)
+        async for _ in watchfiles.awatch(*folders, watch_filter=accept):
+            self._changes += 1
+            for send in list(self._pages):
+                try:
+                    await send({"type": "websocket.send", "text": self.version})
+                except Exception:  # whatever a server raises if the page was left
+                    self._pages.discard(send)
+
+    async def _send_of_lifespan(self, send: Send, message: Message) -> None:
+        """Watching begins with the app's start, so that no page is older; it ends before the last
+        message, on which the server ends the loop."""
+        if message["type"] == "lifespan.startup.complete":
+            self._start_watching()
+        elif self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+        await send(message)
+
+    def _start_watching(self) -> None:
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch())
+
+
+class _Filter(watchfiles.DefaultFilter):
+    """Not what editors and version control leave behind, nor what the reloader is to ignore."""
+
+    def __init__(self, exclude: tuple[str, ...]) -> None:
+        super().__init__()
+        self._exclude = exclude
+
+    def __call__(self, change: watchfiles.Change, path: str) -> bool:
+        return super().__call__(change, path) and not any(
+            fnmatch(path, pattern) for pattern in self._exclude
+        )
+
+
+def folders_of(app: Any) -> set[str]:
+    """Where the templates and static files of a Flask app are, and of its blueprints."""
+    folders: set[str] = set()
+    for owner in (app, *getattr(app, "blueprints", {}).values()):
+        if static := getattr(owner, "static_folder", None):
+            folders.add(static)
+        folders.update(_search_path(getattr(owner, "jinja_loader", None)))
+    for mount in getattr(app, "_mounts", ()):
+        folders.update(map(str, getattr(mount.app, "all_directories", ())))  # Starlette's
+    return folders
+
+
+def _search_path(loader: Any) -> Iterator[str]:
+    """The folders of Jinja's *loader*, which may be made of others."""
+    yield from map(str, getattr(loader, "searchpath", ()))
+    inner: Iterable[Any] = getattr(loader, "loaders", ())
+    for other in (*inner, *getattr(loader, "mapping", {}).values()):
+        yield from _search_path(other)
+
+
+async def _send_script(send: Send) -> None:
+    headers = [
+        (b"content-type", b"text/javascript; charset=utf-8"),
+        (b"content-length", b"%d" % len(SCRIPT)),
+        (b"cache-control", b"no-cache"),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": SCRIPT})
+
+
+def _unconditional(scope: Scope) -> Scope:
+    """*scope*, for a page to be sent even if the browser has it: that may be one of long ago."""
+    headers = scope["headers"]
+    if not any(name == b"accept" and b"text/html" in value for name, value in headers):
+        return scope
+    kept = [line for line in headers if line[0] not in (b"if-none-match", b"if-modified-since")]
+    return {**scope, "headers": kept} if len(kept) < len(headers) else scope
+
+
+_OF_THE_CONTENT: Final = frozenset({b"content-length", b"etag", b"last-modified"})
+"""Headers that are wrong once the content is another (RFC 9110 section 8)."""
+
+_WITHOUT_PAGE: Final = frozenset({204, 206, 304})
+
+_NONCE = re.compile(rb"'nonce-([\w+/=-]+)'")
+
+
+class _Page:
+    """Sends a response, with the script in it if it is a whole HTML page: not a stream, nothing
+    that is compressed, no fragment."""
+
+    def __init__(self, send: Send, method: str, src: str) -> None:
+        self._send = send
+        self._method = method
+        self._src = src
+        self._start: Message | None = None
+        self._content = b""
+
+    async def __call__(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start" and self._may_be_page(message):
+            self._start = message
+        elif self._start is None:
+            await self._send(message)
+        elif kind != "http.response.body":
+            await self._release()
+            await self._send(message)
+        else:
+            self._content += message.get("body", b"")
+            if not message.get("more_body"):
+                await self._send_page()
+            elif not self._is_whole():
+                await self._release()
+
+    def _may_be_page(self, start: Message) -> bool:
+        headers = _by_name(start)
+        return (
+            headers.get(b"content-type", b"").startswith(b"text/html")
+            and headers.get(b"content-encoding", b"identity") == b"identity"
+            and not headers.get(b"content-disposition", b"").startswith(b"attachment")
+            and start["status"] not in _WITHOUT_PAGE
+        )
+
+    def _is_whole(self) -> bool:
+        """Whether what comes in pieces is of a known length, and no stream."""
+        assert self._start is not None
+        length = _by_name(self._start).get(b"content-length", b"")
+        return length.isdigit() and int(length) <= HELD_BYTES
+
+    async def _release(self) -> None:
+        """Send what was held back, as it is; and what follows."""
+        start, content = self._start, self._content
+        self._start, self._content = None, b""
+        assert start is not None
+        await self._send(start)
+        if content:
+            await self._send({"type": "http.response.body", "body": content, "more_body": True})
+
+    async def _send_page(self) -> None:
+        start, content = self._start, self._content
+        assert start is not None
+        self._start = None
+        if self._method == "HEAD":
+            start = {**start, "headers": _without_validators(start)}
+        elif (at := content.lower().rfind(b"</body")) >= 0:
+            content = content[:at] + self._script(start) + content[at:]
+            length = (b"content-length", b"%d" % len(content))
+            start = {**start, "headers": [*_without_validators(start), length]}
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": content})
+
+    def _script(self, start: Message) -> bytes:
+        policy = _by_name(start).get(b"content-security-policy", b"")
+        nonce = _NONCE.search(policy)
+        attribute = b' nonce="%s"' % nonce[1] if nonce else b""
+        return b'<script src="%s"%s async></script>' % (escape(self._src).encode(), attribute)
+
+
+def _by_name(start: Message) -> dict[bytes, bytes]:
+    return {name.lower(): value for name, value in start.get("headers", ())}
+
+
+def _without_validators(start: Message) -> list[tuple[bytes, bytes]]:
+    headers = start.get("headers", ())
+    return [(name, value) for name, value in headers if name.lower() not in _OF_THE_CONTENT]
