@@ -1,0 +1,16 @@
+"""The forms, and what is valid in them."""
+
+from flask_wtf import CSRFProtect, FlaskForm
+from wtforms import PasswordField, StringField
+from wtforms.validators import DataRequired, InputRequired, Length
+
+csrf = CSRFProtect()
+
+
+class TaskForm(FlaskForm):
+    title = StringField("Task", [DataRequired("What is to be done?"), Length(max=80)])
+
+
+class AccountForm(FlaskForm):
+    name = StringField("Name", [InputRequired("Who are you?"), Length(max=40)])
+    password = PasswordField("Password", [InputRequired(), Length(min=8, max=200)])
