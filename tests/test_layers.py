@@ -48,7 +48,7 @@ sansio.blueprints
 sansio.app
 dispatch
 converse
-lifetime steps
+lifetime steps guarded health
 livereload debugger
 commands
 serving
@@ -62,7 +62,7 @@ socketio.transport
 socketio.core
 socketio.functions
 socketio._
-blueprints
+blueprints around
 api.markers api.problems
 api.signature
 api.operation
@@ -91,7 +91,9 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("sansio.app", "create_global_jinja_loader"): "likewise",
     ("sansio.app", "_for_templates"): "likewise",
     ("sansio.scaffold", "jinja_loader"): "likewise",
-    ("app", "add_middleware"): "Starlette is loaded when something of it is used",
+    ("around", "add_middleware"): "Starlette is loaded when something of it is used",
+    ("around", "mount"): "likewise",
+    ("around", "health"): "not every app has probes",
     ("mounts", "with_mount"): "likewise",
     ("asgi.connection", "load"): "likewise",
     ("wrappers", "state"): "likewise",
@@ -113,10 +115,13 @@ EXTENSIONS = (
     "socketio.transport",
 )
 BELOW_APP = (
+    "around",
     "arrival",
     "contexts",
     "converse",
     "dispatch",
+    "guarded",
+    "health",
     "lifetime",
     "plan",
     "respond",

@@ -25,6 +25,7 @@ from werkzeug.serving import is_running_from_reloader
 
 from . import converse, urls
 from .alias import in_flasks_command
+from .around import Around
 from .asgi import proxy, wsgi
 from .asgi.conversation import Conversations
 from .asgi.http import normalised
@@ -60,8 +61,6 @@ from .steps import Steps
 from .wrappers import Request, Response
 
 if TYPE_CHECKING:
-    from starlette.middleware import Middleware
-
     from .templating import Environment
     from .testing import FlaskClient, FlaskCliRunner
 
@@ -72,7 +71,7 @@ WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
-class Flask(Steps, App, metaclass=AppType):
+class Flask(Steps, Around, App, metaclass=AppType):
     """An application. It is an ASGI app (`uvicorn module:app`), and a WSGI app as well.
 
     Parameters are Flask's (see `sansio.app.App`), and *lifespan*: a function that is given the
@@ -308,25 +307,6 @@ class Flask(Steps, App, metaclass=AppType):
         inside = "asyncflask.scope" in environ and not environ.pop("asyncflask.outermost", False)
         app: Any = partial(Flask._asgi_app, self) if inside else self.asgi_app  # type: ignore[arg-type]
         return wsgi.respond(app, environ, start_response, self, (_cv_app, _cv_request))
-
-    def add_middleware(
-        self, middleware_class: Callable[..., ASGIApp] | Middleware, *args: Any, **kwargs: Any
-    ) -> None:
-        """Wrap the app in an ASGI middleware, outside of those before it (Starlette:
-        `Starlette.add_middleware`)."""
-        from starlette.middleware import Middleware  # which not every app has
-
-        if isinstance(middleware_class, Middleware):
-            args, kwargs = (*middleware_class.args, *args), {**middleware_class.kwargs, **kwargs}
-            middleware_class = middleware_class.cls
-        wrapped: Any = middleware_class(self.asgi_app, *args, **kwargs)
-        self.asgi_app = wrapped  # type: ignore[method-assign]
-
-    def mount(self, path: str, app: ASGIApp, name: str | None = None) -> None:
-        """Have the ASGI *app* answer all below *path*; its lifespan is run with this app's. It
-        is asked before the routes, but at ``"/"`` after them. *path* itself is redirected to
-        ``path/``, if no route has it. Hooks and error handlers of this app are not run for it."""
-        self._mounts = self._mounts.with_mount(path, app, name)
 
     # -- starting and stopping ----------------------------------------------------------------
 

@@ -38,6 +38,7 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, Any]]
     app_ctx = app.app_context()
     conversations = app._conversations = Conversations()
     timeout = app.config["SHUTDOWN_TIMEOUT"]
+    conversations.starting = True
     stopping: list[asyncio.Task[None]] = []
     stack = AsyncExitStack()
 
@@ -45,6 +46,9 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, Any]]
         if not stopping:
             stopping.append(asyncio.ensure_future(conversations.stop(timeout)))
             stack.callback(asyncio.ensure_future(end_uploads(timeout)).cancel)
+
+    def drain() -> None:
+        conversations.draining = True
 
     async def run(func: Callable[..., Any], *args: Any) -> Any:
         async def call() -> Any:
@@ -61,8 +65,8 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, Any]]
         app._asks = None
         await run(app_ctx.push_by, driver.call)
         stack.push_async_callback(run, app_ctx.pop_by, None, driver.call)
-        for mount in app._mounts:
-            state.update(await stack.enter_async_context(lifespan(mount.app)))
+        for mounted in (*(mount.app for mount in app._mounts), *app._guarded):
+            state.update(await stack.enter_async_context(lifespan(mounted)))
         if app.lifespan is not None:
             user_lifespan = app.lifespan(app)
             state.update(await run(user_lifespan.__aenter__) or {})
@@ -73,9 +77,10 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, Any]]
             stack.push_async_callback(run, partial(_finish, generator))
         for func in app.before_serving_funcs:
             await run(func)
-        told = stack.enter_context(on_stop_signal(stop))
+        told = stack.enter_context(on_stop_signal(stop, app._drain_seconds, drain))
         if not told and server_of(receive) == "Hypercorn":
             app._asks = _StopOfServer(stop, stack)
+        conversations.starting = False
         try:
             yield state
         finally:

@@ -255,8 +255,10 @@ class Plan:
     ) -> None:
         self.rule = rule
         self.setup = setup
-        innermost_first = (*blueprints, None)
-        names = (None, *reversed(blueprints))
+        innermost_first: tuple[str | None, ...] = (*blueprints, None)
+        if getattr(rule, "without_hooks", False):
+            innermost_first = ()
+        names = tuple(reversed(innermost_first))
         registries = _registries_of(app)
         app_teardown = {None: app.teardown_appcontext_funcs}
         dicts = (*(d for d in registries for _ in names), app_teardown)

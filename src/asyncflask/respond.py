@@ -247,7 +247,8 @@ async def send_content(
         await send(message)
 
     await driver.to_loop()
-    async with Conversation(app._conversations, body.gone):
+    watched = getattr(source, "ends_with_client", True)
+    async with Conversation(app._conversations, body.gone, watched=watched):
         await source(ctx.request.scope, body.as_receive, send_changed)
 
 

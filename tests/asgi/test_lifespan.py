@@ -138,6 +138,40 @@ class TestOnStopSignal:
             assert events == ["server"]
             assert signal.getsignal(number) is server
 
+    async def test_the_server_hears_of_it_later(self) -> None:
+        events: list[str] = []
+        told = asyncio.Event()
+
+        def server(number: int, frame: FrameType | None) -> None:
+            events.append("server")
+
+        def drain() -> None:
+            events.append("drain")
+
+        with self.handled_by(server, signal.SIGTERM), on_stop_signal(told.set, 0.01, drain):
+            signal.raise_signal(signal.SIGTERM)
+            assert events == []
+            await asyncio.wait_for(told.wait(), 10)
+        assert events == ["drain", "server"]
+
+    @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+    async def test_a_second_signal_does_not_wait(self, second: signal.Signals) -> None:
+        events: list[int] = []
+        told = asyncio.Event()
+
+        def server(number: int, frame: FrameType | None) -> None:
+            events.append(number)
+
+        with (
+            self.handled_by(server, signal.SIGTERM),
+            self.handled_by(server, signal.SIGINT),
+            on_stop_signal(told.set, 3600.0),
+        ):
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(second)
+            await asyncio.wait_for(told.wait(), 10)
+        assert events == [second]
+
     async def test_server_without_handlers(self) -> None:
         before = signal.getsignal(signal.SIGTERM)
         assert before is signal.SIG_DFL

@@ -34,6 +34,9 @@ class Conversations:
         self.open: set[Conversation] = set()
         self.lingering: set[Unsent] = set()
         """Those that were told to end, or have ended, and whose client may not know it yet."""
+        self.starting = self.draining = False
+        """Whether the app is not there yet; and whether it has been told to stop, and still serves
+        as if it had not."""
         self.stopping = False
         self.over = False
 

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -115,12 +115,27 @@ def _error(task: asyncio.Task[None]) -> BaseException | None:
     return None if task.cancelled() or not task.done() else task.exception()
 
 
+class Listener(NamedTuple):
+    """Who is told on *loop* that the server is to stop; and before that, for *seconds* in which it
+    serves as before, that it will be."""
+
+    loop: asyncio.AbstractEventLoop
+    tell: Callable[[], object]
+    seconds: float
+    drain: Callable[[], object]
+
+
 @contextmanager
-def on_stop_signal(tell: Callable[[], object]) -> Iterator[bool]:
+def on_stop_signal(
+    tell: Callable[[], object], seconds: float = 0.0, drain: Callable[[], object] = bool
+) -> Iterator[bool]:
     """Call *tell* on the running loop when the process gets a signal that stops its server,
     beside what the server itself does then. Nothing is done outside of the main thread, or when
-    the server sets no handlers: yields whether *tell* will be called."""
-    listener = asyncio.get_running_loop(), tell
+    the server sets no handlers: yields whether *tell* will be called.
+
+    *seconds*: so much later do the server and *tell* hear of the first SIGTERM, at which *drain*
+    is called; of another signal meanwhile they hear at once."""
+    listener = Listener(asyncio.get_running_loop(), tell, seconds, drain)
     handlers: dict[signal.Signals, _StopHandler] = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -148,9 +163,26 @@ class _StopHandler:
 
     def __init__(self, before: Callable[[int, FrameType | None], object]) -> None:
         self.before = before
-        self.listeners: list[tuple[asyncio.AbstractEventLoop, Callable[[], object]]] = []
+        self.listeners: list[Listener] = []
+        self._draining = self._stopped = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        for loop, tell in list(self.listeners):
-            loop.call_soon_threadsafe(tell)
+        draining = [listener for listener in self.listeners if listener.seconds]
+        if not draining or self._draining or number != signal.SIGTERM:
+            self._stop(number, frame)
+            return
+        self._draining = True
+        for listener in draining:
+            listener.loop.call_soon_threadsafe(listener.drain)
+        loop, seconds = draining[0].loop, max(listener.seconds for listener in draining)
+        loop.call_soon_threadsafe(loop.call_later, seconds, self._stop_unless_stopped, number)
+
+    def _stop_unless_stopped(self, number: int) -> None:
+        if not self._stopped:
+            self._stop(number, None)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopped = True
+        for listener in list(self.listeners):
+            listener.loop.call_soon_threadsafe(listener.tell)
         self.before(number, frame)

@@ -11,13 +11,13 @@ from threading import get_ident
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast, overload
 
-from starlette.types import Message, Scope
+from starlette.types import Message, Receive, Scope, Send
 
 from . import connection
 from .connection import Connection
 from .connection import load as load
 from .threads import Coro, on_loop, value_or_awaitable
-from .websocket_rules import CLOSED, CONNECTING, check_returned
+from .websocket_rules import CLOSED, CONNECTING, ENDED, check_returned
 from .websocket_rules import INTERNAL_ERROR as INTERNAL_ERROR
 from .websocket_rules import NORMAL as NORMAL
 from .websocket_rules import POLICY_VIOLATION as POLICY_VIOLATION
@@ -158,6 +158,19 @@ class WebSocket(Connection):
                 " websocket.receive()'."
             )
         return cast("SyncWebSocket", self)
+
+    def hand_over(self) -> tuple[Receive, Send]:
+        """Leave the connection, of which nothing has been answered, to another ASGI app: the
+        server's `receive` and `send`. For the handler it has ended."""
+        if self._state is not CONNECTING or self._connected:
+            raise RuntimeError(
+                "A hook has accepted the WebSocket, which is for the mounted app to do."
+            )
+        self.watch = None
+        send: Send = self._outbox.send
+        self._ended(NORMAL, None, ENDED)
+        self._outbox.end()
+        return self._receive_now, send
 
     # -- mistakes
 

@@ -114,7 +114,7 @@ class SocketIO:
                 if isinstance(mount.app, Transport) and mount.path == path:
                     mount.app.server = self.server
                     return
-            app.mount(path, Transport(app, self.server, path), name="socketio")
+            app.mount(path, Transport(app, self.server, path), name="socketio", guarded=False)
 
     # -- handlers
 

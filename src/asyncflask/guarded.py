@@ -1,0 +1,122 @@
+"""ASGI apps mounted behind the hooks of the app: a route leads to each of them, and it answers in
+the place of a view, within the request's contexts.
+
+So a request that a hook refuses does not reach it. What it sends goes through `send` as it is, but
+for the headers of `after_request` functions and the cookie of the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from werkzeug.datastructures import Headers
+
+from .asgi.wsgi import ORIGIN
+from .converse import accept_headers
+from .ctx import RequestContext, current_request_ctx
+
+if TYPE_CHECKING:
+    from .app import Flask
+
+
+def mount(app: Flask, path: str, inner: ASGIApp, name: str | None) -> None:
+    """Add the routes for *inner*, which is mounted at *path*."""
+    mounted = Mount(path, inner, name=name)
+    endpoint = (name or f"mount:{mounted.path}").replace(".", "_")  # of no blueprint
+    for rest in "", "<path:path>":
+        for websocket in False, True:
+            rule = app.url_rule_class(
+                f"{mounted.path}/{rest}", endpoint=endpoint, websocket=websocket
+            )
+            vars(rule).update(stream=True)  # the body is for the inner app
+            app.url_map.add(rule)
+    app.view_functions[endpoint] = partial(_view, mounted)
+    app._guarded = [*app._guarded, inner]
+
+
+async def _view(mounted: Mount, path: str = "") -> Any:
+    ctx = current_request_ctx()
+    scope = _scope_for(mounted, ctx)
+    if ctx.websocket is None:
+        return _response(mounted, scope, ctx)
+    receive, send = ctx.websocket.hand_over()
+    await mounted.handle(scope, receive, _with_session(ctx, send))
+    return None
+
+
+def _scope_for(mounted: Mount, ctx: RequestContext) -> Scope:
+    scope = {key: value for key, value in ctx.scope.items() if key not in (ORIGIN, "router")}
+    _, child = mounted.matches(scope)
+    return {**scope, **child, "app_root_path": child["root_path"]}
+
+
+def _response(mounted: Mount, scope: Scope, ctx: RequestContext) -> Any:
+    """A response that is what the inner app sends. Hooks may add headers to it; what it has itself
+    is not known yet."""
+    response = ctx.app.response_class(direct_passthrough=True)
+    response.headers = Headers()
+    response.asgi_headers = frozenset()
+    response.asgi_response = Inner(mounted, scope, ctx)
+    ctx.holds += 1  # the contexts stay until it has sent all
+    ctx.unplanned = True
+    return response
+
+
+class Inner:
+    """The inner app as the source of a response."""
+
+    status_code = 200
+    """What hooks see; another one that they set takes the place of the inner app's."""
+
+    ends_with_client = False
+    """It is told that its client has left, and not cancelled."""
+
+    def __init__(self, mounted: Mount, scope: Scope, ctx: RequestContext) -> None:
+        self._mounted = mounted
+        self._scope = scope
+        self._ctx = ctx
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ctx = self._ctx
+        try:
+            received = _Body(aiter(ctx.request.stream), receive)
+            await self._mounted.handle(self._scope, received, _with_session(ctx, send))
+        finally:
+            ctx.holds -= 1
+
+
+class _Body:
+    """`receive`, by the body of the request. *gone* gives the last message."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], gone: Receive) -> None:
+        self._chunks: AsyncIterator[bytes] | None = chunks
+        self._gone = gone
+
+    async def __call__(self) -> Message:
+        if self._chunks is None:
+            return await self._gone()
+        try:
+            return {"type": "http.request", "body": await anext(self._chunks), "more_body": True}
+        except StopAsyncIteration:
+            self._chunks = None
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def _with_session(ctx: RequestContext, send: Send) -> Send:
+    """*send*, with the cookie of a session that the inner app has changed."""
+    if ctx.websocket is None and ctx.opened_session is not None:
+        ctx.opened_session.modified = False  # the hooks' changes are saved already
+
+    async def sent(message: Message) -> None:
+        if message["type"] in ("http.response.start", "websocket.accept"):
+            session = ctx.opened_session
+            if session is not None and session.modified:
+                lines = await accept_headers(ctx.app, ctx)
+                message = {**message, "headers": [*message.get("headers", ()), *lines]}
+        await send(message)
+
+    return sent
