@@ -24,6 +24,7 @@ from asyncflask import (
     Response,
     g,
     render_template,
+    render_template_string,
     request,
     session,
     stream_with_context,
@@ -130,7 +131,7 @@ async def test_page_has_the_cause(app: Flask) -> None:
 async def test_own_frames_are_folded(app: Flask) -> None:
     async with open_page(app, "/async") as page:
         [link] = re.findall(r'frames of asyncflask itself are folded: <a href="(.*?)">', page.text)
-        all_frames = Page(page.client, await page.client.get(link))
+        all_frames = Page(page.client, await page.client.get(f"/{link}"))
         assert "dispatch.py" in all_frames.files
         assert all_frames.files[-1] == "test_debugger.py"
         await page.unlock()
@@ -158,6 +159,13 @@ async def test_line_of_a_template_comes_first(app: Flask, tmp_path: Path) -> Non
         await page.unlock()
         line = page.files.index("page.html")
         assert await page.evaluate("user is None, request.path", line) == "(True, '/template')"
+
+
+async def test_template_that_cannot_be_parsed(app: Flask) -> None:
+    app.view_functions["synchronous"] = lambda: render_template_string("a\n{% if %}")
+    async with open_page(app, "/sync") as page:
+        assert "In the template" in page.text
+        assert "TemplateSyntaxError" in page.text
 
 
 async def test_hook(app: Flask) -> None:
@@ -254,6 +262,28 @@ async def test_console_has_the_request_of_its_frame(app: Flask) -> None:
         for frame in 0, 1:
             assert await other.evaluate("request.args['a'], g.name", frame) == "('2', 'bob')"
         assert await page.evaluate("request.args['a'], g.name") == "('1', 'ada')"
+
+
+@pytest.mark.parametrize("code", ["request.form", "request.get_data()", "request.json"])
+async def test_console_does_not_wait_for_a_body(app: Flask, code: str) -> None:
+    """The request is over, and what has not been read of it is gone."""
+    app.add_url_rule("/post", "post", app.view_functions["synchronous"], methods=["POST"])
+    debugger = Debugger(app)
+    async with AsyncClient(debugger, base_url="http://localhost") as client:
+        page = Page(client, await client.post("/post", content=b"x" * 100_000, headers=HTML))
+        await page.unlock()
+        assert await page.evaluate(code)
+
+
+async def test_app_below_a_prefix(app: Flask) -> None:
+    headers = [("Accept", "text/html"), ("Host", "localhost")]
+    debugger = Debugger(app)
+    peer = await exchange(debugger, http_scope("/app/async", headers=headers, root_path="/app"))
+    [link] = re.findall(r'folded: <a href="(.*?)">', peer.body.decode())
+    scope = http_scope(f"/app/async{unescape(link)}", headers=headers, root_path="/app")
+    assert (await exchange(debugger, scope)).status == 200
+    console = http_scope("/app/console", headers=headers, root_path="/app")
+    assert b"Interactive Console" in (await exchange(debugger, console)).body
 
 
 async def test_console_awaits_on_the_loop_of_the_app(app: Flask) -> None:

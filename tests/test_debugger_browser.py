@@ -205,3 +205,4 @@ def test_page_reloads(page: Any, site: Site) -> None:
     page.wait_for_selector("p:text-is('fourth code')")
     # A handful of versions, and no reload without one.
     assert site.server.output.count('"GET / HTTP/1.1"') < 20
+    assert "livereload" not in site.server.output

@@ -32,7 +32,7 @@ from werkzeug.wrappers import Request, Response
 
 from .asgi.http import Body
 from .asgi.threads import run_in_worker, wait
-from .asgi.wsgi import SCHEMES, environ_from_scope
+from .asgi.wsgi import SCHEMES, environ_from_scope, route_path
 from .contexts import RequestContext, _cv_app, _cv_request
 from .teardown import KEEP_CONTEXT
 
@@ -165,7 +165,7 @@ class _Traceback(DebugTraceback):
             html = (
                 f'<p class="template">In the template <a href="#frame-{id(frame)}">'
                 f"<cite>{escape(frame.filename)}</cite>, line {frame.lineno}</a>:"
-                f" <code>{escape(frame.line)}</code></p>{html}"
+                f" <code>{escape(frame.line or '')}</code></p>{html}"
             )
         if self.folded:
             html += (
@@ -192,9 +192,10 @@ def _give_contexts(
 
 def _fold(te: TracebackException) -> int:
     """Leave out the frames of this package; if there are no others, all but the last, which says
-    what is wrong. Gives their number."""
+    what is wrong (not for a syntax error, which is in no frame). Gives their number."""
     frames = [frame for frame in te.stack if not frame.filename.startswith(_OWN_FILES)]
-    frames = frames or te.stack[-1:]
+    if not frames and not hasattr(te, "text"):
+        frames = te.stack[-1:]
     folded = len(te.stack) - len(frames)
     te.stack[:] = frames
     others = (te.__cause__, te.__context__, *(te.exceptions or ()))
@@ -232,7 +233,7 @@ class _Werkzeug(DebuggedApplication):
     def keep(self, error: BaseException, context_of: GetContext) -> _Kept:
         self._number += 1
         kept = _Kept(self._number, error, context_of)
-        kept.traceback.unfolded_url = self.path_of(kept, frames="all")
+        kept.traceback.unfolded_url = self.query_of(kept, frames="all")
         self.kept[kept.number] = kept
         self.frames.update((id(frame), frame) for frame in kept.frames())
         while len(self.kept) > KEPT_TRACEBACKS:
@@ -241,10 +242,10 @@ class _Werkzeug(DebuggedApplication):
                 self.frames.pop(id(frame), None)
         return kept
 
-    def path_of(self, kept: _Kept, **more: str) -> str:
-        """The page of *kept*, below the address of the server."""
+    def query_of(self, kept: _Kept, **more: str) -> str:
+        """The page of *kept*, relative to any URL of the app."""
         query = {"cmd": "traceback", "id": kept.number, **more, "s": self.secret}
-        return f"/?{QUERY.decode()}&{urlencode(query)}"
+        return f"?{QUERY.decode()}&{urlencode(query)}"
 
     def page(self, kept: _Kept, environ: dict[str, Any], *, fold: bool = True) -> str:
         trusted = self.check_host_trust(environ)
@@ -343,7 +344,8 @@ class Debugger:
 
     async def _answer_own(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Answer the request if it is for the debugger itself."""
-        if QUERY not in scope["query_string"] and scope["path"] != self._werkzeug.console_path:
+        console_path = self._werkzeug.console_path
+        if QUERY not in scope["query_string"] and route_path(scope) != console_path:
             return False
         environ = environ_from_scope(scope, Body(scope, receive))
         try:
@@ -418,7 +420,7 @@ class Debugger:
             kept = self._keep(error, [])
             if failed[0]["type"] == "lifespan.startup.failed" and self._serve_failure:
                 self._failure = kept
-                url = self._address and self._address + self._werkzeug.path_of(kept)
+                url = self._address and f"{self._address}/{self._werkzeug.query_of(kept)}"
                 self._log("at startup", kept, url)
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
@@ -465,7 +467,7 @@ class Debugger:
         if not self._werkzeug.check_host_trust({"HTTP_HOST": host}):
             host = f"127.0.0.1:{(scope.get('server') or ('', 80))[1]}"
         scheme = SCHEMES.get(scope["scheme"], scope["scheme"])
-        return f"{scheme}://{host}{scope.get('root_path', '')}{self._werkzeug.path_of(kept)}"
+        return f"{scheme}://{host}{scope.get('root_path', '')}/{self._werkzeug.query_of(kept)}"
 
     def _log(self, where: str, kept: _Kept, url: str) -> None:
         logger = getattr(self._flask, "logger", None) or logging.getLogger(__name__)

@@ -38,6 +38,7 @@ from uvicorn.supervisors import Multiprocess
 from werkzeug.serving import generate_adhoc_ssl_context, is_running_from_reloader
 
 from .alias import install_as_flask, is_installed_as_flask
+from .livereload import PATH as LIVERELOAD_PATH
 from .livereload import LiveReload
 
 T = t.TypeVar("T")
@@ -133,6 +134,8 @@ def serve(
         if reload if livereload is None else livereload:
             target = LiveReload(target, served, tuple(exclude_patterns or ()))
     config = _config(target, options)
+    if target is not served:
+        _keep_out_of_the_log(LIVERELOAD_PATH, "?__debugger__=yes")
 
     if workers > 1:
         assert load is not None
@@ -175,6 +178,19 @@ def _with_debugger(app: ASGIApp, host: str, port: int, https: bool, evalex: bool
         address=f"{'https' if https else 'http'}://{name}:{port}",
         serve_failure=is_running_from_reloader(),
     )
+
+
+def _keep_out_of_the_log(*urls: str) -> None:
+    """Have uvicorn not log requests of pages for what is no part of the app, by parts of URLs."""
+
+    def is_wanted(record: logging.LogRecord) -> bool:
+        if record.msg in ("connection open", "connection closed"):  # does not say of what
+            return False
+        values = record.args if isinstance(record.args, tuple) else ()
+        return not any(url in str(value) for value in values for url in urls)
+
+    for name in ("uvicorn.access", "uvicorn.error"):
+        logging.getLogger(name).addFilter(is_wanted)
 
 
 def failing_with(error: Exception) -> ASGIApp:
