@@ -102,3 +102,27 @@ def test_clients_that_do_not_read_a_sync_stream_hold_threads(parser: Parser) -> 
             assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
             assert get(server, "/async").body == b"async"
         until(lambda: get(server, "/sync").status == 200)
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_refused_by_the_operating_system(parser: Parser, tmp_path: Path) -> None:
+    """More often than there are `WORKER_THREADS`; then all is as before. The server's end comes
+    while it refuses them again."""
+    diary = Diary(tmp_path / "diary")
+    with serve("refused_threads:app", parser, diary=diary) as server, ExitStack() as stack:
+        assert get(server, "/refuse/1").status == 200
+        for number in range(70):
+            reply = get(server, f"/sync?id=refused{number}")
+            assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
+            assert diary.of(f"refused{number}") == ["torn down /sync"]
+        assert get(server, "/async/1").body == b"1"
+        get(server, "/refuse/0")
+        assert get(server, "/sync").body == b"sync"
+        slow = [stack.enter_context(Connection(server, small_buffers=True)) for _ in range(5)]
+        for connection in slow:
+            connection.request("/stream")
+            connection.read_until(b"xxx")
+        get(server, "/refuse/1")
+        slow.pop().close()
+        until(lambda: get(server, "/sync").status == 200)  # on the thread of that one
+        assert "The system refuses another thread: can't start new thread" in server.output
