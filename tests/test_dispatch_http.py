@@ -4,8 +4,10 @@ sees is the same."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -582,3 +584,46 @@ async def test_value_is_serialized_once() -> None:
     app.testing = False
     assert (await exchange(app, http_scope("/bad"))).status == 500
     assert len(defaults) == 2
+
+
+# -- the end ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("outcome", ["value", "abort", "error", "handled", "404", "405"])
+async def test_request_is_freed_without_the_garbage_collector(outcome: str, kind: str) -> None:
+    app = Flask(__name__, static_folder=None)
+    app.logger.disabled = True
+    app.register_error_handler(LookupError, lambda error: "handled")
+    contexts: list[weakref.ref[object]] = []
+
+    @app.before_request
+    async def note() -> None:
+        contexts.append(weakref.ref(request_ctx._get_current_object()))  # type: ignore[attr-defined]
+
+    def view() -> str:
+        if outcome == "abort":
+            abort(403)
+        if outcome == "error":
+            raise ValueError("on purpose")
+        if outcome == "handled":
+            raise LookupError("on purpose")
+        return "value"
+
+    async def view_async() -> str:
+        return view()
+
+    methods = ["POST"] if outcome == "405" else ["GET"]
+    app.route("/", methods=methods)(view if kind == "sync" else view_async)
+    await exchange(app, http_scope("/"))  # what is made once
+    gc.collect()
+    gc.disable()
+    try:
+        peer = await exchange(app, http_scope("/nothing" if outcome == "404" else "/"))
+        statuses = {"abort": 403, "error": 500, "404": 404, "405": 405}
+        assert peer.status == statuses.get(outcome, 200)
+        async with asyncio.timeout(10):
+            while contexts[-1]() is not None:  # the loop has it until its next step
+                await asyncio.sleep(0.001)
+    finally:
+        gc.enable()

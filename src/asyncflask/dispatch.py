@@ -112,6 +112,7 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
                 await keep_contexts(ctx, ctx.origin)
             if not held:
                 await finish(app, ctx, error, None if unseen is None else plan)
+        error = None  # its traceback has this frame: a cycle
     if unseen is not None:
         ctx.to_send = unseen
         if ctx.request_or_none is not None:
@@ -237,9 +238,17 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
         error = too_busy(app, exc) if isinstance(exc, NoThread) else raised(exc)
         if (advice := getattr(error, "advice", None)) is not None:
             app.logger.warning(advice)
-        ctx.error = error
+        if ctx.websocket is not None:
+            ctx.error = error
         no_more_body(ctx)
-        rv = await step(app, "handle_user_exception")(app, ctx, call, error)
+        handled: Any = None
+        try:
+            handled = await step(app, "handle_user_exception")(app, ctx, call, error)
+            if ctx.request.routing_exception is error:  # which keeps it
+                error.__traceback__ = error.__context__ = None
+            return handled
+        finally:
+            del error, handled  # its traceback has this frame: a cycle
     return rv
 
 
@@ -440,7 +449,10 @@ async def handle_user_exception(
         return await step(app, "handle_http_exception")(app, ctx, call, error)
     handler = app._find_error_handler(error, ctx.request.blueprints)
     if handler is None:
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # its traceback has this frame: a cycle
     return await call(handler, error)
 
 

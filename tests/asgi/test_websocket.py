@@ -1278,7 +1278,9 @@ class TestMistakes:
 class TestFreed:
     """A connection that has ended is freed at once, not when the garbage is collected."""
 
-    @pytest.mark.parametrize("end", ["loop", "receive", "close", "deny", "sync", "away"])
+    @pytest.mark.parametrize(
+        "end", ["loop", "receive", "close", "deny", "sync", "away", "error", "error in sync"]
+    )
     async def test_freed(self, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "AWAY_SECONDS", 0)
         app = Flask(__name__, static_folder=None)
@@ -1304,13 +1306,16 @@ class TestFreed:
                     await asyncio.sleep(0.01)
                 while True:
                     await current.send(await current.receive())
+                    assert end != "error", "on purpose"
 
         def sync_handler() -> None:
             note()
             for message in current.sync:
                 current.sync.send(message)
+                assert end != "error in sync", "on purpose"
 
-        app.websocket("/")(sync_handler if end == "sync" else handler)
+        app.logger.disabled = True
+        app.websocket("/")(sync_handler if "sync" in end else handler)
         client = Client()
         del client.websocket  # the app makes its own
         client.say("a", "b")
