@@ -16,12 +16,12 @@ LAYERS = """
 asgi._ asgi.native asgi.nonblocking asgi.websocket_rules
 asgi.loops asgi.pool
 asgi.threads
-asgi.conversation asgi.outbox asgi.servers asgi.streams asgi.uploads
+asgi.conversation asgi.outbox asgi.servers asgi.streams asgi.uploads asgi.watchdog
 asgi.http
 asgi.connection asgi.wsgi asgi.lifespan asgi.events
 asgi.websocket
 asgi.environ_socket asgi.proxy asgi.client
-_version typing config formparser lazy matcher
+_version typing config formparser lazy matcher blocking
 _distribution entry headers routing
 mounts
 signals alias
@@ -48,6 +48,7 @@ sansio.blueprints
 sansio.app
 dispatch
 converse
+loop_guard
 lifetime steps guarded health
 livereload debugger
 commands
@@ -123,6 +124,7 @@ BELOW_APP = (
     "guarded",
     "health",
     "lifetime",
+    "loop_guard",
     "plan",
     "respond",
     "teardown",

@@ -220,3 +220,46 @@ class TestAsFlask:
 
 def path(folder: Path) -> str:
     return os.pathsep.join((str(folder), *filter(None, [os.environ.get("PYTHONPATH")])))
+
+
+def test_loop_guard_fails_a_test_that_blocks(tmp_path: Path) -> None:
+    app = """
+        import time
+        from asyncflask import Flask
+
+        app = Flask(__name__)
+        app.config["LOOP_GUARD"] = 0.05
+
+        @app.get("/slow")
+        async def slow():
+            time.sleep(0.3)
+            return "x"
+
+        @app.get("/quick")
+        async def quick():
+            return "x"
+    """
+    tests = """
+        import time
+
+        def test_slow(client, loop_guard):
+            while not loop_guard:  # on a busy machine it may not come to look at once
+                client.get("/slow")
+
+        def test_quick(client, loop_guard):
+            client.get("/quick")
+
+        def test_unguarded(client):
+            client.get("/slow")
+
+        async def test_its_own_code(async_client, loop_guard):
+            await async_client.get("/quick")
+            time.sleep(0.3)
+    """
+    write(tmp_path, app=app, test_app=tests)
+    done = run_pytest(tmp_path, "-p", "asyncflask.pytest_plugin", "-o", "asyncio_mode=auto")
+    assert "4 passed, 1 error" in done.stdout, done.stdout
+    assert "ERROR at teardown of test_slow" in done.stdout
+    message = "View 'slow' (/slow) blocked the event loop for"
+    assert message in done.stdout
+    assert "app.py:10 in slow: time.sleep(0.3). Write 'await asyncio.sleep(...)'" in done.stdout

@@ -53,6 +53,7 @@ from .globals import g, request, session
 from .handlers import Answered
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send_from_directory
 from .lifetime import look_for_lifespan, serving, start_background_task
+from .loop_guard import LoopGuard
 from .mounts import Mounts
 from .plan import METHODS, WATCHED, Setup
 from .sansio.app import App
@@ -114,6 +115,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
             "ASYNC_MAX_CONTENT_LENGTH": 16 * 1024 * 1024,
             "CANCEL_ON_DISCONNECT": False,
             "EVENT_STREAM_KEEP_ALIVE": 15,
+            "LOOP_GUARD": None,
             "MAX_THREADS": 512,
             "NONBLOCKING_HOOKS": (),
             "SHUTDOWN_TIMEOUT": 10,
@@ -188,6 +190,8 @@ class Flask(Steps, Around, App, metaclass=AppType):
         self._asks: Callable[[Flask, Scope, Send], None] | None = look_for_lifespan
         """What looks at the connections that come, until it has seen what it looks for."""
         self._mounts = Mounts()
+        self._loop_guard: LoopGuard | None = None
+        """What watches the loop, while it is on."""
         if self.has_static_folder:
             assert bool(static_host) == host_matching, (
                 "Static files need a 'static_host' with 'host_matching', and only then."
@@ -280,6 +284,8 @@ class Flask(Steps, Around, App, metaclass=AppType):
         if self._mounts and (mounted := self._mounts.asked(self, scope)) is not None:
             await mounted(scope, receive, send)
             return None
+        if self._loop_guard is not None:
+            flow = self._loop_guard.counting(flow)
         return flow, scope
 
     def _called_round(

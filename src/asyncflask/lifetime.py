@@ -21,6 +21,7 @@ from .asgi.servers import server_of, stop_of, tell_once, wsgi_server
 from .asgi.threads import Driver
 from .asgi.uploads import end_uploads
 from .asgi.wsgi import ORIGIN
+from .loop_guard import LoopGuard
 
 if TYPE_CHECKING:
     from .app import Flask
@@ -81,6 +82,9 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, Any]]
         if not told and server_of(receive) == "Hypercorn":
             app._asks = _StopOfServer(stop, stack)
         conversations.starting = False
+        if app._loop_guard is None and (guard := LoopGuard.of_config(app)) is not None:
+            stack.enter_context(guard.installed())
+            guard.watch(driver.loop)
         try:
             yield state
         finally:

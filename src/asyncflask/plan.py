@@ -71,6 +71,7 @@ WATCHED: Final = frozenset(
         *REGISTRIES,
         "__class__",
         "_asks",
+        "_loop_guard",
         "_mounts",
         "asgi_app",
         "config",
@@ -112,8 +113,8 @@ class Setup:
         self.wsgi_app = app.wsgi_app if "wsgi_app" in self.replaced else None
         """What took the place of `Flask.wsgi_app`."""
         self.wsgi_middleware = _middleware(app, self.wsgi_app, original["wsgi_app"])
-        alone = self.wsgi_app is None and not app._mounts and app._asks is None
-        self.direct = "http" if alone else None
+        looked_at = app._mounts or app._asks is not None or app._loop_guard is not None
+        self.direct = "http" if self.wsgi_app is None and not looked_at else None
         """The type of the scopes that are for the flow, without a look at anything else."""
         self.lazy_session: bool = app._opens_session_lazily()
         self.app_context: Callable[[Flask], AppContext] = AppContext

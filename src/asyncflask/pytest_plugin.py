@@ -15,6 +15,7 @@ import pytest
 from .app import Flask
 from .asgi.lifespan import started
 from .commands import NoAppException, ScriptInfo
+from .loop_guard import DEBUG_SECONDS, Block, LoopGuard
 from .testing import FlaskClient, FlaskCliRunner
 
 if TYPE_CHECKING:
@@ -86,3 +87,15 @@ async def async_client(app: Flask) -> AsyncIterator[AsyncClient]:
 def runner(app: Flask) -> FlaskCliRunner:
     """`app.test_cli_runner()`, for the app's commands."""
     return app.test_cli_runner()
+
+
+@pytest.fixture
+def loop_guard(app: Flask, request: pytest.FixtureRequest) -> Iterator[list[Block]]:
+    """Fails the test if code of the app blocks the event loop, for `LOOP_GUARD` seconds (default:
+    0.1) or longer. A list of what has been seen so far."""
+    blocks: list[Block] = []
+    guard = LoopGuard(app, app.config["LOOP_GUARD"] or DEBUG_SECONDS, blocks.append)
+    with guard.installed(request.function):
+        yield blocks
+    if blocks:
+        pytest.fail("\n".join(map(str, blocks)), pytrace=False)

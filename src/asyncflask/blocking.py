@@ -1,0 +1,277 @@
+"""What blocks an event loop, seen from a stack: the line of the user, the call in it, and what to
+write instead.
+
+Not here: when a stack is looked at (`asgi/watchdog.py`), and what views and hooks an app has
+(`loop_guard.py`).
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import os
+import site
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
+from types import CodeType, FrameType, ModuleType
+from typing import Any, Final, NamedTuple
+
+_HERE: Final = os.path.dirname(os.path.abspath(__file__))
+
+_LIBRARIES: Final = tuple(
+    f"{folder}{os.sep}"
+    for folder in {
+        _HERE,
+        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        *getattr(site, "getsitepackages", list)(),
+        site.getusersitepackages() if site.ENABLE_USER_SITE else _HERE,
+    }
+)
+
+_IMPORTS: Final = ("<frozen importlib", "<frozen runpy", "<frozen zipimport")
+
+_DEBUGGERS: Final = frozenset(
+    ("pdb", "bdb", "code", "IPython", "ipdb", "pudb", "debugpy", "pydevd", "_pydevd_bundle")
+)
+"""The modules in whose frames a breakpoint waits for its user."""
+
+_LONGEST: Final = 80
+"""Characters of source in a line of the log."""
+
+
+class Line(NamedTuple):
+    """A line of the user's."""
+
+    file: str
+    number: int
+    function: str
+    instruction: int = 0
+    """Which of those in the line, as an index into the function's."""
+
+
+class Call(NamedTuple):
+    """What stands in that line: its source, and the full names of what is called and of what
+    that calls, outermost first."""
+
+    source: str
+    names: tuple[str, ...]
+
+
+# -- whose code --------------------------------------------------------------------------------
+
+
+def waits_on_purpose(frames: Iterable[FrameType]) -> bool:
+    """Whether code is being imported, or stands at a breakpoint."""
+    return any(
+        frame.f_code.co_filename.startswith(_IMPORTS) or _package(frame) in _DEBUGGERS
+        for frame in frames
+    )
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def is_users(code: CodeType, root: str) -> bool:
+    """Whether it is code of the user's app, whose folder is *root*, and not of a library. An app
+    may be installed where libraries are."""
+    file = code.co_filename
+    if file.startswith("<"):
+        return False
+    for folder in _LIBRARIES:
+        if file.startswith(folder) and not (root.startswith(folder) and file.startswith(root)):
+            return False
+    return True
+
+
+def innermost(frames: Sequence[FrameType], root: str) -> int | None:
+    """The index of the user's frame that is nearest to what runs."""
+    for index in range(len(frames) - 1, -1, -1):
+        if is_users(frames[index].f_code, root):
+            return index
+    return None
+
+
+def line_of(frame: FrameType) -> Line:
+    """Where *frame* is; in a template the line of the template."""
+    number = frame.f_lineno
+    template = frame.f_globals.get("__jinja_template__")
+    if template is not None:
+        number = template.get_corresponding_lineno(number)
+    return Line(frame.f_code.co_filename, number, frame.f_code.co_qualname, frame.f_lasti // 2)
+
+
+def shown(line: Line) -> str:
+    """For a log, as editors and terminals know it."""
+    file = line.file
+    here = os.getcwd() + os.sep
+    return f"{file.removeprefix(here)}:{line.number}"
+
+
+# -- what is called ----------------------------------------------------------------------------
+
+
+def call_in(frames: Sequence[FrameType], index: int, line: Line) -> Call:
+    """What the user's frame, *frames[index]*, calls in *line*."""
+    frame = frames[index]
+    expression = _expression(frame, line)
+    names = [*_names(expression, frame), *modules_of(frames[index + 1 :])]
+    if isinstance(expression, ast.Call):
+        source = ast.unparse(expression)
+    else:
+        source = linecache.getline(line.file, line.number, frame.f_globals).strip()
+    if len(source) > _LONGEST:
+        source = f"{source[:_LONGEST].rstrip()} ..."
+    return Call(source, tuple(names))
+
+
+def modules_of(frames: Iterable[FrameType]) -> Iterator[str]:
+    """The full names of the functions that run."""
+    for frame in frames:
+        yield f"{frame.f_globals.get('__name__', '')}.{frame.f_code.co_qualname}"
+
+
+def _expression(frame: FrameType, line: Line) -> ast.expr | None:
+    """What is being evaluated, without the rest of its line; what a `with` statement enters."""
+    positions = list(frame.f_code.co_positions())
+    if line.instruction >= len(positions) or "__jinja_template__" in frame.f_globals:
+        return None
+    first, last, start, end = positions[line.instruction]
+    lines = linecache.getlines(line.file, frame.f_globals)
+    if first is None or last is None or last > len(lines):
+        return None
+    part = [text.encode() for text in lines[first - 1 : last]]  # columns are counted in bytes
+    part[-1] = part[-1][:end]
+    part[0] = part[0][start:]
+    source = b"".join(part).decode(errors="replace").strip()
+    try:
+        if source.startswith(("with ", "async with ")):
+            source = source.partition("\n")[0].partition("#")[0].strip()
+            return ast.parse(f"{source} pass").body[0].items[0].context_expr  # type: ignore[attr-defined, no-any-return]
+        return ast.parse(f"({source})", mode="eval").body
+    except (SyntaxError, ValueError, AttributeError):  # the file is not what was compiled
+        return _first_call(linecache.getline(line.file, line.number).strip())
+
+
+def _first_call(source: str) -> ast.Call | None:
+    try:
+        nodes = ast.walk(ast.parse(source))
+    except (SyntaxError, ValueError):
+        return None
+    return next((node for node in nodes if isinstance(node, ast.Call)), None)
+
+
+def _names(node: ast.expr | None, frame: FrameType) -> Iterator[str]:
+    """The full names of what *node* calls, and of the type whose method that is. Nothing of the
+    user's is called to find out, so what properties and proxies give stays unknown."""
+    if isinstance(node, ast.Call):
+        node = node.func
+    if node is None:
+        return
+    yield from _full_names(_value(node, frame))
+    if isinstance(node, ast.Attribute):
+        owner = _value(node.value, frame)
+        if owner is not None and not isinstance(owner, ModuleType):
+            yield f"{type(owner).__module__}.{type(owner).__qualname__}.{node.attr}"
+
+
+def _full_names(value: object) -> Iterator[str]:
+    if value is None or isinstance(value, ModuleType):
+        return
+    own = value if hasattr(type(value), "__qualname__") and _is_function(value) else type(value)
+    module = getattr(own, "__module__", None) or type(getattr(own, "__self__", None)).__module__
+    yield f"{module}.{getattr(own, '__qualname__', '')}"
+
+
+def _is_function(value: object) -> bool:
+    return isinstance(value, type) or type(value).__name__ in (
+        "function",
+        "method",
+        "builtin_function_or_method",
+        "method_descriptor",
+    )
+
+
+def _value(node: ast.expr, frame: FrameType) -> Any:
+    if isinstance(node, ast.Name):
+        for names in (frame.f_locals, frame.f_globals, frame.f_builtins):
+            if node.id in names:
+                return names[node.id]
+    elif isinstance(node, ast.Attribute):
+        owner = _value(node.value, frame)
+        if isinstance(owner, ModuleType):
+            return vars(owner).get(node.attr)
+        try:
+            return object.__getattribute__(owner, "__dict__").get(node.attr)
+        except (AttributeError, TypeError):
+            return None
+    return None
+
+
+# -- what to write instead ---------------------------------------------------------------------
+
+_SLEEP: Final = "Write 'await asyncio.sleep(...)'"
+_HTTP: Final = (
+    "Write 'await client.get(...)' with an httpx.AsyncClient, or 'await run_sync({call}, ...)'"
+)
+_DATABASE: Final = "Write 'await run_sync({call}, ...)', or use a driver that is awaited"
+_JSON: Final = (
+    "No thread helps, since JSON is made with the interpreter held: send less, or send it in parts"
+    " as a stream, or make it in a process (concurrent.futures.ProcessPoolExecutor)"
+)
+_LOCK: Final = "Use the lock, event or queue of asyncio, which is awaited"
+_FUTURE: Final = "Write 'await asyncio.wrap_future(future)'"
+_PROCESS: Final = (
+    "Write 'await asyncio.create_subprocess_exec(...)', or 'await run_sync({call}, ...)'"
+)
+_SOCKET: Final = "Write 'await asyncio.open_connection(...)', or 'await run_sync({call}, ...)'"
+_WORK: Final = (
+    "Write 'await run_sync({call}, ...)'; if it computes for long, have a process do it"
+    " (concurrent.futures.ProcessPoolExecutor)"
+)
+_OTHER: Final = "Write 'await run_sync({call}, ...)'"
+
+_ADVICE: Final = {
+    "time.sleep": _SLEEP,
+    **dict.fromkeys(("requests", "urllib", "urllib3", "http", "httplib2", "httpx"), _HTTP),
+    **dict.fromkeys(("psycopg", "psycopg2", "sqlite3", "MySQLdb", "pymysql", "mysql"), _DATABASE),
+    **dict.fromkeys(("sqlalchemy", "flask_sqlalchemy", "peewee", "pymongo", "redis"), _DATABASE),
+    **dict.fromkeys(("json", "orjson", "simplejson", "ujson", "asyncflask.json"), _JSON),
+    **dict.fromkeys(("_thread", "threading", "queue", "_queue", "multiprocessing"), _LOCK),
+    "concurrent.futures": _FUTURE,
+    **dict.fromkeys(("subprocess", "os.system", "posix.system", "posix.waitpid"), _PROCESS),
+    **dict.fromkeys(("socket", "_socket", "ssl", "_ssl", "select", "selectors"), _SOCKET),
+}
+"""By module, or function in it, what blocks: what to write instead."""
+
+_NO_HELP: Final = (_JSON,)
+"""Where a sync view would block the loop as well."""
+
+
+def advice(call: Call, busy: bool) -> str:
+    """What to write in place of *call*. The library that is nearest to the user's line decides.
+    *busy*: the thread computed most of the time."""
+    for name in call.names:
+        text = next((_ADVICE[part] for part in _prefixes(name) if part in _ADVICE), None)
+        if text is not None:
+            break
+    else:
+        text = _WORK if busy else _OTHER
+    text = text.replace("{call}", _called(call.source))
+    if text in _NO_HELP:
+        return f"{text}."
+    return f"{text}; or make the function 'def': then it runs on a thread."
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    """``a.b.c``, ``a.b``, ``a``."""
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def _called(source: str) -> str:
+    """The function in a call, as it can stand in another one."""
+    function, bracket, _ = source.partition("(")
+    is_name = all(part.isidentifier() for part in function.split("."))
+    return function if bracket and is_name else "func"
