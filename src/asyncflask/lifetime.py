@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from .asgi.conversation import Conversations
 from .asgi.lifespan import lifespan, on_stop_signal
 from .asgi.servers import server_of, stop_of, tell_once, wsgi_server
-from .asgi.threads import Driver
+from .asgi.threads import Driver, abandon_blocked
 from .asgi.uploads import end_uploads
 from .asgi.wsgi import ORIGIN
 from .loop_guard import LoopGuard
@@ -91,6 +91,9 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, Any]]
             stop()
             await asyncio.wait(stopping)
             await end_background_tasks(app, timeout)
+            # The server has cancelled what did not end in its time: what is still blocked is in
+            # the way of the functions below.
+            abandon_blocked(only_cancelled=True)
             for func in app.after_serving_funcs:
                 await run(func)
 

@@ -38,6 +38,7 @@ from uvicorn.supervisors import Multiprocess
 from werkzeug.serving import generate_adhoc_ssl_context, is_running_from_reloader
 
 from .alias import install_as_flask, is_installed_as_flask
+from .asgi.threads import abandon_blocked
 from .livereload import PATH as LIVERELOAD_PATH
 from .livereload import LiveReload
 
@@ -218,12 +219,17 @@ def _check_no_loop() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's, which says where it listens though it was given the sockets."""
+    """Uvicorn's, which says where it listens though it was given the sockets, and does not wait
+    for sync code that blocks when its time is over."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if sockets is not None:
             _log_address(self.config, sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        abandon_blocked(only_cancelled=False)
 
 
 def _run(config: uvicorn.Config) -> None:

@@ -318,11 +318,20 @@ class _Job:
         if not getattr(here(), "abandoning", False):
             return False
         self.abandoned = True
+        slots, self._driver.slots = self._driver.slots, None
+        if slots is not None and not self.waits_in(slots):
+            slots.release()  # what blocks does not count any more
         worker, self._driver.worker = self._driver.worker, None
         if worker is not None and not self._driver._lent:
             worker.post(stop)  # if it ever comes to that
         self._driver.loop.call_soon(self._wake)
         return True
+
+    def waits_in(self, slots: Slots | None) -> bool:
+        """Whether it waits for a slot, and has not begun."""
+        return slots is not None and any(
+            isinstance(go, partial) and self in go.args for go in slots.waiting
+        )
 
     def result(self) -> None:
         """Asked by the woken task."""
@@ -349,6 +358,19 @@ def abandon(task: asyncio.Task[object]) -> None:
         task.cancel()
     finally:
         local.abandoning = False
+
+
+def abandon_blocked(*, only_cancelled: bool) -> None:
+    """`abandon` the tasks of this loop that wait for a thread; *only_cancelled*: those that were
+    told to end, and could not. What waits for a slot goes first: it must not begin now."""
+    waiting: list[asyncio.Task[Any]] = []
+    started: list[asyncio.Task[Any]] = []
+    for task in asyncio.all_tasks():
+        job = getattr(task, "_fut_waiter", None)
+        if isinstance(job, _Job) and (task.cancelling() or not only_cancelled):
+            (waiting if job.waits_in(job._driver.slots) else started).append(task)
+    for task in waiting + started:
+        abandon(task)
 
 
 class Driver:

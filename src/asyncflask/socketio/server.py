@@ -19,7 +19,7 @@ import anyio
 from starlette.types import Send
 
 from ..asgi.servers import has_hung_up
-from ..asgi.threads import Coro, Worker, background_loop, on_loop, wait
+from ..asgi.threads import Coro, Worker, abandon_blocked, background_loop, on_loop, wait
 from ..asgi.wsgi import Environ
 from .limits import NOTICE_SECONDS, Client, Outgoing, Taken, check_attachments
 
@@ -378,6 +378,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
+            abandon_blocked(only_cancelled=True)
         for name in ("pubsub", "redis"):  # of a Redis manager
             if (connection := getattr(self.manager, name, None)) is not None:
                 await connection.aclose()
