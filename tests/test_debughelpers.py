@@ -85,7 +85,7 @@ class TestRedirect:
             redirect = ctx.request.routing_exception
             assert redirect is not None
             redirect.code = 301
-            redirect.new_url = new_url
+            vars(redirect)["new_url"] = new_url
             with pytest.raises(FormDataRoutingRedirect) as caught:
                 app.dispatch_request()
         message = str(caught.value)

@@ -12,6 +12,7 @@ from asyncflask import Flask, globals
 from asyncflask.asgi.websocket import SyncWebSocket
 from asyncflask.ctx import _cv_app, _cv_request
 from asyncflask.globals import request, session, websocket
+from asyncflask.sessions import SessionMixin
 
 blocking = cast(SyncWebSocket, websocket)
 
@@ -152,7 +153,7 @@ def test_websocket(app: Flask) -> None:
 
 def test_session_through_the_proxy_counts_as_access(app: Flask) -> None:
     with app.test_request_context() as ctx:
-        ctx._session = app.session_interface.open_session(app, ctx.request)
+        ctx._session = cast(SessionMixin, app.session_interface.open_session(app, ctx.request))
         assert not ctx._session.accessed
         session.get("name")
         assert ctx._session.accessed

@@ -30,7 +30,6 @@ from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.http import dump_cookie
 
 from asyncflask import Flask, Request, Response, session
-from asyncflask.ctx import App
 from asyncflask.sessions import (
     NullSession,
     SecureCookieSession,
@@ -501,7 +500,7 @@ class TestSigningSerializer:
 
     def test_can_be_overridden(self, app: Flask) -> None:
         class Keyless(SecureCookieSessionInterface):
-            def get_signing_serializer(self, app: App) -> None:
+            def get_signing_serializer(self, app: Flask) -> None:
                 return None
 
         app.session_interface = Keyless()
@@ -534,7 +533,7 @@ class TestSetCookie:
                 return {"read": text}
 
         class Interface(SecureCookieSessionInterface):
-            def get_signing_serializer(self, app: App) -> Any:
+            def get_signing_serializer(self, app: Flask) -> Any:
                 return Spaced()
 
         app.session_interface = Interface()
@@ -613,10 +612,10 @@ class TestReplacedMethods:
 
     def test_when_it_is_set_and_until_when(self, app: Flask) -> None:
         class Interface(SecureCookieSessionInterface):
-            def should_set_cookie(self, app: App, session: SessionMixin) -> bool:
+            def should_set_cookie(self, app: Flask, session: SessionMixin) -> bool:
                 return "user" in session
 
-            def get_expiration_time(self, app: App, session: SessionMixin) -> datetime:
+            def get_expiration_time(self, app: Flask, session: SessionMixin) -> datetime:
                 return datetime(2030, 1, 1, tzinfo=UTC)
 
         app.session_interface = Interface()
@@ -724,18 +723,18 @@ class MemoryInterface(SessionInterface):
 
 
 class SyncInterface(MemoryInterface):
-    def open_session(self, app: App, request: Request) -> SessionMixin:
+    def open_session(self, app: Flask, request: Request) -> SessionMixin:
         return self.opened()
 
-    def save_session(self, app: App, session: SessionMixin, response: Response) -> None:
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         self.saved(session, response)
 
 
 class AsyncInterface(MemoryInterface):
-    async def open_session(self, app: App, request: Request) -> SessionMixin:
+    async def open_session(self, app: Flask, request: Request) -> SessionMixin:
         return self.opened()
 
-    async def save_session(self, app: App, session: SessionMixin, response: Response) -> None:
+    async def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         self.saved(session, response)
 
 
@@ -761,7 +760,7 @@ def test_other_interface(interface_class: type[MemoryInterface], colour: str) ->
 
 def test_interface_without_session() -> None:
     class Nothing(SessionInterface):
-        def open_session(self, app: App, request: Request) -> None:
+        def open_session(self, app: Flask, request: Request) -> None:
             return None
 
     app = Flask("interface_test")

@@ -122,10 +122,11 @@ def _begin(ctx: RequestContext, limit: int | None) -> tuple[Body | None, Awaitab
     """Receive the first message. Gives the body, unless all of it has come; and what is to be
     awaited first, if that has to wait."""
     request = ctx.request
+    rest: Awaitable[None] | None
     if not request.to_be_closed and request.server_context is not None:
         # As `Body.begin`; most often there need be no `Body` then.
         context = request.server_context.copy()
-        coro = context.run(request.asgi_receive)
+        coro = context.run(request.asgi_receive)  # type: ignore[arg-type]
         if type(coro) is not CoroutineType:
             coro = as_coroutine(coro)
         try:

@@ -14,14 +14,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from starlette.types import Message, Receive, Scope, Send
 from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.routing import MapAdapter, Rule
 
 from .alias import advise
 from .asgi.threads import Call, Driver, call_here, drive, is_async
-from .asgi.wsgi import ORIGIN, Origin, route_path
+from .asgi.websocket import WebSocket
+from .asgi.wsgi import ORIGIN, Environ, Origin, route_path
 from .routing import NOT_FOUND
 from .signals import (
     appcontext_popped,
@@ -35,6 +37,8 @@ from .teardown import collected, tear_down
 if TYPE_CHECKING:
     from .app import Flask
     from .plan import Plan, Setup
+    from .sessions import SessionMixin
+    from .wrappers import Request
 
 _NO_MATCH = None, None, None
 _new = object.__new__
@@ -44,62 +48,11 @@ _unbound: Any = object()
 _making = threading.RLock()  # a signal handler may ask, too
 
 
-class App(Protocol):
-    """What the contexts, and everything below `sansio`, need of an app."""
-
-    @property
-    def import_name(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def config(self) -> Any: ...
-    @property
-    def json(self) -> Any: ...
-    @property
-    def logger(self) -> Any: ...
-    @property
-    def debug(self) -> bool: ...
-    @property
-    def testing(self) -> bool: ...
-    @property
-    def secret_key(self) -> Any: ...
-    @property
-    def session_interface(self) -> Any: ...
-    @property
-    def request_class(self) -> Any: ...
-    @property
-    def response_class(self) -> Any: ...
-    @property
-    def app_ctx_globals_class(self) -> Any: ...
-    @property
-    def permanent_session_lifetime(self) -> Any: ...
-    @property
-    def jinja_env(self) -> Any: ...
-    @property
-    def jinja_loader(self) -> Any: ...
-    @property
-    def root_path(self) -> str: ...
-    @property
-    def aborter(self) -> Any: ...
-    def create_url_adapter(self, request: Any) -> Any: ...
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]: ...
-    def make_response(self, rv: Any) -> Any: ...
-    def redirect(self, location: str, code: int = 302) -> Any: ...
-    def url_for(self, endpoint: str, **values: Any) -> str: ...
-    def get_send_file_max_age(self, filename: str | None) -> int | None: ...
-    def iter_blueprints(self) -> Any: ...
-    def create_global_jinja_loader(self) -> Any: ...
-    def update_template_context(self, context: dict[str, Any]) -> None: ...
-    def _setup(self) -> Any: ...
-    def _step(self, name: str) -> Any: ...
-    def _opens_session_lazily(self) -> bool: ...
-
-
 class _Context:
     """Both contexts: entered and left by hand, by `with`, or by `async with` where functions
     that run at teardown may be asynchronous."""
 
-    app: Any
+    app: Flask
     _url_adapter: Any = _unbound
 
     async def push_by(self, call: Call) -> None:
@@ -108,17 +61,17 @@ class _Context:
     async def pop_by(self, exc: BaseException | None, call: Call) -> None:
         raise NotImplementedError
 
-    def _bind_urls(self) -> Any:
+    def _bind_urls(self) -> MapAdapter | None:
         """Make what `url_adapter` gives."""
         raise NotImplementedError
 
     @property
-    def url_adapter(self) -> Any:
+    def url_adapter(self) -> MapAdapter | None:
         """What matches and builds URLs here (Werkzeug: `MapAdapter`), or `None`."""
         return self._bind_urls() if self._url_adapter is _unbound else self._url_adapter
 
     @url_adapter.setter
-    def url_adapter(self, value: Any) -> None:
+    def url_adapter(self, value: MapAdapter | None) -> None:
         self._url_adapter = value
 
     def push(self) -> None:
@@ -171,14 +124,14 @@ class AppContext(_Context):
     # No defaults in the class: either they or a look at `__dict__` keep Python 3.11 from reading
     # attributes in its fast way. In `RequestContext` too.
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Flask) -> None:
         self.app = app
         self.g: Any = app.app_ctx_globals_class()
         self._cv_tokens: list[tuple[Token[AppContext], None]] = []
 
-    def _bind_urls(self) -> Any:
-        self._url_adapter = self.app.create_url_adapter(None)
-        return self._url_adapter
+    def _bind_urls(self) -> MapAdapter | None:
+        adapter = self._url_adapter = self.app.create_url_adapter(None)
+        return adapter
 
     async def push_by(self, call: Call) -> None:
         _note_push()
@@ -219,8 +172,8 @@ class RequestContext(_Context):
     flashes: list[tuple[str, str]] | None = None
     """The messages of `get_flashed_messages`, once it was called."""
 
-    websocket: Any = None
-    """The connection, if this is a WebSocket."""
+    websocket: WebSocket = cast("WebSocket", None)
+    """The connection, if this is a WebSocket; else `None`."""
 
     _after_request_functions: Sequence[Callable[[Any], Any]] = ()
 
@@ -246,10 +199,12 @@ class RequestContext(_Context):
     lines: dict[bytes, bytes] | None = None
     """The header lines by name, if no name is repeated."""
 
-    match: tuple[Any, dict[str, Any] | None, Any] = _NO_MATCH
+    match: tuple[Any, dict[str, Any] | None, object] = _NO_MATCH
     """The matched rule, the values of its placeholders, and what of them was to be computed."""
 
-    opened_session: Any = None
+    opened_session: SessionMixin = cast("SessionMixin", None)
+    """The session, if it was opened."""
+
     origin: Origin | None = None
 
     plan: Plan = cast("Plan", None)
@@ -264,12 +219,18 @@ class RequestContext(_Context):
     """The response, if all of it is there: the message that begins it, unless that was sent, and
     its content."""
 
-    def __init__(self, app: Any, environ: Any, request: Any = None, session: Any = None) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        environ: Environ | None,
+        request: Request | None = None,
+        session: SessionMixin | None = None,
+    ) -> None:
         self.app = app
         self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
         self.driver_or_none: Driver | None = None
         """What `driver` gives, if it was made."""
-        self.request_or_none = request
+        self.request_or_none = cast("Request", request)
         """What `request` gives, if it was made."""
         self.unplanned = False
         """Whether something has a part in the end of the request that its plan does not know of:
@@ -290,7 +251,7 @@ class RequestContext(_Context):
     send: Send
     """Set once the request waits for something, or is on a thread."""
 
-    scope: Any = None
+    scope: Scope = cast("Scope", None)
 
     context: Context | None = None
     """Where the code of the request runs; `None` for a context that was pushed by hand."""
@@ -306,7 +267,7 @@ class RequestContext(_Context):
         self.receive = receive
         self.context = copy_context()
         self.outer = copy_context()
-        self.driver_or_none = self.request_or_none = None
+        self.driver_or_none = self.request_or_none = None  # type: ignore[assignment]
         self.unplanned = False
         self._cv_tokens = []
         headers = scope["headers"]
@@ -349,16 +310,16 @@ class RequestContext(_Context):
         return driver.call(func, *args, **kwargs)
 
     @property
-    def request(self) -> Any:
+    def request(self) -> Request:
         """The request, made when it is first needed."""
         request = self.request_or_none
         return self._make_request() if request is None else request
 
     @request.setter
-    def request(self, value: Any) -> None:
+    def request(self, value: Request) -> None:
         self.request_or_none = value
 
-    def _make_request(self) -> Any:
+    def _make_request(self) -> Request:
         with _making:  # two threads of the user's may ask at once
             if self.request_or_none is None:
                 app = self.app
@@ -384,13 +345,14 @@ class RequestContext(_Context):
             plan = self.plan = setup.plan(self.app, rule, names)
         return plan
 
-    def _bind_urls(self) -> Any:
-        self._url_adapter = None
+    def _bind_urls(self) -> MapAdapter | None:
+        adapter: MapAdapter | None = None
         try:
-            self._url_adapter = self.app.create_url_adapter(self.request)
+            adapter = self.app.create_url_adapter(self.request)
         except HTTPException as exc:
             self.request.routing_exception = exc
-        return self._url_adapter
+        self._url_adapter = adapter
+        return adapter
 
     def copy(self) -> RequestContext:
         """Another context with the same request and session, to be pushed in another
@@ -408,7 +370,8 @@ class RequestContext(_Context):
         found, self.found = self.found, _unbound
         if found is _unbound:
             found = self._find_by_path(self.app._setup())
-        rule: Any
+        rule: Rule
+        values: Any
         try:
             if found is NOT_FOUND:
                 raise NotFound
@@ -431,7 +394,7 @@ class RequestContext(_Context):
             if self.request_or_none is not None:
                 self.request_or_none.url_rule, self.request_or_none.view_args = rule, values
 
-    def _find_by_path(self, setup: Any) -> Any:
+    def _find_by_path(self, setup: Setup) -> object:
         """What `Map.find` gives, if the path alone decides; otherwise `None`. By the scope: what a
         subclass of `Request` says is for its own use, unless it has made another environ."""
         scope, request = self.scope, self.request_or_none
@@ -447,7 +410,7 @@ class RequestContext(_Context):
         return paths.find(path, scope.get("method", "GET"), self.websocket is not None)
 
     @property
-    def session(self) -> Any:
+    def session(self) -> SessionMixin:
         """The session, opened now if it was not before. Reading it marks it as accessed, for
         the `Vary` header."""
         session = self._session
@@ -455,14 +418,14 @@ class RequestContext(_Context):
         return session
 
     @property
-    def _session(self) -> Any:
+    def _session(self) -> SessionMixin:
         """The session, opened now if it was not before; not marked as accessed."""
         if self.opened_session is None:
             drive(self.open_session(call_here))
         return self.opened_session
 
     @_session.setter
-    def _session(self, session: Any) -> None:
+    def _session(self, session: SessionMixin) -> None:
         self.opened_session = session
         self.unplanned = True
 

@@ -8,7 +8,6 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from .asgi.threads import is_async, run_in_worker
-from .contexts import App as App
 from .contexts import AppContext as AppContext
 from .contexts import RequestContext as RequestContext
 from .contexts import _cv_app as _cv_app

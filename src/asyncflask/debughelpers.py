@@ -14,10 +14,12 @@ from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Request
 
 from .alias import advise
-from .ctx import App, _cv_request
+from .ctx import _cv_request
 
 if TYPE_CHECKING:
     from jinja2.loaders import BaseLoader
+
+    from .app import Flask
 
 
 class _RoutedRequest(Protocol):
@@ -142,7 +144,7 @@ def _describe(owner: Any) -> str:
 
 
 def explain_template_loading_attempts(
-    app: App,
+    app: Flask,
     template: str,
     attempts: list[
         tuple[BaseLoader, object, tuple[str, str | None, Callable[[], bool] | None] | None]

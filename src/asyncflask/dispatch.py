@@ -287,7 +287,7 @@ def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[A
         rule, values = request.url_rule, request.view_args
         if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
             return call_here(bound(app, "make_default_options_response"))
-    view: Any = app.view_functions[rule.endpoint]
+    view: Any = app.view_functions[rule.endpoint]  # type: ignore[union-attr]
     if call is not call_here:
         if plan.direct and view is plan.view and ctx.driver_or_none is None:
             # What `call` would do.

@@ -57,7 +57,7 @@ def _scope_for(mounted: Mount, ctx: RequestContext) -> Scope:
 def _response(mounted: Mount, scope: Scope, ctx: RequestContext) -> Any:
     """A response that is what the inner app sends. Hooks may add headers to it; what it has itself
     is not known yet."""
-    response = ctx.app.response_class(direct_passthrough=True)
+    response: Any = ctx.app.response_class(direct_passthrough=True)
     response.headers = Headers()
     response.asgi_headers = frozenset()
     response.asgi_response = Inner(mounted, scope, ctx)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 from werkzeug.local import LocalProxy
 
 from .asgi.wsgi import ORIGIN
-from .ctx import App, _cv_request
+from .ctx import _cv_request
+
+if TYPE_CHECKING:
+    from .app import Flask
 
 
 @LocalProxy
@@ -54,7 +57,7 @@ default_handler.setFormatter(
 )
 
 
-def create_logger(app: App) -> logging.Logger:
+def create_logger(app: Flask) -> logging.Logger:
     """The logger of the app's name.
 
     In debug mode its level becomes ``DEBUG``, unless it has one. It gets the

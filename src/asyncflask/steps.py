@@ -142,5 +142,6 @@ class Steps(metaclass=AppType):
     def make_default_options_response(self: Any, ctx: RequestContext) -> Response:
         """The answer to OPTIONS: what methods the URL has."""
         response: Response = self.response_class()
+        assert ctx.url_adapter is not None
         response.allow.update(ctx.url_adapter.allowed_methods())
         return response

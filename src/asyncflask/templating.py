@@ -11,7 +11,7 @@ from collections import ChainMap
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import cached_property
 from types import CoroutineType, FunctionType, MethodType
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union, cast
 
 from jinja2 import BaseLoader, Template, TemplateNotFound
 from jinja2 import Environment as BaseEnvironment
@@ -19,11 +19,14 @@ from jinja2.runtime import Context as BaseContext
 from jinja2.runtime import new_context
 
 from .asgi.threads import is_async, on_loop, wait
-from .ctx import App, _cv_request, current_app_ctx, run_sync
+from .ctx import _cv_request, current_app_ctx, run_sync
 from .debughelpers import explain_template_loading_attempts
 from .helpers import _default_template_ctx_processor as _default_template_ctx_processor
 from .helpers import stream_with_context
 from .signals import before_render_template, emit, send, template_rendered
+
+if TYPE_CHECKING:
+    from .app import Flask
 
 Source = tuple[str, str | None, Callable[[], bool] | None]
 TemplateName = Union[str, Template, "list[str | Template]"]
@@ -86,7 +89,7 @@ class Environment(BaseEnvironment):
     context_class = Context
     template_class = _Template
 
-    def __init__(self, app: App, **options: Any) -> None:
+    def __init__(self, app: Flask, **options: Any) -> None:
         if "loader" not in options:
             options["loader"] = app.create_global_jinja_loader()
         super().__init__(**options)
@@ -101,7 +104,7 @@ class Environment(BaseEnvironment):
 class DispatchingJinjaLoader(BaseLoader):
     """Looks for a template in the app's folder, then in those of its blueprints."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Flask) -> None:
         self.app = app
 
     def get_source(self, environment: BaseEnvironment, template: str) -> Source:
@@ -157,7 +160,7 @@ def _check_can_render(template: Template, function: str) -> None:
         )
 
 
-def _render(app: App, template: Template, context: dict[str, object], function: str) -> str:
+def _render(app: Flask, template: Template, context: dict[str, object], function: str) -> str:
     _check_can_render(template, function)
     app.update_template_context(context)
     send(before_render_template, app, template=template, context=context)
@@ -182,7 +185,7 @@ def render_template_string(source: str, **context: object) -> str:
 
 
 def _stream(
-    app: App, template: Template, context: dict[str, object], function: str
+    app: Flask, template: Template, context: dict[str, object], function: str
 ) -> Iterator[str]:
     app.update_template_context(context)
     send(before_render_template, app, template=template, context=context)
@@ -224,12 +227,12 @@ async def _call(func: Callable[..., Any], /, *args: object, **kwargs: object) ->
 
 async def _prepared(
     name_or_source: TemplateName, context: dict[str, object], string: bool
-) -> tuple[App, Template]:
+) -> tuple[Flask, Template]:
     app = current_app_ctx().app
     environment = app.jinja_env.asynchronous
     template: Template
     if string:
-        template = environment.from_string(name_or_source)
+        template = environment.from_string(cast("str", name_or_source))
     else:
         template = environment.get_or_select_template(name_or_source)
     await app._step("update_template_context")(app, _cv_request.get(None), _call, context)

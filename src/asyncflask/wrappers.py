@@ -269,11 +269,12 @@ class Request(RequestBase):
         return client[0] if client else None
 
     @Lazy
-    def asgi_body(self) -> Body | None:
+    def asgi_body(self) -> Body:
+        """The body; `None` for a request from a WSGI environ."""
         receive, outer = self.asgi_receive, self.server_context
         self.to_be_closed = True
         if receive is None:
-            return None
+            return cast(Body, None)
         context = None if outer is None else outer.copy()
         body = Body(self.scope, receive, self._lines, context)
         if self.asgi_content is not None:

@@ -7,6 +7,7 @@ from typing import assert_type
 import flask
 import flask.json.provider
 from flask.cli import with_appcontext
+from flask.globals import app_ctx, request_ctx
 from flask.sansio.blueprints import BlueprintSetupState
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask.typing import ResponseReturnValue
@@ -27,12 +28,15 @@ class Extension:
     def before(self) -> ResponseReturnValue | None:
         assert_type(flask.request, asyncflask.Request)
         assert_type(flask.session, SessionMixin)
+        assert_type(app_ctx.app, asyncflask.Flask)
+        assert_type(request_ctx.request, asyncflask.Request)
         return flask.jsonify(a=1) if flask.request.args else None
 
 
 app = asyncflask.Flask(__name__)
 blueprint = asyncflask.Blueprint("blueprint", __name__)
 Extension(app).init_app(blueprint)
+app.json = flask.json.provider.DefaultJSONProvider(app)
 app.session_interface = SecureCookieSessionInterface()
 socketio = SocketIO(app)
 

@@ -13,12 +13,13 @@ import weakref
 from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
-from typing import IO, Any, AnyStr, NoReturn
+from typing import IO, TYPE_CHECKING, Any, AnyStr, NoReturn, cast
 
 from werkzeug.http import http_date
 from werkzeug.wrappers import Response
 
-from ..ctx import App
+if TYPE_CHECKING:
+    from ..app import Flask
 
 
 class JSONProvider:
@@ -27,8 +28,8 @@ class JSONProvider:
     :param app: kept as a weak proxy, since the app holds the provider.
     """
 
-    def __init__(self, app: App) -> None:
-        self._app: App = weakref.proxy(app)
+    def __init__(self, app: Flask) -> None:
+        self._app = cast("Flask", weakref.proxy(app))
 
     def dumps(self, obj: object, **kwargs: Any) -> str:
         """JSON text of a value.
@@ -77,7 +78,7 @@ class JSONProvider:
         )
 
 
-def _make_response(app: App, text: str | bytes, mimetype: str) -> Response:
+def _make_response(app: Flask, text: str | bytes, mimetype: str) -> Response:
     response: Response = app.response_class(text, mimetype=mimetype)
     return response
 

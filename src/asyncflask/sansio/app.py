@@ -50,6 +50,7 @@ from .scaffold import (
 )
 
 if t.TYPE_CHECKING:
+    from ..app import Flask
     from ..templating import DispatchingJinjaLoader, Environment
 
 T_shell_context_processor = t.TypeVar(
@@ -155,7 +156,7 @@ class App(Scaffold):
         self.instance_path = instance_path
         self.config = self.make_config(instance_relative_config)
         self.aborter = self.make_aborter()
-        self.json: JSONProvider = self.json_provider_class(self._as_ctx_app)
+        self.json: JSONProvider = self.json_provider_class(self._as_flask)
 
         self.url_build_error_handlers: list[
             Callable[[Exception, str, dict[str, t.Any]], str | None]
@@ -176,9 +177,9 @@ class App(Scaffold):
         self._got_first_request = False
 
     @property
-    def _as_ctx_app(self) -> ctx.App:
-        # The layers above implement the rest of that protocol.
-        return t.cast(ctx.App, self)
+    def _as_flask(self) -> Flask:
+        # The layers above implement the rest of it.
+        return t.cast("Flask", self)
 
     def _check_setup_finished(self, f_name: str) -> None:
         if self._got_first_request:
@@ -211,7 +212,7 @@ class App(Scaffold):
     @cached_property
     def logger(self) -> logging.Logger:
         """The logger that has the app's name; see `create_logger`."""
-        return create_logger(self._as_ctx_app)
+        return create_logger(self._as_flask)
 
     @Lazy
     def jinja_env(self) -> Environment:
@@ -226,7 +227,7 @@ class App(Scaffold):
         """The loader of `jinja_env`: the app's templates and those of its blueprints."""
         from ..templating import DispatchingJinjaLoader  # as above
 
-        return DispatchingJinjaLoader(self._as_ctx_app)
+        return DispatchingJinjaLoader(self._as_flask)
 
     def select_jinja_autoescape(self, filename: str | None) -> bool:
         """Whether a template escapes what it inserts: yes for HTML, XML and SVG by the file's

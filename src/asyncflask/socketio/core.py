@@ -272,7 +272,7 @@ class SocketIO:
         ctx = _cv_request.get(None)
         sid = getattr(ctx.request, "sid", None) if ctx is not None else None
         if sid is not None and ctx is not None:
-            namespace = ctx.request.namespace
+            namespace = getattr(ctx.request, "namespace", "/")
             return partial(self._handle_event, callback, None, namespace, sid)
         app = self._server().app
         return callback if app is None else partial(run_in_app_context, app, callback)

@@ -8,12 +8,13 @@ import asyncio
 import re
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
 import anyio
 
-from ..ctx import App
+if TYPE_CHECKING:
+    from ..app import Flask
 
 DEFAULTS: Final = {
     "SOCKETIO_CLIENTS": 10_000,
@@ -59,7 +60,7 @@ def is_payload(body: bytes) -> bool:
     return len(packets) <= PACKETS and all(_POLLED.match(packet) for packet in packets)
 
 
-def check_attachments(packet: Any, another: bytes | str, app: App) -> None:
+def check_attachments(packet: Any, another: bytes | str, app: Flask) -> None:
     """Raise `ValueError` if *packet*, with *another* attachment, has more of them than it may:
     all are kept until the last one has come."""
     count, size = app.config["SOCKETIO_ATTACHMENTS"], app.config["SOCKETIO_ATTACHMENT_BYTES"]
@@ -154,7 +155,7 @@ class Taken:
     """Has the rooms and the callbacks of *manager*, python-socketio's, counted for each client.
     It asks for the app's configuration when it is needed."""
 
-    def __init__(self, manager: Any, app: Callable[[], App]) -> None:
+    def __init__(self, manager: Any, app: Callable[[], Flask]) -> None:
         self._app = app
         self._manager = manager
         self._rooms: dict[str, set[object]] = {}
