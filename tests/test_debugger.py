@@ -190,6 +190,27 @@ async def test_teardown(app: Flask) -> None:
         assert "LookupError: teardown" in page.text
 
 
+async def test_exception_group_has_the_frames_of_all(app: Flask) -> None:
+    async def fail(number: int) -> None:
+        raise LookupError(f"<{number}>")
+
+    @app.get("/group")
+    async def group() -> str:
+        async with asyncio.TaskGroup() as tasks:
+            for number in 1, 2:
+                tasks.create_task(fail(number))
+        return "fine"
+
+    async with open_page(app, "/group?a=1") as page:
+        titles = re.findall(r'"exc-divider">(.*?)</div>', page.text)
+        assert titles == [f"Exception {n} of the group, LookupError: <{n}>:" for n in (1, 2)]
+        assert page.files[-2:] == ["test_debugger.py"] * 2
+        await page.unlock()
+        for frame, number in (-2, 1), (-1, 2):
+            shown = await page.evaluate("number, request.args['a']", frame)
+            assert shown == f"({number}, '1')"
+
+
 async def test_several_errors_of_a_teardown(app: Flask) -> None:
     app.get("/")(lambda: "fine")
 

@@ -14,7 +14,7 @@ import logging
 import os
 from codeop import CommandCompiler
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
 from traceback import TracebackException
 from types import CodeType
@@ -25,7 +25,7 @@ from markupsafe import escape
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from werkzeug.debug import DebuggedApplication
 from werkzeug.debug.console import Console, _InteractiveConsole
-from werkzeug.debug.tbtools import DebugFrameSummary, DebugTraceback
+from werkzeug.debug.tbtools import DebugFrameSummary, DebugTraceback, _process_traceback
 from werkzeug.exceptions import HTTPException, NotFound, SecurityError
 from werkzeug.utils import cached_property
 from werkzeug.wrappers import Request, Response
@@ -148,9 +148,16 @@ class _Traceback(DebugTraceback):
 
     def __init__(self, error: BaseException, context_of: GetContext, *, fold: bool) -> None:
         super().__init__(error, skip=1)  # the frame that caught it
+        _process_groups(error, self._te)
         _give_contexts(self._te, context_of, None)
         self.folded = _fold(self._te) if fold else 0
         self.unfolded_url = ""
+
+    @cached_property
+    def all_tracebacks(self) -> list[tuple[str | None, TracebackException]]:
+        """Last what the page has first: before Werkzeug's, the exceptions of a group."""
+        inner = list(_exceptions_of(self._te))
+        return [*reversed(inner), *super().all_tracebacks]
 
     @property
     def template_frame(self) -> DebugFrameSummary | None:
@@ -175,6 +182,22 @@ class _Traceback(DebugTraceback):
         return html
 
 
+def _process_groups(error: BaseException, te: TracebackException) -> None:
+    """Give the exceptions of a group frames as Werkzeug's, which it does not do itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner, inner_te in zip(error.exceptions, te.exceptions or (), strict=False):
+            _process_traceback(inner, inner_te)
+            _process_groups(inner, inner_te)
+
+
+def _exceptions_of(te: TracebackException) -> Iterator[tuple[str, TracebackException]]:
+    """The exceptions of a group, and of groups in it, with their titles."""
+    for number, inner in enumerate(te.exceptions or (), 1):
+        what = "".join(inner.format_exception_only()).partition("\n")[0]
+        yield escape(f"Exception {number} of the group, {what}"), inner
+        yield from _exceptions_of(inner)
+
+
 def _give_contexts(
     te: TracebackException, context_of: GetContext, current: RequestContext | None
 ) -> None:
@@ -185,7 +208,7 @@ def _give_contexts(
         if isinstance(ctx, RequestContext) and frame.filename.startswith(_OWN_FILES):
             current = ctx  # of this frame and of those that it has called
         te.stack[number] = _Frame.of(frame, context_of(current))
-    for other in (te.__cause__, te.__context__):
+    for other in (te.__cause__, te.__context__, *(te.exceptions or ())):
         if other is not None:
             _give_contexts(other, context_of, current)
 
