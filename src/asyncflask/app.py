@@ -30,6 +30,7 @@ from .asgi import proxy, wsgi
 from .asgi.conversation import Conversations
 from .asgi.http import normalised
 from .asgi.lifespan import serve_lifespan
+from .asgi.servers import is_closed
 from .asgi.threads import (
     ENDED,
     Abandoned,
@@ -254,9 +255,13 @@ class Flask(Steps, Around, App, metaclass=AppType):
                 ctx.driver_or_none.release()
         if ctx.to_send is not None:
             start, content = ctx.to_send
-            if start is not None:
-                await send(start)
-            await send({"type": "http.response.body", "body": content})
+            try:
+                if start is not None:
+                    await send(start)
+                await send({"type": "http.response.body", "body": content})
+            except Exception:  # see `is_closed`
+                if not is_closed(send):
+                    raise
 
     async def _choose_flow(
         self, setup: Setup, scope: Scope, receive: Receive, send: Send

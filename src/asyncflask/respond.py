@@ -26,6 +26,7 @@ from .asgi.http import (
     send_response,
     start_message,
 )
+from .asgi.servers import is_closed
 from .asgi.streams import Blocks
 from .asgi.threads import Driver
 from .asgi.wsgi import FileWrapper
@@ -285,9 +286,12 @@ async def send_rest(
     is logged: the client has its answer, and its connection need not break off."""
     driver = ctx.driver
     assert driver is not None
-    body, send = ctx.request.asgi_body, driver.outside(send)
+    body, outside = ctx.request.asgi_body, driver.outside(send)
     try:
-        await send_content(app, ctx, driver, body, send, response, start)
+        await send_content(app, ctx, driver, body, outside, response, start)
+    except Exception:  # see `is_closed`
+        if not is_closed(send):
+            raise
     finally:
         try:
             await close(response, driver)

@@ -9,6 +9,7 @@ import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from copy import copy
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
@@ -28,6 +29,12 @@ from .sessions import SessionMixin
 
 if TYPE_CHECKING:
     from .app import Flask
+
+
+@cache
+def _user_agent() -> str:
+    # Once: it is looked for in the folders of all packages.
+    return f"Werkzeug/{importlib.metadata.version('werkzeug')}"
 
 
 class EnvironBuilder(werkzeug.test.EnvironBuilder):
@@ -85,7 +92,7 @@ class FlaskClient(Client):
         self._context_stack = ExitStack()
         self.environ_base: dict[str, Any] = {
             "REMOTE_ADDR": "127.0.0.1",
-            "HTTP_USER_AGENT": f"Werkzeug/{importlib.metadata.version('werkzeug')}",
+            "HTTP_USER_AGENT": _user_agent(),
         }
 
     @contextmanager

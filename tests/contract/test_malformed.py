@@ -119,6 +119,22 @@ def handshake(*lines: bytes, target: bytes = b"/ws") -> bytes:
     )
 
 
+@pytest.mark.parametrize("target", [b"/sync", b"/stream"])
+def test_requests_before_a_malformed_one(server: Server, target: bytes) -> None:
+    """The server answers that one, closes the connection, and does not tell the first."""
+    with Connection(server) as connection:
+        connection.send(head(b"Host: a", target=target) * 2 + b"no request\r\n\r\n")
+        connection.read_to_end()
+    assert get(server, "/sync").status == 200
+
+
+def test_websocket_that_breaks_the_protocol_before_its_handshake(server: Server) -> None:
+    with Connection(server) as connection:
+        connection.send(handshake(b"Host: a", target=b"/ws/never") + b"\x0b\x80\0\0\0\0")
+        connection.read_to_end()
+    assert get(server, "/sync").status == 200
+
+
 def test_http_1_0_without_host(server: Server) -> None:
     reply = exchange(server, b"GET /async HTTP/1.0\r\n\r\n")
     assert reply.status == 200

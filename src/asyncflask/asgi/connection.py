@@ -27,6 +27,7 @@ from .servers import (
     abort,
     drops_accept_headers,
     has_hung_up,
+    is_closed,
     is_of_server,
     server_of,
     tell_once,
@@ -532,10 +533,15 @@ class Connection:
                 else:
                     await self._connect()
                     await self._outbox.put_first(message)
-        except (RuntimeError, OSError):
+        except Exception as error:
             if limit.expired():
                 self.abort()
-            # Otherwise it left at this very moment.
+            elif not isinstance(error, RuntimeError | OSError) and not is_closed(
+                self._outbox.send
+            ):
+                raise
+            # Otherwise it left at this very moment, maybe by breaking the protocol: then uvicorn
+            # raises an `AssertionError`.
 
     async def _put_close(self, message: Message) -> None:
         """As the last message. Daphne refuses the codes that RFC 6455 section 7.4.1 has for

@@ -96,6 +96,14 @@ def abort(send: Send) -> None:
     getattr(_transport(send), "abort", bool)()
 
 
+def is_closed(send: Send) -> bool:
+    """Whether the server has closed the connection, or knows that the client has. uvicorn lets a
+    request go on if another one on its connection was malformed; to send something raises an
+    error then, of uvloop or of h11."""
+    closing: bool = getattr(_transport(send), "is_closing", bool)()
+    return closing
+
+
 def has_hung_up(send: Send) -> bool:
     """Whether the other end has closed the connection, though not all is read that it sent.
     If the server does not know that either, Linux does; elsewhere it is not known."""

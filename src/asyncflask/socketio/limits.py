@@ -5,6 +5,7 @@ that wait for it, and what a body of long polling may hold. Knows packets; knows
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from collections.abc import Callable
 from itertools import islice
@@ -57,7 +58,16 @@ def is_payload(body: bytes) -> bool:
     if text.startswith("d="):  # JSONP
         text = parse_qs(text).get("d", [""])[0]
     packets = text.split("\x1e")
-    return len(packets) <= PACKETS and all(_POLLED.match(packet) for packet in packets)
+    return len(packets) <= PACKETS and all(map(_is_packet, packets))
+
+
+def _is_packet(packet: str) -> bool:
+    if packet.startswith("b"):
+        try:
+            base64.b64decode(packet[1:])
+        except ValueError:
+            return False
+    return _POLLED.match(packet) is not None
 
 
 def check_attachments(packet: Any, another: bytes | str, app: Flask) -> None:

@@ -57,6 +57,11 @@ async def async_() -> Any:
     return look()
 
 
+@app.route("/stream")
+def stream() -> Any:
+    return iter(["a", "b"])
+
+
 @app.route("/path/<path:rest>")
 async def path(rest: str) -> Any:
     return {"rest": rest, "path": request.path, "url": request.url}
@@ -91,6 +96,12 @@ async def surrogate() -> Any:
 async def ws() -> None:
     async for message in websocket:
         await websocket.send(message)
+
+
+@app.websocket("/ws/never")
+def never() -> None:
+    """Closes without a handshake."""
+    websocket.sync.close()
 
 
 @app.websocket("/ws/json")
