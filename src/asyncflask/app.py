@@ -228,6 +228,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
             if chosen is None:
                 return
             flow, scope = chosen
+            setup = self._setup()  # a look at the connection may have changed it
         note_loop()
         # In a `contextvars.Context` of its own.
         ctx = RequestContext.of_scope(self, setup, scope, receive)
