@@ -38,6 +38,9 @@ NO_LIMITS = {
     "formparser.FIELD_BYTES": "the size of a step",
     "formparser.PADDING_BYTES": "the size of a step",
     "formparser.PIECE_BYTES": "the size of a step",
+    "livereload.HELD_BYTES": "in debug mode; a longer page is not changed",
+    "loop_guard.AGAIN_SECONDS": "how often a log line is repeated",
+    "loop_guard.DEBUG_SECONDS": "the default of LOOP_GUARD in debug mode",
     "responses._REMEMBERED_BYTES": "of a cache; nothing a client sends is in it",
 }
 """What has a name like a limit, and why it has no row."""

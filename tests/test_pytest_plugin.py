@@ -179,13 +179,12 @@ class TestAsFlask:
 
     def test_by_the_environment(self, tmp_path: Path) -> None:
         write(tmp_path, conftest="from flask import Flask", test_flask=FLASKS)
-        # Named, in case that asyncflask was installed before it had the entry point.
-        done = run_pytest(tmp_path, "-p", "asyncflask_pytest", FLASK_AS_FLASK="1")
+        done = run_pytest(tmp_path, FLASK_AS_FLASK="1")
         assert "2 passed" in done.stdout, done.stdout + done.stderr
 
     def test_not_by_an_environment_that_says_no(self, tmp_path: Path) -> None:
         write(tmp_path, test_imported="import sys\ndef test(): assert 'flask' not in sys.modules")
-        done = run_pytest(tmp_path, "-p", "asyncflask_pytest", FLASK_AS_FLASK="0")
+        done = run_pytest(tmp_path, FLASK_AS_FLASK="0")
         assert "1 passed" in done.stdout, done.stdout + done.stderr
 
     def test_by_itself_it_does_not_import_asyncflask(self, tmp_path: Path) -> None:
