@@ -73,6 +73,8 @@ def make_response(app: Flask, ctx: RequestContext | None, rv: Any) -> Any:
             status = headers = None
         elif isinstance(rv, (dict, list)):
             rv = app.json.response(rv)
+        elif type(rv) is Ready:
+            rv = response_class(rv.content, rv.status, mimetype=rv.mimetype)
         elif is_starlettes(rv):
             rv = from_starlette(response_class, rv)
         elif isinstance(rv, BaseResponse) or callable(rv):
@@ -113,6 +115,24 @@ Complete = tuple[Message, bytes]
 """The message that begins a response, and all of its content."""
 
 
+class Ready:
+    """Content that is ready to be sent, and what it is: what a view returns that needs no object
+    for its response, unless a hook looks at it."""
+
+    __slots__ = ("content", "mimetype", "status")
+
+    def __init__(self, content: bytes, mimetype: str, status: int) -> None:
+        self.content = content
+        self.mimetype = mimetype
+        self.status = status
+
+    def complete(self, method: str) -> Complete:
+        """See `complete`."""
+        lines = content_lines(self.mimetype, len(self.content))
+        start = {"type": "http.response.start", "status": self.status, "headers": lines}
+        return start, self.content if method != "HEAD" else b""
+
+
 def complete(app: Flask, ctx: RequestContext, rv: Any) -> Complete | None:
     """The response for *rv*, without the object for it, which nobody is to see. `None` if its
     headers may be others than those of its content."""
@@ -121,9 +141,9 @@ def complete(app: Flask, ctx: RequestContext, rv: Any) -> Complete | None:
         mimetype, content = Response.default_mimetype, rv.encode()
     else:
         provider: Any = app.json
-        if (kind is not dict and kind is not list) or (
-            getattr(provider.response, "__func__", None) is not DefaultJSONProvider.response
-        ):
+        if kind is not dict and kind is not list:
+            return rv.complete(ctx.scope["method"]) if kind is Ready else None
+        if getattr(provider.response, "__func__", None) is not DefaultJSONProvider.response:
             return None
         mimetype = provider.mimetype
         content = provider.response_text(provider._prepare_response_obj((rv,), {})).encode()

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 from werkzeug.datastructures import FileStorage
 
-from asyncflask import Flask
+from asyncflask import Flask, request
 from asyncflask.api import (
     Api,
     Body,
@@ -442,3 +442,22 @@ def test_names_of_a_function(app: Flask, api: Api, client: FlaskClient) -> None:
 
     assert client.post("/plain", json={"n": 1}).json == 1
     assert client.post("/options", json={"n": 2}).json == 2
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["a=1", "a=1&a=2", "a=", "a", "=1&a=2", "&&a=1&", "a=1=2", "a=%31", "a=1+2", "a=%", "b=1", ""],
+)
+def test_query_strings_are_read_as_ever(
+    app: Flask, api: Api, client: FlaskClient, query: str
+) -> None:
+    @app.get("/typed")
+    @api.typed
+    async def of_typed(a: str = "none") -> str:
+        return a
+
+    @app.get("/plain")
+    async def plain() -> Any:
+        return [request.args.get("a", "none")]
+
+    assert [client.get(f"/typed?{query}").json] == client.get(f"/plain?{query}").json

@@ -255,3 +255,23 @@ def test_guard(app: Flask, api: Api, client: FlaskClient) -> None:
     response = client.get("/")
     assert (response.status_code, response.mimetype) == (401, "application/problem+json")
     assert client.get("/?n=1", headers={"Authorization": "Bearer t"}).json == 1
+
+
+def test_hooks_see_the_response(app: Flask, api: Api, client: FlaskClient) -> None:
+    @app.get("/")
+    @api.typed
+    async def view() -> Note:
+        return Note(id=1, text="a")
+
+    seen = []
+
+    @app.after_request
+    def after(response: Response) -> Response:
+        seen.append((response.status_code, response.mimetype, response.get_json()))
+        response.headers["X-Seen"] = "1"
+        return response
+
+    assert client.get("/").headers["X-Seen"] == "1"
+    assert seen == [(200, "application/json", SENT)]
+    head = client.head("/")
+    assert (head.data, head.content_length) == (b"", len(client.get("/").data))

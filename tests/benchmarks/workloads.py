@@ -163,6 +163,22 @@ WORKLOADS = (
         (Target("starlette", 1.2),),
     ),
     Workload(
+        "typed-body",
+        "JSON of 1 KB validated by a pydantic model, another one back",
+        (Request("/orders", "POST", tuple(JSON), DOCUMENT),),
+        ("fastapi", "asyncflask", "litestar"),
+        (Target("fastapi", 2.0),),
+        app="typed",
+    ),
+    Workload(
+        "typed-params",
+        "path and query validated, a pydantic model back",
+        get("/items/42?page=7&q=hello"),
+        ("fastapi", "asyncflask", "litestar"),
+        (Target("fastapi", 2.0),),
+        app="typed",
+    ),
+    Workload(
         "form",
         "form post",
         (

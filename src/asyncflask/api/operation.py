@@ -19,7 +19,8 @@ from ..asgi.websocket import WebSocket
 from ..ctx import RequestContext, current_request_ctx
 from ..events import EventStream, ServerSentEvent
 from ..helpers import stream_with_context
-from ..wrappers import is_starlettes
+from ..respond import Ready
+from ..wrappers import Request, is_starlettes
 from .markers import SecurityScheme
 from .problems import (
     INVALID_MESSAGE,
@@ -31,6 +32,8 @@ from .problems import (
 )
 from .signature import MISSING, Input, Output, Signature, read
 
+JSON: Final = "application/json"
+_JSON_LINE: Final = JSON.encode()
 JSON_LINES: Final = "application/jsonl"
 
 
@@ -70,17 +73,22 @@ class Operation:
         values = dict(given)
         faults: list[Fault] = []
         read_body = False
+        query: Any = None
         for one in signature.inputs:
-            name = one.name
+            name, where = one.name, one.kind
             if name in given:
-                if one.kind == "given":
+                if where == "given":
                     continue
                 raw, where = given[name], "path"
-            elif one.kind == "body":
+            elif where == "body":
                 read_body = True
                 continue
+            elif where == "query" and signature.simple_query:
+                if query is None:
+                    query = _query_of(ctx)
+                raw = query.get(one.alias, MISSING)
             else:
-                raw, where = _TAKE[one.kind](ctx.request, one), one.kind
+                raw = _TAKE[where](ctx.request, one)
             if raw is MISSING or (raw == "" and one.blank):
                 if one.default is MISSING:
                     faults.append(_missing(where, one.alias))
@@ -90,14 +98,19 @@ class Operation:
             except ValidationError as error:
                 faults += faults_of(error, where, *(() if one.members else (one.alias,)))
         if read_body:
-            self._read_body(ctx.request, signature, values, faults)
+            self._read_body(ctx, signature, values, faults)
         if faults:
             raise InvalidRequest(self.invalid_status, faults)
         return values
 
     def _read_body(
-        self, request: Any, signature: Signature, values: dict[str, Any], faults: list[Fault]
+        self,
+        ctx: RequestContext,
+        signature: Signature,
+        values: dict[str, Any],
+        faults: list[Fault],
     ) -> None:
+        request = ctx.request
         parameters = [one for one in signature.inputs if one.kind == "body"]
         data = request.get_data()
         if not data:
@@ -111,8 +124,11 @@ class Operation:
             for one in required:
                 faults.append(_missing("body", *((one.alias,) if signature.embedded else ())))
             return
-        mimetype = request.mimetype
-        if mimetype != "application/json" and not mimetype.endswith("+json"):
+        if (
+            (ctx.lines or {}).get(b"content-type") != _JSON_LINE
+            and request.mimetype != JSON
+            and not request.mimetype.endswith("+json")
+        ):
             raise UnsupportedMediaType(
                 "The body has to be JSON: 'Content-Type: application/json'."
             )
@@ -172,11 +188,12 @@ class Operation:
             lines = _each(value, lambda item: self._json(adapter, item) + b"\n")
             stream = stream_with_context(lines)
             return kind(stream, output.status, headers, mimetype=JSON_LINES)
-        content = b"" if output.adapter is None else self._json(output.adapter, value)
-        response = kind(content, output.status, headers, mimetype="application/json")
         if output.adapter is None:
+            response = kind(b"", output.status, headers)
             response.headers.pop("Content-Type", None)
-        return response
+            return response
+        ready = Ready(self._json(output.adapter, value), JSON, output.status)
+        return (ready, headers) if headers else ready
 
     def _json(self, adapter: TypeAdapter[Any], value: Any) -> bytes:
         try:
@@ -199,6 +216,19 @@ class Operation:
             return ServerSentEvent(data, item.event, item.id, item.retry, item.comment)
 
         return event
+
+
+def _query_of(ctx: RequestContext) -> Any:
+    """The query string, of which nothing but the first value of each name is wanted."""
+    if ctx.request_or_none is None and ctx.setup.request_class is Request:
+        query = ctx.scope.get("query_string", b"")
+        if b"%" not in query and b"+" not in query and query.isascii():
+            pairs = (part.partition("=") for part in query.decode("ascii").split("&") if part)
+            values: dict[str, str] = {}
+            for name, _, value in pairs:
+                values.setdefault(name, value)
+            return values
+    return ctx.request.args
 
 
 def _first(outputs: dict[int, Output]) -> Output:

@@ -78,6 +78,8 @@ class Signature:
     """Of the whole JSON body."""
     embedded: bool
     """Whether the body is an object with a member for each parameter."""
+    simple_query: bool
+    """Whether each parameter of the query string takes one value."""
     outputs: dict[int, Output]
     """Empty if the function says nothing: then its values are Flask's."""
 
@@ -113,7 +115,8 @@ def read(func: Callable[..., Any], names: Mapping[str, Any]) -> Signature:
     outputs = {}
     if "return" in hints:
         outputs = _outputs(func, hints["return"])
-    return Signature(inputs, body, embedded, outputs)
+    simple = not any(one.kind == "query" and (one.many or one.members) for one in inputs)
+    return Signature(inputs, body, embedded, simple, outputs)
 
 
 # -- inputs -----------------------------------------------------------------------------------
