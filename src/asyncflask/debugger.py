@@ -12,6 +12,7 @@ import ast
 import inspect
 import logging
 import os
+import re
 from codeop import CommandCompiler
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -41,6 +42,8 @@ KEPT_TRACEBACKS: Final = 20
 
 QUERY: Final = b"__debugger__=yes"
 """In the query string of the debugger's own URLs."""
+
+_IPV6_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\])(?::\d+)?")
 
 _OWN_FILES: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
@@ -80,6 +83,10 @@ class _Interpreter(_InteractiveConsole):
             while tb is not None and tb.tb_frame.f_code is not code:
                 tb = tb.tb_next
             self._show(error.with_traceback(tb))
+
+    def showsyntaxerror(self, filename: str | None = None, **more: object) -> None:
+        """As Werkzeug's, which does not know the arguments of Python 3.13."""
+        super().showsyntaxerror(filename)
 
     def _show(self, error: BaseException) -> None:
         try:
@@ -294,6 +301,13 @@ class _Werkzeug(DebuggedApplication):
                 response = Response(html, mimetype="text/html")
         content: Iterable[bytes] = response(environ, start_response)
         return content
+
+    def check_host_trust(self, environ: Any) -> bool:
+        """Whether the request may use consoles. An IPv6 address is no host to Werkzeug."""
+        address = _IPV6_HOST.fullmatch(environ.get("HTTP_HOST") or "")
+        if address is None:
+            return super().check_host_trust(environ)
+        return address[1] in ("[::1]", *self.trusted_hosts)
 
     def debug_application(self, environ: Any, start_response: Any) -> Any:
         raise _NotOurs
