@@ -127,6 +127,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
             "WEBSOCKET_SEND_QUEUE_BYTES": 1_048_576,
             "WEBSOCKET_SEND_TIMEOUT": 20,
             "WEBSOCKET_SUBPROTOCOLS": (),
+            "WEBSOCKET_THREADS": 256,
             "WORKER_THREADS": 64,
         }
     )

@@ -4,8 +4,8 @@ the handler of a WebSocket."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from contextlib import suppress
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from typing import Any, Final
 
@@ -14,9 +14,10 @@ from werkzeug.exceptions import ClientDisconnected, ServiceUnavailable
 from .asgi.conversation import Conversation, Conversations
 from .asgi.environ_socket import EnvironSocket
 from .asgi.http import start_message
-from .asgi.threads import Call, is_async
+from .asgi.threads import Call, NoThread, is_async
 from .contexts import RequestContext
 from .plan import Plan
+from .teardown import is_bound_to_thread
 
 TOO_LONG: Final = "The server took too long to answer. Try again later."
 
@@ -123,10 +124,37 @@ async def call_handler(
     """Call the handler of a WebSocket; an asynchronous one as a task, so that a message wakes
     the handler alone, not all that called it."""
     driver = ctx.driver
-    if driver is None or not is_async(handler):
+    if driver is None:
         return await call(handler, **values)
-    await driver.ready_for_async()
-    return await driver.task(handler(**values))
+    if is_async(handler):
+        await driver.ready_for_async()
+        if not is_bound_to_thread(ctx):
+            driver.spare_thread()
+        if driver.worker is None:
+            return await driver.task(handler(**values))
+    with _holding_thread(ctx):
+        if is_async(handler):
+            return await driver.task(handler(**values))
+        return await call(handler, **values)
+
+
+@contextmanager
+def _holding_thread(ctx: RequestContext) -> Iterator[None]:
+    """Count a WebSocket that has a thread for as long as it lasts. Raises `NoThread`: if they had
+    all threads, there were none for requests."""
+    conversations, config = ctx.app._conversations, ctx.app.config
+    most = min(config["WEBSOCKET_THREADS"], max(1, config["MAX_THREADS"] // 2))
+    if conversations.threads >= most:
+        raise NoThread(
+            f"{most} WebSockets hold a thread each, as many as WEBSOCKET_THREADS, or half of"
+            " MAX_THREADS, allows. 'async def' handlers hold none, unless there are 'def'"
+            " teardown functions."
+        )
+    conversations.threads += 1
+    try:
+        yield
+    finally:
+        conversations.threads -= 1
 
 
 async def converse(ctx: RequestContext, call: Call, answering: Awaitable[Any]) -> Any:

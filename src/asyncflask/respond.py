@@ -33,6 +33,7 @@ from .asgi.wsgi import FileWrapper
 from .ctx import RequestContext, current_request_ctx
 from .events import AsyncEvents, SyncEvents
 from .json.provider import DefaultJSONProvider
+from .teardown import is_bound_to_thread
 from .wrappers import AsyncBody, Response, content_lines, from_starlette, is_starlettes
 
 if TYPE_CHECKING:
@@ -307,6 +308,9 @@ async def send_rest(
     driver = ctx.driver
     assert driver is not None
     body, outside = ctx.request.asgi_body, driver.outside(send)
+    if isinstance(response.response, AsyncBody | AsyncEvents) and not is_bound_to_thread(ctx):
+        await driver.to_loop()
+        driver.spare_thread()
     try:
         await send_content(app, ctx, driver, body, outside, response, start)
     except Exception:  # see `is_closed`

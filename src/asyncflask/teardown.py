@@ -36,6 +36,21 @@ SILENT: Final = NamedSignal("nobody")
 """For a method in the place of a step: if it calls that, the step sends the signal."""
 
 
+def is_bound_to_thread(ctx: RequestContext) -> bool:
+    """Whether sync code is still to tear *ctx* down: it may close what can only be used on the
+    thread that opened it, as a connection of `sqlite3`."""
+    if not ctx._cv_tokens:
+        return False
+    plan = ctx.plan
+    if plan is None:
+        return True
+    ends = (plan.end_request, plan.teardown_request), (plan.end_app, plan.teardown_app)
+    return any(
+        end is not known or known.signal.receivers or not all(a for _, a in known.functions)
+        for end, known in ends
+    )
+
+
 async def tear_down(
     app: Flask,
     call: Call,

@@ -170,6 +170,7 @@ def serve(
     *args: str,
     ws: str = SOCKETS[0],
     diary: Diary | None = None,
+    env: dict[str, str] | None = None,
 ) -> Server:
     """A server for ``apps/<app>``, such as ``"streams:app"``."""
     return Server(
@@ -177,5 +178,5 @@ def serve(
         app_dir=TESTS,
         http=http,
         args=["--ws", ws, "--no-access-log", *args],
-        env=None if diary is None else diary.env,
+        env={**(env or {}), **({} if diary is None else diary.env)},
     )

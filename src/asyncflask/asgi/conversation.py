@@ -37,6 +37,8 @@ class Conversations:
         self.starting = self.draining = False
         """Whether the app is not there yet; and whether it has been told to stop, and still serves
         as if it had not."""
+        self.threads = 0
+        """How many WebSockets hold a thread for as long as they last."""
         self.stopping = False
         self.over = False
 

@@ -616,6 +616,14 @@ class Driver:
         if slots is not None:
             self.loop.call_soon_threadsafe(slots.release)
 
+    def spare_thread(self) -> None:
+        """On the loop: give back the thread, which nothing of this request is bound to, and
+        which would be idle for as long as the client stays. Another is taken when needed."""
+        worker = self.worker
+        if worker is not None and not self._lent and not self._pending:
+            self.worker = None
+            give_back(worker)
+
     def release(self) -> None:
         """Give back the thread that was taken. Nothing of this request runs there any more."""
         self._released = True

@@ -37,7 +37,7 @@ def block_event() -> None:
 
 @app.websocket("/block")
 def block_websocket() -> None:
-    websocket.accept()  # type: ignore[unused-coroutine]
+    websocket.sync.accept()
     block()
 
 
@@ -56,7 +56,7 @@ async def member(name: str) -> None:
 
 @app.post("/send")
 def send() -> str:
-    rooms.send("r", request.get_data(as_text=True))  # type: ignore[unused-coroutine]
+    rooms.sync.send("r", request.get_data(as_text=True))
     return ""
 
 
