@@ -17,14 +17,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from starlette.types import Message, Receive, Scope, Send
-from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.exceptions import HTTPException, NotFound, RequestURITooLarge
 from werkzeug.routing import MapAdapter, Rule
 
 from .alias import advise
 from .asgi.threads import Call, Driver, call_here, drive, is_async
 from .asgi.websocket import WebSocket
 from .asgi.wsgi import ORIGIN, Environ, Origin, route_path
-from .routing import NOT_FOUND
+from .routing import NOT_FOUND, TOO_LONG
 from .signals import (
     appcontext_popped,
     appcontext_pushed,
@@ -375,6 +375,8 @@ class RequestContext(_Context):
         try:
             if found is NOT_FOUND:
                 raise NotFound
+            if found is TOO_LONG:
+                raise RequestURITooLarge
             if found is None:
                 adapter = self.url_adapter
                 if adapter is None or self.request.routing_exception is not None:

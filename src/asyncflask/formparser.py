@@ -36,6 +36,10 @@ give."""
 FIELD_BYTES: Final = 16 * 1024
 """How much of a form is read at a time where there may be fields: this is copied."""
 
+BOUNDARY_LENGTH: Final = 256
+"""How many characters the boundary of a multipart form may have. RFC 2046 section 5.1.1 allows 70;
+the parser makes a regular expression of it, which takes a second for each 300 KB."""
+
 PADDING_BYTES: Final = 64
 """How much white space between a boundary and its line break may be cut (RFC 2046 section 5.1.1:
 transport padding, which nobody is known to send)."""
@@ -61,9 +65,9 @@ class FormDataParser(FormDataParserBase):
     def _parse_multipart(
         self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str]
     ) -> Parsed:
-        boundary = options.get("boundary", "").encode("ascii")
+        boundary = _boundary(options)
         if not boundary:
-            raise ValueError("The Content-Type has no boundary.")
+            raise ValueError("The Content-Type has no boundary, or too long a one.")
         fields, files = self._parser().parse(stream, boundary, content_length)
         return stream, self._kind(fields), self._kind(files)
 
@@ -90,13 +94,19 @@ class FormDataParser(FormDataParserBase):
 
     def pieces(self, content_length: int | None, options: dict[str, str]) -> Pieces:
         """What parses a multipart form as it arrives."""
-        boundary = options.get("boundary", "").encode("ascii", "replace")
-        return Pieces(self._parser(), boundary, content_length, self._kind)
+        return Pieces(self._parser(), _boundary(options), content_length, self._kind)
 
     def _takes_large_pieces(self) -> bool:
         # The decoder counts each piece as memory of the form.
         limit = self.max_form_memory_size
         return limit is None or limit >= 2 * PIECE_BYTES - 64 * 1024
+
+
+def _boundary(options: dict[str, str]) -> bytes:
+    """The boundary of a multipart form; nothing if there is none that can be used."""
+    boundary = options.get("boundary", "")
+    usable = boundary.isascii() and len(boundary) <= BOUNDARY_LENGTH
+    return boundary.encode() if usable else b""
 
 
 def _read_up_to(stream: IO[bytes], size: int) -> bytes:

@@ -119,12 +119,15 @@ class Node:
 class Tree:
     """The rules of a map at one moment: another thread may add one meanwhile."""
 
-    __slots__ = ("fixed", "pending", "root", "top")
+    __slots__ = ("fixed", "long", "pending", "root", "top")
 
     def __init__(self, url_map: Map, rules: Iterable[Rule]) -> None:
         self.root = Node()
         self.pending = False
         """Whether a rule has a converter that is not Werkzeug's."""
+        self.long = False
+        """Whether a rule has two placeholders in one part, each of any length: where the one ends
+        and the other begins is found in a time that grows with the square of that."""
         self.fixed: dict[tuple[str, str], Rule] = {}
         """By path and method, where nothing has placeholders: what is fixed comes before those."""
         domain = url_map.default_subdomain or ""
@@ -137,6 +140,7 @@ class Tree:
                     node = node.static.setdefault(part.content, Node())
                 else:
                     node = node.way(part).node
+                    self.long = self.long or part.content.count(".*") > 1
             target = Target(url_map, rule)
             node.targets.append(target)
             self.pending = self.pending or target.pending

@@ -270,7 +270,7 @@ async def send_content(
 
     await driver.to_loop()
     watched = getattr(source, "ends_with_client", True)
-    async with Conversation(app._conversations, body.gone, watched=watched):
+    async with Conversation(app._conversations, body.gone_unread, watched=watched):
         await source(ctx.request.scope, body.as_receive, send_changed)
 
 

@@ -280,6 +280,18 @@ class TestGone:
         await asyncio.wait_for(body.gone(), 10)
         assert body.left
 
+    async def test_keeps_no_more_while_a_response_is_sent(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(http, "READ_AHEAD_BYTES", 5)
+        monkeypatch.setattr(http, "READ_AHEAD_SECONDS", 0.001)
+        monkeypatch.setattr(http, "SPOOL_BYTES", 8)
+        body = body_of(*chunks(b"xyz", b"xyz", b"xyz", b"xyz"), DISCONNECT)
+        await asyncio.wait_for(body.gone_unread(), 10)
+        assert not body.chunks
+        with pytest.raises(RequestEntityTooLarge):
+            await run_in_worker(body.file().read)
+
     async def test_after_the_close(self) -> None:
         body = body_of(*chunks(b"never received"))
         body.end()

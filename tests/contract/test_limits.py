@@ -343,3 +343,25 @@ def test_limit_that_a_hook_raises(guarded: Server, colour: str, chunked: bool) -
     for size, status in ((300_000, 200), (300_001, 413)):
         reply = post(guarded, path, "text/plain", b"x" * size, chunked, LOGGED_IN)
         assert reply.status == status
+
+
+# -- what takes long
+
+
+@pytest.mark.limit("PATH_LENGTH")
+def test_path_with_two_placeholders_of_any_length(unlimited: Server) -> None:
+    head = "/two/"
+    for length, status in ((4_096, 200), (4_097, 414), (60_000, 414)):
+        target = (head + "a/" * length)[: length - 1] + "x"
+        assert get(unlimited, target, "GET", b"", LOGGED_IN).status == status
+
+
+@pytest.mark.limit("BOUNDARY_LENGTH")
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_boundary(unlimited: Server, colour: str) -> None:
+    for length, names in ((256, b"f"), (257, b""), (50_000, b"")):
+        boundary = "B" * length
+        body = parts(1, 1).replace(b"--B", b"--" + boundary.encode()).replace(b"f0", b"f")
+        kind = f"multipart/form-data; boundary={boundary}"
+        reply = post(unlimited, f"/fields/{colour}", kind, body, False, LOGGED_IN)
+        assert (reply.status, reply.body) == (200, names)

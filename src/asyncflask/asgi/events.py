@@ -220,7 +220,7 @@ async def send_events(
     limit, driver.limit, driver.slots = driver.limit, None, None
     try:
         when_told = None if options.finite else told
-        async with Conversation(conversations, body.gone, when_told) as conversation:
+        async with Conversation(conversations, body.gone_unread, when_told) as conversation:
             # Some servers hold the head of the response back until the body begins.
             await outlet(_chunk(ServerSentEvent(retry=options.retry).encode()))
             if isinstance(content, AsyncIterable):

@@ -105,6 +105,7 @@ class Body:
     refusal: Callable[[], Exception] | None = None
     """Gives what to raise when code on the loop reads what was not received on purpose."""
 
+    _most_unread: int | None = None
     _over: Exception | None = None
     """The error, if it is that of the limit."""
 
@@ -296,15 +297,26 @@ class Body:
         self.taken += len(chunk)
         return chunk
 
+    async def gone_unread(self) -> None:
+        """`gone`, while a response is sent: of the body no more than `SPOOL_BYTES` is kept. The
+        rest is thrown away, and who reads the body all the same is told so."""
+        self._most_unread = SPOOL_BYTES
+        await self.gone()
+
     async def gone(self) -> None:
         """Return when the client has left. What arrives of the body meanwhile is kept."""
         pause = READ_AHEAD_SECONDS
         while not self.left:
-            if self.chunks and self.arrived - self.taken > READ_AHEAD_BYTES:
+            if self.arrived - self.taken > READ_AHEAD_BYTES and not self.all_came:
                 # Ever slower, but never not at all: a client whose body nobody reads may leave.
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MAX_READ_AHEAD_SECONDS)
             await self._message()
+            most = self._most_unread
+            if self.chunks and most is not None and self.arrived - self.taken > most:
+                if self.error is None:
+                    self.refuse(RequestEntityTooLarge())
+                self.chunks.clear()
 
     async def as_receive(self) -> Message:
         """`receive` for an ASGI app that sends a response only: tells it of the client's end."""
@@ -587,7 +599,7 @@ async def send_response(
     if isinstance(content, bytes):
         await send({"type": "http.response.body", "body": content})
         return
-    async with Conversation(conversations, body.gone) as conversation:
+    async with Conversation(conversations, body.gone_unread) as conversation:
         if isinstance(content, AsyncIterable):
             await send_async_chunks(send, body, content)
         elif isinstance(content, Blocks):

@@ -107,6 +107,18 @@ def create_guarded() -> Flask:
     async def ignore_async() -> str:
         return "ignored"
 
+    @app.get("/two/<path:one>/<path:two>")
+    async def two_paths(one: str, two: str) -> str:
+        return one
+
+    @app.post("/fields/sync")
+    def fields() -> str:
+        return ",".join(request.form)
+
+    @app.post("/fields/async")
+    async def fields_async() -> str:
+        return ",".join(request.form)
+
     @app.get("/spooled")
     async def spooled() -> str:
         """How many bytes are in temporary files."""
