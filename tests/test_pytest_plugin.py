@@ -170,6 +170,10 @@ FLASKS = """
 """
 
 
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""Only the plugins that are named: an installed asyncflask has its own loaded by pytest."""
+
+
 class TestAsFlask:
     @pytest.mark.parametrize("processes", [(), ("-n", "2")])
     def test_by_its_name(self, tmp_path: Path, processes: tuple[str, ...]) -> None:
@@ -207,6 +211,7 @@ class TestAsFlask:
             "other_plugin",
             "-p",
             plugin,
+            **ALONE,
             FLASK_AS_FLASK="1",
             PYTHONPATH=path(tmp_path),
         )
