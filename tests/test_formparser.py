@@ -135,6 +135,25 @@ def test_every_cut(last: bytes, tail: bytes) -> None:
         assert outcome(FormDataParser, data, in_two(data, cut)) == expected, cut
 
 
+HEAD = b'--bound\r\nContent-Disposition: form-data; name="a"'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD + b"\n\n--bound--\n--bound\nContent-Disposition: form-data; name=b\n\nx\n" + end(),
+        HEAD + b"\r\n\r\n--bound----bound--\r\n" + part("b", b"x") + end(),
+        HEAD + b"\r\r\n\r\n" + end(),
+    ],
+    ids=["end-and-boundary", "two-in-one", "line-breaks"],
+)
+def test_every_cut_of_a_malformed_body(data: bytes) -> None:
+    """A delimiter right behind another, which is held back as well; CR and LF of a line break."""
+    expected = outcome(WerkzeugsParser, data, [len(data)])
+    for cut in range(1, len(data)):
+        assert outcome(FormDataParser, data, in_two(data, cut)) == expected, cut
+
+
 @pytest.mark.parametrize("size", [2_000, 20_000])
 def test_every_cut_of_an_upload(size: int) -> None:
     data = part("a", b"value") + part("f", b"", "f.bin") + end()

@@ -251,15 +251,19 @@ class _Feed:
             yield event
 
     def _cut(self, data: bytes) -> int:
-        """How much of *data* the decoder gets. A delimiter is held back entirely."""
+        """How much of *data* the decoder gets. A delimiter is held back entirely, and so is a line
+        break: after a bare CR, for which the decoder takes its half, LF would be content."""
         cut = max(0, len(data) - self.kept)
         length = len(self.delimiter)
         line = len(b"\r\n")  # before the delimiter
-        first = max(0, cut - length - PADDING_BYTES)
-        begin = data.rfind(self.delimiter, first, cut + line + length)
-        if begin >= 0 and not data[begin + length : cut].strip(b"- \t\v\f\r"):
-            return max(0, begin - line)
-        return cut
+        end = cut + line + length
+        while True:
+            first = max(0, cut - length - PADDING_BYTES)
+            begin = data.rfind(self.delimiter, first, end)
+            if begin < 0 or data[begin + length : cut].strip(b"- \t\v\f\r"):
+                return cut - data.endswith(b"\r", 0, cut)
+            cut = min(cut, max(0, begin - line))
+            end = begin + length - 1  # another one may end there
 
     def write(self, piece: bytes, write: Callable[[Any], object]) -> bytes:
         """Write what of *piece* is surely a file's. The rest is for `events`: nothing, if there
