@@ -28,7 +28,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.rst", *sorted(DOCS.glob("*.rst"))]
+PAGES = [ROOT / "README.rst", *sorted(DOCS.glob("*.rst")), *sorted(DOCS.glob("howto/*.rst"))]
 """Without the tutorial, whose chapters build on each other: see `examples/test_tutorial.py`."""
 LANGUAGES = {
     *("python", "console", "css", "docker", "html+jinja", "ini", "javascript", "nginx", "text"),
