@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from .asgi.conversation import Conversations
 from .asgi.lifespan import lifespan, on_stop_signal
 from .asgi.servers import server_of, stop_of, tell_once, wsgi_server
-from .asgi.threads import Driver, abandon_blocked
+from .asgi.threads import ABANDON_SECONDS, Abandoned, Driver, abandon, will_end
 from .asgi.uploads import end_uploads
 from .asgi.wsgi import ORIGIN
 from .loop_guard import LoopGuard
@@ -35,7 +35,10 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, Any]]
     in the opposite order, after the streams and WebSockets have been ended. Yields the state.
 
     *receive*: the lifespan's, which shows the server."""
-    driver = Driver(asyncio.get_running_loop(), app.config["WORKER_THREADS"])
+    driver = Driver(asyncio.get_running_loop())
+    # What is done here has to be done, though requests hold all threads, or never end.
+    driver.limit = None
+    driver.loop_if_no_thread = True
     app_ctx = app.app_context()
     conversations = app._conversations = Conversations()
     timeout = app.config["SHUTDOWN_TIMEOUT"]
@@ -50,6 +53,10 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, Any]]
 
     def drain() -> None:
         conversations.draining = True
+
+    def told_to_stop() -> None:
+        will_end(driver.loop, driver.loop.time() + timeout)
+        stop()
 
     async def run(func: Callable[..., Any], *args: Any) -> Any:
         async def call() -> Any:
@@ -78,9 +85,9 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, Any]]
             stack.push_async_callback(run, partial(_finish, generator))
         for func in app.before_serving_funcs:
             await run(func)
-        told = stack.enter_context(on_stop_signal(stop, app._drain_seconds, drain))
+        told = stack.enter_context(on_stop_signal(told_to_stop, app._drain_seconds, drain))
         if not told and server_of(receive) == "Hypercorn":
-            app._asks = _StopOfServer(stop, stack)
+            app._asks = _StopOfServer(told_to_stop, stack)
         conversations.starting = False
         if app._loop_guard is None and (guard := LoopGuard.of_config(app)) is not None:
             stack.enter_context(guard.installed())
@@ -91,9 +98,6 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, Any]]
             stop()
             await asyncio.wait(stopping)
             await end_background_tasks(app, timeout)
-            # The server has cancelled what did not end in its time: what is still blocked is in
-            # the way of the functions below.
-            abandon_blocked(only_cancelled=True)
             for func in app.after_serving_funcs:
                 await run(func)
 
@@ -184,6 +188,7 @@ def start_background_task(
 ) -> None:
     """On *loop*: call *func* in an app context and a task of its own. An error is logged."""
     driver = Driver(loop, app.config["WORKER_THREADS"], None, Context())
+    name = getattr(func, "__qualname__", repr(func))
 
     async def run() -> None:
         app_ctx = app.app_context()
@@ -193,7 +198,6 @@ def start_background_task(
             await driver.call(func, *args, **kwargs)
         except Exception as exc:
             error = exc
-            name = getattr(func, "__qualname__", repr(func))
             app.logger.exception("The background task %s failed.", name)
         finally:
             await app_ctx.pop_by(error, driver.call)
@@ -202,6 +206,10 @@ def start_background_task(
     async def drive_and_release() -> None:
         try:
             await driver.run(run())
+        except Abandoned:
+            app.logger.warning(
+                "The background task %s still blocked: it was left to itself.", name
+            )
         finally:
             driver.release()
 
@@ -211,7 +219,8 @@ def start_background_task(
 
 
 async def end_background_tasks(app: Flask, timeout: float) -> None:
-    """Wait *timeout* seconds for the tasks on this loop, then cancel what is left."""
+    """Wait *timeout* seconds for the tasks on this loop, then cancel what is left. Sync code that
+    blocks is left to itself."""
     loop = asyncio.get_running_loop()
     tasks = {task for task in app.background_tasks if task.get_loop() is loop}
     if tasks:
@@ -220,4 +229,8 @@ async def end_background_tasks(app: Flask, timeout: float) -> None:
             task.cancel()
         if late:
             app.logger.warning("%d background tasks were cancelled at shutdown.", len(late))
-            await asyncio.wait(late)
+            _, blocked = await asyncio.wait(late, timeout=ABANDON_SECONDS)
+            for task in blocked:
+                abandon(task)
+            if blocked:
+                await asyncio.wait(blocked)

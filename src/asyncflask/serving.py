@@ -50,6 +50,9 @@ SSLSetting: t.TypeAlias = SSLContext | tuple[str, str | None] | t.Literal["adhoc
 SHUTDOWN_TIMEOUT: t.Final = 10
 """Seconds that requests have to end in, where the app's `SHUTDOWN_TIMEOUT` does not say."""
 
+CLEAN_UP_SECONDS: t.Final = 2
+"""Beyond that, before uvicorn cancels requests: what the app has cancelled cleans up meanwhile."""
+
 KILL_AFTER: t.Final = 5
 """Seconds beyond the shutdown's limit, for `after_serving`, before a child is killed."""
 
@@ -112,7 +115,7 @@ def serve(
     :param load: gives the app in a process other than this one, so it has to be something that
         can be pickled. Needed for more than one worker.
     :param options: for `uvicorn.Config`. Default: `timeout_graceful_shutdown` is the config's
-        `SHUTDOWN_TIMEOUT`, or 10 seconds.
+        `SHUTDOWN_TIMEOUT`, or 10 seconds, and two more.
     :raises CannotServe: a `RuntimeError`: an option that has no meaning here; a certificate or
         a protocol that cannot be loaded; a running event loop; the reloader outside of the main
         thread.
@@ -125,7 +128,7 @@ def serve(
     _check_no_loop()
     served = target
     shutdown_timeout = getattr(target, "config", {}).get("SHUTDOWN_TIMEOUT", SHUTDOWN_TIMEOUT)
-    options.setdefault("timeout_graceful_shutdown", shutdown_timeout)
+    options.setdefault("timeout_graceful_shutdown", shutdown_timeout + CLEAN_UP_SECONDS)
     options.update(host=host, port=port, **_ssl_options(ssl))
     # For several workers or the reloader this one is not served: it shows what is wrong with the
     # options, before a process is started.

@@ -792,6 +792,53 @@ class TestNoThread:
         results = await asyncio.gather(*(run(main) for _ in range(20)))
         assert results == ["asyncflask-worker"] * 20
 
+    async def test_cancelled_when_the_process_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A server waits for the tasks that it cancels; it need not wait for sync code then."""
+        monkeypatch.setattr(threads, "ABANDON_SECONDS", 0.01)
+        loop = asyncio.get_running_loop()
+        driver = Driver(loop)
+        began, go_on = threading.Event(), threading.Event()
+
+        def block() -> None:
+            began.set()
+            go_on.wait(10)
+
+        async def serve() -> None:
+            await driver.call(block)
+
+        task = asyncio.ensure_future(driver.run(serve()))
+        await asyncio.to_thread(began.wait)
+        threads.will_end(loop, loop.time())
+        task.cancel()
+        with pytest.raises(threads.Abandoned):
+            await task
+        go_on.set()
+
+    async def test_that_ends_by_itself_when_the_process_ends(self) -> None:
+        loop = asyncio.get_running_loop()
+        driver = Driver(loop)
+        began, go_on = threading.Event(), threading.Event()
+
+        def block() -> None:
+            began.set()
+            go_on.wait(10)
+
+        async def serve() -> None:
+            try:
+                await driver.call(block)
+            finally:
+                await driver.to_loop()
+
+        task = asyncio.ensure_future(driver.run(serve()))
+        await asyncio.to_thread(began.wait)
+        threads.will_end(loop, loop.time())
+        task.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        assert type(caught.value) is asyncio.CancelledError  # and was not abandoned
+        driver.release()
+
     async def test_abandoned_while_it_waits_for_a_slot(self) -> None:
         slots = slots_of(asyncio.get_running_loop(), 1)
         working, go_on = threading.Event(), threading.Event()

@@ -27,6 +27,7 @@ from contract.raw import (
     Reply,
     get,
     serve,
+    until,
 )
 from support.servers import Process, python_path
 
@@ -146,6 +147,38 @@ def test_plain_code_that_blocks_under_run(path: str, tmp_path: Path) -> None:
         assert diary.of("app")[-4:] == AFTER
 
 
+STUCK = {
+    "run": ["asyncflask", "--app", f"{APPS}.shutdown:stuck", "run"],
+    "uvicorn": ["uvicorn", f"{APPS}.shutdown:stuck", "--timeout-graceful-shutdown", "1"],
+}
+
+
+@pytest.mark.parametrize("command", STUCK.values(), ids=STUCK)
+def test_views_that_never_end(command: list[str], tmp_path: Path) -> None:
+    """Nor does the one that waits for its turn; the server gives them up, and the app ends."""
+    diary = Diary(tmp_path / "diary")
+    command = [sys.executable, "-m", *command, "--port", "{port}"]
+    with Process(command, env=diary.env, cwd=TESTS) as server, ExitStack() as clients:
+        for name in ("one", "two"):
+            client = clients.enter_context(Connection(server))
+            client.request(f"/{name}")
+        until(lambda: diary.of("one") + diary.of("two") == ["began"])
+        assert server.stop() == 0, server.output
+        assert diary.of("app") == ["lifespan begins", "after sync", "lifespan ends"]
+
+
+@pytest.mark.parametrize("command", STUCK.values(), ids=STUCK)
+def test_background_task_that_never_ends(command: list[str], tmp_path: Path) -> None:
+    diary = Diary(tmp_path / "diary")
+    command = [sys.executable, "-m", *command, "--port", "{port}"]
+    with Process(command, env=diary.env, cwd=TESTS) as server:
+        assert get(server, "/background").status == 200
+        diary.wait("background", "began")
+        assert server.stop() == 0, server.output
+        assert diary.of("app") == ["lifespan begins", "after sync", "lifespan ends"]
+        assert "work still blocked: it was left to itself" in server.output
+
+
 def test_stop_during_a_handshake(tmp_path: Path) -> None:
     diary = Diary(tmp_path / "diary")
     with serve("shutdown:app", diary=diary) as server, Connection(server) as connection:
@@ -164,12 +197,15 @@ def test_stop_during_a_handshake(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("http", PARSERS)
+@pytest.mark.parametrize("size", [100, 5_000_000])
 @pytest.mark.parametrize("path", ["/slow/sync", "/slow/async"])
-def test_client_that_keeps_its_body_back(path: str, http: Parser, tmp_path: Path) -> None:
+def test_client_that_keeps_its_body_back(
+    path: str, size: int, http: Parser, tmp_path: Path
+) -> None:
     """It gets a 503, and holds nothing up, though uvicorn has no limit of its own here."""
     diary = Diary(tmp_path / "diary")
     with serve("shutdown:app", http, diary=diary) as server, Connection(server) as stalled:
-        stalled.request(path, "POST", b"", "Content-Length: 100", "Expect: 100-continue")
+        stalled.request(path, "POST", b"", f"Content-Length: {size}", "Expect: 100-continue")
         stalled.read_until(b"100 Continue\r\n\r\n")  # it is waited for
         stalled.send(b"some")
         assert server.stop() == 0, server.output

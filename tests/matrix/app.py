@@ -36,6 +36,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 app = Flask(__name__)
 app.secret_key = "servers"
 app.config["SHUTDOWN_TIMEOUT"] = 1.5
+app.config["WORKER_THREADS"] = 16  # one for each case and client at a time, and soon all of them
 
 
 def note(event: str) -> None:
@@ -112,7 +113,6 @@ async def size_async() -> str:
 
 @app.post("/size/sync")
 def size_sync() -> str:
-    note("reads")
     return str(len(request.get_data()))
 
 
@@ -270,6 +270,19 @@ def slow_sync() -> str:
     note("began")
     go_sync()
     return "done"
+
+
+@app.get("/stuck")
+def stuck() -> str:
+    note("began")
+    time.sleep(600)
+    return "never"
+
+
+@app.get("/stuck/background")
+async def stuck_background() -> str:
+    app.add_background_task(time.sleep, 600)
+    return "begun"
 
 
 @app.get("/no-more-threads")

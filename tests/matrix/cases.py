@@ -205,16 +205,26 @@ def expect(server: Subject) -> None:
             same(connection.reply().body, b"5")
 
 
+UPLOADS: Final = ("/size/sync", 1_000), ("/size/sync", 5_000_000), ("/size/async", 5_000_000)
+"""A view, and how long a body of which little comes. A short one is received before a sync view
+is called, and a long one while it reads."""
+
+
+def begin_upload(connection: Connection, target: str, size: int) -> None:
+    """Send the beginning of a body that the server waits for."""
+    lines = f"Content-Length: {size}", "Expect: 100-continue"
+    connection.request(target, "POST", b"", *lines)
+    connection.read_until(b"\r\n\r\n")
+    connection.send(b"x" * 10)
+
+
 @http
 def aborted_upload(server: Subject) -> None:
     """A client that leaves in the middle of its body."""
-    for kind in KINDS:
+    for path, size in UPLOADS:
         name = name_of()
         with server.connect() as connection:
-            connection.request(f"/size/{kind}?id={name}", "POST", b"", "Content-Length: 1000000")
-            connection.send(b"x" * 10)
-            if kind == "sync" and not server.buffers:
-                server.wait(name, "reads")
+            begin_upload(connection, f"{path}?id={name}", size)
         if not server.buffers:
             server.wait(name, "teardown")
     same(server.get("/method/sync").status, 200)

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from contract.raw import Diary
 from matrix.cases import Case, Subject, asgi, forwarding, http, prefixed, title, until
-from matrix.stops import AT_WORK, STALLED, WITHOUT_THREADS, Seen, Stop, StopCase
+from matrix.stops import AT_WORK, STALLED, STUCK, WITHOUT_THREADS, Seen, Stop, StopCase
 from support.servers import Process, python_path
 from support.suites import run
 
@@ -73,7 +73,7 @@ class Server(NamedTuple):
 
     @property
     def has_lifespan(self) -> bool:
-        return self.is_asgi and not any("hooks" in case for case in self.cannot)
+        return self.is_asgi and "SIGTERM: hooks run once and in order" not in self.cannot
 
     @property
     def version(self) -> str:
@@ -114,6 +114,7 @@ def starts_of(server: Server, *, quick: bool = False) -> list[Start]:
     plan = [(cases, AT_WORK, False)]
     if not quick:
         plan.append((prefixed.all if server.prefix else [], STALLED, bool(server.prefix)))
+        plan += [([], STUCK, False)] if server.has_lifespan else []
         plan.append(([], WITHOUT_THREADS, False))
     starts = []
     for cases, stop, prefix in plan:

@@ -1,5 +1,5 @@
-"""How a server stops at SIGTERM: with everything going on, with uploads that have stalled, and
-when no thread is to be had.
+"""How a server stops at SIGTERM: with everything going on, with uploads that have stalled, with
+sync code that never ends, and when no thread is to be had.
 
 A scenario starts a server, stops it, and gives what was `Seen`; cases look at that.
 """
@@ -16,7 +16,7 @@ from http.client import HTTPException
 from typing import Final
 
 from contract.raw import Connection
-from matrix.cases import Subject, end_of, name_of, same
+from matrix.cases import UPLOADS, Subject, begin_upload, end_of, name_of, same, until
 
 LISTENS_SECONDS: Final = 0.5
 """How long a server that stops may go on listening before its clients go on."""
@@ -165,13 +165,31 @@ def stalled_uploads(server: Subject, is_asgi: bool) -> Seen:
     """SIGTERM while clients keep their bodies back."""
     seen = Seen()
     with ExitStack() as clients:
-        for kind in ("sync", "async"):
-            name = name_of()
+        for path, size in UPLOADS:
+            begin_upload(clients.enter_context(server.connect()), path, size)
+        stop(server, seen)
+    return seen
+
+
+# -- sync code that never ends ----------------------------------------------------------------
+
+WORKER_THREADS: Final = 16
+"""Of the app: so many sync functions run at a time."""
+
+
+def stuck(server: Subject, is_asgi: bool) -> Seen:
+    """SIGTERM while as many sync views as may run never end, and one waits for its turn."""
+    seen = Seen()
+    with ExitStack() as clients:
+        names = [name_of() for _ in range(WORKER_THREADS + 1)]
+        connection = clients.enter_context(server.connect())
+        connection.request("/stuck/background")
+        seen.requests["background"] = status_of(connection)
+        for name in names:
             connection = clients.enter_context(server.connect())
-            connection.request(f"/size/{kind}?id={name}", "POST", b"", "Content-Length: 1000000")
-            connection.send(b"x" * 10)
-            if kind == "sync" and not server.buffers:
-                server.wait(name, "reads")
+            connection.request(f"/stuck?id={name}")
+        running = WORKER_THREADS - 1
+        until(lambda: sum("began" in server.diary.of(name) for name in names) >= running, "views")
         stop(server, seen)
     return seen
 
@@ -234,5 +252,7 @@ AT_WORK: Final = Stop(
 )
 _hooks, _status, _log = ends("Stalled uploads")
 STALLED: Final = Stop(stalled_uploads, (_status, _log), (_hooks,))
+_hooks, _status, _log = ends("Stuck sync code")
+STUCK: Final = Stop(stuck, (), (_hooks, _status))
 _hooks, _status, _log = ends("Without threads")
 WITHOUT_THREADS: Final = Stop(without_threads, (), (refused_for_now, _hooks, _status, _log))

@@ -9,13 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
-from .threads import abandon
-
-ABANDON_SECONDS: Final = 1.0
-"""How long what was cancelled at shutdown may take to end, before sync code that blocks is left
-to itself."""
+from .threads import ABANDON_SECONDS, abandon
 
 
 class Unsent(Protocol):

@@ -72,6 +72,20 @@ def remember(loop: asyncio.AbstractEventLoop) -> None:
         _served = weakref.ref(loop)
 
 
+_ends: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, float] = weakref.WeakKeyDictionary()
+
+
+def will_end(loop: asyncio.AbstractEventLoop, at: float) -> None:
+    """The process was told to stop: from *at* on, by the clock of *loop*, tasks that its server
+    cancels wait no longer for sync code."""
+    _ends[loop] = at
+
+
+def end_of(loop: asyncio.AbstractEventLoop) -> float | None:
+    """When that is; `None` while nothing stops."""
+    return _ends.get(loop)
+
+
 def loop_for_outsiders() -> asyncio.AbstractEventLoop:
     loop = _served()
     if loop is not None and loop.is_running() and loop not in _blocked:

@@ -17,6 +17,7 @@ import asyncio
 import atexit
 import inspect
 import os
+import weakref
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
@@ -26,9 +27,10 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
 
 from . import loops, pool
 from .loops import background_loop as background_loop
-from .loops import end_background_loops, loop_for_outsiders, remember
+from .loops import end_background_loops, end_of, loop_for_outsiders, remember
 from .loops import note_loop as note_loop
 from .loops import off_loop as off_loop
+from .loops import will_end as will_end
 from .native import NoThread as NoThread
 from .native import queue_here
 from .nonblocking import Nonblocking
@@ -45,6 +47,10 @@ Call = Callable[..., Awaitable[Any]]
 Segment = tuple[object, StopIteration | None, BaseException | None]
 
 _COROUTINE: Final = inspect.CO_COROUTINE
+
+ABANDON_SECONDS: Final = 1.0
+"""How long what was cancelled at shutdown may take to end, before sync code that blocks is left
+to itself."""
 
 
 def is_async(func: Callable[..., object]) -> bool:
@@ -225,7 +231,8 @@ class _Job:
     ========= ===================== =============== =========================================
 
     A thread cannot be interrupted: a cancelled task waits until it is done, and is cancelled then
-    (`Task.cancel` remembers it when its future refuses).
+    (`Task.cancel` remembers it when its future refuses). Only when the process ends, sync code
+    that goes on for `ABANDON_SECONDS` is abandoned: servers wait for the tasks that they cancel.
 
     To `asyncio.Task` this is a future (`asyncio.isfuture`), but one that wakes its task in the
     very step of the loop that learns of the thread's end, not in the next one.
@@ -316,6 +323,7 @@ class _Job:
 
     def cancel(self, msg: object = None) -> bool:
         if not getattr(here(), "abandoning", False):
+            _abandon_later(self._driver.loop)
             return False
         self.abandoned = True
         slots, self._driver.slots = self._driver.slots, None
@@ -371,6 +379,21 @@ def abandon_blocked(*, only_cancelled: bool) -> None:
             (waiting if job.waits_in(job._driver.slots) else started).append(task)
     for task in waiting + started:
         abandon(task)
+
+
+_abandoning: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.TimerHandle]
+_abandoning = weakref.WeakKeyDictionary()
+
+
+def _abandon_later(loop: asyncio.AbstractEventLoop) -> None:
+    """A task was cancelled that waits for a thread. If the process ends, whoever did so may wait
+    for the task: so leave the thread behind before long, but after `Conversations.stop` has done
+    so for what is its own."""
+    end = end_of(loop)
+    if end is None or (loop in _abandoning and _abandoning[loop].when() > loop.time()):
+        return
+    when = max(end, loop.time()) + 2 * ABANDON_SECONDS
+    _abandoning[loop] = loop.call_at(when, partial(abandon_blocked, only_cancelled=True))
 
 
 class Driver:

@@ -172,6 +172,34 @@ async def stream_late() -> Any:
     return await stream_async()
 
 
+stuck = Flask("stuck", lifespan=lifespan)
+"""Has one thread for sync functions, which is soon taken for good."""
+stuck.config["SHUTDOWN_TIMEOUT"] = 0.5
+stuck.config["WORKER_THREADS"] = 1
+
+
+@stuck.after_serving
+def after_stuck() -> None:
+    write("app", "after sync")
+
+
+@stuck.get("/<request_id>")
+def never_ends(request_id: str) -> str:
+    write(request_id, "began")
+    time.sleep(600)
+    return "never"
+
+
+@stuck.get("/background")
+async def background() -> str:
+    def work() -> None:
+        write("background", "began")
+        time.sleep(600)
+
+    stuck.add_background_task(work)
+    return "begun"
+
+
 @app.websocket("/ws")
 async def ws() -> None:
     async for message in websocket:
