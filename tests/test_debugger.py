@@ -33,7 +33,7 @@ from asyncflask import (
 from asyncflask.asgi.client import WebSocketDenied
 from asyncflask.async_testing import AsyncClient
 from asyncflask.debugger import KEPT_TRACEBACKS, Debugger
-from support.asgi import exchange, http_scope
+from support.asgi import Peer, exchange, http_scope
 
 HTML = {"Accept": "text/html,*/*"}
 PIN = "123-456-789"
@@ -538,6 +538,47 @@ async def test_websocket_that_fails_before_accept(app: Flask) -> None:
                 pass
     assert caught.value.status_code == 500
     assert b"LookupError: early" in caught.value.body
+
+
+@pytest.mark.parametrize(
+    ("messages", "closing"),
+    [
+        (
+            [],
+            [{"type": "websocket.close", "code": 1011}],
+        ),  # refused by a server that knows no more
+        (["accept"], [{"type": "websocket.close", "code": 1011}]),
+        (["accept", "send"], [{"type": "websocket.close", "code": 1011}]),
+        (["accept", "close"], []),
+        (["accept", "disconnect"], []),
+    ],
+)
+async def test_websocket_is_closed_once(messages: list[str], closing: list[Any]) -> None:
+    async def plain(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        for message in messages:
+            if message == "disconnect":
+                await receive()
+            else:
+                await send({"type": f"websocket.{message}"})
+        raise LookupError
+
+    peer = Peer([{"type": "websocket.connect"}, {"type": "websocket.disconnect"}])
+    scope = {**http_scope("/ws"), "type": "websocket", "scheme": "ws"}
+    await Debugger(plain)(scope, peer.receive, peer.send)
+    sent = [{"type": f"websocket.{m}"} for m in messages if m != "disconnect"]
+    assert peer.sent == [*sent, *closing]
+
+
+async def test_failure_without_an_exception_is_passed_on() -> None:
+    failed = {"type": "lifespan.startup.failed", "message": "why"}
+
+    async def plain(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(failed)
+
+    async with Lifespan(Debugger(plain, serve_failure=True)) as lifespan:
+        assert lifespan.started == failed
 
 
 class Lifespan:

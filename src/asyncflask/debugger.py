@@ -104,8 +104,6 @@ def _console(globals: dict[str, Any], locals: dict[str, Any]) -> Console:
 class _Shell:
     """The console of the whole app, which belongs to no frame."""
 
-    id = 0
-
     def __init__(self, names: dict[str, Any], context: Context) -> None:
         self._console = _console({}, names)
         self._context = context
@@ -363,10 +361,6 @@ class Debugger:
         self._failure: _Kept | None = None
         """Why the app could not start."""
 
-    @property
-    def trusted_hosts(self) -> list[str]:
-        return self._werkzeug.trusted_hosts
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "http":
@@ -416,28 +410,35 @@ class Debugger:
         await _send_response(scope, send, response)
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sent: list[str] = []
+        last = "websocket.connect"  # of the messages in both directions
 
-        async def note(message: Message) -> None:
-            sent.append(message["type"])
-            del sent[1:-1]  # the first and the last
+        async def noted_receive() -> Message:
+            nonlocal last
+            message = await receive()
+            last = last if message["type"] == "websocket.receive" else message["type"]
+            return message
+
+        async def noted_send(message: Message) -> None:
+            nonlocal last
+            last = message["type"]
             await send(message)
 
         kept = self._failure
         contexts: list[Context] = []
         if kept is None:
             try:
-                await self.app({**scope, KEEP_CONTEXT: contexts.append}, receive, note)
+                await self.app({**scope, KEEP_CONTEXT: contexts.append}, noted_receive, noted_send)
                 return
             except Exception as error:
                 kept = self._keep(error, contexts)
             self._log(f"on {scope['path']} [WEBSOCKET]", kept, self._url_of(scope, kept))
         else:
             await receive()
-        if not sent and "websocket.http.response" in (scope.get("extensions") or {}):
+        refusable = "websocket.http.response" in (scope.get("extensions") or {})
+        if last == "websocket.connect" and refusable:
             response = Response(kept.text, 500, mimetype="text/plain")
             await _send_response(scope, send, response, "websocket.http.response")
-        elif not sent or sent[-1] in ("websocket.accept", "websocket.send"):
+        elif last in ("websocket.connect", "websocket.accept", "websocket.send"):
             await send({"type": "websocket.close", "code": 1011})
 
     async def _serve_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -451,6 +452,8 @@ class Debugger:
 
         try:
             await self.app(scope, receive, note)
+            for message in failed:
+                await send(message)
         except Exception as error:
             if not failed:
                 raise
