@@ -15,7 +15,7 @@ from functools import partial
 from types import CoroutineType
 from typing import Any, Final
 
-from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, LengthRequired, RequestEntityTooLarge
 
 from .asgi.http import SMALL_BODY_BYTES, SPOOL_BYTES, Body, announced
 from .asgi.threads import as_coroutine, call_after, rest_of
@@ -77,21 +77,29 @@ def receive_small(ctx: RequestContext, on_loop: bool = True) -> Awaitable[None] 
     if getattr(request.url_rule, "stream", False):
         return None
     length, _ = announced(ctx.scope, ctx.lines)
-    if not 0 < length <= SMALL_BODY_BYTES:
-        request.asgi_body.refusal = partial(_not_for_hooks, request.endpoint, length)
+    # In HTTP/2 a body without a length is nothing special, and may be an empty one.
+    missing = not length and ctx.scope.get("http_version", "1.1") < "2"
+    refusal = partial(_not_for_hooks, request.endpoint, missing)
+    if missing or length > SMALL_BODY_BYTES:
+        request.asgi_body.refusal = refusal
         return None
     body, rest = _begin(ctx, request.max_content_length)
-    return None if body is None else _receive_rest_of_small(body, rest, on_loop)
+    return None if body is None else _receive_rest_of_small(body, rest, on_loop, refusal)
 
 
-async def _receive_rest_of_small(body: Body, rest: Awaitable[None] | None, on_loop: bool) -> None:
+async def _receive_rest_of_small(
+    body: Body,
+    rest: Awaitable[None] | None,
+    on_loop: bool,
+    refusal: Callable[[], Exception] | None = None,
+) -> None:
     if rest is not None:
         await rest
-    with suppress(RequestEntityTooLarge):
-        if on_loop:
-            await body.receive_ahead(SMALL_BODY_BYTES)
-        else:
-            await body.receive_some(SMALL_BODY_BYTES)
+    await body.receive_some(SMALL_BODY_BYTES)
+    if not body.all_came:
+        body.refusal = refusal
+        if on_loop and isinstance(body.error, ClientDisconnected):
+            raise body.error
 
 
 def receive_body(ctx: RequestContext, on_loop: bool = True) -> Awaitable[None] | None:
@@ -194,8 +202,8 @@ async def _receive_rest(
         body.refusal = partial(_not_for_view, request.endpoint, most)
 
 
-def _not_for_hooks(endpoint: str | None, length: int) -> Exception:
-    error = RequestEntityTooLarge() if length else LengthRequired()
+def _not_for_hooks(endpoint: str | None, length_is_missing: bool) -> Exception:
+    error = LengthRequired() if length_is_missing else RequestEntityTooLarge()
     return _advised(error, _FOR_HOOKS.format(endpoint, SMALL_BODY_BYTES))
 
 
