@@ -656,3 +656,25 @@ def test_routes_of_domains(host_matching: bool, header: str) -> None:
 
 def test_no_routes(app: Flask) -> None:
     assert invoke(app, "routes").output == "No routes were registered.\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ["run", "--as-flask"],
+            "Error: The option '--as-flask' belongs before the command: write 'asyncflask"
+            " --as-flask"
+            " run'.",
+        ),
+        (
+            ["routes", "--app", "hello"],
+            "Error: The option '--app' belongs before the command: write 'asyncflask --app ..."
+            " routes'.",
+        ),
+    ],
+)
+def test_an_option_behind_the_command(args: list[str], message: str) -> None:
+    result = CliRunner().invoke(cli_module.cli, args)
+    assert result.exit_code == 2
+    assert result.output.splitlines()[-1] == message

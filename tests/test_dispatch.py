@@ -678,7 +678,7 @@ class TestReturned:
         ((None, 200), "returned None"),
         (("a", 1, {}, 2), "valid response tuple"),
         (("a",), "valid response tuple"),
-        (1, "was a int"),
+        (1, "was an int"),
         ({1, 2}, "was a set"),
         (print, "was a"),
     ],

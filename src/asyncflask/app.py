@@ -581,7 +581,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
         """The names in the `shell` command."""
         names: dict[str, Any] = {"app": self, "g": g}
         for processor in self.shell_context_processors:
-            names.update(processor())
+            names.update(self.ensure_sync(processor)())
         return names
 
 

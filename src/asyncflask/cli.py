@@ -275,6 +275,23 @@ class FlaskGroup(AppGroup):
             )
         return super().make_context(info_name, args, parent=parent, **extra)
 
+    def invoke(self, ctx: click.Context) -> t.Any:
+        """Run the command. One of this group's options that stands behind the command is an error
+        that says where it belongs."""
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            option = error.option_name
+            of_group = next((each for each in self.params if option in each.opts), None)
+            if of_group is None or error.ctx is None:
+                raise
+            value = "" if getattr(of_group, "is_flag", False) else " ..."
+            raise click.UsageError(
+                f"The option '{option}' belongs before the command: write"
+                f" 'asyncflask {option}{value} {error.ctx.info_name}'.",
+                error.ctx,
+            ) from None
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As Click's. For the help, the app is needed, and may be named in the environment."""
         no_args = not args and self.no_args_is_help

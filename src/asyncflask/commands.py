@@ -16,6 +16,7 @@ import traceback
 import typing as t
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
+from difflib import get_close_matches
 from types import ModuleType
 
 import click
@@ -118,7 +119,11 @@ def find_app_by_string(module: ModuleType, app_name: str) -> App:
     try:
         value = getattr(module, name)
     except AttributeError as e:
-        raise NoAppException(f"There is no {name!r} in the module {module.__name__!r}.") from e
+        near = get_close_matches(name, vars(module), 1)
+        hint = f" Did you mean '{module.__name__}:{near[0]}'?" if near else ""
+        raise NoAppException(
+            f"There is no {name!r} in the module {module.__name__!r}.{hint}"
+        ) from e
 
     if inspect.isfunction(value):
         try:
@@ -215,7 +220,10 @@ def locate_app(
                 f"The import of {module_name!r} failed:\n\n{traceback.format_exc()}"
             ) from None
         if raise_if_not_found:
-            raise NoAppException(f"There is no module {module_name!r} to import.") from None
+            raise NoAppException(
+                f"There is no module {module_name!r} to import, from {os.getcwd()} or elsewhere"
+                " on Python's path."
+            ) from None
         return None
 
     module = sys.modules[module_name]

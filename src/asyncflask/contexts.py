@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from starlette.types import Message, Receive, Scope, Send
 from werkzeug.exceptions import HTTPException, NotFound, RequestURITooLarge
-from werkzeug.routing import MapAdapter, Rule
+from werkzeug.routing import MapAdapter, Rule, WebsocketMismatch
 
 from .alias import advise
 from .asgi.threads import Call, Driver, call_here, drive, is_async
 from .asgi.websocket import WebSocket
 from .asgi.wsgi import ORIGIN, Environ, Origin, route_path
-from .routing import NOT_FOUND, TOO_LONG
+from .routing import NOT_FOUND, TOO_LONG, UpgradeRequired
 from .signals import (
     appcontext_popped,
     appcontext_pushed,
@@ -390,6 +390,8 @@ class RequestContext(_Context):
                 if pending is not None:
                     values = await call(pending)
         except HTTPException as exc:
+            if type(exc) is WebsocketMismatch and self.websocket is None:
+                exc = UpgradeRequired(self.request.path, self.app.debug)
             self.request.routing_exception = exc
         else:
             self.match = rule, values, None

@@ -7,6 +7,7 @@ attributes, so that this file can stay below both.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from werkzeug.exceptions import HTTPException
@@ -14,6 +15,7 @@ from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Request
 
 from .alias import advise
+from .asgi.websocket_rules import await_it
 from .ctx import _cv_request
 
 if TYPE_CHECKING:
@@ -83,6 +85,30 @@ class FormDataRoutingRedirect(AssertionError):
         )
 
 
+def wrong_return_value(rv: object, endpoint: str | None) -> str:
+    """What is wrong with the value *rv* of a view, and what to write instead."""
+    kind = type(rv).__name__
+    article = "an" if kind[0] in "aeiou" else "a"
+    of = "" if endpoint is None else f" for {endpoint!r}"
+    return (
+        f"The view function{of} did not return a valid response. The return type must be a"
+        " string, dict, list, tuple with headers or status, Response instance, iterator,"
+        f" asynchronous iterator, or WSGI callable, but it was {article} {kind}.{_instead(rv)}"
+    )
+
+
+def _instead(rv: object) -> str:
+    if isinstance(rv, CoroutineType):
+        return f" {await_it(rv)}"
+    if isinstance(rv, (set, frozenset)):
+        return " Write 'list(...)' or 'sorted(...)': JSON has no sets."
+    if isinstance(rv, int) and not isinstance(rv, bool) and 100 <= rv <= 599:
+        return f" If {rv} is the status, write 'return \"\", {rv}'; if not, 'str(...)'."
+    if isinstance(rv, (int, float)):
+        return " Write 'str(...)' for text, or 'jsonify(...)' for JSON."
+    return ""
+
+
 def add_advice(error: Exception, request: Request, websocket: object) -> None:
     """Add a note to an error that code written for Quart runs into, or an extension that uses the
     real Flask: what to write here."""
@@ -93,10 +119,28 @@ def add_advice(error: Exception, request: Request, websocket: object) -> None:
             " values here, also in 'async def' functions: if it is one of these, leave out"
             " 'await'."
         )
+    elif isinstance(error, AttributeError) and type(error.obj).__name__ == "State":
+        error.add_note(_no_state(error))
+    elif isinstance(error, AttributeError) and error.name == "state" and hasattr(error.obj, "cli"):
+        error.add_note(
+            "What the lifespan yields is each request's 'request.state'. What belongs to the app"
+            " may be an attribute of your own, or stand in 'app.extensions'."
+        )
     elif isinstance(error, AttributeError) and websocket is not None and error.obj is websocket:
         name = str(error.name)
         if hasattr(request, name):
             error.add_note(f"'request' is the WebSocket's handshake: write 'request.{name}'.")
+
+
+def _no_state(error: AttributeError) -> str:
+    state = getattr(error.obj, "_state", None)
+    if state:
+        return f"'request.state' has what the lifespan yields: {', '.join(map(repr, state))}."
+    return (
+        "'request.state' has what the lifespan yields, and here it is empty: either the app has"
+        " no lifespan that yields a dict, or it was not started. In tests, write 'with"
+        " app.test_client(lifespan=True) as client:', or 'async with AsyncClient(app) as client:'."
+    )
 
 
 def attach_enctype_error_multidict(request: Request) -> None:

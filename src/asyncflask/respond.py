@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterable, Iterable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.types import Message, Send
@@ -30,7 +31,8 @@ from .asgi.servers import is_closed
 from .asgi.streams import Blocks
 from .asgi.threads import Driver
 from .asgi.wsgi import FileWrapper
-from .ctx import RequestContext, current_request_ctx
+from .ctx import RequestContext, _cv_request, current_request_ctx
+from .debughelpers import wrong_return_value
 from .events import AsyncEvents, SyncEvents
 from .json.provider import DefaultJSONProvider
 from .teardown import is_bound_to_thread
@@ -85,11 +87,13 @@ def make_response(app: Flask, ctx: RequestContext | None, rv: Any) -> Any:
             try:
                 rv = response_class.force_type(rv, environ)
             except TypeError as exc:
-                raise TypeError(f"{exc}\n{_wrong_type(rv)}").with_traceback(
+                raise TypeError(f"{exc}\n{wrong_return_value(rv, _endpoint(ctx))}").with_traceback(
                     exc.__traceback__
                 ) from None
         else:
-            raise TypeError(_wrong_type(rv))
+            if isinstance(rv, CoroutineType):
+                rv.close()  # that it was never awaited is said here
+            raise TypeError(wrong_return_value(rv, _endpoint(ctx)))
     if status is not None:
         if isinstance(status, (str, bytes, bytearray)):
             rv.status = status
@@ -104,12 +108,11 @@ def _is_stream(rv: Any) -> bool:
     return hasattr(rv, "__next__") or isinstance(rv, AsyncIterable)
 
 
-def _wrong_type(rv: Any) -> str:
-    return (
-        "The view function did not return a valid response. The return type must be a string,"
-        " dict, list, tuple with headers or status, Response instance, iterator, asynchronous"
-        f" iterator, or WSGI callable, but it was a {type(rv).__name__}."
-    )
+def _endpoint(ctx: RequestContext | None) -> str | None:
+    """Of the current request, if there is one."""
+    ctx = ctx or _cv_request.get(None)
+    endpoint: str | None = None if ctx is None else ctx.request.endpoint
+    return endpoint
 
 
 Complete = tuple[Message, bytes]

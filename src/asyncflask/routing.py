@@ -7,9 +7,12 @@ likewise: URLs with a host, and errors, are left to the adapter.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import partial
+from types import CoroutineType
 from typing import Any, Final, NamedTuple, cast
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
@@ -50,6 +53,29 @@ _matched: Callable[[tuple[Rule, dict[str, Any], None]], Match] = partial(tuple._
 """A `Match`, made in C."""
 
 
+class UpgradeRequired(WebsocketMismatch):
+    """426 for a request to the URL of a WebSocket (RFC 9110 section 15.5.22), in place of the 400
+    of Werkzeug."""
+
+    code = 426
+    description = "This URL is for WebSocket connections."
+
+    def __init__(self, path: str, debug: bool) -> None:
+        super().__init__()
+        if debug:
+            self.description = (
+                f"{path!r} is the URL of a WebSocket, and this was a plain request, such as a"
+                f" browser's address bar sends. Connect from a page by 'new WebSocket({path!r})',"
+                " or in Python by websockets.connect(). If that is what you did, something"
+                " between client and app does not pass the 'Upgrade' header on, or the server"
+                " has no WebSockets: 'pip install uvicorn[standard]'."
+            )
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        """With the protocol to change to, as the RFC demands."""
+        return [*super().get_headers(*args, **kwargs), ("Upgrade", "websocket")]
+
+
 class Map(MapBase):
     """The rules of an app (Werkzeug: `werkzeug.routing.Map`)."""
 
@@ -66,10 +92,30 @@ class Map(MapBase):
     def add(self, rulefactory: RuleFactory) -> None:
         with self._changing:
             for rule in rulefactory.get_rules(self):
-                super().add(rule)
+                try:
+                    super().add(rule)
+                except LookupError as error:
+                    raise self._explained(error, rule) from None
                 self._added.append(rule)
             self._tree = None
             self._preferred = {}
+
+    def _explained(self, error: LookupError, rule: Rule) -> LookupError:
+        """An error of a rule, with the converters that there are."""
+        name = next((name for name in self._names_in(str(error))), None)
+        if name is None:
+            return error
+        near = get_close_matches(name, self.converters, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return LookupError(
+            f"The rule {rule.rule!r} needs a converter {name!r}, which does not exist.{hint} There"
+            f" are {', '.join(map(repr, sorted(self.converters)))}; add your own to"
+            " 'app.url_map.converters' before the rule."
+        )
+
+    @staticmethod
+    def _names_in(message: str) -> list[str]:
+        return re.findall(r"^the converter '(.*)' does not exist$", message)
 
     def _new_tree(self) -> Tree:
         with self._changing:
@@ -149,7 +195,15 @@ class Map(MapBase):
 
 def _resolve(target: Target, texts: Texts, method: str, missed: list[Rule]) -> Values:
     try:
-        return target.convert(texts)
+        values = target.convert(texts)
+        for name, value in values.items():
+            if isinstance(value, CoroutineType):
+                value.close()
+                raise TypeError(
+                    f"The converter of {name!r} in {target.rule.rule!r} is asynchronous: write"
+                    " 'def to_python(...)'. It runs on the request's thread, where it may wait."
+                )
+        return values
     except ValidationError as error:  # the first rule that fits the path decides
         raise _refusal(method, missed) from error
 

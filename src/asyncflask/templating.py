@@ -18,7 +18,7 @@ from jinja2 import Environment as BaseEnvironment
 from jinja2.runtime import Context as BaseContext
 from jinja2.runtime import new_context
 
-from .asgi.threads import is_async, on_loop, wait
+from .asgi.threads import CannotWait, is_async, on_loop, wait
 from .ctx import _cv_request, current_app_ctx, run_sync
 from .debughelpers import explain_template_loading_attempts
 from .helpers import _default_template_ctx_processor as _default_template_ctx_processor
@@ -125,7 +125,7 @@ class DispatchingJinjaLoader(BaseLoader):
             attempts.append((loader, owner, source))
         explain_template_loading_attempts(self.app, template, attempts)
         if result is None:
-            raise TemplateNotFound(template)
+            raise self._not_found(template)
         return result
 
     def _get_source_fast(self, environment: BaseEnvironment, template: str) -> Source:
@@ -134,7 +134,20 @@ class DispatchingJinjaLoader(BaseLoader):
                 return loader.get_source(environment, template)
             except TemplateNotFound:
                 continue
-        raise TemplateNotFound(template)
+        raise self._not_found(template)
+
+    def _not_found(self, template: str) -> TemplateNotFound:
+        places = [
+            str(folder)
+            for _, loader in self._iter_loaders(template)
+            for folder in getattr(loader, "searchpath", (loader,))
+        ]
+        error = TemplateNotFound(template)
+        if places:
+            error.add_note(f"{template!r} was looked for in: {', '.join(places)}")
+        else:
+            error.add_note("The app has no folder for templates: 'template_folder' is None.")
+        return error
 
     def _iter_loaders(self, template: str) -> Iterator[tuple[Any, BaseLoader]]:
         for owner in (self.app, *self.app.iter_blueprints()):
@@ -160,11 +173,32 @@ def _check_can_render(template: Template, function: str) -> None:
         )
 
 
+class _advising:
+    """Adds to the error of a filter or context processor that is async, called by sync code on
+    the loop, what to write."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: str) -> None:
+        self._function = function
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, CannotWait):
+            error.add_note(
+                f"It was called for a template: write 'await {self._function}_async(...)' in place"
+                f" of '{self._function}(...)'."
+            )
+
+
 def _render(app: Flask, template: Template, context: dict[str, object], function: str) -> str:
     _check_can_render(template, function)
-    app.update_template_context(context)
-    send(before_render_template, app, template=template, context=context)
-    text = template.render(context)
+    with _advising(function):
+        app.update_template_context(context)
+        send(before_render_template, app, template=template, context=context)
+        text = template.render(context)
     send(template_rendered, app, template=template, context=context)
     return text
 
@@ -187,12 +221,14 @@ def render_template_string(source: str, **context: object) -> str:
 def _stream(
     app: Flask, template: Template, context: dict[str, object], function: str
 ) -> Iterator[str]:
-    app.update_template_context(context)
-    send(before_render_template, app, template=template, context=context)
+    with _advising(function):
+        app.update_template_context(context)
+        send(before_render_template, app, template=template, context=context)
 
     def generate() -> Iterator[str]:
         _check_can_render(template, function)  # by now it may be another thread
-        yield from template.generate(context)
+        with _advising(function):
+            yield from template.generate(context)
         send(template_rendered, app, template=template, context=context)
 
     return stream_with_context(generate()) if _cv_request.get(None) is not None else generate()

@@ -283,7 +283,8 @@ def test_refused_with_a_redirect(site: Site) -> None:
 
 
 def test_request_to_a_websocket(site: Site) -> None:
-    assert httpx.get(f"{site.server.url}/echo", timeout=SECONDS).status_code in (400, 404, 426)
+    response = httpx.get(f"{site.server.url}/echo", timeout=SECONDS)
+    assert (response.status_code, response.headers["Upgrade"]) == (426, "websocket")
 
 
 # -- messages

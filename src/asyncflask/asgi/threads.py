@@ -685,6 +685,10 @@ async def run_in_worker(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 # -- from sync code to the loop ---------------------------------------------------------------
 
 
+class CannotWait(RuntimeError):
+    """Sync code on the loop would have to wait for a coroutine."""
+
+
 def wait(awaitable: Awaitable[T]) -> T:
     """From sync code: run *awaitable* on the request's loop and give its value. Outside of a
     request the running server's loop serves, or one in the background. Changes of context
@@ -696,7 +700,7 @@ def wait(awaitable: Awaitable[T]) -> T:
         name = getattr(awaitable, "__qualname__", type(awaitable).__name__)
         if isinstance(awaitable, CoroutineType):
             awaitable.close()
-        raise RuntimeError(
+        raise CannotWait(
             f"{name!r} is asynchronous and was called by sync code on the event loop, which"
             " cannot wait for it. In an 'async def' function write 'await' before the call, or"
             " 'async with' where a context is entered; or make the calling function 'def'"

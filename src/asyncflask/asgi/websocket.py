@@ -220,3 +220,10 @@ class SyncWebSocket(Protocol):
     def close(self, code: int = NORMAL, reason: str | None = None) -> None: ...
     def when_closed(self, func: Callable[[], object]) -> None: ...
     def __iter__(self) -> Iterator[str | bytes]: ...
+
+
+# What Python says of a coroutine that nobody awaits: "coroutine 'websocket.send' was ...".
+for _name in ("accept", "receive", "send", "close"):
+    getattr(Connection, f"{_name}_on_loop").__qualname__ = f"websocket.{_name}"
+for _name in ("receive_json", "send_json", "receive_as", "send_as"):
+    getattr(WebSocket, f"_{_name}").__qualname__ = f"websocket.{_name}"

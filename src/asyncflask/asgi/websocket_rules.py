@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from types import CoroutineType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from starlette.types import Message, Scope
@@ -186,10 +186,18 @@ def message_of(data: object) -> Message:
         return {"type": "websocket.send", "text": data}
     if isinstance(data, bytes | bytearray | memoryview):
         return {"type": "websocket.send", "bytes": bytes(data)}
+    if isinstance(data, CoroutineType):
+        data.close()  # that it was never awaited is said here
+        raise TypeError(f"A WebSocket message is str or bytes, not a coroutine. {await_it(data)}")
     raise TypeError(
         f"A WebSocket message is str or bytes, not {type(data).__name__}; for JSON write"
         " 'websocket.send_json(...)'."
     )
+
+
+def await_it(coro: CoroutineType[Any, Any, Any]) -> str:
+    """What to write, where a value was wanted and not a coroutine."""
+    return f"Write 'await' before the call of {coro.__qualname__!r}."
 
 
 def bytes_of(data: str | bytes, limit: int) -> int:

@@ -13,10 +13,14 @@ import weakref
 from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
+from inspect import iscoroutinefunction
+from types import CoroutineType
 from typing import IO, TYPE_CHECKING, Any, AnyStr, NoReturn, cast
 
 from werkzeug.http import http_date
 from werkzeug.wrappers import Response
+
+from ..asgi.websocket_rules import await_it
 
 if TYPE_CHECKING:
     from ..app import Flask
@@ -96,7 +100,22 @@ def _default(o: object) -> Any:
     if hasattr(o, "__html__"):
         return str(o.__html__())
 
-    raise TypeError(f"Object of type {type(o).__name__} is not JSON serializable")
+    message = f"Object of type {type(o).__name__} is not JSON serializable"
+    if isinstance(o, CoroutineType):
+        o.close()  # that it was never awaited is said here
+        message = f"{message}. {await_it(o)}"
+    raise TypeError(message)
+
+
+def _sync(default: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    """*default*, which JSON is to be made by: no coroutine function, whose value would be asked
+    of it for ever."""
+    if iscoroutinefunction(default):
+        raise RuntimeError(
+            "'default' of a JSON provider is called by sync code, and this one is 'async def':"
+            " write 'def', and await what it needs in the view."
+        )
+    return default
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -114,7 +133,10 @@ def _encoder(
 ) -> json.JSONEncoder:
     """`json.dumps` creates one for each value, which takes longer than to write a small value."""
     return json.JSONEncoder(
-        default=default, ensure_ascii=ensure_ascii, sort_keys=sort_keys, separators=separators
+        default=_sync(default),
+        ensure_ascii=ensure_ascii,
+        sort_keys=sort_keys,
+        separators=separators,
     )
 
 
@@ -177,7 +199,7 @@ class DefaultJSONProvider(JSONProvider):
             else:
                 return encoder.encode(obj)
 
-        kwargs.setdefault("default", self.default)
+        kwargs.setdefault("default", _sync(self.default))
         kwargs.setdefault("ensure_ascii", self.ensure_ascii)
         kwargs.setdefault("sort_keys", self.sort_keys)
         return json.dumps(obj, **kwargs)

@@ -16,6 +16,7 @@ from collections.abc import Callable, ValuesView
 from datetime import timedelta
 from functools import wraps
 from itertools import chain
+from types import CoroutineType
 
 from werkzeug.exceptions import Aborter, BadRequest, BadRequestKeyError
 from werkzeug.routing import BuildError, Rule
@@ -525,7 +526,13 @@ class App(Scaffold):
 
         for name in names:
             for func in self.url_default_functions.get(name, ()):
-                func(endpoint, values)
+                made: object = func(endpoint, values)
+                if isinstance(made, CoroutineType):
+                    made.close()
+                    raise TypeError(
+                        f"The url_defaults function {made.__qualname__!r} is asynchronous, and"
+                        " URLs are built by sync code: write 'def'."
+                    )
 
     def handle_url_build_error(
         self, error: BuildError, endpoint: str, values: dict[str, t.Any]

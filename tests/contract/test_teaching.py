@@ -1,0 +1,125 @@
+"""Mistakes that people make: the log of a server says what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import websockets.exceptions
+import websockets.sync.client
+
+from support.servers import Server
+
+APPS = Path(__file__).parent / "apps"
+TYPES = (
+    "The return type must be a string, dict, list, tuple with headers or status, Response"
+    " instance,"
+    " iterator, asynchronous iterator, or WSGI callable, but it was"
+)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Server]:
+    with Server("teaching:app", app_dir=APPS) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (
+            "/coroutine",
+            "TypeError: The view function for 'forgets_await' did not return a valid response."
+            f" {TYPES} a coroutine. Write 'await' before the call of 'load'.",
+        ),
+        (
+            "/coroutine/json",
+            "TypeError: Object of type coroutine is not JSON serializable. Write 'await' before"
+            " the"
+            " call of 'load'.",
+        ),
+        (
+            "/set",
+            "TypeError: The view function for 'returns_a_set' did not return a valid response."
+            f" {TYPES} a set. Write 'list(...)' or 'sorted(...)': JSON has no sets.",
+        ),
+        (
+            "/status",
+            "TypeError: The view function for 'returns_a_status' did not return a valid response."
+            f" {TYPES} an int. If 204 is the status, write 'return \"\", 204'; if not,"
+            " 'str(...)'.",
+        ),
+        (
+            "/number",
+            "TypeError: The view function for 'returns_a_number' did not return a valid response."
+            f" {TYPES} a float. Write 'str(...)' for text, or 'jsonify(...)' for JSON.",
+        ),
+        (
+            "/state",
+            "AttributeError: 'State' object has no attribute 'pool'\n"
+            "'request.state' has what the lifespan yields, and here it is empty: either the app"
+            " has"
+            " no lifespan that yields a dict, or it was not started. In tests, write 'with"
+            " app.test_client(lifespan=True) as client:', or 'async with AsyncClient(app) as"
+            " client:'.",
+        ),
+        (
+            "/app-state",
+            "AttributeError: 'Flask' object has no attribute 'state'\n"
+            "What the lifespan yields is each request's 'request.state'. What belongs to the app"
+            " may"
+            " be an attribute of your own, or stand in 'app.extensions'.",
+        ),
+        (
+            "/template",
+            "jinja2.exceptions.TemplateNotFound: missing.html\n"
+            f"'missing.html' was looked for in: {APPS / 'templates'}",
+        ),
+        (
+            "/filter",
+            "It was called for a template: write 'await render_template_string_async(...)' in"
+            " place"
+            " of 'render_template_string(...)'.",
+        ),
+        (
+            "/websocket",
+            "RuntimeError: Working outside of a WebSocket.\n\n'websocket' stands for the"
+            " connection"
+            " in functions registered with 'app.websocket', and in the\nhooks that run for them; a"
+            " request has none.",
+        ),
+    ],
+)
+def test_the_log_says(site: Server, path: str, message: str) -> None:
+    assert httpx.get(site.url + path, timeout=90).status_code == 500
+    assert message in site.output
+    assert "never awaited" not in site.output
+
+
+def test_of_a_websocket(site: Server) -> None:
+    with (
+        websockets.sync.client.connect(f"{site.ws_url}/ws") as ws,
+        pytest.raises(websockets.exceptions.ConnectionClosedError),
+    ):
+        ws.send("x")
+        ws.recv()
+    assert (
+        "TypeError: A WebSocket message is str or bytes, not a coroutine. Write 'await' before the"
+        " call of 'websocket.receive'." in site.output
+    )
+
+
+def test_the_url_of_a_websocket_in_a_browser(site: Server) -> None:
+    response = httpx.get(f"{site.url}/ws", timeout=90)
+    assert response.status_code == 426
+    assert response.headers["Upgrade"] == "websocket"
+    assert (
+        "<p>&#39;/ws&#39; is the URL of a WebSocket, and this was a plain request, such as a"
+        " browser&#39;s address bar sends. Connect from a page by &#39;new"
+        " WebSocket(&#39;/ws&#39;)&#39;, or in Python by websockets.connect(). If that is what you"
+        " did, something between client and app does not pass the &#39;Upgrade&#39; header on, or"
+        " the server has no WebSockets: &#39;pip install uvicorn[standard]&#39;.</p>"
+        in response.text
+    )

@@ -1,0 +1,150 @@
+"""Errors of set-up and tests say what to write; of requests: `contract/test_teaching.py`."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from typing import Any
+
+import pytest
+from werkzeug.routing import BaseConverter
+
+from asyncflask import Flask, render_template_string, url_for, websocket
+from asyncflask.routing import UpgradeRequired
+from asyncflask.testing import FlaskClient
+
+
+@pytest.fixture
+def app() -> Flask:
+    app = Flask(__name__)
+    app.testing = True
+    return app
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+async def something(*args: object) -> Any:
+    return {"n": 1}
+
+
+def test_a_converter_that_does_not_exist(app: Flask) -> None:
+    with pytest.raises(LookupError) as caught:
+        app.add_url_rule("/<itn:number>", view_func=something)
+    assert str(caught.value) == (
+        "The rule '/<itn:number>' needs a converter 'itn', which does not exist. Did you mean"
+        " 'int'? There are 'any', 'default', 'float', 'int', 'path', 'string', 'uuid'; add your"
+        " own"
+        " to 'app.url_map.converters' before the rule."
+    )
+    with pytest.raises(LookupError, match=r"'zzz', which does not exist\. There are 'any', "):
+        app.add_url_rule("/<zzz:number>", view_func=something)
+
+
+def test_another_error_of_a_converter_stays_what_it_is(app: Flask) -> None:
+    class Picky(BaseConverter):
+        def __init__(self, *args: Any) -> None:
+            raise KeyError("colour")
+
+    app.url_map.converters["picky"] = Picky
+    with pytest.raises(KeyError, match=r"^'colour'$"):
+        app.add_url_rule("/<picky:x>", view_func=something)
+
+
+def test_a_converter_that_is_async(app: Flask, client: FlaskClient) -> None:
+    class Slow(BaseConverter):
+        async def to_python(self, value: str) -> str:
+            return value
+
+    app.url_map.converters["slow"] = Slow
+    app.add_url_rule("/<slow:x>", view_func=lambda x: x)
+    with pytest.raises(TypeError) as caught:
+        client.get("/a")
+    assert str(caught.value) == (
+        "The converter of 'x' in '/<slow:x>' is asynchronous: write 'def to_python(...)'. It runs"
+        " on the request's thread, where it may wait."
+    )
+
+
+def test_url_defaults_that_are_async(app: Flask) -> None:
+    app.url_defaults(something)  # type: ignore[type-var]
+    app.add_url_rule("/", "index", lambda: "x")
+    with app.test_request_context(), pytest.raises(TypeError) as caught:
+        url_for("index")
+    assert str(caught.value) == (
+        "The url_defaults function 'something' is asynchronous, and URLs are built by sync code:"
+        " write 'def'."
+    )
+
+
+@pytest.mark.parametrize("debug", [True, False])  # with and without indentation
+def test_a_json_default_that_is_async(app: Flask, client: FlaskClient, debug: bool) -> None:
+    app.debug = debug
+    app.json.default = something  # type: ignore[attr-defined]
+    app.add_url_rule("/", "index", lambda: {"a": object()})
+    with pytest.raises(RuntimeError) as caught:
+        client.get("/")
+    assert str(caught.value) == (
+        "'default' of a JSON provider is called by sync code, and this one is 'async def': write"
+        " 'def', and await what it needs in the view."
+    )
+
+
+def test_an_async_processor_of_the_shell_works(app: Flask) -> None:
+    app.shell_context_processor(something)  # type: ignore[type-var]
+    assert app.make_shell_context()["n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "template"),
+    [("context_processor", "{{ n }}"), ("template_filter", "{{ 2|something }}")],
+)
+def test_async_functions_of_templates_in_an_async_view(
+    app: Flask, client: FlaskClient, function: str, template: str
+) -> None:
+    getattr(app, function)(something)
+
+    @app.get("/")
+    async def index() -> str:
+        return render_template_string(template)
+
+    with pytest.raises(RuntimeError) as caught:
+        client.get("/")
+    assert caught.value.__notes__ == [
+        "It was called for a template: write 'await render_template_string_async(...)' in place of"
+        " 'render_template_string(...)'."
+    ]
+
+
+def test_url_for_knows_the_handlers_of_websockets(app: Flask) -> None:
+    app.websocket("/chat/<int:room>", endpoint="chat")(something)
+    with app.test_request_context():
+        with pytest.raises(Exception, match=r"endpoint 'chta'\. Did you mean 'chat' instead"):
+            url_for("chta")
+        with pytest.raises(Exception, match=r"Did you forget to specify values \['room'\]"):
+            url_for("chat")
+
+
+def test_send_without_await(app: Flask, client: FlaskClient) -> None:
+    @app.websocket("/ws")
+    async def handler() -> None:
+        await websocket.accept()
+        websocket.send("lost")  # type: ignore[unused-coroutine]
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with client.websocket_connect("/ws"):
+            pass
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == [
+        "coroutine 'websocket.send' was never awaited"
+    ]
+
+
+def test_the_url_of_a_websocket_has_an_error_handler(app: Flask, client: FlaskClient) -> None:
+    app.websocket("/ws")(something)
+    app.register_error_handler(UpgradeRequired, lambda error: (error.description, 404))
+    response = client.get("/ws")
+    assert (response.status_code, response.text) == (404, "This URL is for WebSocket connections.")
