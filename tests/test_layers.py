@@ -21,7 +21,7 @@ asgi.http
 asgi.connection asgi.wsgi asgi.lifespan asgi.events
 asgi.websocket
 asgi.environ_socket asgi.proxy asgi.client
-_version typing config formparser lazy matcher blocking
+_version typing check config formparser lazy matcher blocking
 _distribution entry headers routing
 mounts
 signals alias

@@ -30,6 +30,7 @@ from werkzeug.utils import import_string
 from ._version import FLASK_VERSION, __version__
 from .alias import install_as_flask, users_of_flask
 from .asgi.threads import wait
+from .check import check_command
 from .commands import AppGroup as AppGroup
 from .commands import NoAppException as NoAppException
 from .commands import ScriptInfo as ScriptInfo
@@ -751,6 +752,8 @@ file 'wsgi.py' or 'app.py' in the current directory.
 """,
 )
 
+
+cli.add_command(check_command)
 
 # Behind the environment files, which may say it: FLASK_AS_FLASK=1.
 cli.params.insert(cli.params.index(_env_file_option) + 1, _as_flask_option)
