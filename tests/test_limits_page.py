@@ -8,11 +8,13 @@ import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from asyncflask import Flask
+from asyncflask.rooms import limits as rooms_limits
+from asyncflask.socketio import limits as socketio_limits
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -124,16 +126,28 @@ def test_each_limit_in_the_code_has_a_row() -> None:
     assert not missing, "Write a row in docs/limits.rst, or say in NO_LIMITS why there is none."
 
 
-def test_each_setting_that_is_a_number_has_a_row() -> None:
+def all_settings() -> dict[str, Any]:
+    """Those of an app, of its rooms and of its Socket.IO."""
     config = Flask("limits").config
+    return {**config, **rooms_limits.DEFAULTS, **socketio_limits.DEFAULTS}
+
+
+def test_each_setting_that_is_a_number_has_a_row() -> None:
+    config = all_settings()
     numbers = {name for name, value in config.items() if type(value) in (int, float)}
     named = {name for name in config if name.startswith(("MAX_", "WEBSOCKET_MAX_"))}
     settings = {name for name in numbers | named if not name.startswith(_REAL_TIME_SETTINGS)}
     assert settings - set(ROWS) == _NO_LIMITS_SETTINGS
 
 
-_NO_LIMITS_SETTINGS = {"MAX_COOKIE_SIZE", "SHUTDOWN_TIMEOUT"}  # of what the app sends and does
-_REAL_TIME_SETTINGS = ("WEBSOCKET_", "ROOMS_", "SOCKETIO_", "EVENT_STREAM_")
+_NO_LIMITS_SETTINGS = {  # of what the app sends and does, and other servers
+    "MAX_COOKIE_SIZE",
+    "SHUTDOWN_TIMEOUT",
+    "ROOMS_HISTORY_SECONDS",
+    "ROOMS_PRESENCE_TIMEOUT",
+    "ROOMS_SEND_TIMEOUT",
+}
+_REAL_TIME_SETTINGS = ("EVENT_STREAM_",)
 
 
 def test_nothing_is_excused_that_is_not_there() -> None:
@@ -144,7 +158,7 @@ def test_nothing_is_excused_that_is_not_there() -> None:
 def test_row(name: str) -> None:
     row = ROWS[name]
     assert all(row)
-    config = Flask("limits").config
+    config = all_settings()
     values = {config[name]} if name in config else set()
     values |= {value for key, value in constants().items() if key.endswith(f".{name}")}
     if values:

@@ -468,6 +468,7 @@ def test_changes_are_told_in_order_to_functions_of_both_colours(app: Flask, room
 # -- history
 
 
+@pytest.mark.limit("ROOMS_HISTORY")
 def test_history_is_bounded_in_number(app: Flask) -> None:
     app.config["ROOMS_HISTORY"] = 3
     rooms = Rooms(app)
@@ -672,6 +673,8 @@ async def test_follow_ends_when_the_server_stops(app: Flask, rooms: Rooms) -> No
     await task
 
 
+@pytest.mark.limit("ROOMS_FOLLOW_QUEUE")
+@pytest.mark.limit("ROOMS_FOLLOW_QUEUE_BYTES")
 @pytest.mark.parametrize(
     "limit", [("ROOMS_FOLLOW_QUEUE", 3), ("ROOMS_FOLLOW_QUEUE_BYTES", 3 * (MESSAGE_BYTES + 1))]
 )

@@ -52,6 +52,8 @@ def until(server: Process, true: Callable[[dict[str, Any]], bool]) -> dict[str, 
     return found
 
 
+@pytest.mark.limit("SOCKETIO_EVENTS")
+@pytest.mark.limit("SOCKETIO_EVENT_THREADS")
 @pytest.mark.parametrize(("kind", "at_once"), [("task", 4), ("thread", 3)])
 def test_events_under_way(limited: Server, kind: str, at_once: int) -> None:
     with open_websocket(limited) as client:
@@ -88,6 +90,8 @@ def test_attachments(limited: Server) -> None:
         assert receive(client) == [1000]
 
 
+@pytest.mark.limit("SOCKETIO_ATTACHMENTS")
+@pytest.mark.limit("SOCKETIO_ATTACHMENT_BYTES")
 @pytest.mark.parametrize("data", [["45999-[]"], ["452-[]", b"a" * 600, b"b" * 600]])
 def test_too_many_attachments(limited: Server, data: list[str | bytes]) -> None:
     with open_websocket(limited) as client:
@@ -100,6 +104,9 @@ def test_too_many_attachments(limited: Server, data: list[str | bytes]) -> None:
     assert until(limited, lambda state: not state["clients"])["left"]
 
 
+@pytest.mark.limit("WEBSOCKET_SEND_QUEUE")
+@pytest.mark.limit("WEBSOCKET_SEND_QUEUE_BYTES")
+@pytest.mark.limit("WEBSOCKET_SEND_TIMEOUT")
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 def test_client_that_takes_nothing(limited: Server, transport: str) -> None:
     with ExitStack() as stack:
@@ -141,6 +148,7 @@ def test_body_that_is_no_payload(limited: Server, body: str) -> None:
 # -- clients
 
 
+@pytest.mark.limit("SOCKETIO_CLIENTS")
 def test_number_of_clients(limited: Server) -> None:
     with httpx.Client(base_url=limited.url, timeout=SECONDS) as http, ExitStack() as stack:
         for _ in range(3):
@@ -160,6 +168,7 @@ def test_number_of_clients(limited: Server) -> None:
             pass
 
 
+@pytest.mark.limit("SOCKETIO_CONNECT_TIMEOUT")
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 @pytest.mark.parametrize("packets", [[], ["40", "41"]], ids=["never", "left"])
 def test_client_that_connects_to_no_namespace(
@@ -240,6 +249,7 @@ def test_body_for_nobody_is_not_read(limited: Server) -> None:
         assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.limit("UPGRADE_SECONDS")
 def test_change_to_a_websocket_that_does_not_come(limited: Server) -> None:
     with httpx.Client(base_url=limited.url, timeout=SECONDS) as http:
         client = Polling(http)
@@ -254,6 +264,8 @@ def test_change_to_a_websocket_that_does_not_come(limited: Server) -> None:
 # -- namespaces, rooms and callbacks
 
 
+@pytest.mark.limit("SOCKETIO_NAMESPACES")
+@pytest.mark.limit("SOCKETIO_NAME_LENGTH")
 def test_namespaces_of_one_client(limited: Server) -> None:
     with open_websocket(limited) as client:
         for name in "a", "b":
@@ -272,6 +284,8 @@ def test_namespaces_of_one_client(limited: Server) -> None:
     assert "a namespace whose name has 41 characters" in limited.output
 
 
+@pytest.mark.limit("SOCKETIO_ROOMS")
+@pytest.mark.limit("SOCKETIO_NAME_LENGTH")
 def test_rooms_of_one_client(limited: Server) -> None:
     with open_websocket(limited) as client:
         for room in "abc", "a", "bcd", "efg":
@@ -287,6 +301,7 @@ def test_rooms_of_one_client(limited: Server) -> None:
     until(limited, lambda state: state["clients"] == 0 and state["rooms"] == 0)
 
 
+@pytest.mark.limit("SOCKETIO_CALLBACKS")
 def test_acknowledgements_that_never_come(limited: Server) -> None:
     with open_websocket(limited) as client:
         for number in range(20):

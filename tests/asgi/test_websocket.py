@@ -393,7 +393,7 @@ class TestMessages:
         await Client().run_plain(handler)
 
     async def test_client_has_to_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "QUEUED_MESSAGES", 2)
+        monkeypatch.setattr(module, "RECEIVED_MESSAGES", 2)
         monkeypatch.setattr(module, "AWAY_SECONDS", 0)
         client = Client()
         client.say(*map(str, range(6)))
@@ -819,7 +819,7 @@ class TestGone:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The news of it is behind messages that nobody takes."""
-        monkeypatch.setattr(module, "QUEUED_MESSAGES", 2)
+        monkeypatch.setattr(module, "RECEIVED_MESSAGES", 2)
 
         class Transport:
             def is_closing(self) -> bool:

@@ -104,6 +104,7 @@ def total(redis: Redis | None) -> int | None:
 # -- history
 
 
+@pytest.mark.limit("ROOMS_HISTORY_BYTES")
 def test_bytes_of_a_history(http: httpx.Client, redis: Redis | None) -> None:
     for number in range(9):
         assert send(http, "r", "x" * (3000 + number)) is not None
@@ -132,6 +133,7 @@ def test_message_that_no_history_takes(
     assert "larger than ROOMS_HISTORY_BYTES (10000)" in server.output
 
 
+@pytest.mark.limit("ROOMS_HISTORY_TOTAL_BYTES")
 def test_bytes_of_all_histories(http: httpx.Client, server: Server, redis: Redis | None) -> None:
     for room in "abcd":
         for _ in range(3):
@@ -143,6 +145,7 @@ def test_bytes_of_all_histories(http: httpx.Client, server: Server, redis: Redis
     assert total(redis) in (None, 8 * (3000 + MESSAGE_BYTES) + 1 + MESSAGE_BYTES)
 
 
+@pytest.mark.limit("ROOMS_HISTORY_ROOMS")
 def test_number_of_histories(http: httpx.Client, redis: Redis | None) -> None:
     for number in range(20):
         send(http, f"room {number}", "x")
@@ -191,6 +194,7 @@ def test_redis_that_lost_a_part_counts_anew() -> None:
 # -- who is there
 
 
+@pytest.mark.limit("ROOMS_JOINED")
 @pytest.mark.parametrize("path", ["ws", "sync"])
 def test_rooms_of_one_connection(server: Server, stack: ExitStack, path: str) -> None:
     ws = open_websocket(stack, server, path)
@@ -205,6 +209,7 @@ def test_rooms_of_one_connection(server: Server, stack: ExitStack, path: str) ->
     until(lambda: httpx.get(f"{server.url}/state", timeout=SECONDS).json()["rooms"] == 0)
 
 
+@pytest.mark.limit("ROOMS_MEMBERS")
 def test_members_of_one_room(server: Server, http: httpx.Client, stack: ExitStack) -> None:
     sockets = [open_websocket(stack, server) for _ in range(6)]
     for number in range(4):
@@ -222,6 +227,7 @@ def test_members_of_one_room(server: Server, http: httpx.Client, stack: ExitStac
     ask(open_websocket(stack, server), "join", "r", "one more")
 
 
+@pytest.mark.limit("ROOMS_MEMBER_BYTES")
 def test_bytes_of_one_member(server: Server, stack: ExitStack) -> None:
     for name, info in [("n" * 1000, None), ("n", "i" * 1000), ("n", ["\x00"] * 120)]:
         reason = refused(open_websocket(stack, server), "join", "r", name, info)
@@ -229,6 +235,7 @@ def test_bytes_of_one_member(server: Server, stack: ExitStack) -> None:
     ask(open_websocket(stack, server), "join", "r", "n", "i" * 900)
 
 
+@pytest.mark.limit("ROOMS_MEMBERS_TOTAL_BYTES")
 def test_bytes_of_all_members(server: Server, http: httpx.Client, stack: ExitStack) -> None:
     sockets = [open_websocket(stack, server) for _ in range(7)]
     for number, ws in enumerate(sockets[:6]):
@@ -271,6 +278,7 @@ def test_members_of_a_process_that_was_killed_count_no_more(stack: ExitStack) ->
         ask(open_websocket(stack, one), "join", f"room {number}", "n", "i" * 990)
 
 
+@pytest.mark.limit("ROOMS_CHANGES")
 def test_changes_that_are_still_to_be_told(
     server: Server, http: httpx.Client, stack: ExitStack
 ) -> None:
@@ -292,6 +300,7 @@ def test_changes_that_are_still_to_be_told(
 # -- what is no name, no id, no message
 
 
+@pytest.mark.limit("ROOMS_NAME_BYTES")
 @pytest.mark.parametrize(
     ("words", "why"),
     [

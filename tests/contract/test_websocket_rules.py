@@ -393,6 +393,7 @@ def test_subprotocols_of_a_route(site: Site, offered: list[str], agreed: str | N
         assert connection.subprotocol == agreed
 
 
+@pytest.mark.limit("WEBSOCKET_MAX_MESSAGE_SIZE")
 @pytest.mark.parametrize("path", ["/small", "/small/sync"])
 @pytest.mark.parametrize(
     "message",

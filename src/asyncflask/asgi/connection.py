@@ -61,8 +61,11 @@ SWITCHING_PROTOCOLS: Final = 101
 FORBIDDEN: Final = 403
 """The status of a handshake that is denied without a response (ASGI: `websocket.close`)."""
 
-QUEUED_MESSAGES: Final = 64
+RECEIVED_MESSAGES: Final = 64
 """How many received messages wait for the handler before the client has to."""
+
+RECEIVED_BYTES: Final = 1_048_576
+"""And how long they are together; the last one may be longer."""
 
 AWAY_SECONDS: Final = 0.05
 """After how long without being asked for a message they are received ahead. The timer of a busy
@@ -155,6 +158,7 @@ class Connection:
         self._closing: asyncio.Task[None] | None = None
         self._inbox: list[str | bytes] = []
         """What has been received ahead."""
+        self._inbox_size = 0
         self._news = Bell()
         """For who waits for a message, or for a turn to receive."""
         self._watcher = Bell()
@@ -338,7 +342,9 @@ class Connection:
             if self._inbox:
                 self._taken += 1
                 self._watcher.ring()  # there is room
-                return self._inbox.pop(0)
+                data = self._inbox.pop(0)
+                self._inbox_size -= len(data)
+                return data
             if self.close_code is not None:
                 raise self.disconnect_error()
             if self._direct and self._reader is None:
@@ -414,7 +420,7 @@ class Connection:
 
     async def _receive_ahead(self) -> None:
         while not self.closed and self._reader is None:
-            if len(self._inbox) >= QUEUED_MESSAGES:
+            if self._has_enough():
                 await self._wait_for_room()
                 continue
             self._reader = _task_on(self._loop)
@@ -427,12 +433,19 @@ class Connection:
             finally:
                 self._reader = None
             if (data := self._checked(message)) is not None:
-                self._inbox.append(data)
+                self._keep(data)
                 if self._news.waiters:
                     self._news.ring()
                     if self._shared:  # the handler is back, and receives for itself
                         self._look_soon()
                         return
+
+    def _keep(self, data: str | bytes) -> None:
+        self._inbox.append(data)
+        self._inbox_size += len(data)
+
+    def _has_enough(self) -> bool:
+        return len(self._inbox) >= RECEIVED_MESSAGES or self._inbox_size >= RECEIVED_BYTES
 
     async def _wait_for_room(self) -> None:
         """The disconnect is behind what the client has sent, and that is not read now. So look
@@ -478,13 +491,13 @@ class Connection:
 
     def _lost(self) -> None:
         """The client has left, says `send`. What had come before is for the handler yet."""
-        while self._direct and len(self._inbox) < QUEUED_MESSAGES:
+        while self._direct and not self._has_enough():
             coro: Any = self._receive_now()
             try:
                 coro.send(None)
             except StopIteration as stop:
                 if (data := self._checked(stop.value)) is not None:
-                    self._inbox.append(data)
+                    self._keep(data)
             except RuntimeError:  # a server that lets but one receive, and one is about to
                 break
             else:
