@@ -170,6 +170,7 @@ def started(server: Server, *, prefix: bool) -> Iterator[Subject]:
                 until(lambda: len(starts_in(diary)) == server.processes, "a start of all workers")
             yield subject
         finally:
+            process.stop()  # so that its workers end too, if a scenario broke off
             process.close()
 
 
