@@ -123,6 +123,7 @@ def test_document(app: Flask, api: Api, client: FlaskClient) -> None:
                 "default": "",
                 "description": "Text",
                 "examples": ["milk"],
+                "deprecated": True,
             },
         },
         {

@@ -1,4 +1,4 @@
-"""The client for JavaScript, from npm: no one else's code is kept in this repository."""
+"""Packages from npm: no one else's code is kept in this repository."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from typing import Final
 import pytest
 
 VERSION: Final = "4"
-SECONDS: Final = 45
+SECONDS: Final = 120
 TRIES: Final = 2
 
 
 def install_client(folder: Path) -> Path:
-    """Install `socket.io-client` into *folder*, and give its ``node_modules``. Skips the test
-    where that cannot be done, and says why."""
+    """Install `socket.io-client` into *folder*, and give its ``node_modules``."""
+    return install(folder, f"socket.io-client@{VERSION}")
+
+
+def install(folder: Path, *packages: str) -> Path:
+    """Install *packages* into *folder*, and give its ``node_modules``. Skips the test where that
+    cannot be done, and says why."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("Node or npm is missing: apt install nodejs npm")
     command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]
-    command += [str(folder), f"socket.io-client@{VERSION}"]
+    command += [str(folder), *packages]
     problem = ""
     for _ in range(TRIES):  # the network may stall
         try:
@@ -31,4 +36,4 @@ def install_client(folder: Path) -> Path:
             problem = error.stderr
         else:
             return folder / "node_modules"
-    pytest.skip(f"npm cannot install socket.io-client: {problem}")
+    pytest.skip(f"npm cannot install {', '.join(packages)}: {problem}")

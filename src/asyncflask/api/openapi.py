@@ -22,6 +22,7 @@ from .signature import MISSING, Input, Output
 PROBLEM: Final[TypeAdapter[Any]] = TypeAdapter(Problem)
 EVENT_STREAM: Final = "text/event-stream"
 _PLACEHOLDER: Final = re.compile(r"<(?:[^<>]*:)?([^<>:]+)>")
+_CONVERTER: Final = re.compile(r"<(?!string:|default:|path:)[^<>]*:")
 _FORM: Final = ("form", "file")
 
 
@@ -41,6 +42,8 @@ class Endpoint:
     path: str
     """With ``{placeholder}``."""
     placeholders: list[str]
+    converters: bool
+    """Whether some of these match not any text."""
     given: frozenset[str]
     """Whose values the rule gives, by `placeholders` and its defaults."""
     method: str
@@ -72,6 +75,7 @@ def endpoints_of(app: Any, blueprint: str) -> Iterator[Endpoint]:
                 name if names[name] == 1 else f"{name}_{names[name]}",
                 _PLACEHOLDER.sub(r"{\1}", rule.rule),
                 placeholders,
+                _CONVERTER.search(rule.rule) is not None,
                 frozenset({*placeholders, *(rule.defaults or ())}),
                 method,
                 operation,
@@ -125,7 +129,11 @@ class Schemas:
             schema_generator=_Generator,
         )
         for (key, mode, _), schema in zip(self._asked, self._given, strict=True):
-            schema |= made[key, mode] | schema
+            filled = made[key, mode] | schema
+            if "$ref" in filled and filled.get("title") == schema.get("title"):
+                filled.pop("title", None)  # the model has its own
+            schema.clear()
+            schema |= filled
         named: dict[str, Any] = definitions.get("$defs", {})
         return named
 
@@ -233,6 +241,8 @@ def _schema(one: Input, schemas: Schemas) -> dict[str, Any]:
     schema = schemas.add(one.adapter, "validation")
     field = None if one.marker is None else one.marker.field
     schema["title"] = (field and field.title) or one.alias.replace("_", " ").title()
+    if one.marker is not None and one.marker.deprecated:
+        schema["deprecated"] = True
     if one.default is not MISSING and one.default is not None:
         schema["default"] = to_jsonable_python(one.default)
     return schema
@@ -255,7 +265,7 @@ def _body(endpoint: Endpoint, form: list[Input], schemas: Schemas) -> dict[str, 
     inputs = form or [one for one in signature.inputs if one.kind == "body"]
     required = any(one.default is MISSING for one in inputs)
     if signature.body is not None and not signature.embedded:
-        return _content("application/json", schemas.add(signature.body, "validation"), required)
+        return _content("application/json", _schema(inputs[0], schemas), required)
     if len(inputs) == 1 and inputs[0].members is not None:
         schema = schemas.add(inputs[0].adapter, "validation")
     else:
@@ -297,6 +307,8 @@ def _responses(endpoint: Endpoint, schemas: Schemas, problem: dict[str, Any]) ->
     if any(one.kind != "given" for one in signature.inputs):
         status = str(operation.invalid_status)
         responses.setdefault(status, _problem("The request is not valid", problem))
+    if endpoint.converters:
+        responses.setdefault("404", {"description": "The URL is not valid"})
     if signature.body is not None:
         responses.setdefault("415", _problem("The body is not JSON", problem))
     return responses
@@ -310,7 +322,7 @@ def _response(output: Output, schemas: Schemas) -> dict[str, Any]:
         schema = schemas.add(output.adapter, "serialization")
         if output.stream:  # OpenAPI 3.1 has no word for the items of a stream
             mimetype = JSON_LINES if output.events is None else EVENT_STREAM
-            content = {"schema": {"type": "string"}, "x-itemSchema": schema}
+            content = {"x-itemSchema": schema}
         else:
             mimetype, content = "application/json", {"schema": schema}
         described["content"] = {mimetype: content}
