@@ -74,8 +74,6 @@ def test_an_invalid_message_may_be_handled(app: Flask) -> None:
 
 @pytest.mark.parametrize("url", ["/sync/Charles", "/async/Ada?n=x"])
 def test_an_invalid_handshake_is_denied(app: Flask, url: str) -> None:
-    response = app.test_client().get(url, headers={"Connection": "close"})
-    assert response.status_code == 400  # no handshake at all
     client = app.test_client()
     with pytest.raises(Exception, match="422"), client.websocket_connect(url):
         pass
