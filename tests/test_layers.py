@@ -143,6 +143,7 @@ TYPE_CHECKING_IMPORTS = {
     ("app", "testing"): "the test clients are imported by who makes one",
     ("pytest_plugin", "async_testing"): "it needs httpx, which other fixtures do not",
     ("cli", "serving"): "imported by the command that serves",
+    ("contexts", "ctx"): "what 'g' is",
     ("contexts", "sessions"): "a context has a session and a request, which ask for the context",
     ("contexts", "wrappers"): "likewise",
     ("json.provider", "app"): "'app: Flask', which has the provider",

@@ -36,6 +36,7 @@ from .teardown import collected, tear_down
 
 if TYPE_CHECKING:
     from .app import Flask
+    from .ctx import _AppCtxGlobals
     from .plan import Plan, Setup
     from .sessions import SessionMixin
     from .wrappers import Request
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _NO_MATCH = None, None, None
 _new = object.__new__
 _sentinel: Any = object()
-_unbound: Any = object()
+_unbound: object = object()
 
 _making = threading.RLock()  # a signal handler may ask, too
 
@@ -126,7 +127,7 @@ class AppContext(_Context):
 
     def __init__(self, app: Flask) -> None:
         self.app = app
-        self.g: Any = app.app_ctx_globals_class()
+        self.g: _AppCtxGlobals = app.app_ctx_globals_class()
         self._cv_tokens: list[tuple[Token[AppContext], None]] = []
 
     def _bind_urls(self) -> MapAdapter | None:

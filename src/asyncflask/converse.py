@@ -48,7 +48,7 @@ async def serve_websocket(app: Flask, ctx: RequestContext, send: Send) -> None:
     assert driver is not None
     websocket = _open(app, ctx, driver, send)
     conversations = app._conversations
-    response: Any = None
+    response: object = None
     start: Message | None = None
     error: BaseException | None = None
 
@@ -154,7 +154,7 @@ def websocket_options(app: Flask, ctx: RequestContext) -> WebSocketOptions:
 
 
 async def deny(
-    websocket: WebSocket, ctx: RequestContext, driver: Driver, response: Any, start: Message
+    websocket: WebSocket, ctx: RequestContext, driver: Driver, response: object, start: Message
 ) -> None:
     """Refuse a handshake with *response*, sent in one piece."""
     try:

@@ -70,7 +70,7 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
     """Answer one request. A response of which all is there is left in `ctx.to_send`, all else
     done: it is for the caller to send, in the context of the server."""
     error: BaseException | None = None
-    response: Any = None
+    response: object = None
     unseen: Complete | None = None
     start: Message | None = None
     held = False
@@ -125,7 +125,7 @@ async def send_response(
     app: Flask,
     ctx: RequestContext,
     send: Send,
-    response: Any,
+    response: object,
     start: Message | None,
     held: bool,
 ) -> None:
@@ -241,7 +241,7 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
         if ctx.websocket is not None:
             ctx.error = error
         no_more_body(ctx)
-        handled: Any = None
+        handled: object = None
         try:
             handled = await step(app, "handle_user_exception")(app, ctx, call, error)
             if ctx.request.routing_exception is error:  # which keeps it
@@ -302,7 +302,7 @@ def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[A
 
 
 async def finalize_request(
-    app: Flask, ctx: RequestContext, call: Call, rv: Any, from_error_handler: bool = False
+    app: Flask, ctx: RequestContext, call: Call, rv: object, from_error_handler: bool = False
 ) -> Any:
     """Make the response of a view's or a handler's return value, and run the hooks on it."""
     plan = ctx.plan
@@ -331,7 +331,7 @@ def finalize(
     ctx: RequestContext,
     call: Call,
     plan: Plan,
-    rv: Any,
+    rv: object,
     from_error_handler: bool = False,
 ) -> Awaitable[Any]:
     """`finalize_request`, or what took its place."""
@@ -396,7 +396,7 @@ def has_session(app: Flask, ctx: RequestContext) -> bool:
         return True
     if b"cookie" not in (ctx.lines or _UNKNOWN):
         return False
-    interface: Any = app.session_interface
+    interface: object = app.session_interface
     return app._opens_session_lazily() and may_renew(interface, app, ctx.request)
 
 
@@ -478,7 +478,7 @@ async def respond_to_error(
 ) -> tuple[Any, Message]:
     """The response to *error*, and its start. A response that cannot be sent either, since a
     hook breaks every one, is replaced by a bare 500; by a bare 503 if no thread is to be had."""
-    response: Any = None
+    response: object = None
     try:
         if isinstance(error, NoThread):
             raise error
@@ -534,7 +534,7 @@ async def do_teardown_appcontext(
 
 
 async def update_template_context(
-    app: Flask, ctx: RequestContext | None, call: Call, context: dict[str, Any]
+    app: Flask, ctx: RequestContext | None, call: Call, context: dict[str, object]
 ) -> None:
     """Add to *context* what the context processors return; what is there already wins."""
     names: Iterable[str | None] = (None,)

@@ -46,7 +46,7 @@ def marked_async(func: F) -> F:
     return func
 
 
-def is_async(func: Any) -> bool:
+def is_async(func: object) -> bool:
     """Whether servers take *func* for a coroutine function."""
     if sys.version_info >= (3, 12):
         return inspect.iscoroutinefunction(func)
@@ -80,7 +80,7 @@ class AppType(ABCMeta):
             if name in namespace:
                 setattr(cls, name, namespace[name])
 
-    def __setattr__(cls, name: str, value: Any) -> None:
+    def __setattr__(cls, name: str, value: object) -> None:
         if name == "__call__":
             value = _called_by_any_server(value)
         elif name == "asgi_app":
@@ -129,14 +129,14 @@ class _AsgiMethod:
     def __get__(self, app: Any, owner: Any = None) -> Any:
         return self if app is None else BoundAsgiApp(self.func, app)
 
-    def __call__(self, app: Any, *args: Any) -> Awaitable[None]:
+    def __call__(self, app: object, *args: object) -> Awaitable[None]:
         return self.func(app, *args)
 
 
 class BoundAsgiApp:
     """The ASGI application of one app, without the middleware round it."""
 
-    def __init__(self, func: Callable[..., Awaitable[None]], app: Any) -> None:
+    def __init__(self, func: Callable[..., Awaitable[None]], app: object) -> None:
         self.__wrapped__ = func
         self.app = app
 

@@ -26,11 +26,11 @@ from .loop_guard import LoopGuard
 if TYPE_CHECKING:
     from .app import Flask
 
-_nothing: Any = object()
+_nothing: object = object()
 
 
 @asynccontextmanager
-async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, Any]]:
+async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, object]]:
     """The app's lifespan: mounted apps, `lifespan`, `while_serving`, `before_serving`; and back
     in the opposite order, after the streams and WebSockets have been ended. Yields the state.
 
@@ -66,7 +66,7 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, Any]]
 
         return await driver.run(call())
 
-    state: dict[str, Any] = {}
+    state: dict[str, object] = {}
     async with stack:
         stack.callback(driver.release)
         stack.callback(setattr, app, "_conversations", Conversations())
@@ -183,8 +183,8 @@ def start_background_task(
     app: Flask,
     loop: asyncio.AbstractEventLoop,
     func: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
 ) -> None:
     """On *loop*: call *func* in an app context and a task of its own. An error is logged."""
     driver = Driver(loop, app.config["WORKER_THREADS"], None, Context())

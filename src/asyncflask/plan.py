@@ -96,7 +96,7 @@ class Setup:
     *original*: by name the methods as they are in `Flask` itself.
     """
 
-    def __init__(self, app: Flask, original: dict[str, Any]) -> None:
+    def __init__(self, app: Flask, original: dict[str, object]) -> None:
         # First: what changes from here on makes another setup.
         self.since = CHANGES["last"]
         classes = type(app).__mro__
@@ -314,7 +314,7 @@ class Plan:
         self.timeout: float | None = getattr(rule, "timeout", None)
         self.supervised = self.cancel or self.timeout is not None
         self.view: Any = None if rule is None else app.view_functions.get(rule.endpoint)
-        self.in_scope: dict[str, Any] = {}
+        self.in_scope: dict[str, object] = {}
         if rule is not None:
             route = Route(rule.rule, rule.rule, rule.endpoint, rule.methods)
             self.in_scope = {"route": route, "endpoint": self.view}

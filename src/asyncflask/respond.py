@@ -104,7 +104,7 @@ def make_response(app: Flask, ctx: RequestContext | None, rv: Any) -> Any:
     return rv
 
 
-def _is_stream(rv: Any) -> bool:
+def _is_stream(rv: object) -> bool:
     return hasattr(rv, "__next__") or isinstance(rv, AsyncIterable)
 
 
@@ -290,7 +290,7 @@ def may_move(ctx: RequestContext, response: Any, content: Any) -> bool:
 
 
 async def start_wsgi(
-    ctx: RequestContext, send: Send, response: Any, start: Message | None
+    ctx: RequestContext, send: Send, response: object, start: Message | None
 ) -> Message | None:
     """Start a response before the teardown: WSGI middleware may look at the request then. A
     Starlette response starts itself. Returns what is still to be sent."""

@@ -41,7 +41,7 @@ def _with_ctx(method: Callable[..., T]) -> Callable[..., T]:
     current = _CURRENT.get(method.__name__, current_request_ctx)
 
     @wraps(method)
-    def call(self: Any, *args: Any, **kwargs: Any) -> T:
+    def call(self: object, *args: object, **kwargs: object) -> T:
         if args and isinstance(args[0], (RequestContext, AppContext)):
             ctx, *args = args  # type: ignore[assignment]
         else:

@@ -56,7 +56,7 @@ def adapter(app: Flask, request: Request | None) -> MapAdapter | None:
 def build(
     app: Flask,
     endpoint: str,
-    values: dict[str, Any],
+    values: dict[str, object],
     *,
     anchor: str | None,
     method: str | None,
@@ -110,7 +110,7 @@ def _adapter_here(app: Flask, ctx: RequestContext | None) -> Any:
 
 
 def _path(
-    app: Flask, ctx: RequestContext, endpoint: str, values: dict[str, Any], method: str | None
+    app: Flask, ctx: RequestContext, endpoint: str, values: dict[str, object], method: str | None
 ) -> str | None:
     """The URL without scheme and host, where the host has no part in it. `None` if *ctx* has an
     adapter already, which may be another one than the app would make."""
