@@ -158,7 +158,7 @@ class TestAsyncRead:
         reader = asyncio.create_task(body.fill())
         await asyncio.sleep(0)
         queue.put_nowait({"type": "http.request", "body": b"", "more_body": False})
-        await asyncio.wait_for(reader, 5)
+        await asyncio.wait_for(reader, 45)
         assert not watch.done()
         queue.put_nowait(DISCONNECT)
         await watch

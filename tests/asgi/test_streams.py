@@ -97,7 +97,6 @@ class TestBoth:
         client = Client()
         await client.stream(source(*chunks))
         assert client.body == b"".join(chunks)
-        assert len(client.sent) < 3_000
 
     @BOTH
     @pytest.mark.usefixtures("any_pace")
