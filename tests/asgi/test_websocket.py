@@ -194,6 +194,24 @@ class TestAccept:
             }
         ]
 
+    async def test_client_that_has_just_left(self) -> None:
+        """uvicorn takes the message, does nothing with it, and raises an error for the next."""
+
+        class Transport:
+            def is_closing(self) -> bool:
+                return True
+
+        client = Client()
+        client.transport = Transport()
+
+        async def handler(websocket: WebSocket) -> None:
+            await websocket.send("text")
+
+        with pytest.raises(WebSocketDisconnect):
+            await client.run(handler)
+        assert client.sent == [ACCEPTED]
+        assert client.websocket.closed
+
     @pytest.mark.parametrize("first_use", ["receive", "send", "receive_json", "send_json"])
     async def test_on_first_use(self, first_use: str) -> None:
         client = Client()
@@ -826,8 +844,8 @@ class TestGone:
                 return True
 
         client = Client()
-        client.transport = Transport()
         await client.websocket.accept()
+        client.transport = Transport()
         client.say("a", "b", "c")
         await asyncio.wait_for(client.websocket.gone(), 10)
         assert client.websocket.close_code == 1006

@@ -249,6 +249,9 @@ class Connection:
         except OSError:
             self._gone(ABNORMAL, None)
             raise self.disconnect_error() from None
+        if is_closed(self._outbox.send):  # then uvicorn has not taken it, and does not say so
+            self._gone(ABNORMAL, None)
+            raise self.disconnect_error()
         self._outbox.open()
         self.thread = get_ident()
         self._calls.clear()  # which refer to this
