@@ -12,7 +12,7 @@ author = "The asyncflask authors"
 project_copyright = "The asyncflask authors"
 release = version = __version__
 
-extensions = ["sphinx.ext.autodoc"]
+extensions = ["sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = [
     "_build",
     "applications-table.rst",
@@ -30,6 +30,10 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 autodoc_type_aliases = {name: name for name in ("ASGIApp", "Scope", "Receive", "Send", "Message")}
+
+# What is copied are the commands, without prompts and what they print.
+copybutton_prompt_text = r"\$ |>>> "
+copybutton_prompt_is_regexp = True
 
 html_theme = "furo"
 html_title = f"asyncflask {__version__}"
