@@ -26,6 +26,7 @@ from typing_extensions import TypeAliasType, TypedDict, is_typeddict
 from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response
 
+from ..asgi.events import ServerSentEvent
 from .markers import Body, Events, Marker
 
 MISSING: Final = inspect.Parameter.empty
@@ -310,7 +311,9 @@ def _output(func: Callable[..., Any], status: int, kind: Any) -> Output:
         kind = plain if events is not None else kind
     origin = get_origin(kind)
     if origin in STREAMS:
-        item = (get_args(kind) or (Any,))[0]
+        items = alternatives((get_args(kind) or (Any,))[0])
+        data = [one for one in items if one is not ServerSentEvent] or [Any]  # which has the data
+        item: Any = typing.Union[tuple(data)]  # noqa: UP007
         return Output(status, adapter(func, item, "what the stream yields"), True, events)
     if kind is types.NoneType:
         return Output(status, None)
