@@ -286,6 +286,19 @@ def test_api_of_a_blueprint(app: Flask) -> None:
     assert 'data-document="/v2/openapi.json"' in client.get("/v2/docs").text
 
 
+def test_an_app_made_by_a_factory() -> None:
+    api = Api(title="Factory")
+
+    @api.typed
+    def note() -> Note:
+        raise NotImplementedError
+
+    app = Flask("made", static_folder=None)
+    app.add_url_rule("/note", view_func=note)
+    api.init_app(app)
+    assert document_of(app.test_client())["paths"].keys() == {"/note"}
+
+
 def test_document_of_a_mounted_app(app: Flask, api: Api) -> None:
     outer = Flask("outer", static_folder=None)
     outer.mount("/inner", app)

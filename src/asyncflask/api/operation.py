@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import cache, wraps
+from functools import lru_cache, wraps
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -53,7 +53,7 @@ class Operation:
         self._names = names
         self._signature: Signature | None = None
         with suppress(NameError):  # a name that is defined further down
-            self._signature = read(func, names)
+            self.signature  # noqa: B018
 
     @property
     def signature(self) -> Signature:
@@ -431,7 +431,7 @@ def names_within(func: Callable[..., Any], depth: int) -> Mapping[str, Any]:
 # -- messages ---------------------------------------------------------------------------------
 
 
-@cache
+@lru_cache(512)
 def _adapter_of(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
