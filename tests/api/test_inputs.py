@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
@@ -220,6 +220,40 @@ def test_types_of_bodies(app: Flask, api: Api, client: FlaskClient) -> None:
     assert client.post("/union", json={"text": "a"}).json == "Note"
     assert client.post("/scalar", json=3).json == 3
     assert faults(client.post("/scalar", json=0)) == [("body", "#", "greater_than")]
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    toys: list[Point]
+
+
+def test_pointers_lead_into_what_was_sent(app: Flask, api: Api, client: FlaskClient) -> None:
+    @app.post("/tagged")
+    @api.typed
+    def tagged(pet: Annotated[Cat | Dog, Field(discriminator="kind")]) -> str:
+        return pet.kind
+
+    @app.post("/untagged")
+    @api.typed
+    def untagged(value: list[Point | Note]) -> int:
+        return len(value)
+
+    assert client.post("/tagged", json={"kind": "cat", "lives": 9}).json == "cat"
+    wrong = client.post("/tagged", json={"kind": "dog", "toys": [{"x": "far"}, {}]})
+    assert faults(wrong) == [
+        ("body", "#/toys/0/x", "float_parsing"),
+        ("body", "#/toys/1/x", "missing"),
+    ]
+    assert faults(client.post("/tagged", json={"kind": "cat"})) == [("body", "#/lives", "missing")]
+    assert {where for _, where, _ in faults(client.post("/untagged", json=[{"x": "far"}]))} == {
+        "#/0/x",
+        "#/0/text",
+    }
 
 
 def test_several_parts_of_a_body(app: Flask, api: Api, client: FlaskClient) -> None:

@@ -28,6 +28,7 @@ from .problems import (
     InvalidMessage,
     InvalidRequest,
     explain,
+    faults_in_json,
     faults_of,
 )
 from .signature import MISSING, Input, Output, Signature, read
@@ -136,7 +137,7 @@ class Operation:
         try:
             content = signature.body.validator.validate_json(data)
         except ValidationError as error:
-            faults += faults_of(error, "body")
+            faults += faults_in_json(error, data)
             return
         if signature.embedded:
             values |= {one.name: content[one.alias] for one in parameters if one.alias in content}
@@ -448,7 +449,7 @@ def read_message(kind: Any, message: str | bytes) -> Any:
     try:
         return _message_adapter(kind).validate_json(message)
     except ValidationError as error:
-        raise InvalidMessage(error) from error
+        raise InvalidMessage(error, message) from error
 
 
 def write_message(kind: Any, value: Any) -> str:

@@ -43,6 +43,29 @@ def faults_of(error: ValidationError, *where: str | int) -> Iterable[Fault]:
         yield (*where, *found["loc"]), found["msg"], found["type"]
 
 
+def faults_in_json(error: ValidationError, content: str | bytes) -> Iterable[Fault]:
+    """What pydantic found in a body. For a member of a union, it says which one it took it for:
+    that is no part of a JSON pointer."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):  # which is what is wrong
+        value = None
+    for where, detail, kind in faults_of(error):
+        yield ("body", *_within(value, where, kind == "missing")), detail, kind
+
+
+def _within(value: Any, where: Where, missing: bool) -> Iterable[str | int]:
+    """The parts of *where* that lead into *value*; the last one too if that is *missing*."""
+    for number, part in enumerate(where, 1):
+        if isinstance(value, dict | list) and part in (
+            value if isinstance(value, dict) else range(len(value))
+        ):
+            value = value[part]  # type: ignore[index]
+            yield part
+        elif missing and number == len(where):
+            yield part
+
+
 def pointer(where: Where) -> str:
     """A JSON pointer as part of a URL (RFC 6901 section 6)."""
     return "#" + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in where)
@@ -63,9 +86,9 @@ class InvalidMessage(ValueError):
     """Raised by `receive_as` for a message of another form. A typed handler that does not take it
     has its connection closed with code 1007."""
 
-    def __init__(self, error: ValidationError) -> None:
-        where, detail, _ = next(iter(faults_of(error)))
-        super().__init__(f"{pointer(where)}: {detail}" if where else detail)
+    def __init__(self, error: ValidationError, message: str | bytes) -> None:
+        where, detail, _ = next(iter(faults_in_json(error, message)))
+        super().__init__(f"{pointer(where[1:])}: {detail}" if where[1:] else detail)
 
 
 def details_of(error: HTTPException) -> Problem:

@@ -249,6 +249,8 @@ def _members(annotation: Any, kind: str) -> dict[str, tuple[str, bool]] | None:
     for name, hint in names.items():
         field = None if fields is None else fields[name]
         key = name if field is None else field.validation_alias or field.alias or name
+        if not isinstance(key, str):  # pydantic looks for several names itself
+            key = name
         sent = key.replace("_", "-").lower() if kind == "header" and key == name else key
         found[sent] = key, any(map(_is_sequence, alternatives(hint)))
     return found
