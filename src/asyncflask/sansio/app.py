@@ -1,9 +1,8 @@
-"""What an app is before any request: its configuration, URL map, blueprints, templates and
-hooks.
+"""The app before any request: its configuration, URL map, blueprints, templates and hooks.
 
 Registration only. The steps of a request are in `dispatch.py`, the entry points of an app in
-`app.py`. Only `_find_error_handler`, `inject_url_defaults` and the error predicates are called
-per request; they read the registries.
+`app.py`. Only `_find_error_handler`, `inject_url_defaults` and the error predicates are called per
+request; they read the registries.
 """
 
 from __future__ import annotations
@@ -85,20 +84,9 @@ class _JinjaEnvironment:
 
 
 class App(Scaffold):
-    """The registries of an app; `Flask` is the class to use.
+    """The registries of an app. Use `Flask`, which has the same parameters.
 
-    :param import_name: the module or package of the app, as `__name__`.
-    :param static_url_path: URL prefix of the static files. Default: the folder's name.
-    :param static_folder: default `"static"`. `None`: no static files.
-    :param static_host: the host of the static route; needed with `host_matching`.
-    :param host_matching: rules match by `host`. Default: no.
-    :param subdomain_matching: rules match by the subdomain of `SERVER_NAME`. Default: no.
-    :param template_folder: default `"templates"`.
-    :param instance_path: absolute. Default: the folder `instance` beside the module or package,
-        or, if that is installed, `var/<name>-instance` under the prefix of the installation.
-    :param instance_relative_config: config files are relative to `instance_path`.
-    :param root_path: what the folders are relative to. Default: found through `import_name`.
-    :raises ValueError: for a relative `instance_path`.
+    :raises ValueError: if `instance_path` is relative.
     """
 
     # Subclasses may override these.
@@ -202,7 +190,8 @@ class App(Scaffold):
 
     @cached_property
     def name(self) -> str:
-        """The import name; for a script, that of its file. May be set."""
+        """The app's name, used for its logger and in messages: the import name or, for a script,
+        the name of its file. You may assign another one."""
         if self.import_name != "__main__":
             return self.import_name
         filename: str | None = getattr(sys.modules["__main__"], "__file__", None)
@@ -212,12 +201,15 @@ class App(Scaffold):
 
     @cached_property
     def logger(self) -> logging.Logger:
-        """The logger that has the app's name; see `create_logger`."""
+        """The app's logger, a standard `logging.Logger` with the app's name. In debug mode its
+        level is DEBUG unless you set one. If logging is not configured, it writes to standard
+        error."""
         return create_logger(self._as_flask)
 
     @Lazy
     def jinja_env(self) -> Environment:
-        """The Jinja environment, created when first used, with `jinja_options`."""
+        """The Jinja environment, created from `jinja_options` at the first access. Set the options
+        before that; add filters, tests and globals at any time during setup."""
         return self.create_jinja_environment()
 
     def create_jinja_environment(self) -> Environment:
@@ -225,27 +217,32 @@ class App(Scaffold):
         raise NotImplementedError
 
     def create_global_jinja_loader(self) -> DispatchingJinjaLoader:
-        """The loader of `jinja_env`: the app's templates and those of its blueprints."""
+        """Create the loader of `jinja_env`, which finds the templates of the app and its
+        blueprints."""
         from ..templating import DispatchingJinjaLoader  # as above
 
         return DispatchingJinjaLoader(self._as_flask)
 
     def select_jinja_autoescape(self, filename: str | None) -> bool:
-        """Whether a template escapes what it inserts: yes for HTML, XML and SVG by the file's
-        name, and for templates that are no file."""
+        """Return `True` if autoescaping applies to a template: for HTML, XML and SVG file names,
+        and for templates from a string (*filename* is `None`). Override it to escape other
+        files."""
         return filename is None or filename.endswith((".html", ".htm", ".xml", ".xhtml", ".svg"))
 
     def make_config(self, instance_relative: bool = False) -> Config:
-        """Make `config`: `default_config`, and `DEBUG` from `FLASK_DEBUG`."""
+        """Create `config` from `default_config` and the environment variable `FLASK_DEBUG`.
+        *instance_relative*: resolve relative file names against `instance_path`."""
         root_path = self.instance_path if instance_relative else self.root_path
         return self.config_class(root_path, {**self.default_config, "DEBUG": get_debug_flag()})
 
     def make_aborter(self) -> Aborter:
-        """Make `aborter`, which `abort()` calls."""
+        """Create the app's `aborter`, which `abort` calls. Override it or `aborter_class` to add
+        statuses."""
         return self.aborter_class()
 
     def auto_find_instance_path(self) -> str:
-        """The `instance_path` of an app that was given none."""
+        """Return the default `instance_path`: the folder `instance` next to the module or package,
+        or `var/NAME-instance` under the prefix that the package is installed in."""
         prefix, package_path = find_package(self.import_name)
         if prefix is None:
             return os.path.join(package_path, "instance")
@@ -253,7 +250,8 @@ class App(Scaffold):
 
     @property
     def debug(self) -> bool:
-        """Debug mode, the config's `DEBUG`. Never where strangers can reach the app."""
+        """Debug mode, the `DEBUG` setting: errors show the debugger, templates and code reload.
+        Set it with `--debug` or `FLASK_DEBUG`, and never in production."""
         debug: bool = self.config["DEBUG"]
         return debug
 
@@ -267,17 +265,19 @@ class App(Scaffold):
 
     @setupmethod
     def register_blueprint(self, blueprint: Blueprint, **options: t.Any) -> None:
-        """Register *blueprint*, by its `register` method.
+        """Register *blueprint* on the app. Its routes, hooks and commands become the app's. ::
 
-        :param name: register it as this, to have it more than once.
-        :param url_prefix, subdomain, url_defaults, cli_group: in place of the blueprint's.
-        :param options: anything else, for functions given to `Blueprint.record`.
-        :raises ValueError: if the name is taken.
+            app.register_blueprint(shop, url_prefix="/shop")
+
+        :param name: register the blueprint under another name, for example to register it twice.
+        :param url_prefix, subdomain, url_defaults, cli_group: override the blueprint's own values.
+        :param options: anything else is available to functions passed to `Blueprint.record`.
+        :raises ValueError: if the name is already registered.
         """
         blueprint.register(self, options)
 
     def iter_blueprints(self) -> ValuesView[Blueprint]:
-        """The blueprints, in the order of registration."""
+        """Return the registered blueprints, in order of registration."""
         return self.blueprints.values()
 
     # -- routes -----------------------------------------------------------------------------
@@ -330,8 +330,8 @@ class App(Scaffold):
     def _http_methods(
         self, view_func: ft.RouteCallable | None, methods: t.Any, automatic_options: bool | None
     ) -> tuple[set[str], bool]:
-        """The methods of a rule, and whether the app answers OPTIONS for it. The attributes of the
-        view apply where the options say nothing."""
+        """The rule's methods, and True if the app answers OPTIONS for it. The view's attributes
+        apply where the options leave a value out."""
         if methods is None:
             methods = getattr(view_func, "methods", None) or ("GET",)
         if isinstance(methods, str):
@@ -361,13 +361,19 @@ class App(Scaffold):
     def template_filter(
         self, name: T_template_filter | str | None = None
     ) -> T_template_filter | Callable[[T_template_filter], T_template_filter]:
-        """Register a template filter, under the function's own name by default. Used as
-        ``@app.template_filter`` or ``@app.template_filter("name")``."""
+        """Register the decorated function as a template filter, under *name* or its own name. ::
+
+            @app.template_filter("shout")
+            def to_upper(text):
+                return text.upper()
+
+        The parentheses may be left out. The function may be `async def`.
+        """
         return register_named(self.add_template_filter, name)
 
     @setupmethod
     def add_template_filter(self, f: ft.TemplateFilterCallable, name: str | None = None) -> None:
-        """`template_filter` without the decorator."""
+        """Register *f* as a template filter, as the decorator `template_filter` does."""
         self.jinja_env.filters[name or f.__name__] = self._for_templates(f)
 
     @t.overload
@@ -380,13 +386,14 @@ class App(Scaffold):
     def template_test(
         self, name: T_template_test | str | None = None
     ) -> T_template_test | Callable[[T_template_test], T_template_test]:
-        """Register a template test, under the function's own name by default. Used as
-        ``@app.template_test`` or ``@app.template_test("name")``."""
+        """Register the decorated function as a template test, under *name* or its own name, for
+        use as `{% if number is even %}`. May be written without parentheses; the function may be
+        `async def`."""
         return register_named(self.add_template_test, name)
 
     @setupmethod
     def add_template_test(self, f: ft.TemplateTestCallable, name: str | None = None) -> None:
-        """`template_test` without the decorator."""
+        """Register *f* as a template test, as the decorator `template_test` does."""
         self.jinja_env.tests[name or f.__name__] = self._for_templates(f)
 
     @t.overload
@@ -399,13 +406,14 @@ class App(Scaffold):
     def template_global(
         self, name: T_template_global | str | None = None
     ) -> T_template_global | Callable[[T_template_global], T_template_global]:
-        """Register a function for templates, under its own name by default. Used as
-        ``@app.template_global`` or ``@app.template_global("name")``."""
+        """Register the decorated function as a global of templates, under *name* or its own name,
+        for use as `{{ double(21) }}`. May be written without parentheses; the function may be
+        `async def`."""
         return register_named(self.add_template_global, name)
 
     @setupmethod
     def add_template_global(self, f: ft.TemplateGlobalCallable, name: str | None = None) -> None:
-        """`template_global` without the decorator."""
+        """Register *f* as a global of templates, as the decorator `template_global` does."""
         self.jinja_env.globals[name or f.__name__] = self._for_templates(f)
 
     def _for_templates(self, f: F) -> F:
@@ -430,24 +438,33 @@ class App(Scaffold):
 
     @setupmethod
     def teardown_appcontext(self, f: T_teardown) -> T_teardown:
-        """Call *f* when an app context ends: with each request, command, or `with
-        app.app_context()`. It is given the exception that no error handler took, or `None`.
-        What it returns is ignored."""
+        """Call *f* when an app context ends: after each request and command, and after `with
+        app.app_context()`. ::
+
+            @app.teardown_appcontext
+            def close_database(exception):
+                if (database := g.pop("database", None)) is not None:
+                    database.close()
+
+        *f* receives the unhandled exception or `None`. Its return value is ignored, and it should
+        not raise. The functions run in reverse order of registration.
+        """
         self.teardown_appcontext_funcs.append(f)
         return f
 
     @setupmethod
     def shell_context_processor(self, f: T_shell_context_processor) -> T_shell_context_processor:
-        """Add what *f* returns, a dict, to the names in the shell."""
+        """Call *f* without arguments when `asyncflask shell` starts, and add the dict it returns
+        to the names in the shell."""
         self.shell_context_processors.append(f)
         return f
 
     @setupmethod
     def before_serving(self, f: T_serving) -> T_serving:
-        """Call *f*, sync or async, without arguments in an app context, before the server accepts
-        the first request. If it raises, the server does not start (ASGI: Lifespan).
+        """Call *f*, sync or async, in an app context before the server accepts the first request.
+        If *f* raises, the server does not start.
 
-        :raises TypeError: for a generator function.
+        :raises TypeError: if *f* is a generator function; use `while_serving` for those.
         """
         _check_serving_hook(f, "before_serving")
         self.before_serving_funcs.append(f)
@@ -455,10 +472,10 @@ class App(Scaffold):
 
     @setupmethod
     def after_serving(self, f: T_serving) -> T_serving:
-        """Call *f*, sync or async, without arguments in an app context, after the last request
-        (ASGI: Lifespan).
+        """Call *f*, sync or async, in an app context after the last request, when the server
+        stops.
 
-        :raises TypeError: for a generator function.
+        :raises TypeError: if *f* is a generator function; use `while_serving` for those.
         """
         _check_serving_hook(f, "after_serving")
         self.after_serving_funcs.append(f)
@@ -466,10 +483,16 @@ class App(Scaffold):
 
     @setupmethod
     def while_serving(self, f: T_serving) -> T_serving:
-        """Run *f*, a sync or async generator function without arguments, to its `yield` before
-        the first request, and to its end after the last.
+        """Run a generator function, `def` or `async def`, up to its `yield` before the first
+        request and to its end after the last one. ::
 
-        :raises TypeError: for any other function.
+            @app.while_serving
+            async def database():
+                app.pool = await asyncpg.create_pool(app.config["DATABASE_URL"])
+                yield
+                await app.pool.close()
+
+        :raises TypeError: if *f* is not a generator function.
         """
         _check_serving_generator(f, "while_serving")
         self.while_serving_gens.append(f)
@@ -480,8 +503,8 @@ class App(Scaffold):
     def _find_error_handler(
         self, e: Exception, blueprints: list[str]
     ) -> ft.ErrorHandlerCallable | None:
-        """The handler for *e*: by status before by class, and in each the innermost blueprint
-        before the app. Read only, so that requests may ask at the same time."""
+        """Return the handler for *e*: by status first, then by class; in each, the innermost
+        blueprint first and the app last. It only reads, so concurrent requests are safe."""
         exc_class, code = self._get_exc_class_and_code(type(e))
         for wanted in (None,) if code is None else (code, None):
             for name in (*blueprints, None):
@@ -492,9 +515,9 @@ class App(Scaffold):
         return None
 
     def trap_http_exception(self, e: Exception) -> bool:
-        """Whether an HTTP error is to go unhandled, for debugging: what the config's
-        `TRAP_HTTP_EXCEPTIONS` and `TRAP_BAD_REQUEST_ERRORS` say. In debug mode, a missing form
-        key is, unless the latter is set."""
+        """Return `True` to leave an HTTP error unhandled, so that the debugger shows it. Follows
+        the `TRAP_HTTP_EXCEPTIONS` and `TRAP_BAD_REQUEST_ERRORS` settings. If the latter is `None`,
+        a missing form key is left unhandled in debug mode. Override it for other errors."""
         if self.config["TRAP_HTTP_EXCEPTIONS"]:
             return True
         trap_bad_request = self.config["TRAP_BAD_REQUEST_ERRORS"]
@@ -503,19 +526,27 @@ class App(Scaffold):
         return trap_bad_request is None and self.debug and isinstance(e, BadRequestKeyError)
 
     def should_ignore_error(self, error: BaseException | None) -> bool:
-        """Whether teardown functions are not told of *error*. Default: they are told."""
+        """Return `True` to call teardown functions with `None` instead of *error*. Default:
+        `False`. Override it to hide errors from them."""
         return False
 
     def redirect(self, location: str, code: int = FOUND) -> Response:
-        """A response that redirects to *location*. Default of *code*: 302, or 303 with the API of
-        Flask 3.2 (`flask_api`)."""
+        """Create a redirect response; the function `redirect` calls this. Override it to change
+        how your app redirects.
+
+        :param location: the URL or path to redirect to.
+        :param code: the status. Default: 302, or 303 if `flask_api` is Flask 3.2's.
+        """
         if code is FOUND and self.flask_api >= (3, 2):
             code = 303
         return redirect(location, code=code, Response=self.response_class)
 
     def inject_url_defaults(self, endpoint: str, values: dict[str, t.Any]) -> None:
-        """Let the `url_defaults` functions, of the app and of the endpoint's blueprints, add to
-        the *values* that a URL is built from."""
+        """Call the `url_defaults` functions of the app and of the endpoint's blueprints, which may
+        add to *values* before a URL is built.
+
+        :raises TypeError: if one of the functions is `async def`.
+        """
         if not self.url_default_functions:
             return
 
@@ -537,10 +568,12 @@ class App(Scaffold):
     def handle_url_build_error(
         self, error: BuildError, endpoint: str, values: dict[str, t.Any]
     ) -> str:
-        """What `url_for` returns if *endpoint* and *values* give no URL: the first answer of
-        `url_build_error_handlers` that is neither `None` nor a `BuildError`.
+        """Called by `url_for` if no rule fits *endpoint* and *values*. Returns the first URL from
+        a function in `url_build_error_handlers`; a function that has none returns `None` or
+        raises.
 
-        :raises BuildError: if there is none.
+        :param error: the `BuildError` to raise in the end.
+        :raises BuildError: if no function returns a URL.
         """
         for handler in self.url_build_error_handlers:
             try:

@@ -63,8 +63,8 @@ def setupmethod(f: F) -> F:
 
 
 def register_named(add: Callable[..., None], name: F | str | None) -> F | Callable[[F], F]:
-    """A decorator that registers a function by *add*, under *name* or its own name. *name* is
-    the function itself where the decorator is written without parentheses."""
+    """Return a decorator that registers a function through *add*, as *name* or under its own name.
+    In a decorator written without parentheses, *name* is the function."""
     if callable(name):
         add(name)
         return name
@@ -77,13 +77,15 @@ def register_named(add: Callable[..., None], name: F | str | None) -> F | Callab
 
 
 class Scaffold:
-    """The common base of `App` and `Blueprint`.
+    """The common base of `App` and `Blueprint`. Use one of those.
 
-    :param import_name: the module or package that this object is defined in, as `__name__`.
-    :param static_folder: a folder of files to serve, relative to `root_path`. `None`: no files.
-    :param static_url_path: the URL prefix of these files. Default: the folder's name.
-    :param template_folder: a folder of templates, relative to `root_path`.
-    :param root_path: what the folders are relative to. Default: found through `import_name`.
+    :param import_name: the module or package that defines the object; usually `__name__`.
+    :param static_folder: a folder of files to serve, relative to `root_path`. Default: `None`, no
+        static files.
+    :param static_url_path: the URL prefix of the static files. Default: the name of the folder.
+    :param template_folder: a folder of templates, relative to `root_path`. Default: `None`.
+    :param root_path: the directory that relative paths start from. Default: the directory of
+        `import_name`.
     """
 
     cli: Group
@@ -146,7 +148,8 @@ class Scaffold:
 
     @property
     def static_folder(self) -> str | None:
-        """The absolute path of the static folder, or `None`."""
+        """The absolute path of the static folder, or `None`. Assign a relative path to resolve it
+        against `root_path`."""
         if self._static_folder is None:
             return None
         return os.path.join(self.root_path, self._static_folder)
@@ -157,12 +160,13 @@ class Scaffold:
 
     @property
     def has_static_folder(self) -> bool:
-        """Whether there is a `static_folder`."""
+        """`True` if `static_folder` is set."""
         return self.static_folder is not None
 
     @property
     def static_url_path(self) -> str | None:
-        """The URL prefix of the static files. Unless set, the folder's name."""
+        """The URL prefix of the static files, or `None` without a static folder. Default: the name
+        of the folder."""
         if self._static_url_path is not None:
             return self._static_url_path
         if self.static_folder is None:
@@ -175,7 +179,8 @@ class Scaffold:
 
     @cached_property
     def jinja_loader(self) -> BaseLoader | None:
-        """The loader of this object's templates: its `template_folder`, or `None`."""
+        """The Jinja loader for `template_folder`, or `None` without one. Override it to load
+        templates from somewhere else, such as a package or a database."""
         if self.template_folder is None:
             return None
         from jinja2 import FileSystemLoader  # which only templates need
@@ -196,46 +201,65 @@ class Scaffold:
 
     @setupmethod
     def get(self, rule: str, **options: t.Any) -> Callable[[T_route], T_route]:
-        """`route` for GET (and so HEAD) only."""
+        """Register a view for GET requests, and with them HEAD. Short for `route` with
+        `methods=["GET"]`; the options are the same."""
         return self._method_route("GET", rule, options)
 
     @setupmethod
     def post(self, rule: str, **options: t.Any) -> Callable[[T_route], T_route]:
-        """`route` for POST only."""
+        """Register a view for POST requests. Short for `route` with `methods=["POST"]`."""
         return self._method_route("POST", rule, options)
 
     @setupmethod
     def put(self, rule: str, **options: t.Any) -> Callable[[T_route], T_route]:
-        """`route` for PUT only."""
+        """Register a view for PUT requests. Short for `route` with `methods=["PUT"]`."""
         return self._method_route("PUT", rule, options)
 
     @setupmethod
     def delete(self, rule: str, **options: t.Any) -> Callable[[T_route], T_route]:
-        """`route` for DELETE only."""
+        """Register a view for DELETE requests. Short for `route` with `methods=["DELETE"]`."""
         return self._method_route("DELETE", rule, options)
 
     @setupmethod
     def patch(self, rule: str, **options: t.Any) -> Callable[[T_route], T_route]:
-        """`route` for PATCH only."""
+        """Register a view for PATCH requests. Short for `route` with `methods=["PATCH"]`."""
         return self._method_route("PATCH", rule, options)
 
     @setupmethod
     def websocket(self, rule: str, **options: t.Any) -> Callable[[T_websocket], T_websocket]:
-        """Decorate the handler of WebSockets at *rule*. The same hooks, error handlers and
-        session as for a view apply.
+        """Register the decorated function as the handler of WebSockets at *rule*. ::
 
-        :param allowed_origins: the origins, as `https://example.org`, that may connect besides
-            the app's. Default: what the config's `WEBSOCKET_ALLOWED_ORIGINS` says.
-        :param options: those of `WebSocketOptions`, whose defaults are the config's, under the
-            same names after `WEBSOCKET_`; and as for `add_url_rule`, without `methods`.
-        :raises TypeError, ValueError: for options that make no sense.
+            @app.websocket("/echo")
+            async def echo():
+                async for message in websocket:
+                    await websocket.send(message)
+
+        The hooks, error handlers and session of HTTP views apply to it as well.
+
+        :param allowed_origins: the origins, such as `https://example.org`, that may connect in
+            addition to the app's own. Default: the `WEBSOCKET_ALLOWED_ORIGINS` setting.
+        :param options: the fields of `WebSocketOptions`, which default to the `WEBSOCKET_*`
+            settings, and the options of `add_url_rule` except `methods`.
+        :raises TypeError, ValueError: if an option has an invalid value or does not apply to
+            WebSockets.
         """
         return self.route(rule, websocket=True, **options)
 
     @setupmethod
     def route(self, rule: str, **options: t.Any) -> Callable[[T_route], T_route]:
-        """Decorate a view to register it at *rule*. The options, `endpoint` among them, are
-        those of `add_url_rule`."""
+        """Register the decorated view for a URL rule. ::
+
+            @app.route("/notes/<int:id>", methods=["GET", "POST"])
+            async def note(id):
+                ...
+
+        The view may be `def` or `async def`. It receives the variables of the rule as keyword
+        arguments. The decorator returns the view unchanged, so you can stack several routes on it.
+
+        :param rule: the URL, in which `<name>` or `<converter:name>` marks a variable.
+        :param endpoint: the name that `url_for` uses. Default: the view's `__name__`.
+        :param options: passed to `add_url_rule`: `methods`, `defaults`, `timeout` and others.
+        """
 
         def decorator(f: T_route) -> T_route:
             endpoint = options.pop("endpoint", None)
@@ -253,32 +277,49 @@ class Scaffold:
         provide_automatic_options: bool | None = None,
         **options: t.Any,
     ) -> None:
-        """Register a URL rule, and the view of its endpoint.
+        """Register a URL rule and, with *view_func*, the view for its endpoint. `route` is the
+        decorator for it. ::
 
-        :param endpoint: the name for `url_for`. Default: the view's `__name__`.
-        :param view_func: the view. May come later, by `endpoint`. Its attributes `methods`,
-            `required_methods` and `provide_automatic_options` count, if it has them.
-        :param provide_automatic_options: answer OPTIONS. Default: unless `methods` has it, as
-            the config's `PROVIDE_AUTOMATIC_OPTIONS` says.
-        :param methods: a collection of HTTP methods. Default: GET. With GET comes HEAD.
-        :param websocket: the rule is for WebSockets; see `websocket`.
-        :param stream: leave the body to the view, to be iterated with
-            `async for chunk in request.stream`; nothing is received beforehand.
-        :param cancel_on_disconnect: cancel an `async def` view when its client leaves.
-            Default: as the app's config says.
-        :param timeout: seconds after which a view that has not returned is answered for with a
-            503. An `async def` view is cancelled; a sync one runs on, and nobody sees its value.
-        :param max_content_length: refuse a longer body with 413, in place of the config's
-            `MAX_CONTENT_LENGTH`.
-        :param options: the rest is for `werkzeug.routing.Rule`.
-        :raises TypeError: for options that do not go together.
-        :raises AssertionError: if the endpoint has another view already.
+            app.add_url_rule("/", view_func=index)
+
+        You can register several rules for one endpoint, as long as they all use the same view.
+
+        :param rule: the URL, in which `<name>` or `<converter:name>` marks a variable.
+        :param endpoint: the name that `url_for` uses. Default: the view's `__name__`.
+        :param view_func: the view. You can add it later with `endpoint`. If it has the attributes
+            `methods`, `required_methods` or `provide_automatic_options`, they are used for the
+            rule.
+        :param provide_automatic_options: `True` to answer OPTIONS requests automatically. Default:
+            the `PROVIDE_AUTOMATIC_OPTIONS` setting, unless `methods` contains OPTIONS.
+        :param methods: a collection of HTTP methods. Default: GET. GET includes HEAD.
+        :param websocket: `True` to register a WebSocket handler; see `websocket`.
+        :param stream: `True` to call the view before the body has arrived. Read it with `async for
+            chunk in request.stream`.
+        :param cancel_on_disconnect: `True` to cancel an `async def` view when its client
+            disconnects. Default: the `CANCEL_ON_DISCONNECT` setting.
+        :param timeout: the seconds after which the client gets a 503 if the view has not returned.
+            An `async def` view is cancelled; a sync view keeps running and its return value is
+            discarded.
+        :param max_content_length: the largest body accepted, in bytes; a larger one is rejected
+            with 413. Default: the `MAX_CONTENT_LENGTH` setting.
+        :param options: anything else is passed to `werkzeug.routing.Rule`: `defaults`,
+            `subdomain`, `host`, `strict_slashes`, `redirect_to` and others.
+        :raises TypeError: if options contradict each other.
+        :raises AssertionError: if the endpoint already has a different view.
         """
         raise NotImplementedError
 
     @setupmethod
     def endpoint(self, endpoint: str) -> Callable[[F], F]:
-        """Decorate the view of an endpoint whose rule was added without one."""
+        """Register the decorated function as the view of *endpoint*, for a rule that was added
+        without a view. ::
+
+            app.add_url_rule("/about", endpoint="about")
+
+            @app.endpoint("about")
+            def about():
+                ...
+        """
 
         def decorator(f: F) -> F:
             self.view_functions[endpoint] = f
@@ -290,64 +331,110 @@ class Scaffold:
 
     @setupmethod
     def before_request(self, f: T_before_request) -> T_before_request:
-        """Call *f* without arguments before each request (of a blueprint: before each of its
-        own). What it returns, unless `None`, is the response, and the view is not called."""
+        """Call *f* without arguments before each request, in the order of registration. On a
+        blueprint: before each request that the blueprint handles. ::
+
+            @app.before_request
+            def load_user():
+                g.user = users.get(session.get("user_id"))
+
+        If *f* returns anything but `None`, that value becomes the response: neither the remaining
+        functions nor the view are called.
+        """
         self.before_request_funcs.setdefault(None, []).append(f)
         return f
 
     @setupmethod
     def after_request(self, f: T_after_request) -> T_after_request:
-        """Call *f* with each response; it returns that one or another. It is left out if an
-        earlier one raises: what must happen belongs into `teardown_request`."""
+        """Call *f* with the response of each request; it must return this response or another one.
+        On a blueprint: for each request that the blueprint handles. ::
+
+            @app.after_request
+            def no_sniffing(response):
+                response.headers["X-Content-Type-Options"] = "nosniff"
+                return response
+
+        The functions run in reverse order of registration. If one raises, the rest are skipped:
+        put cleanup in `teardown_request`.
+        """
         self.after_request_funcs.setdefault(None, []).append(f)
         return f
 
     @setupmethod
     def teardown_request(self, f: T_teardown) -> T_teardown:
-        """Call *f* at the end of each request, whatever happened, with the exception that no
-        error handler took, or `None`. What it returns is ignored."""
+        """Call *f* when the request context ends, after the response is complete, even if the
+        request failed. On a blueprint: for each request that the blueprint handles.
+
+        The functions run in reverse order of registration. Each receives the unhandled exception,
+        or `None` if there was none or an error handler took care of it. Return values are ignored.
+        A teardown function should not raise.
+        """
         self.teardown_request_funcs.setdefault(None, []).append(f)
         return f
 
     @setupmethod
     def before_websocket(self, f: T_before_request) -> T_before_request:
-        """`before_request` for WebSockets only: what *f* returns, unless `None`, refuses the
-        handshake (Quart: `before_websocket`)."""
+        """`before_request` for WebSockets only, with Quart's name. If *f* returns anything but
+        `None`, that value is the response that rejects the handshake."""
         self.before_request(t.cast(ft.BeforeRequestCallable, _for_websockets(f)))
         return f
 
     @setupmethod
     def after_websocket(self, f: T_after_websocket) -> T_after_websocket:
-        """Call *f* with the response that refuses a WebSocket's handshake, of which it returns
-        that or another; and with `None` at the end of each connection that was accepted (Quart:
-        `after_websocket`)."""
+        """`after_request` for WebSockets only, with Quart's name. *f* receives the response that
+        rejects a handshake, and returns it or another one. For an accepted connection, *f* is
+        called with `None` when the connection ends."""
         self.after_request(_for_websockets(f))
         self.teardown_request(_for_websockets(f, accepted=True))
         return f
 
     @setupmethod
     def teardown_websocket(self, f: T_teardown) -> T_teardown:
-        """`teardown_request` for WebSockets only (Quart: `teardown_websocket`)."""
+        """`teardown_request` for WebSockets only, with Quart's name."""
         self.teardown_request(_for_websockets(f))
         return f
 
     @setupmethod
     def context_processor(self, f: T_template_context_processor) -> T_template_context_processor:
-        """Add what *f* returns, a dict, to the variables of each template."""
+        """Call *f* without arguments when a template is rendered, and add the dict it returns to
+        the template's variables. On a blueprint: for templates rendered by the blueprint's views.
+        ::
+
+            @app.context_processor
+            def add_version():
+                return {"version": __version__}
+
+        Values passed to `render_template` take precedence.
+        """
         self.template_context_processors[None].append(f)
         return f
 
     @setupmethod
     def url_value_preprocessor(self, f: T_url_value_preprocessor) -> T_url_value_preprocessor:
-        """Call *f* with the endpoint and the view's arguments, a dict that it may change,
-        before the `before_request` functions."""
+        """Call *f* with the endpoint and the dict of URL values before the `before_request`
+        functions run. *f* may change the dict. ::
+
+            @app.url_value_preprocessor
+            def take_language(endpoint, values):
+                g.language = values.pop("language", "en")
+
+        On a blueprint: for each request that the blueprint handles. Return values are ignored.
+        """
         self.url_value_preprocessors[None].append(f)
         return f
 
     @setupmethod
     def url_defaults(self, f: T_url_defaults) -> T_url_defaults:
-        """Call *f* with the endpoint and the values, a dict that it may change, whenever a URL
-        is built."""
+        """Call *f* with the endpoint and the dict of values whenever a URL is built. *f* may
+        change the dict, usually to add a value that every URL has::
+
+            @app.url_defaults
+            def add_language(endpoint, values):
+                values.setdefault("language", g.language)
+
+        On a blueprint: for the blueprint's endpoints. *f* must be `def`, since URLs are built by
+        sync code.
+        """
         self.url_default_functions[None].append(f)
         return f
 
@@ -357,8 +444,21 @@ class Scaffold:
     def errorhandler(
         self, code_or_exception: type[Exception] | int
     ) -> Callable[[T_error_handler], T_error_handler]:
-        """Decorate the handler of an HTTP status or of an exception class. It is called with
-        the exception, and what it returns is the response."""
+        """Register the decorated function, `def` or `async def`, as the handler of an HTTP status
+        or an exception class. ::
+
+            @app.errorhandler(404)
+            def not_found(error):
+                return render_template("missing.html"), 404
+
+        The handler receives the exception, and its return value becomes the response. The handler
+        for the closest class in the exception's inheritance wins; a blueprint's handlers take
+        precedence over the app's for errors raised while the blueprint handles a request. A 404
+        for an unknown URL belongs to no blueprint, so only the app's handler sees it.
+
+        :param code_or_exception: an HTTP status from 400 up, or a subclass of `Exception`.
+        :raises ValueError, TypeError: as for `register_error_handler`.
+        """
 
         def decorator(f: T_error_handler) -> T_error_handler:
             self.register_error_handler(code_or_exception, f)
@@ -370,10 +470,11 @@ class Scaffold:
     def register_error_handler(
         self, code_or_exception: type[Exception] | int, f: ft.ErrorHandlerCallable
     ) -> None:
-        """`errorhandler` without the decorator.
+        """Register *f* as the handler of an HTTP status or an exception class, as the decorator
+        `errorhandler` does.
 
-        :raises ValueError: not a known status, or not a class of exceptions.
-        :raises TypeError: an exception in place of its class.
+        :raises ValueError: if the status is unknown or the class is not a subclass of `Exception`.
+        :raises TypeError: if you pass an exception instead of its class.
         """
         exc_class, code = self._get_exc_class_and_code(code_or_exception)
         self.error_handler_spec[None][code][exc_class] = f
@@ -382,7 +483,7 @@ class Scaffold:
     def _get_exc_class_and_code(
         exc_class_or_code: type[Exception] | int,
     ) -> tuple[type[Exception], int | None]:
-        """The exception class that a handler is for, and its HTTP status if it has one."""
+        """Return the exception class for a handler, and its HTTP status if it has one."""
         exc_class: t.Any = exc_class_or_code  # Callers get it wrong: checked, not trusted.
 
         if isinstance(exc_class, int):
@@ -403,7 +504,7 @@ class Scaffold:
 
 
 def _endpoint_from_view_func(view_func: ft.RouteCallable | None) -> str:
-    """The endpoint of a rule that names none."""
+    """Return the default endpoint of a rule: the view's name."""
     assert view_func is not None, (
         "A rule needs a view function, or an endpoint if you add the view later."
     )
@@ -484,8 +585,8 @@ def _find_package_path(import_name: str) -> str:
 
 
 def find_package(import_name: str) -> tuple[str | None, str]:
-    """Where *import_name* is installed, as a prefix (`None`: it is not installed, but imported
-    from the folder of a project) and the folder on `sys.path` that it is imported from."""
+    """Find out where *import_name* is installed. Returns the prefix, or `None` if it is imported
+    from a project folder instead, and the folder on `sys.path` that contains it."""
     package_path = _find_package_path(import_name)
     prefix = os.path.abspath(sys.prefix)
 
