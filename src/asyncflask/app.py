@@ -74,11 +74,23 @@ Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
 class Flask(Steps, Around, App, metaclass=AppType):
-    """An application. It is an ASGI app (`uvicorn module:app`), and a WSGI app as well.
+    """An application: an ASGI app (`uvicorn module:app`) and a WSGI app.
 
-    Parameters are Flask's (see `sansio.app.App`), and *lifespan*: a function that is given the
-    app and gives an asynchronous context manager, entered before the first request and left
-    after the last (Starlette: Lifespan). The dict it gives is each request's `request.state`.
+    :param import_name: the module or package of the app; usually `__name__`.
+    :param static_url_path: the URL prefix of the static files. Default: the name of the folder.
+    :param static_folder: the folder of static files, relative to `root_path`. `None` for none.
+    :param static_host: the host of the static files; required with `host_matching`.
+    :param host_matching: match rules by their `host`. Default: `False`.
+    :param subdomain_matching: match rules by subdomain of `SERVER_NAME`. Default: `False`.
+    :param template_folder: the folder of templates, relative to `root_path`.
+    :param instance_path: the absolute path of the instance folder. Default: `instance` next to the
+        module or package, or `var/NAME-instance` under the prefix of an installed package.
+    :param instance_relative_config: load config files from `instance_path`. Default: `False`.
+    :param root_path: the directory that relative paths start from. Default: that of `import_name`.
+    :param lifespan: a function that takes the app and returns an async context manager, entered
+        before the first request and left after the last. A dict it yields is available as
+        `request.state`.
+    :raises ValueError: if `instance_path` is relative.
     """
 
     default_config = ImmutableDict(
@@ -210,16 +222,16 @@ class Flask(Steps, Around, App, metaclass=AppType):
 
     @marked_async
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """ASGI with *scope*, *receive* and *send*; WSGI with *environ* and *start_response*.
-        Goes to `asgi_app` and `wsgi_app`, which middleware may replace."""
+        """The ASGI app (*scope*, *receive*, *send*) and WSGI app (*environ*, *start_response*).
+        Calls `asgi_app` or `wsgi_app`: wrap those in middleware, so that `app` stays the app."""
         if len(args) == 3:
             return self._asgi_app(*args)
         args = arguments(args, kwargs)
         return self._asgi_app(*args) if len(args) == 3 else self.wsgi_app(*args)
 
     async def asgi_app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application (ASGI specification 3.0). To wrap it:
-        ``app.asgi_app = Middleware(app.asgi_app)``, or `add_middleware`."""
+        """The ASGI application (ASGI specification 3.0). To wrap it in middleware, write
+        ``app.asgi_app = Middleware(app.asgi_app)`` or call `add_middleware`."""
         setup = self._made_setup
         if setup is None or setup.version is not CHANGES["last"]:
             setup = self._setup()
@@ -313,8 +325,8 @@ class Flask(Steps, Around, App, metaclass=AppType):
     def wsgi_app(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        """The WSGI application (PEP 3333). To wrap it:
-        ``app.wsgi_app = Middleware(app.wsgi_app)``; that takes effect under ASGI too, for
+        """The WSGI application (PEP 3333). To wrap it in middleware, write ``app.wsgi_app =
+        Middleware(app.wsgi_app)``. WSGI middleware runs under an ASGI server too, for HTTP
         requests."""
         # A request that came by ASGI has been through the ASGI middleware already.
         inside = "asyncflask.scope" in environ and not environ.pop("asyncflask.outermost", False)
@@ -326,10 +338,14 @@ class Flask(Steps, Around, App, metaclass=AppType):
     def add_background_task(
         self, func: Callable[P, object], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Call *func*, sync or async, with the arguments and in an app context: after
-        the response of the current request, or at once where there is none. An error is logged;
-        the server waits for it at shutdown, up to `SHUTDOWN_TIMEOUT` seconds (Quart:
-        `add_background_task`)."""
+        """Run *func*, sync or async, in an app context after the response of the current request,
+        or immediately outside of a request. ::
+
+            app.add_background_task(send_mail, user.email, subject="Welcome")
+
+        Errors are logged. At shutdown the server waits for the task, at most `SHUTDOWN_TIMEOUT`
+        seconds.
+        """
         ctx = _cv_request.get(None)
         if ctx is not None and ctx.driver is not None:
             loop = ctx.driver.loop
@@ -344,8 +360,8 @@ class Flask(Steps, Around, App, metaclass=AppType):
 
     @property
     def stopping(self) -> bool:
-        """Whether the server is stopping. A stream may look at it, to end by itself before it is
-        cancelled after `SHUTDOWN_TIMEOUT` seconds."""
+        """`True` once the server is stopping. Check it in a long stream to end cleanly before the
+        stream is cancelled after `SHUTDOWN_TIMEOUT` seconds."""
         return self._conversations.stopping
 
     def run(
@@ -356,9 +372,16 @@ class Flask(Steps, Around, App, metaclass=AppType):
         load_dotenv: bool = True,
         **options: Any,
     ) -> None:
-        """Serve the app with uvicorn, for development: on *host* (default ``127.0.0.1``) and
-        *port* (default 5000), or those of `SERVER_NAME`. *debug* sets debug mode, in which the
-        server starts anew when a file changes. *options*: see `serving.serve`."""
+        """Serve the app with uvicorn, for development. Call it under ``if __name__ ==
+        "__main__":``, or use `asyncflask run` instead. In production, run an ASGI server yourself.
+
+        :param host: default: the host in `SERVER_NAME`, or ``127.0.0.1``. ``0.0.0.0``: all
+            interfaces.
+        :param port: default: the port in `SERVER_NAME`, or 5000.
+        :param debug: turn debug mode on or off; it enables the debugger and restarts on changes.
+        :param load_dotenv: load ``.env`` and ``.flaskenv`` files. Default: `True`.
+        :param options: passed to `serving.serve`; most options of Werkzeug's `run_simple` work.
+        """
         # Not at the top: a server that imports the app needs none of it.
         from . import cli, serving
 
@@ -392,16 +415,23 @@ class Flask(Steps, Around, App, metaclass=AppType):
     # -- contexts -----------------------------------------------------------------------------
 
     def app_context(self) -> AppContext:
-        """A context in which the app is `current_app`, for `with` or `async with`."""
+        """Return an app context for `with` or `async with`, in which `current_app` and `g` work.
+        Views, hooks and commands have one already."""
         return AppContext(self)
 
     def request_context(self, environ: dict[str, Any]) -> RequestContext:
-        """The context of the request that a WSGI environ describes."""
+        """Return the context of the request in a WSGI environ, for `with`. See
+        `test_request_context`."""
         return self._request_context_class(self, environ)
 
     def test_request_context(self, *args: Any, **kwargs: Any) -> RequestContext:
-        """The context of a made-up request, for tests and the shell. The arguments are those of
-        `werkzeug.test.EnvironBuilder`, with defaults from the config."""
+        """Return the context of a made-up request, for `with` in tests and in the shell. Hooks do
+        not run. The arguments are those of `werkzeug.test.EnvironBuilder`: `path`, `method`,
+        `json`, `data`, `headers`...; `SERVER_NAME` and `APPLICATION_ROOT` supply defaults. ::
+
+            with app.test_request_context("/?page=2"):
+                assert request.args["page"] == "2"
+        """
         from .testing import EnvironBuilder  # which only tests need
 
         builder = EnvironBuilder(self, *args, **kwargs)
@@ -411,7 +441,12 @@ class Flask(Steps, Around, App, metaclass=AppType):
             builder.close()
 
     def test_client(self, use_cookies: bool = True, **kwargs: Any) -> FlaskClient:
-        """A client for tests, of `test_client_class` (Flask: Testing Flask Applications)."""
+        """Return a test client, an instance of `test_client_class` or `FlaskClient`. Set
+        `app.testing` first, so that exceptions reach the test.
+
+        :param use_cookies: keep cookies between requests. Default: `True`.
+        :param kwargs: passed to the client class; `lifespan=True` starts and stops the app.
+        """
         from .testing import FlaskClient  # which only tests need
 
         client_class = self.test_client_class or FlaskClient
@@ -421,7 +456,8 @@ class Flask(Steps, Around, App, metaclass=AppType):
         return client
 
     def test_cli_runner(self, **kwargs: Any) -> FlaskCliRunner:
-        """A runner of the app's commands for tests, of `test_cli_runner_class`."""
+        """Return a runner for the app's commands in tests, an instance of `test_cli_runner_class`
+        or `FlaskCliRunner`, which is given *kwargs*."""
         from .testing import FlaskCliRunner  # which only tests need
 
         runner_class = self.test_cli_runner_class or FlaskCliRunner
@@ -431,15 +467,16 @@ class Flask(Steps, Around, App, metaclass=AppType):
     # -- sync and async functions --------------------------------------------------------------
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """*func* for sync code: a sync function as it is; for a coroutine function one that
-        gives the value, by running it on the server's loop. On the loop itself nothing can wait
-        for it: there it is given back as it is, to be awaited."""
+        """Return a version of *func* that sync code can call. Sync functions are returned as they
+        are; a coroutine function is wrapped to run on the server's loop and return its value. On
+        the loop itself, where nothing may wait, *func* is returned as it is, to be awaited."""
         if not is_async(func) or on_loop():
             return func
         return self.async_to_sync(func)
 
     def async_to_sync(self, func: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-        """A sync function that runs the coroutine function *func* on the server's loop."""
+        """Return a sync function that runs the coroutine function *func* on the server's loop and
+        returns its value. Override it to run coroutines in another way."""
         return async_to_sync(func)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -453,7 +490,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
             self._changed(name, None)
 
     def _changed(self, name: str, value: Any) -> None:
-        """An attribute was set, or deleted, that the plans of requests are made of."""
+        """Called when an attribute that request plans depend on is set or deleted."""
         if name == "asgi_app":
             if value is None:
                 object.__delattr__(self, "_asgi_app")
@@ -465,7 +502,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
         note_change()
 
     def _setup(self) -> Setup:
-        """What requests need to know of the app, as it is now."""
+        """The app's current setup, as requests use it."""
         setup = self._made_setup
         if setup is None or not setup.is_current(self):
             setup = self._made_setup = Setup(self, _STEPS)
@@ -477,13 +514,13 @@ class Flask(Steps, Around, App, metaclass=AppType):
     # -- what the steps ask -------------------------------------------------------------------
 
     def _opens_session_lazily(self) -> bool:
-        """Whether the session is a signed cookie, which costs nothing unless it is used. Others
-        are opened for each request, as their authors expect."""
+        """True for signed cookie sessions, which cost nothing until used. Other sessions are
+        opened for each request, as their authors expect."""
         return type(self.session_interface) is SecureCookieSessionInterface
 
     def raise_routing_exception(self, request: Request) -> NoReturn:
-        """Raise why no rule matched. In debug mode a redirect that would lose a form is an
-        error that says so."""
+        """Raise the exception for a request that matched no rule. In debug mode, a redirect that
+        would lose a form's data raises an error that explains it."""
         error = request.routing_exception
         assert error is not None
         if (
@@ -496,8 +533,8 @@ class Flask(Steps, Around, App, metaclass=AppType):
         raise FormDataRoutingRedirect(request)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Make what matches and builds URLs for *request*, or by `SERVER_NAME` outside of one.
-        Raises `SecurityError` (400) for a host that is not in `TRUSTED_HOSTS`."""
+        """Create the adapter that matches and builds URLs for *request*, or from `SERVER_NAME` if
+        *request* is `None`. Raises `SecurityError` (400) if the host is not in `TRUSTED_HOSTS`."""
         return urls.adapter(self, request)
 
     def url_for(
@@ -511,10 +548,17 @@ class Flask(Steps, Around, App, metaclass=AppType):
         _external: bool | None = None,
         **values: Any,
     ) -> str:
-        """The URL of *endpoint* with *values* for its placeholders; the others become the query
-        string. ``".name"`` is in the current blueprint. *_external*: with scheme and host, as is
-        the default outside of a request, where `SERVER_NAME` has to be set. Raises
-        `werkzeug.routing.BuildError` if nothing fits (Flask: `Flask.url_for`)."""
+        """Build the URL of an endpoint; the function `url_for` calls this.
+
+        :param endpoint: the endpoint; ``".name"`` is relative to the current blueprint.
+        :param _anchor: the fragment to append after ``#``.
+        :param _method: choose the rule for this HTTP method.
+        :param _scheme: the scheme of an external URL.
+        :param _external: include scheme and host. Default: `True` outside of a request only, which
+            requires `SERVER_NAME`.
+        :param values: the variables of the rule; anything else becomes the query string.
+        :raises werkzeug.routing.BuildError: if no rule fits and no build error handler has a URL.
+        """
         return urls.build(
             self,
             endpoint,
@@ -528,13 +572,13 @@ class Flask(Steps, Around, App, metaclass=AppType):
     # -- files and templates ------------------------------------------------------------------
 
     def get_send_file_max_age(self, filename: str | None) -> int | None:
-        """For how many seconds a browser may use a file without asking: the config's
-        `SEND_FILE_MAX_AGE_DEFAULT`. `None`: it asks each time."""
+        """Return the seconds for which browsers may cache a file: the `SEND_FILE_MAX_AGE_DEFAULT`
+        setting. `None`: they ask each time. Override it to decide by *filename*."""
         value = self.config["SEND_FILE_MAX_AGE_DEFAULT"]
         return int(value.total_seconds()) if isinstance(value, timedelta) else value
 
     def send_static_file(self, filename: str) -> Response:
-        """The view of the static files."""
+        """The view of static files. Raises `NotFound` if *filename* is not in `static_folder`."""
         if not self.has_static_folder:
             raise RuntimeError("'static_folder' must be set to serve static files.")
         assert self.static_folder is not None
@@ -545,7 +589,8 @@ class Flask(Steps, Around, App, metaclass=AppType):
     def open_resource(
         self, resource: str, mode: str = "rb", encoding: str | None = None
     ) -> IO[Any]:
-        """Open a file relative to `root_path`, for reading."""
+        """Open a file relative to `root_path`, for reading. *mode*: ``"rb"`` (default), ``"r"`` or
+        ``"rt"``; *encoding* applies to text. Raises `ValueError` for other modes."""
         if mode not in {"r", "rt", "rb"}:
             raise ValueError("Resources can only be opened for reading.")
         path = os.path.join(self.root_path, resource)
@@ -554,12 +599,14 @@ class Flask(Steps, Around, App, metaclass=AppType):
     def open_instance_resource(
         self, resource: str, mode: str = "rb", encoding: str | None = "utf-8"
     ) -> IO[Any]:
-        """Open a file relative to `instance_path`, for reading or writing."""
+        """Open a file relative to `instance_path`, for reading or writing. *encoding*: UTF-8 by
+        default; ignored in binary modes."""
         path = os.path.join(self.instance_path, resource)
         return open(path, mode) if "b" in mode else open(path, mode, encoding=encoding)
 
     def create_jinja_environment(self) -> Environment:
-        """Make the Jinja environment, with Flask's globals."""
+        """Create `jinja_env` from `jinja_options` with Flask's globals (`url_for`, `g`,
+        `request`...)."""
         options = dict(self.jinja_options)
         options.setdefault("autoescape", self.select_jinja_autoescape)
         if "auto_reload" not in options:
@@ -578,7 +625,8 @@ class Flask(Steps, Around, App, metaclass=AppType):
         return environment
 
     def make_shell_context(self) -> dict[str, Any]:
-        """The names in the `shell` command."""
+        """Return the names for `asyncflask shell`: `app`, `g` and those of
+        `shell_context_processor`."""
         names: dict[str, Any] = {"app": self, "g": g}
         for processor in self.shell_context_processors:
             names.update(self.ensure_sync(processor)())

@@ -44,10 +44,10 @@ T_template_test = t.TypeVar("T_template_test", bound=ft.TemplateTestCallable)
 
 
 class BlueprintSetupState:
-    """One registration of *blueprint* on *app*: what the recorded functions are called with.
+    """The registration of *blueprint* on *app*; functions passed to `Blueprint.record` receive it.
 
-    *options* are those of `register_blueprint`; where they say nothing, the blueprint's own
-    count. `first_registration`: the blueprint was not registered on the app before.
+    *options* are those of `register_blueprint`; where they leave a value out, the blueprint's own
+    applies. *first_registration* is true if the blueprint was not registered on the app before.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class BlueprintSetupState:
         view_func: ft.RouteCallable | None = None,
         **options: t.Any,
     ) -> None:
-        """Add a rule to the app, under the blueprint's URL prefix, subdomain and name."""
+        """Add a rule to the app with the blueprint's URL prefix, subdomain, defaults and name."""
         if self.url_prefix is not None:
             rule = _join_prefixes(self.url_prefix, rule) if rule else self.url_prefix
         if endpoint is None:
@@ -94,21 +94,10 @@ class BlueprintSetupState:
 
 
 class Blueprint(Scaffold):
-    """A set of routes, hooks and so on, to be registered on an app later, with
-    `app.register_blueprint(blueprint)`.
+    """A collection of routes, hooks, error handlers and templates, recorded until it is registered
+    on an app. `asyncflask.Blueprint` describes the parameters.
 
-    :param name: comes before each of its endpoints. Not empty, no dots.
-    :param import_name: as for the app; what the folders are relative to.
-    :param static_folder: its static files. Without a `url_prefix`, the app's files hide them.
-    :param static_url_path: the URL prefix of these files. Default: the folder's name.
-    :param template_folder: its templates; the app's with the same name win.
-    :param url_prefix: comes before each of its URLs.
-    :param subdomain: where its URLs match.
-    :param url_defaults: view arguments that its URLs have by default.
-    :param root_path: where it is, if that cannot be found through `import_name`.
-    :param cli_group: the name of the command group of its commands. Default: its own name.
-        `None`: no group, they become commands of the app.
-    :raises ValueError: for such a name.
+    :raises ValueError: if the name is empty or contains a dot.
     """
 
     command_group_class = Group
@@ -157,19 +146,25 @@ class Blueprint(Scaffold):
             )
 
     def send_static_file(self, filename: str) -> t.Any:
-        """The view of the static files."""
+        """The view of the blueprint's static files."""
         raise NotImplementedError
 
     # -- recording --------------------------------------------------------------------------
 
     @setupmethod
     def record(self, func: DeferredSetupFunction) -> None:
-        """Call *func* with the `BlueprintSetupState` at each registration."""
+        """Call *func* with the `BlueprintSetupState` each time the blueprint is registered. It can
+        set up the app in ways that the other methods do not cover::
+
+            @blueprint.record
+            def read_config(state):
+                state.blueprint.per_page = state.app.config["PER_PAGE"]
+        """
         self.deferred_functions.append(func)
 
     @setupmethod
     def record_once(self, func: DeferredSetupFunction) -> None:
-        """`record`, but only for the first registration on an app."""
+        """Like `record`, but call *func* only for the first registration on an app."""
 
         def once(state: BlueprintSetupState) -> None:
             if state.first_registration:
@@ -186,9 +181,10 @@ class Blueprint(Scaffold):
         provide_automatic_options: bool | None = None,
         **options: t.Any,
     ) -> None:
-        """As the app's, with the blueprint's prefixes before the rule and the endpoint.
+        """Register a URL rule and view for the blueprint. The options are those of
+        `Flask.add_url_rule`; the blueprint's URL prefix and name are added at registration.
 
-        :raises ValueError: if the endpoint or the view's name has a dot.
+        :raises ValueError: if the endpoint or the view's name contains a dot.
         """
         if endpoint:
             _refuse_dot(endpoint, "endpoint in a blueprint")
@@ -207,9 +203,10 @@ class Blueprint(Scaffold):
 
     @setupmethod
     def register_blueprint(self, blueprint: Blueprint, **options: t.Any) -> None:
-        """Nest *blueprint* in this one. The options are those of the app's method.
+        """Nest *blueprint* in this one. Its URL prefix, subdomain and name are appended to this
+        blueprint's. The options are those of `Flask.register_blueprint`.
 
-        :raises ValueError: for the blueprint itself.
+        :raises ValueError: if *blueprint* is this blueprint itself.
         """
         if blueprint is self:
             raise ValueError(f"The blueprint '{self.name}' cannot be nested in itself.")
@@ -220,13 +217,16 @@ class Blueprint(Scaffold):
     def make_setup_state(
         self, app: App, options: dict[str, t.Any], first_registration: bool = False
     ) -> BlueprintSetupState:
-        """The state of one registration. Override it to use another class."""
+        """Create the state of one registration. Override it to use a subclass of
+        `BlueprintSetupState`."""
         return BlueprintSetupState(self, app, options, first_registration)
 
     def register(self, app: App, options: dict[str, t.Any]) -> None:
-        """Replay on *app* what was recorded. `app.register_blueprint` calls this.
+        """Set up *app* with everything the blueprint has recorded. `app.register_blueprint` calls
+        this; override it to change the registration.
 
-        :raises ValueError: if the name is taken.
+        :param options: the keyword arguments of `register_blueprint`.
+        :raises ValueError: if the name is already registered.
         """
         name = f"{options.get('name_prefix', '')}.{options.get('name', self.name)}".lstrip(".")
         self._check_name_is_free(app, name)
@@ -299,37 +299,39 @@ class Blueprint(Scaffold):
 
     @setupmethod
     def before_app_request(self, f: T_before_request) -> T_before_request:
-        """The app's `before_request`: for every request, not only the blueprint's."""
+        """Like `before_request`, but for every request of the app, not only the blueprint's."""
         self.record_once(lambda s: s.app.before_request_funcs.setdefault(None, []).append(f))
         return f
 
     @setupmethod
     def after_app_request(self, f: T_after_request) -> T_after_request:
-        """The app's `after_request`: for every request, not only the blueprint's."""
+        """Like `after_request`, but for every request of the app, not only the blueprint's."""
         self.record_once(lambda s: s.app.after_request_funcs.setdefault(None, []).append(f))
         return f
 
     @setupmethod
     def teardown_app_request(self, f: T_teardown) -> T_teardown:
-        """The app's `teardown_request`: for every request, not only the blueprint's."""
+        """Like `teardown_request`, but for every request of the app, not only the blueprint's."""
         self.record_once(lambda s: s.app.teardown_request_funcs.setdefault(None, []).append(f))
         return f
 
     @setupmethod
     def before_app_websocket(self, f: T_before_request) -> T_before_request:
-        """The app's `before_websocket`: for every WebSocket, not only the blueprint's."""
+        """Like `before_websocket`, but for every WebSocket of the app, not only the
+        blueprint's."""
         self.record_once(lambda s: s.app.before_websocket(f))
         return f
 
     @setupmethod
     def after_app_websocket(self, f: T_after_websocket) -> T_after_websocket:
-        """The app's `after_websocket`: for every WebSocket, not only the blueprint's."""
+        """Like `after_websocket`, but for every WebSocket of the app, not only the blueprint's."""
         self.record_once(lambda s: s.app.after_websocket(f))
         return f
 
     @setupmethod
     def teardown_app_websocket(self, f: T_teardown) -> T_teardown:
-        """The app's `teardown_websocket`: for every WebSocket, not only the blueprint's."""
+        """Like `teardown_websocket`, but for every WebSocket of the app, not only the
+        blueprint's."""
         self.record_once(lambda s: s.app.teardown_websocket(f))
         return f
 
@@ -337,7 +339,7 @@ class Blueprint(Scaffold):
     def app_context_processor(
         self, f: T_template_context_processor
     ) -> T_template_context_processor:
-        """The app's `context_processor`: for every template."""
+        """Like `context_processor`, but for every template of the app."""
         self.record_once(
             lambda s: s.app.template_context_processors.setdefault(None, []).append(f)
         )
@@ -345,13 +347,13 @@ class Blueprint(Scaffold):
 
     @setupmethod
     def app_url_value_preprocessor(self, f: T_url_value_preprocessor) -> T_url_value_preprocessor:
-        """The app's `url_value_preprocessor`: for every request."""
+        """Like `url_value_preprocessor`, but for every request of the app."""
         self.record_once(lambda s: s.app.url_value_preprocessors.setdefault(None, []).append(f))
         return f
 
     @setupmethod
     def app_url_defaults(self, f: T_url_defaults) -> T_url_defaults:
-        """The app's `url_defaults`: for every URL that is built."""
+        """Like `url_defaults`, but for every URL the app builds."""
         self.record_once(lambda s: s.app.url_default_functions.setdefault(None, []).append(f))
         return f
 
@@ -359,7 +361,8 @@ class Blueprint(Scaffold):
     def app_errorhandler(
         self, code: type[Exception] | int
     ) -> Callable[[T_error_handler], T_error_handler]:
-        """The app's `errorhandler`: for errors of every request."""
+        """Like `errorhandler`, but for errors in every request of the app, unknown URLs
+        included."""
 
         def decorator(f: T_error_handler) -> T_error_handler:
             self.record_once(lambda s: s.app.errorhandler(code)(f))
@@ -369,21 +372,21 @@ class Blueprint(Scaffold):
 
     @setupmethod
     def before_app_serving(self, f: T_serving) -> T_serving:
-        """The app's `before_serving`."""
+        """Register *f* on the app, as `Flask.before_serving` does."""
         _check_serving_hook(f, "before_app_serving")
         self.record_once(lambda s: s.app.before_serving(f))
         return f
 
     @setupmethod
     def after_app_serving(self, f: T_serving) -> T_serving:
-        """The app's `after_serving`."""
+        """Register *f* on the app, as `Flask.after_serving` does."""
         _check_serving_hook(f, "after_app_serving")
         self.record_once(lambda s: s.app.after_serving(f))
         return f
 
     @setupmethod
     def while_app_serving(self, f: T_serving) -> T_serving:
-        """The app's `while_serving`."""
+        """Register *f* on the app, as `Flask.while_serving` does."""
         _check_serving_generator(f, "while_app_serving")
         self.record_once(lambda s: s.app.while_serving(f))
         return f
@@ -400,14 +403,14 @@ class Blueprint(Scaffold):
     def app_template_filter(
         self, name: T_template_filter | str | None = None
     ) -> T_template_filter | Callable[[T_template_filter], T_template_filter]:
-        """The app's `template_filter`."""
+        """Register a template filter on the app, as the decorator `Flask.template_filter` does."""
         return register_named(self.add_app_template_filter, name)
 
     @setupmethod
     def add_app_template_filter(
         self, f: ft.TemplateFilterCallable, name: str | None = None
     ) -> None:
-        """The app's `add_template_filter`."""
+        """Register *f* as a template filter on the app, under *name* or its own name."""
         self.record_once(lambda s: s.app.add_template_filter(f, name=name))
 
     @t.overload
@@ -420,12 +423,12 @@ class Blueprint(Scaffold):
     def app_template_test(
         self, name: T_template_test | str | None = None
     ) -> T_template_test | Callable[[T_template_test], T_template_test]:
-        """The app's `template_test`."""
+        """Register a template test on the app, as the decorator `Flask.template_test` does."""
         return register_named(self.add_app_template_test, name)
 
     @setupmethod
     def add_app_template_test(self, f: ft.TemplateTestCallable, name: str | None = None) -> None:
-        """The app's `add_template_test`."""
+        """Register *f* as a template test on the app, under *name* or its own name."""
         self.record_once(lambda s: s.app.add_template_test(f, name=name))
 
     @t.overload
@@ -438,14 +441,14 @@ class Blueprint(Scaffold):
     def app_template_global(
         self, name: T_template_global | str | None = None
     ) -> T_template_global | Callable[[T_template_global], T_template_global]:
-        """The app's `template_global`."""
+        """Register a template global on the app, as the decorator `Flask.template_global` does."""
         return register_named(self.add_app_template_global, name)
 
     @setupmethod
     def add_app_template_global(
         self, f: ft.TemplateGlobalCallable, name: str | None = None
     ) -> None:
-        """The app's `add_template_global`."""
+        """Register *f* as a template global on the app, under *name* or its own name."""
         self.record_once(lambda s: s.app.add_template_global(f, name=name))
 
 
