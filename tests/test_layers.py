@@ -33,6 +33,11 @@ rooms.hub rooms.sync
 rooms.memory rooms.redis
 rooms._
 debughelpers logging
+migrate.names migrate.rewriter
+migrate.imports migrate.quart migrate.flask
+migrate.quart_tests
+migrate.passes
+migrate._
 json.provider
 json._ json.orjson
 json.tag
@@ -99,6 +104,7 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("asgi.connection", "load"): "likewise",
     ("wrappers", "state"): "likewise",
     ("pytest_plugin", "async_client"): "it needs httpx, which other fixtures do not",
+    ("migrate._", "_project"): "it needs libcst, which only this command does",
     ("cli", "_parse_uvicorn_options"): "extensions import 'cli' for 'with_appcontext'",
     ("cli", "parse_args"): "likewise",
     ("cli", "run_command"): "likewise",
@@ -134,6 +140,7 @@ BELOW_APP = (
     "urls",
 )
 TYPE_CHECKING_IMPORTS = {
+    ("migrate._", "migrate.passes"): "loaded by the command, with libcst",
     ("json._", "wrappers"): "what 'jsonify' gives, and requests read their JSON by this module",
     ("_", "asgi.websocket"): "loaded when the name is first used",
     ("_", "events"): "likewise",

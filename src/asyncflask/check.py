@@ -193,8 +193,8 @@ class _Reader(ast.NodeVisitor):
         if top in _FRAMEWORKS:
             self.project.frameworks.add(top)
             return
-        name = next((known for known in TESTED if f"{module}.".startswith(f"{known}.")), top)
-        if name in TESTED or name in REPLACED or name.startswith(("flask_", "quart_")):
+        name = extension_of(module)
+        if name is not None:
             if name not in self.project.extensions:
                 self.project.extensions[name] = self.path, getattr(node, "lineno", 1)
             if name in REPLACED:
@@ -316,6 +316,15 @@ _QUARTS_COROUTINES: Final = frozenset(
         "stream_template_string",
     )
 )
+
+
+def extension_of(module: str) -> str | None:
+    """The extension or library that *module* belongs to; `None` if it does not matter here."""
+    top = module.partition(".")[0]
+    name = next((known for known in TESTED if f"{module}.".startswith(f"{known}.")), top)
+    if name in TESTED or name in REPLACED or name.startswith(("flask_", "quart_")):
+        return name
+    return None
 
 
 def sources(path: Path) -> Iterator[Path]:

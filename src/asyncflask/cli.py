@@ -42,6 +42,7 @@ from .commands import prepare_import as prepare_import
 from .commands import with_appcontext as with_appcontext
 from .ctx import _cv_app, current_app_ctx
 from .helpers import get_debug_flag
+from .migrate import migrate_command
 from .sansio.app import App
 
 if t.TYPE_CHECKING:
@@ -754,6 +755,7 @@ file 'wsgi.py' or 'app.py' in the current directory.
 
 
 cli.add_command(check_command)
+cli.add_command(migrate_command)
 
 # Behind the environment files, which may say it: FLASK_AS_FLASK=1.
 cli.params.insert(cli.params.index(_env_file_option) + 1, _as_flask_option)

@@ -1,0 +1,338 @@
+"""The pass of the command `migrate` over an app that was written for Quart: what is awaited no
+longer, what has another name, and notes on what behaves otherwise."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import libcst as cst
+from libcst.metadata import (
+    ImportAssignment,
+    ParentNodeProvider,
+    QualifiedNameProvider,
+    Scope,
+    ScopeProvider,
+)
+
+from .names import (
+    CONFIG,
+    CONFIG_RENAMED,
+    COROUTINES,
+    OF_APP,
+    OF_RESPONSE,
+    OF_WEBSOCKET,
+    ON_APP_ONLY_IN_QUART,
+    VALUES,
+)
+from .rewriter import Rewriter, code, name_of
+
+_APPS: Final = frozenset({"quart.Quart", "quart.app.Quart"})
+_BLUEPRINTS: Final = frozenset({"quart.Blueprint", "quart.blueprints.Blueprint"})
+_RESPONSES: Final = frozenset(
+    {"quart.make_response", "quart.jsonify", "quart.send_file", "quart.send_from_directory"}
+    | {"quart.Response", "quart.redirect", "quart.helpers.make_response"}
+)
+_ANNOTATED: Final = {
+    "Quart": "app",
+    "Blueprint": "app",
+    "Request": "request",
+    "Response": "response",
+}
+_RUN_SYNC: Final = "quart.utils.run_sync"
+_RUN_OPTIONS: Final = frozenset({"loop", "ca_certs", "certfile", "keyfile"})
+_IN_TEMPLATES: Final = frozenset(
+    {"app_template_filter", "app_template_global", "app_template_test", "template_filter"}
+    | {"template_global", "template_test"}
+)
+
+
+class Quart(Rewriter):
+    """Rewrites what Quart's own names are used for."""
+
+    METADATA_DEPENDENCIES = (QualifiedNameProvider, ParentNodeProvider, ScopeProvider)
+
+    def __init__(self, *, has_websockets: bool) -> None:
+        super().__init__()
+        self.has_websockets = has_websockets
+        self._kinds: list[dict[str, str]] = [{}]
+        """By scope and name what a variable holds: an app, a response, or files of a request."""
+
+    # -- what variables hold
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        self._kinds.append({})
+        self._say_of_function(node)
+        for param in (*node.params.params, *node.params.kwonly_params):
+            annotation = self.imported(param.annotation.annotation) if param.annotation else ""
+            kind = _ANNOTATED.get(annotation.rpartition(".")[2], "")
+            if kind and annotation.startswith("quart."):
+                self._kinds[-1][param.name.value] = kind
+        if any(_method(d.decorator) == "after_request" for d in node.decorators):
+            for param in node.params.params[:1]:
+                self._kinds[-1][param.name.value] = "response"
+
+    def leave_FunctionDef(
+        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
+    ) -> cst.FunctionDef:
+        self._kinds.pop()
+        return updated_node
+
+    def visit_Assign(self, node: cst.Assign) -> None:
+        kind = self._kind(node.value)
+        for target in node.targets:
+            self._keep(target.target, kind)
+
+    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
+        if node.value is not None:
+            self._keep(node.target, self._kind(node.value))
+
+    def visit_For(self, node: cst.For) -> None:
+        if self._kind(node.iter) == "files":
+            elements = node.target.elements if isinstance(node.target, cst.Tuple) else ()
+            for target in [element.value for element in elements] or [node.target]:
+                self._keep(target, "files")
+        if self.imported(node.iter) == "quart.request.body":
+            self.note("Write 'async for ... in request.stream', with 'stream=True' on the route.")
+
+    def _keep(self, target: cst.CSTNode, kind: str) -> None:
+        name = name_of(target)
+        if name:
+            self._kinds[-1 if "." not in name else 0][name] = kind
+
+    def _kind(self, node: cst.BaseExpression) -> str:
+        """What the value of an expression is, as far as can be seen."""
+        if isinstance(node, cst.Await):
+            return self._kind(node.expression)
+        if isinstance(node, cst.Name | cst.Attribute):
+            full = self.imported(node)
+            if full == "quart.request.files":
+                return "files"
+            if full == "quart.current_app":
+                return "app"
+            kind = next(
+                (k[name_of(node)] for k in reversed(self._kinds) if name_of(node) in k), ""
+            )
+            if kind or isinstance(node, cst.Name):
+                return kind
+            return "files" if self._kind(node.value) == "files" else ""
+        if isinstance(node, cst.Subscript):
+            return "files" if self._kind(node.value) == "files" else ""
+        if isinstance(node, cst.Call):
+            full = self.imported(node.func)
+            if full in _APPS or full in _BLUEPRINTS:
+                return "app"
+            if full in _RESPONSES:
+                return "response"
+            if isinstance(node.func, cst.Attribute):
+                owner = self._kind(node.func.value)
+                if owner == "app" and node.func.attr.value in (
+                    "make_response",
+                    "process_response",
+                ):
+                    return "response"
+                return "files" if owner == "files" else ""
+        return ""
+
+    # -- await
+
+    def leave_Await(self, original_node: cst.Await, updated_node: cst.Await) -> cst.BaseExpression:
+        expression, new = original_node.expression, updated_node.expression
+        if self._is_value(expression):
+            return without_await(updated_node)
+        if self.imported(expression) == "quart.request.body":
+            assert isinstance(new, cst.Attribute)
+            call = cst.Call(new.with_changes(attr=cst.Name("get_data")))
+            return without_await(updated_node.with_changes(expression=call))
+        if isinstance(expression, cst.Call) and isinstance(expression.func, cst.Call):
+            inner = expression.func
+            if self.imported(inner.func) == _RUN_SYNC and isinstance(new, cst.Call):
+                called = new.func
+                assert isinstance(called, cst.Call)
+                first = called.args[0].with_changes(
+                    comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+                    if new.args
+                    else cst.MaybeSentinel.DEFAULT
+                )
+                call = new.with_changes(func=called.func, args=[first, *new.args])
+                return updated_node.with_changes(expression=call)
+        return updated_node
+
+    def _is_value(self, node: cst.BaseExpression) -> bool:
+        """Whether what is awaited here is no coroutine any more."""
+        callee = node.func if isinstance(node, cst.Call) else node
+        full = self.imported(callee)
+        if full in VALUES or full in COROUTINES:
+            return True
+        if not isinstance(callee, cst.Attribute):
+            return False
+        attribute, owner = callee.attr.value, self._kind(callee.value)
+        if isinstance(callee.value, cst.Call) and name_of(callee.value.func) == "super":
+            owner = owner or "app"
+        return (
+            (owner == "app" and attribute in OF_APP)
+            or (owner == "request" and f"quart.request.{attribute}" in VALUES)
+            or (owner == "response" and attribute in OF_RESPONSE)
+            or (owner == "files" and attribute == "save")
+        )
+
+    # -- what else changes
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        full = self.imported(original_node.func)
+        parent = self.get_metadata(ParentNodeProvider, original_node)
+        if full in COROUTINES | VALUES and isinstance(parent, cst.Arg):
+            self.note(f"'{full.rpartition('.')[2]}(...)' is a value here, not a coroutine.")
+        if full == _RUN_SYNC and not _is_called_and_awaited(self, original_node):
+            self.note("Here 'await run_sync(f, x)' calls f: it gives no function.")
+        if isinstance(original_node.func, cst.Attribute):
+            return self._method_called(original_node.func, updated_node)
+        return updated_node
+
+    def _method_called(self, func: cst.Attribute, node: cst.Call) -> cst.Call:
+        name = func.attr.value
+        if name == "add_websocket" and isinstance(node.func, cst.Attribute):
+            func_ = node.func.with_changes(attr=cst.Name("add_url_rule"))
+            equal = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
+            flag = cst.Arg(cst.Name("True"), keyword=cst.Name("websocket"), equal=equal)
+            return node.with_changes(func=func_, args=[*node.args, flag])
+        is_app = self._kind(func.value) == "app"
+        if is_app and name in ON_APP_ONLY_IN_QUART:
+            self.note(f"There is no '{name}' of Quart here: {ON_APP_ONLY_IN_QUART[name]}.")
+        if is_app and name == "run":
+            given = {arg.keyword.value for arg in node.args if arg.keyword is not None}
+            for option in sorted(given & _RUN_OPTIONS):
+                self.note(f"'run' has no '{option}': give it to 'asyncflask run' or your server.")
+        if name == "from_prefixed_env" and not node.args:
+            self.note("The prefix is FLASK_ here; write from_prefixed_env('QUART') to keep it.")
+        return node
+
+    def leave_Attribute(
+        self, original_node: cst.Attribute, updated_node: cst.Attribute
+    ) -> cst.BaseExpression:
+        full = self.imported(original_node)
+        if full.startswith("quart.websocket."):
+            name = original_node.attr.value
+            is_direct = full == f"quart.websocket.{name}"
+            if is_direct and name not in OF_WEBSOCKET and not name.startswith("_"):
+                return self._of_request(name, original_node, updated_node)
+        return updated_node
+
+    def _of_request(
+        self, name: str, original: cst.Attribute, node: cst.Attribute
+    ) -> cst.Attribute:
+        """What Quart has at `websocket`, and asyncflask at `request`."""
+        if isinstance(node.value, cst.Attribute):  # quart.websocket.args
+            return node.with_changes(value=node.value.with_changes(attr=cst.Name("request")))
+        scope: Scope | None = self.get_metadata(ScopeProvider, original)
+        if scope is None or not all(
+            isinstance(assigned, ImportAssignment)
+            and any(n.name == "quart.request" for n in assigned.get_qualified_names_for("request"))
+            for assigned in scope["request"]
+        ):
+            self.note(f"Write 'asyncflask.request.{name}': the handshake is a request.")
+            return node
+        self.imports.append(("quart", "request"))
+        return node.with_changes(value=cst.Name("request"))
+
+    def leave_BinaryOperation(
+        self, original_node: cst.BinaryOperation, updated_node: cst.BinaryOperation
+    ) -> cst.BinaryOperation:
+        left = updated_node.left
+        if isinstance(updated_node.operator, cst.Divide) and _is_static_folder(left):
+            self.imports.append(("pathlib", "Path"))
+            path = cst.Call(cst.Name("Path"), [cst.Arg(left)])
+            return updated_node.with_changes(left=path)
+        return updated_node
+
+    def visit_Attribute(self, node: cst.Attribute) -> None:
+        if _is_static_folder(node.value):
+            self.note("'static_folder' is a string here. Write 'Path(...static_folder)'.")
+
+    def leave_SimpleString(
+        self, original_node: cst.SimpleString, updated_node: cst.SimpleString
+    ) -> cst.SimpleString:
+        text = original_node.raw_value
+        if text in CONFIG:
+            self.note(f"'{text}': {CONFIG[text]}.")
+        if text in CONFIG_RENAMED:
+            return updated_node.with_changes(
+                value=updated_node.value.replace(text, CONFIG_RENAMED[text])
+            )
+        return updated_node
+
+    # -- notes on what behaves otherwise
+
+    def _say_of_function(self, node: cst.FunctionDef) -> None:
+        methods = {_method(decorator.decorator) for decorator in node.decorators}
+        if self.has_websockets and methods & {"before_request", "teardown_request"}:
+            self.note(
+                "It runs for WebSockets too. If it must not, begin it with 'if"
+                " has_websocket_context(): return'."
+            )
+        if methods & {"before_request"} and methods & {"before_websocket"}:
+            self.note("Leave out 'before_websocket': 'before_request' is for both.")
+        if node.asynchronous and methods & _IN_TEMPLATES:
+            self.note(
+                "Templates that call it need 'await render_template_async(...)' in async views."
+            )
+
+    def visit_ClassDef(self, node: cst.ClassDef) -> None:
+        if not any(self.imported(base.value) in _APPS for base in node.bases):
+            return
+        for item in node.body.body:
+            if not (isinstance(item, cst.FunctionDef) and item.asynchronous):
+                continue
+            if item.name.value in OF_APP:
+                self.note(f"'{item.name.value}' is a 'def' method here, as in Flask.")
+
+    def visit_ExceptHandler(self, node: cst.ExceptHandler) -> None:
+        if (
+            node.type is not None
+            and self.has_websockets
+            and "asyncio.CancelledError" in map(self.imported, _types(node.type))
+        ):
+            self.note(
+                "A client that leaves is a 'WebSocketDisconnect' of receive and send here, no"
+                " CancelledError."
+            )
+
+
+def _types(node: cst.BaseExpression) -> list[cst.BaseExpression]:
+    if isinstance(node, cst.Tuple):
+        return [element.value for element in node.elements]
+    return [node]
+
+
+def _method(decorator: cst.BaseExpression) -> str:
+    """``route`` of ``@app.route("/")``."""
+    if isinstance(decorator, cst.Call):
+        decorator = decorator.func
+    return decorator.attr.value if isinstance(decorator, cst.Attribute) else ""
+
+
+def _is_static_folder(node: cst.BaseExpression) -> bool:
+    return isinstance(node, cst.Attribute) and node.attr.value == "static_folder"
+
+
+def _is_called_and_awaited(rewriter: Quart, node: cst.Call) -> bool:
+    """Whether it is ``await run_sync(f)(x)``, with *node* as ``run_sync(f)``."""
+    call = rewriter.get_metadata(ParentNodeProvider, node)
+    if not (isinstance(call, cst.Call) and call.func is node):
+        return False
+    return isinstance(rewriter.get_metadata(ParentNodeProvider, call), cst.Await)
+
+
+def without_await(node: cst.Await) -> cst.BaseExpression:
+    """What is awaited, in the parentheses around ``await`` if it needs them: for its line
+    breaks."""
+    expression = node.expression
+    callee = expression.func if isinstance(expression, cst.Call) else expression
+    if not node.lpar or ("\n" not in code(callee) and not _has_lines(node)):
+        return expression
+    return expression.with_changes(
+        lpar=[*node.lpar, *expression.lpar], rpar=[*expression.rpar, *node.rpar]
+    )
+
+
+def _has_lines(node: cst.Await) -> bool:
+    return any("\n" in code(side) for side in (*node.lpar, *node.rpar))

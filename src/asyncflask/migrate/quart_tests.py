@@ -1,0 +1,265 @@
+"""The pass of the command `migrate` over tests that were written for Quart: its test client
+becomes `asyncflask.async_testing.AsyncClient`, which is httpx's."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection
+from typing import Final
+
+import libcst as cst
+from libcst.metadata import QualifiedNameProvider
+
+from .quart import without_await
+from .rewriter import Rewriter, name_of
+
+CLIENT: Final = ("asyncflask.async_testing", "AsyncClient")
+LIFESPAN: Final = ("asyncflask.asgi.lifespan", "lifespan")
+
+_VERBS: Final = frozenset({"delete", "get", "head", "options", "patch", "post", "put"})
+_ARGUMENTS: Final = {"query_string": "params", "data": "content", "form": "data"}
+_SAME: Final = frozenset({"headers", "json", "follow_redirects"})
+_CLIENTS: Final = frozenset(
+    {"quart.testing.QuartClient", "quart.testing.client.QuartClient"}
+    | {"quart.typing.TestClientProtocol"}
+)
+_RESPONSE: Final = {
+    "mimetype": 'response.headers["content-type"]',
+    "content_type": 'response.headers["content-type"]',
+    "location": 'response.headers["location"]',
+    "content_length": 'response.headers["content-length"]',
+    "status": "response.status_code",
+    "is_json": 'response.headers["content-type"]',
+    "set_cookie": "response.cookies",
+}
+_CLIENT_METHODS: Final = {
+    "open": "client.request(method, url)",
+    "trace": 'client.request("TRACE", url)',
+    "request": "client.event_source(url), or client.stream(method, url)",
+    "set_cookie": "client.cookies.set(name, value)",
+    "delete_cookie": "client.cookies.delete(name)",
+    "cookie_jar": "client.cookies.jar",
+}
+
+
+class QuartTests(Rewriter):
+    """Rewrites the test client. *fixtures* are those of pytest that give one."""
+
+    METADATA_DEPENDENCIES = (QualifiedNameProvider,)
+
+    def __init__(self, fixtures: Collection[str]) -> None:
+        super().__init__()
+        self.fixtures = fixtures
+        self._kinds: list[dict[str, str]] = [{}]
+        """By scope and name what a variable holds: a client, a response or a WebSocket."""
+        self._apps: list[dict[str, cst.BaseExpression]] = [{}]
+        """By scope and name of what ``test_app()`` gave the app that it is."""
+
+    # -- what variables hold
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        kinds: dict[str, str] = {}
+        for param in (*node.params.params, *node.params.kwonly_params):
+            annotation = param.annotation and self.imported(param.annotation.annotation)
+            if param.name.value in self.fixtures or annotation in _CLIENTS:
+                kinds[param.name.value] = "client"
+        self._kinds.append(kinds)
+        self._apps.append({})
+
+    def leave_FunctionDef(
+        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
+    ) -> cst.FunctionDef:
+        self._kinds.pop()
+        self._apps.pop()
+        return updated_node
+
+    def visit_Assign(self, node: cst.Assign) -> None:
+        for target in node.targets:
+            self._keep(target.target, self._kind(node.value))
+
+    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
+        if node.value is not None:
+            self._keep(node.target, self._kind(node.value))
+
+    def visit_WithItem(self, node: cst.WithItem) -> None:
+        if node.asname is None:
+            return
+        name = node.asname.name
+        self._keep(name, self._kind(node.item))
+        app = _app_of_test_app(node.item)
+        if app is not None and isinstance(name, cst.Name):
+            self._apps[-1][name.value] = app
+
+    def _keep(self, target: cst.CSTNode, kind: str) -> None:
+        name = name_of(target)
+        if name:
+            self._kinds[-1 if "." not in name else 0][name] = kind
+
+    def _kind(self, node: cst.CSTNode) -> str:
+        if isinstance(node, cst.Await):
+            return self._kind(node.expression)
+        name = name_of(node)
+        if name:
+            return next((kinds[name] for kinds in reversed(self._kinds) if name in kinds), "")
+        if not (isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute)):
+            return ""
+        method = node.func.attr.value
+        if method == "test_client":
+            return "client"
+        if self._kind(node.func.value) == "client":
+            return "response" if method in _VERBS else "websocket" if method == "websocket" else ""
+        return ""
+
+    # -- the client
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        func = original_node.func
+        if not isinstance(func, cst.Attribute):
+            return updated_node
+        method = func.attr.value
+        if method == "test_client" and isinstance(updated_node.func, cst.Attribute):
+            if updated_node.args:
+                self.note("'AsyncClient(app, ...)' takes the arguments of httpx's AsyncClient.")
+                return updated_node
+            self.imports.append(CLIENT)
+            return cst.Call(cst.Name(CLIENT[1]), [cst.Arg(updated_node.func.value)])
+        kind = self._kind(func.value)
+        if kind == "client" and method in _VERBS:
+            return updated_node.with_changes(
+                args=[self._argument(arg) for arg in updated_node.args]
+            )
+        if (
+            kind == "client"
+            and method == "websocket"
+            and isinstance(updated_node.func, cst.Attribute)
+        ):
+            for arg in updated_node.args[1:]:
+                if arg.keyword is None or arg.keyword.value not in ("headers", "subprotocols"):
+                    self.note("'websocket_connect' takes a URL, 'headers' and 'subprotocols'.")
+            attr = cst.Name("websocket_connect")
+            return updated_node.with_changes(func=updated_node.func.with_changes(attr=attr))
+        if kind == "websocket" and method == "disconnect":
+            assert isinstance(updated_node.func, cst.Attribute)
+            return updated_node.with_changes(
+                func=updated_node.func.with_changes(attr=cst.Name("close"))
+            )
+        return updated_node
+
+    def _argument(self, arg: cst.Arg) -> cst.Arg:
+        if arg.keyword is None:
+            return arg
+        name = arg.keyword.value
+        if name in _ARGUMENTS:
+            return arg.with_changes(keyword=cst.Name(_ARGUMENTS[name]))
+        if name == "path":
+            return arg.with_changes(keyword=cst.Name("url"))
+        if name == "files":
+            self.note("httpx takes files as files={'name': ('file.txt', data, 'text/plain')}.")
+        elif name not in _SAME:
+            self.note(f"httpx has no argument '{name}'.")
+        return arg
+
+    def leave_WithItem(
+        self, original_node: cst.WithItem, updated_node: cst.WithItem
+    ) -> cst.WithItem:
+        app = _app_of_test_app(original_node.item)
+        if app is None:
+            return updated_node
+        self.imports.append(LIFESPAN)
+        call = cst.Call(cst.Name(LIFESPAN[1]), [cst.Arg(app)])
+        return updated_node.with_changes(item=call, asname=None)
+
+    def visit_Attribute(self, node: cst.Attribute) -> None:
+        kind, name = self._kind(node.value), node.attr.value
+        if kind == "response" and name in _RESPONSE:
+            self.note(f"httpx's response has no '{name}'. Write: {_RESPONSE[name]}.")
+        if kind == "client" and name in _CLIENT_METHODS:
+            self.note(f"httpx's client has no such '{name}'. Write: {_CLIENT_METHODS[name]}.")
+
+    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
+        for apps in reversed(self._apps):
+            if original_node.value in apps:
+                return apps[original_node.value].deep_clone()
+        return updated_node
+
+    def visit_Param(self, node: cst.Param) -> bool:
+        return False
+
+    # -- its responses
+
+    def leave_Await(self, original_node: cst.Await, updated_node: cst.Await) -> cst.BaseExpression:
+        old, new = original_node.expression, updated_node.expression
+        callee = old.func if isinstance(old, cst.Call) else old
+        if not isinstance(callee, cst.Attribute):
+            return updated_node
+        name, kind = callee.attr.value, self._kind(callee.value)
+        if name not in ("get_data", "get_json", "data", "json"):
+            return updated_node
+        if kind != "response":
+            if isinstance(old, cst.Call) and not self.imported(callee) and kind == "":
+                write = "response.json()" if name == "get_json" else "response.content"
+                self.note(
+                    "If this is a request or response, leave out 'await'; if it is the test"
+                    f" client's, write '{write}'."
+                )
+            return updated_node
+        target = new.func if isinstance(new, cst.Call) else new
+        assert isinstance(target, cst.Attribute)
+        if name in ("get_json", "json"):
+            value: cst.BaseExpression = cst.Call(target.with_changes(attr=cst.Name("json")))
+        else:
+            text = isinstance(old, cst.Call) and _is_as_text(old)
+            value = target.with_changes(attr=cst.Name("text" if text else "content"))
+        return without_await(updated_node.with_changes(expression=value))
+
+
+def _is_as_text(call: cst.Call) -> bool:
+    """Whether it is ``get_data(as_text=True)``, or with another true value."""
+    return any(name_of(arg.value) != "False" for arg in call.args)
+
+
+def _app_of_test_app(node: cst.BaseExpression) -> cst.Name | cst.Attribute | None:
+    """The app in ``app.test_app()``."""
+    if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute):
+        owner = node.func.value
+        if node.func.attr.value == "test_app" and isinstance(owner, cst.Name | cst.Attribute):
+            return owner
+    return None
+
+
+def client_fixtures(tree: ast.Module) -> set[str]:
+    """The fixtures of pytest that give a test client."""
+    return {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and any("fixture" in ast.unparse(decorator) for decorator in node.decorator_list)
+        and _gives_client(node)
+    }
+
+
+def _gives_client(node: ast.AST) -> bool:
+    clients: set[str] = set()
+    for child in ast.walk(node):
+        if isinstance(child, ast.Assign) and _is_client(child.value):
+            clients.update(target.id for target in child.targets if isinstance(target, ast.Name))
+        if (
+            isinstance(child, ast.withitem)
+            and _is_client(child.context_expr)
+            and isinstance(child.optional_vars, ast.Name)
+        ):
+            clients.add(child.optional_vars.id)
+    return any(
+        isinstance(child, ast.Return | ast.Yield)
+        and child.value is not None
+        and (_is_client(child.value) or getattr(child.value, "id", None) in clients)
+        for child in ast.walk(node)
+    )
+
+
+def _is_client(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "test_client"
+    )
