@@ -9,14 +9,13 @@ from textwrap import dedent
 import pytest
 from click.testing import CliRunner, Result
 
-from asyncflask.check import REPLACED, TESTED
-from asyncflask.cli import cli
+from asyncflask.check import REPLACED, TESTED, check_command
 
 RECORDED = Path(__file__).parent / "ecosystem" / "recorded.toml"
 
 
 def run(folder: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(cli, ["check", *(arguments or [str(folder)])])
+    return CliRunner().invoke(check_command, arguments or [str(folder)])
 
 
 def found(folder: Path, source: str) -> list[str]:
@@ -120,9 +119,9 @@ def test_current_directory_and_a_file(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "app.py").write_text("import eventlet")
     monkeypatch.chdir(tmp_path)
     assert run(tmp_path).exit_code == 1
-    assert CliRunner().invoke(cli, ["check"]).output.startswith("app.py:1: eventlet")
-    assert CliRunner().invoke(cli, ["check", "app.py"]).exit_code == 1
-    assert CliRunner().invoke(cli, ["check", "missing"]).exit_code == 2
+    assert CliRunner().invoke(check_command).output.startswith("app.py:1: eventlet")
+    assert CliRunner().invoke(check_command, ["app.py"]).exit_code == 1
+    assert CliRunner().invoke(check_command, ["missing"]).exit_code == 2
 
 
 def test_what_is_called_tested_was() -> None:

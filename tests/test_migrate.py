@@ -12,11 +12,11 @@ from textwrap import dedent
 import pytest
 from click.testing import CliRunner, Result
 
-from asyncflask.cli import cli
+from asyncflask.migrate import migrate_command
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(cli, ["migrate", *map(str, arguments)])
+    return CliRunner().invoke(migrate_command, [str(argument) for argument in arguments])
 
 
 def migrated(folder: Path, origin: str, source: str, name: str = "app.py") -> str:
