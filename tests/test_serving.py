@@ -21,9 +21,10 @@ import httpx
 import pytest
 import uvicorn
 from click import UsageError
+from starlette.middleware.errors import ServerErrorMiddleware
 from watchfiles import Change
 
-from asyncflask import serving
+from asyncflask import Flask, serving
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="tests by POSIX signals")
 
@@ -466,3 +467,12 @@ def test_what_is_watched(tmp_path: Path) -> None:
         str(extra): True,
     }.items():
         assert watched(Change.modified, path) is counts
+
+
+def test_werkzeug_without_the_debugger_that_is_known(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "asyncflask.debugger", None)
+    app = serving._with_debugger(Flask("app"), "127.0.0.1", 5000, https=False, evalex=True)
+    assert isinstance(app, ServerErrorMiddleware)
+    assert caplog.messages[0].startswith("There is no interactive debugger: ")

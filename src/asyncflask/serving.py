@@ -172,8 +172,13 @@ def _config(app: t.Any, options: Mapping[str, t.Any]) -> uvicorn.Config:
 
 
 def _with_debugger(app: ASGIApp, host: str, port: int, https: bool, evalex: bool) -> ASGIApp:
-    from .debugger import Debugger  # it changes 'sys.displayhook'
-
+    """*app* with the debugger; with the traceback page, if Werkzeug's debugger is another one than
+    asyncflask knows."""
+    try:
+        from .debugger import Debugger  # it changes 'sys.displayhook'
+    except ImportError as error:
+        logging.getLogger("asyncflask").warning("There is no interactive debugger: %s", error)
+        return ServerErrorMiddleware(app, debug=True)
     name = f"[{host}]" if ":" in host else host
     return Debugger(
         app,
