@@ -167,6 +167,15 @@ async def test_any_method_and_unknown_urls_are_its_own(app: Flask, inner: Inner)
         assert response.json()["path"] == "/inner/"
 
 
+@pytest.mark.parametrize("target", ["//inner/", "/inner/%0Aabc", "/inner/a%0Ab", "/inner%0A/"])
+async def test_paths_that_only_werkzeug_takes_for_its_own(app: Flask, target: str) -> None:
+    async with AsyncClient(app) as client:
+        response = await client.get(f"http://localhost{target}?user=A")
+        assert response.status_code == 404
+        response = await client.get(f"http://localhost{target}")
+        assert response.status_code == 401
+
+
 async def test_contexts_stay_to_the_end_of_a_stream(app: Flask, torn_down: list[Any]) -> None:
     async with AsyncClient(app) as client:
         response = await client.get("/inner/stream?user=Ada")

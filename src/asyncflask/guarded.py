@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from starlette.routing import Mount
+from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from werkzeug.datastructures import Headers
+from werkzeug.exceptions import NotFound
 
 from .asgi.wsgi import ORIGIN
 from .converse import accept_headers
@@ -50,7 +51,9 @@ async def _view(mounted: Mount, path: str = "") -> Any:
 
 def _scope_for(mounted: Mount, ctx: RequestContext) -> Scope:
     scope = {key: value for key, value in ctx.scope.items() if key not in (ORIGIN, "router")}
-    _, child = mounted.matches(scope)
+    match, child = mounted.matches(scope)
+    if match is Match.NONE:  # to Werkzeug a second slash at the beginning is none; or a line break
+        raise NotFound
     return {**scope, **child, "app_root_path": child["root_path"]}
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from functools import wraps
@@ -15,7 +18,9 @@ from werkzeug.exceptions import HTTPException
 
 from asyncflask import Flask, Response, ServerSentEvent, abort, g, redirect, request
 from asyncflask.api import Api, Bearer, Events, problem
+from asyncflask.globals import request_ctx
 from asyncflask.testing import FlaskClient
+from support.asgi import exchange, http_scope
 
 
 class Note(BaseModel):
@@ -211,6 +216,40 @@ def test_errors_are_problem_details(app: Flask, api: Api, client: FlaskClient) -
         "detail": "There is no such note.",
     }
     assert client.get("/other").mimetype == "text/html"
+
+
+@pytest.mark.parametrize("path", ["/?number=x", "/?number=0"])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_errors_are_freed_without_the_garbage_collector(
+    app: Flask, api: Api, kind: str, path: str
+) -> None:
+    contexts: list[weakref.ref[object]] = []
+
+    @app.before_request
+    async def note() -> None:
+        contexts.append(weakref.ref(request_ctx._get_current_object()))  # type: ignore[attr-defined]
+
+    def view(number: int) -> str:
+        if number == 0:
+            abort(404)
+        return "value"
+
+    async def view_async(number: int) -> str:
+        return view(number)
+
+    app.add_url_rule("/", "view", api.typed(view if kind == "sync" else view_async))
+    scope = http_scope(path)
+    await exchange(app, scope)  # what is made once
+    gc.collect()
+    gc.disable()
+    try:
+        peer = await exchange(app, scope)
+        assert peer.status == (404 if path.endswith("0") else 422)
+        async with asyncio.timeout(10):
+            while contexts[-1]() is not None:  # the loop has it until its next step
+                await asyncio.sleep(0.001)
+    finally:
+        gc.enable()
 
 
 def test_all_errors_may_be_problem_details(app: Flask, client: FlaskClient) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from typing import Any, Final, NotRequired
+from weakref import ref
 
 from pydantic import ValidationError
 from typing_extensions import TypedDict
@@ -119,5 +120,6 @@ def explain(error: HTTPException) -> None:
     if error.response is None and (error.code or 0) >= 400:
         headers = [line for line in error.get_headers() if line[0].lower() != "content-type"]
         changed: Any = error
+        this: Any = ref(error)  # which is not to refer to itself, with all frames of its traceback
         changed.get_headers = lambda *args: [*headers, ("Content-Type", PROBLEM_JSON)]
-        changed.get_body = lambda *args: json.dumps(details_of(error))
+        changed.get_body = lambda *args: json.dumps(details_of(this()))

@@ -108,7 +108,7 @@ class Blocks:
 async def send_blocks(driver: Driver, send: Send, client: Client, content: Blocks) -> None:
     """Send *content*. A thread reads each block, and none is held until the client has taken it:
     so the request gives up its own. Ends early when *client* leaves."""
-    driver.give_thread_back()
+    driver.spare_thread()
     begin = _beginning(send)
     while not client.left:
         block = await driver.run_apart(next, content.blocks, _end)

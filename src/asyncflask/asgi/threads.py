@@ -624,14 +624,6 @@ class Driver:
         finally:
             driver.release()
 
-    def give_thread_back(self) -> None:
-        """On the loop: give back the thread that was taken, before the end of the request. For
-        one that only waits for its client."""
-        worker = self.worker
-        if worker is not None and not self._lent and not self._pending and not self.in_thread:
-            self.worker = None
-            give_back(worker)
-
     def free_slot(self) -> None:
         """On the request's thread: from now on it counts no more among the sync functions that
         run. For one that waits for its client by other means."""
@@ -641,7 +633,8 @@ class Driver:
 
     def spare_thread(self) -> None:
         """On the loop: give back the thread, which nothing of this request is bound to, and
-        which would be idle for as long as the client stays. Another is taken when needed."""
+        which would be idle while the request waits for its client. Another is taken when
+        needed."""
         worker = self.worker
         if worker is not None and not self._lent and not self._pending:
             self.worker = None
@@ -650,10 +643,7 @@ class Driver:
     def release(self) -> None:
         """Give back the thread that was taken. Nothing of this request runs there any more."""
         self._released = True
-        worker = self.worker
-        if worker is not None and not self._lent and not self._pending:
-            self.worker = None
-            give_back(worker)
+        self.spare_thread()
 
 
 async def call_after(
