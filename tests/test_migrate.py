@@ -193,6 +193,25 @@ QUART = {
         "import quart\napp.static_folder / 'a'",
         "from pathlib import Path\nimport asyncflask\nPath(app.static_folder) / 'a'",
     ),
+    "the app's folder": (
+        "app.root_path / 'a'\napp.root_path.joinpath('a')",
+        "from pathlib import Path\nPath(app.root_path) / 'a'\n"
+        "# asyncflask: 'app.root_path' is a string here. Write 'Path(app.root_path)'.\n"
+        "app.root_path.joinpath('a')",
+    ),
+    "a WebSocket that is refused": (
+        "from quart.testing import WebsocketResponseError\nraises(WebsocketResponseError)",
+        "# asyncflask: It is raised where the client connects, at 'async with'.\n"
+        "from asyncflask.async_testing import WebSocketDenied\nraises(WebSocketDenied)",
+    ),
+    "a client that leaves": (
+        "import asyncio\n@app.websocket('/')\nasync def ws():\n    try:\n        pass\n"
+        "    except asyncio.CancelledError:\n        pass",
+        "import asyncio\n@app.websocket('/')\nasync def ws():\n"
+        "    # asyncflask: A client that leaves is a 'WebSocketDisconnect' of receive and send"
+        " here, no CancelledError.\n    try:\n        pass\n"
+        "    except asyncio.CancelledError:\n        pass",
+    ),
     "a key of the configuration": (
         "app.config['BACKGROUND_TASK_SHUTDOWN_TIMEOUT'] = 1",
         "app.config['SHUTDOWN_TIMEOUT'] = 1",

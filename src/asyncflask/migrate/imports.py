@@ -8,7 +8,7 @@ from typing import Final
 import libcst as cst
 
 from ..check import REPLACED
-from .names import PACKAGES, RENAMED, SAYS, module_of, target_of
+from .names import PACKAGES, REMARKS, RENAMED, SAYS, module_of, target_of
 from .rewriter import Rewriter, dotted, name_of
 
 _BY_STRING: Final = frozenset({"patch", "import_module", "getLogger", "setattr", "object"})
@@ -110,6 +110,8 @@ class Imports(Rewriter):
         if target is None:
             self.note(f"There is no '{name}' here: {SAYS.get(full, _see(module))}.")
             return module, alias
+        if remark := REMARKS.get(".".join(target)):
+            self.note(remark)
         if target.name != name:
             if alias.asname is None and target.name in self._written:
                 self._aliases.add(full)

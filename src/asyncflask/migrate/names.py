@@ -58,6 +58,12 @@ SAYS: Final = {
 }
 """By name in full what to write for what does not exist here."""
 
+REMARKS: Final = {
+    "asyncflask.async_testing.WebSocketDenied": "It is raised where the client connects, at"
+    " 'async with'.",
+}
+"""By name in full here what else there is to know of it."""
+
 VALUES: Final = frozenset(
     f"quart.request.{name}"
     for name in ("data", "files", "form", "json", "values", "get_data", "get_json")

@@ -21,6 +21,8 @@ from .rewriter import Rewriter
 
 _WEBSOCKETS: Final = re.compile(r"\.(websocket|add_websocket)\(")
 
+_WORDS: Final = ("eventlet", "flask", "gevent", "quart")
+
 
 class Project:
     """What the files of a project say, taken together."""
@@ -63,6 +65,8 @@ class Project:
 
     def migrate(self, path: Path, text: str) -> str:
         """The source *text* for asyncflask."""
+        if "quart" not in self.packages and not any(word in text for word in _WORDS):
+            return text  # reading a file of no concern takes as long as of any other
         module = cst.parse_module(text)
         for rewriter in self._passes():
             module = rewriter.run(module)

@@ -38,6 +38,7 @@ _ANNOTATED: Final = {
     "Request": "request",
     "Response": "response",
 }
+_FOLDERS: Final = frozenset({"instance_path", "root_path", "static_folder"})
 _RUN_SYNC: Final = "quart.utils.run_sync"
 _RUN_OPTIONS: Final = frozenset({"loop", "ca_certs", "certfile", "keyfile"})
 _IN_TEMPLATES: Final = frozenset(
@@ -238,15 +239,16 @@ class Quart(Rewriter):
         self, original_node: cst.BinaryOperation, updated_node: cst.BinaryOperation
     ) -> cst.BinaryOperation:
         left = updated_node.left
-        if isinstance(updated_node.operator, cst.Divide) and _is_static_folder(left):
+        if isinstance(updated_node.operator, cst.Divide) and _is_folder(left):
             self.imports.append(("pathlib", "Path"))
             path = cst.Call(cst.Name("Path"), [cst.Arg(left)])
             return updated_node.with_changes(left=path)
         return updated_node
 
     def visit_Attribute(self, node: cst.Attribute) -> None:
-        if _is_static_folder(node.value):
-            self.note("'static_folder' is a string here. Write 'Path(...static_folder)'.")
+        if _is_folder(node.value):
+            name = name_of(node.value) or "a folder"
+            self.note(f"'{name}' is a string here. Write 'Path({name})'.")
 
     def leave_SimpleString(
         self, original_node: cst.SimpleString, updated_node: cst.SimpleString
@@ -310,8 +312,9 @@ def _method(decorator: cst.BaseExpression) -> str:
     return decorator.attr.value if isinstance(decorator, cst.Attribute) else ""
 
 
-def _is_static_folder(node: cst.BaseExpression) -> bool:
-    return isinstance(node, cst.Attribute) and node.attr.value == "static_folder"
+def _is_folder(node: cst.BaseExpression) -> bool:
+    """Whether it is what Quart has as a `Path`, and Flask as a string."""
+    return isinstance(node, cst.Attribute) and node.attr.value in _FOLDERS
 
 
 def _is_called_and_awaited(rewriter: Quart, node: cst.Call) -> bool:

@@ -107,7 +107,9 @@ class QuartTests(Rewriter):
         if method == "test_client":
             return "client"
         if self._kind(node.func.value) == "client":
-            return "response" if method in _VERBS else "websocket" if method == "websocket" else ""
+            if method in _VERBS or method == "open":
+                return "response"
+            return method if method == "websocket" else ""
         return ""
 
     # -- the client
