@@ -176,6 +176,37 @@ async def test_paths_that_only_werkzeug_takes_for_its_own(app: Flask, target: st
         assert response.status_code == 401
 
 
+@pytest.mark.parametrize("size", [10, 300_000])
+async def test_a_body_that_a_hook_has_read_is_there_once_more(app: Flask, size: int) -> None:
+    @app.before_request
+    def look() -> None:
+        request.get_data()
+        assert len(request.form.get("field", "")) in (0, size)
+
+    async with AsyncClient(app) as client:
+        response = await client.post("/inner/?user=A", data={"field": "x" * size})
+        assert response.json()["body"] == size + len("field=")
+        response = await client.post("/inner/?user=A")
+        assert response.json()["body"] == 0
+        assert (await client.get("/inner/?user=A")).json()["body"] == 0
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+async def test_a_form_that_a_hook_has_read_is_an_error_that_says_what_to_write(
+    app: Flask, torn_down: list[Any], size: int
+) -> None:
+    @app.before_request
+    def look() -> None:
+        request.values.get("field")
+
+    app.testing = True
+    async with AsyncClient(app) as client:
+        assert (await client.get("/inner/?user=A")).json()["body"] == 0
+        with pytest.raises(RuntimeError, match=r"'request\.get_data\(\)' before 'request\.form'"):
+            await client.post("/inner/?user=A", data={"field": "x" * size})
+    assert [user for user, _ in torn_down] == ["A", "A"]
+
+
 async def test_contexts_stay_to_the_end_of_a_stream(app: Flask, torn_down: list[Any]) -> None:
     async with AsyncClient(app) as client:
         response = await client.get("/inner/stream?user=Ada")

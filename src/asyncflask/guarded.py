@@ -63,10 +63,33 @@ def _response(mounted: Mount, scope: Scope, ctx: RequestContext) -> Any:
     response: Any = ctx.app.response_class(direct_passthrough=True)
     response.headers = Headers()
     response.asgi_headers = frozenset()
-    response.asgi_response = Inner(mounted, scope, ctx)
+    response.asgi_response = Inner(mounted, scope, ctx, _body_of(ctx))
     ctx.holds += 1  # the contexts stay until it has sent all
     ctx.unplanned = True
     return response
+
+
+def _body_of(ctx: RequestContext) -> AsyncIterator[bytes]:
+    """The body for the inner app. What a hook has read by `get_data` is kept, and so there once
+    more; of a form nothing but its fields is."""
+    request = ctx.request
+    kept: bytes | None = getattr(request, "_cached_data", None)
+    if kept:
+        return _single(kept)
+    if "form" not in vars(request):
+        return aiter(request.stream)
+    if not request.asgi_body.arrived:
+        return _single(b"")
+    raise RuntimeError(
+        f"A hook has read the form of a request to {request.path!r}, whose body is for the mounted"
+        " app. In the hook write 'request.get_data()' before 'request.form': then the body is kept"
+        f" for both. Or leave requests with the endpoint {request.endpoint!r} alone."
+    )
+
+
+async def _single(content: bytes) -> AsyncIterator[bytes]:
+    if content:
+        yield content
 
 
 class Inner:
@@ -78,15 +101,18 @@ class Inner:
     ends_with_client = False
     """It is told that its client has left, and not cancelled."""
 
-    def __init__(self, mounted: Mount, scope: Scope, ctx: RequestContext) -> None:
+    def __init__(
+        self, mounted: Mount, scope: Scope, ctx: RequestContext, body: AsyncIterator[bytes]
+    ) -> None:
         self._mounted = mounted
         self._scope = scope
         self._ctx = ctx
+        self._body = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         ctx = self._ctx
         try:
-            received = _Body(aiter(ctx.request.stream), receive)
+            received = _Body(self._body, receive)
             await self._mounted.handle(self._scope, received, _with_session(ctx, send))
         finally:
             ctx.holds -= 1
