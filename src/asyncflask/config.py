@@ -24,10 +24,10 @@ class _HasConfig(Protocol):
 
 
 class ConfigAttribute(Generic[T]):
-    """An attribute of the app that reads and writes one key of ``app.config``.
+    """A descriptor that makes a config key available as an attribute of the app.
 
     :param name: the key.
-    :param get_converter: applied to the value on each read.
+    :param get_converter: a function to convert the value each time it is read.
     """
 
     def __init__(self, name: str, get_converter: Callable[[Any], T] | None = None) -> None:
@@ -52,16 +52,16 @@ class ConfigAttribute(Generic[T]):
 
 
 class Config(dict[str, Any]):
-    """A dict of settings, with ways to fill it (Flask: Configuration Handling).
+    """A dict of settings that can be loaded from files, objects and environment variables.
 
-    Files, objects and mappings contribute their upper-case names only, so that other names
-    can be used for work in between. ::
+    Only upper-case names are loaded, so a config file can use lower-case names for temporary
+    values. ::
 
         app.config.from_object("shop.default_settings")
         app.config.from_prefixed_env()
 
-    :param root_path: relative file names start here; an app gives its own root path.
-    :param defaults: the first contents. Default: empty.
+    :param root_path: the directory for relative file names; an app passes its own root path.
+    :param defaults: the initial settings. Default: none.
     """
 
     def __init__(
@@ -71,12 +71,14 @@ class Config(dict[str, Any]):
         self.root_path = root_path
 
     def from_envvar(self, variable_name: str, silent: bool = False) -> bool:
-        """Load the Python file that an environment variable names.
+        """Load the Python file whose path is in an environment variable.
 
-        :param silent: ``True``: a missing variable or file is ``False``, not an error.
-        :return: whether a file was loaded.
-        :raises RuntimeError: the variable is unset or empty.
-        :raises OSError: the file cannot be read.
+        :param variable_name: the name of the environment variable.
+        :param silent: ``True`` to return ``False`` if the variable or the file is missing, instead
+            of raising.
+        :return: ``True`` if the file was loaded.
+        :raises RuntimeError: if the variable is unset or empty.
+        :raises OSError: if the file cannot be read.
         """
         filename = os.environ.get(variable_name)
 
@@ -95,15 +97,15 @@ class Config(dict[str, Any]):
     def from_prefixed_env(
         self, prefix: str = "FLASK", *, loads: Callable[[str], object] = json.loads
     ) -> bool:
-        """Take every environment variable that begins with ``prefix`` and an underscore.
+        """Load the environment variables whose names start with ``prefix`` and an underscore.
 
-        The rest of its name is the key; a double underscore in it steps into a nested dict,
-        which is created if missing: ``FLASK_MAIL__PORT=25``. Names are taken in sorted
-        order.
+        The rest of the name is the key. A double underscore sets a key of a nested dict, which is
+        created if necessary: ``FLASK_MAIL__PORT=25`` sets ``config["MAIL"]["PORT"]``. Variables
+        are loaded in sorted order.
 
-        :param prefix: default ``"FLASK"``.
-        :param loads: makes a value of the text; where it raises, the text is the value.
-            Default: JSON.
+        :param prefix: default: ``"FLASK"``.
+        :param loads: a function to parse the values. If it raises, the value is kept as a string.
+            Default: :func:`json.loads`.
         :return: ``True``.
         """
         prefix = f"{prefix}_"
@@ -131,12 +133,12 @@ class Config(dict[str, Any]):
         return True
 
     def from_pyfile(self, filename: str | os.PathLike[str], silent: bool = False) -> bool:
-        """Run a Python file and take its upper-case names.
+        """Run a Python file and load its upper-case names. Only load files you trust.
 
         :param filename: absolute, or relative to ``root_path``.
-        :param silent: ``True``: a missing file is ``False``, not an error.
-        :return: whether the file was loaded.
-        :raises OSError: the file cannot be read.
+        :param silent: ``True`` to return ``False`` if the file is missing, instead of raising.
+        :return: ``True`` if the file was loaded.
+        :raises OSError: if the file cannot be read.
         """
         filename = os.path.join(self.root_path, filename)
         module = types.ModuleType("config")
@@ -157,13 +159,15 @@ class Config(dict[str, Any]):
         return True
 
     def from_object(self, obj: object | str) -> None:
-        """Take the upper-case attributes of a module, a class or an instance.
+        """Load the upper-case attributes of a module, a class or an instance. ::
 
-        Properties count on an instance only. A dict has no attributes to take:
-        see :meth:`from_mapping`.
+            app.config.from_object("shop.settings.Production")
 
-        :param obj: the object, or the name to import it by.
-        :raises ImportError: there is nothing of that name.
+        A class is not instantiated, so its properties are loaded unevaluated: pass an instance if
+        it has any. For a dict, use :meth:`from_mapping`.
+
+        :param obj: the object, or the dotted name to import it by.
+        :raises ImportError: if the name cannot be imported.
         """
         if isinstance(obj, str):
             obj = import_string(obj)
@@ -179,16 +183,17 @@ class Config(dict[str, Any]):
         silent: bool = False,
         text: bool = True,
     ) -> bool:
-        """Take the upper-case keys of a file in any format. ::
+        """Load the upper-case keys of a file in a format of your choice. ::
 
             app.config.from_file("config.toml", load=tomllib.load, text=False)
 
         :param filename: absolute, or relative to ``root_path``.
-        :param load: given the open file, returns a mapping.
-        :param silent: ``True``: a missing file is ``False``, not an error.
-        :param text: ``False`` opens the file in binary mode.
-        :return: whether the file was loaded.
-        :raises OSError: the file cannot be read.
+        :param load: a function that takes the open file and returns a mapping, such as
+            ``json.load``.
+        :param silent: ``True`` to return ``False`` if the file is missing, instead of raising.
+        :param text: ``False`` to open the file in binary mode. Default: ``True``.
+        :return: ``True`` if the file was loaded.
+        :raises OSError: if the file cannot be read.
         """
         filename = os.path.join(self.root_path, filename)
 
@@ -205,7 +210,8 @@ class Config(dict[str, Any]):
         return self.from_mapping(mapping)
 
     def from_mapping(self, mapping: Mapping[str, object] | None = None, **kwargs: object) -> bool:
-        """Like :meth:`dict.update`, but upper-case keys only.
+        """Load the upper-case keys of a mapping and of the keyword arguments, like
+        :meth:`dict.update`; other keys are ignored.
 
         :return: ``True``.
         """
@@ -219,12 +225,14 @@ class Config(dict[str, Any]):
     def get_namespace(
         self, namespace: str, lowercase: bool = True, trim_namespace: bool = True
     ) -> dict[str, Any]:
-        """The settings whose keys begin with ``namespace``, as a new dict.
+        """Return the settings whose keys start with ``namespace``, as a new dict.
 
-        With ``MAIL_HOST`` set, ``get_namespace("MAIL_")`` is ``{"host": ...}``.
+        With ``MAIL_HOST`` set, ``get_namespace("MAIL_")`` returns ``{"host": ...}``, which you can
+        pass to a function as keyword arguments.
 
-        :param lowercase: keys in lower case. Default: ``True``.
-        :param trim_namespace: keys without the namespace. Default: ``True``.
+        :param namespace: the prefix of the keys.
+        :param lowercase: convert keys to lower case. Default: ``True``.
+        :param trim_namespace: remove the prefix from the keys. Default: ``True``.
         """
         settings = {}
 

@@ -1,5 +1,5 @@
-"""What users call to get at the contexts, and the namespace behind `g`. The contexts themselves
-are in `contexts.py`, the proxies in `globals.py`."""
+"""Functions that work with the current contexts, and the namespace behind `g`. The contexts
+themselves are in `contexts.py`, the proxies in `globals.py`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _AppCtxGlobals:
-    """The namespace behind `g`: any attribute may be set on it (Flask: `flask.g`)."""
+    """The namespace behind `g`. Store anything that your code needs again during the same request:
+    `g.user = user`. Use `"user" in g` to test for a name, and `iter(g)` for all names."""
 
     # Named so for type checkers: any attribute may be there.
     def __getattr__(self, name: str) -> Any:
@@ -36,18 +37,18 @@ class _AppCtxGlobals:
         def __delattr__(self, name: str) -> None: ...
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The attribute *name*, or *default*."""
+        """Return the attribute *name*, or *default* if it is not set."""
         return self.__dict__.get(name, default)
 
     def pop(self, name: str, default: Any = _sentinel) -> Any:
-        """Remove the attribute *name* and give its value; *default* if there is none, or
-        `KeyError` without one."""
+        """Remove the attribute *name* and return its value. If it is not set, return *default*, or
+        raise `KeyError` without one."""
         if default is _sentinel:
             return self.__dict__.pop(name)
         return self.__dict__.pop(name, default)
 
     def setdefault(self, name: str, default: Any = None) -> Any:
-        """The attribute *name*, which is set to *default* first if there is none."""
+        """Return the attribute *name*; if it is not set, set it to *default* first."""
         return self.__dict__.setdefault(name, default)
 
     def __contains__(self, item: object) -> bool:
@@ -78,7 +79,7 @@ hooks that run for them; a request has none."""
 
 
 def current_app_ctx() -> AppContext:
-    """The current app context. Raises `RuntimeError` if there is none."""
+    """Return the current app context. Raises `RuntimeError` outside of one."""
     ctx = _cv_app.get(None)
     if ctx is None:
         raise RuntimeError(NO_APP)
@@ -86,7 +87,7 @@ def current_app_ctx() -> AppContext:
 
 
 def current_request_ctx() -> RequestContext:
-    """The current request context. Raises `RuntimeError` if there is none."""
+    """Return the current request context. Raises `RuntimeError` outside of one."""
     ctx = _cv_request.get(None)
     if ctx is None:
         raise RuntimeError(NO_REQUEST)
@@ -94,24 +95,36 @@ def current_request_ctx() -> RequestContext:
 
 
 def has_app_context() -> bool:
-    """Whether an app context is active (Flask: `has_app_context`)."""
+    """Return `True` if an app context is active, so that `current_app` and `g` can be used."""
     return _cv_app.get(None) is not None
 
 
 def has_request_context() -> bool:
-    """Whether a request context is active, of a WebSocket too (Flask: `has_request_context`)."""
+    """Return `True` if a request context is active, that of a WebSocket included. Use it in code
+    that also runs outside of requests::
+
+        user = request.remote_addr if has_request_context() else "system"
+    """
     return _cv_request.get(None) is not None
 
 
 def has_websocket_context() -> bool:
-    """Whether the active request context is that of a WebSocket (Quart)."""
+    """Return `True` if the current request context is that of a WebSocket (Quart's function)."""
     ctx = _cv_request.get(None)
     return ctx is not None and ctx.websocket is not None
 
 
 def after_this_request(f: F) -> F:
-    """Register *f* to be called with the response of this very request, of which it gives the
-    same or another one. Raises `RuntimeError` outside of a request."""
+    """Call *f* with the response of the current request only; it must return this response or
+    another one. ::
+
+        @after_this_request
+        def remember_language(response):
+            response.set_cookie("language", language)
+            return response
+
+    :raises RuntimeError: if there is no request context.
+    """
     ctx = _cv_request.get(None)
     if ctx is None:
         raise RuntimeError(
@@ -124,8 +137,19 @@ def after_this_request(f: F) -> F:
 
 
 def copy_current_request_context(f: F) -> F:
-    """Wrap *f* so that it can be called in another thread or task, with a copy of the current
-    request context. Raises `RuntimeError` outside of a request."""
+    """Decorate *f*, sync or async, to run in another thread or task with a copy of the current
+    request context. ::
+
+        @copy_current_request_context
+        def work():
+            log(request.path, session["user"])
+
+        threading.Thread(target=work).start()
+
+    Each call gets its own copy. Teardown functions run for the original request only.
+
+    :raises RuntimeError: if there is no request context.
+    """
     original = _cv_request.get(None)
     if original is None:
         raise RuntimeError(
@@ -156,9 +180,13 @@ copy_current_websocket_context = copy_current_request_context
 
 
 async def run_sync(func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """From asynchronous code: call a sync function without blocking the loop, on the thread
-    that runs all sync code of this request (so that a connection which a sync hook opened can
-    be used), or on another thread outside of a request. Gives its value."""
+    """Call a sync function from async code without blocking the loop, and return its value. ::
+
+        rows = await run_sync(database.query, "SELECT ...")
+
+    In a request, the function runs on the thread that runs all of the request's sync code, so it
+    can use a connection that a sync hook opened. Elsewhere it runs on any worker thread.
+    """
     ctx = _cv_request.get(None)
     if ctx is not None and ctx.driver is not None:
         value: T = await ctx.driver.run_sync(func, *args, **kwargs)

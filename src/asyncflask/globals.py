@@ -1,5 +1,5 @@
-"""The proxies that users import: what is current, by names. The framework does not use them,
-but for the globals of templates."""
+"""The proxies that users import, such as `request` and `g`. The framework itself does not use
+them, except as globals of templates."""
 
 from __future__ import annotations
 

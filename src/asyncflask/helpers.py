@@ -37,17 +37,17 @@ P = ParamSpec("P")
 
 
 def get_debug_flag() -> bool:
-    """Whether the environment variable ``FLASK_DEBUG`` turns debug mode on: it is set, to
-    anything but ``0``, ``false`` or ``no``."""
+    """Return ``True`` if the environment variable ``FLASK_DEBUG`` enables debug mode: if it is set
+    to anything but ``0``, ``false`` or ``no``."""
     value = os.environ.get("FLASK_DEBUG")
     return value is not None and value.lower() not in {"", "0", "false", "no"}
 
 
 def get_load_dotenv(default: bool = True) -> bool:
-    """Whether ``.env`` files are loaded: not if the environment variable ``FLASK_SKIP_DOTENV``
-    is set, to anything but ``0``, ``false`` or ``no``.
+    """Return ``True`` if ``.env`` files should be loaded. The environment variable
+    ``FLASK_SKIP_DOTENV`` turns that off, unless its value is ``0``, ``false`` or ``no``.
 
-    :param default: the answer if it is unset or empty.
+    :param default: the result if the variable is unset or empty.
     """
     value = os.environ.get("FLASK_SKIP_DOTENV")
     return value.lower() in {"0", "false", "no"} if value else default
@@ -206,9 +206,11 @@ def stream_with_context(
 
 
 def stream_with_context(generator_or_function: Any) -> Any:
-    """Keep the request's context for a streamed response, until the stream has ended.
+    """Keep the request context active while a response is streamed, so that the generator can use
+    ``request``, ``session`` and ``g``.
 
-    Takes a generator, or a generator function as a decorator, ``def`` or ``async def``::
+    Pass it a generator, or use it as a decorator of a generator function; both may be sync or
+    async::
 
         @app.get("/rows")
         async def rows():
@@ -219,9 +221,10 @@ def stream_with_context(generator_or_function: Any) -> Any:
 
             return Response(generate())
 
-    Teardown functions run after the stream, not before it.
+    Teardown functions run when the stream has ended. Headers have been sent by then, so the
+    generator can no longer change the session's cookie.
 
-    :raises RuntimeError: no request context; for a function, when that is called.
+    :raises RuntimeError: if there is no request context; for a function, when it is called.
     """
     source: Any
 
@@ -258,14 +261,15 @@ def _held_contexts() -> tuple[AppContext, RequestContext]:
 
 
 def make_response(*args: object) -> Response:
-    """A response object, of what a view could return, to set headers on for example::
+    """Turn a view's return value into a response object, for example to set headers on it::
 
         response = make_response(render_template("missing.html"), 404)
         response.headers["X-Reason"] = "gone"
 
-    Several arguments are the tuple that a view could return; none is an empty response.
+    Without arguments you get an empty response. One argument is handled like a view's return
+    value, several are handled like a tuple.
 
-    :raises TypeError: this is nothing that a view could return.
+    :raises TypeError: if a view could not return this value.
     """
     app = current_app_ctx().app
     response: Response
@@ -287,15 +291,20 @@ def url_for(
     _external: bool | None = None,
     **values: object,
 ) -> str:
-    """The URL of an endpoint, by ``app.url_for``.
+    """Build the URL of an endpoint, through ``app.url_for``. ::
 
-    :param endpoint: with a dot first: of the blueprint that serves the request.
-    :param _anchor: what comes after ``#``.
-    :param _method: of several rules, the one for this HTTP method.
-    :param _scheme: the scheme of an external URL.
-    :param _external: ``True``: with scheme and host. Default: only outside of a request.
-    :param values: the variables of the rule; others go into the query.
-    :raises werkzeug.routing.BuildError: no rule fits.
+        url_for("note", id=7, page=2)  # "/notes/7?page=2"
+
+    Outside of a request, set ``SERVER_NAME`` first; URLs are then external.
+
+    :param endpoint: the endpoint. ``".name"`` is relative to the blueprint of the current request.
+    :param _anchor: the fragment to append after ``#``.
+    :param _method: choose the rule for this HTTP method, if there are several.
+    :param _scheme: the scheme of an external URL, such as ``https``.
+    :param _external: ``True`` to include scheme and host. Default: only outside of a request.
+    :param values: the variables of the rule; anything else becomes the query string.
+    :raises werkzeug.routing.BuildError: if no rule fits the endpoint and values.
+    :raises RuntimeError: if there is no app context, or no ``SERVER_NAME`` outside of a request.
     """
     url: str = current_app_ctx().app.url_for(
         endpoint,
@@ -321,11 +330,14 @@ FOUND: Final = _Default(302)
 def redirect(
     location: str, code: int = FOUND, Response: type[BaseResponse] | None = None
 ) -> BaseResponse:
-    """A response that redirects, by ``app.redirect`` or, without an app context, by Werkzeug.
+    """Create a response that redirects the client, through ``app.redirect`` if an app is active.
+    ::
 
-    :param location: the URL, or a path.
+        return redirect(url_for("login"))
+
+    :param location: the URL or path to redirect to.
     :param code: 301, 302, 303, 305, 307 or 308 (RFC 9110 section 15.4). Default: 302.
-    :param Response: the class of the response, used only without an app context.
+    :param Response: the class of the response; only used without an app context.
     """
     if (ctx := _cv_app.get(None)) is not None:
         response: BaseResponse = ctx.app.redirect(location, code=code)
@@ -335,12 +347,15 @@ def redirect(
 
 
 def abort(code: int | BaseResponse, *args: object, **kwargs: object) -> NoReturn:
-    """Raise the :exc:`~werkzeug.exceptions.HTTPException` of a status, by ``app.aborter`` or,
-    without an app context, by Werkzeug.
+    """Raise the :exc:`~werkzeug.exceptions.HTTPException` for a status, through ``app.aborter`` if
+    an app is active. ::
 
-    :param code: the status, or a response to answer with.
-    :param args: these and ``kwargs`` are for the exception, such as its description.
-    :raises LookupError: there is no exception for the status.
+        abort(404, "There is no such note.")
+
+    :param code: the status, or a response object to answer the request with.
+    :param args: passed to the exception together with ``kwargs``; the first one is its
+        description.
+    :raises LookupError: if the status has no exception.
     """
     if (ctx := _cv_app.get(None)) is not None:
         ctx.app.aborter(code, *args, **kwargs)
@@ -349,23 +364,26 @@ def abort(code: int | BaseResponse, *args: object, **kwargs: object) -> NoReturn
 
 
 def get_template_attribute(template_name: str, attribute: str) -> Any:
-    """A macro or variable that a template defines. ::
+    """Return a macro or variable that a template defines, to use it in Python. ::
 
         pager = get_template_attribute("macros.html", "pager")
         return pager(page=2)
 
-    :raises jinja2.TemplateNotFound: there is no such template.
-    :raises AttributeError: the template defines no such name.
+    :raises jinja2.TemplateNotFound: if the template does not exist.
+    :raises AttributeError: if the template does not define the name.
     """
     template = current_app_ctx().app.jinja_env.get_template(template_name)
     return getattr(template.module, attribute)
 
 
 def flash(message: str, category: str = "message") -> None:
-    """Keep a message for the next request; :func:`get_flashed_messages` shows it.
+    """Store a message in the session for the next request, in which a template shows it with
+    :func:`get_flashed_messages`. ::
 
-    :param category: any word; customary are ``message``, ``error``, ``info`` and ``warning``.
-    :raises RuntimeError: no request context, or no session.
+        flash("Your changes were saved.", "info")
+
+    :param category: any string; ``message``, ``error``, ``info`` and ``warning`` are common.
+    :raises RuntimeError: if there is no request context, or no secret key for the session.
     """
     session = current_request_ctx().session
     # Assigned, not only changed: a session need not see a change inside of a value.
@@ -377,10 +395,16 @@ def flash(message: str, category: str = "message") -> None:
 def get_flashed_messages(
     with_categories: bool = False, category_filter: Iterable[str] = ()
 ) -> list[str] | list[tuple[str, str]]:
-    """Take the flashed messages out of the session. In one request they stay available.
+    """Remove the flashed messages from the session and return them. Later calls in the same
+    request return them again. ::
 
-    :param with_categories: ``True`` gives pairs of category and message.
-    :param category_filter: only messages of these categories. Default: all.
+        {% for category, message in get_flashed_messages(with_categories=true) %}
+          <p class="{{ category }}">{{ message }}</p>
+        {% endfor %}
+
+    :param with_categories: ``True`` to return pairs of category and message. Default: ``False``,
+        only the messages.
+    :param category_filter: return only messages of these categories. Default: all.
     """
     ctx = current_request_ctx()
 
@@ -421,22 +445,27 @@ def send_file(
     last_modified: datetime | int | float | None = None,
     max_age: int | Callable[[str | None], int | None] | None = None,
 ) -> Response:
-    """A response with the contents of a file.
+    """Create a response with the contents of a file. ::
 
-    Not for a path that the client sent: that is what :func:`send_from_directory` is for.
+        return send_file("reports/2026.pdf", as_attachment=True)
 
-    :param path_or_file: a path, relative to the app's root path; or an open binary file, at
-        its beginning.
-    :param mimetype: default: by the name of the file.
-    :param as_attachment: ``True``: the browser saves the file, rather than show it.
-    :param download_name: the name to save it by. Default: that of the file.
+    Never pass a path that comes from the client: use :func:`send_from_directory` for those.
+
+    :param path_or_file: a path, relative to the app's root path; or a file open in binary mode and
+        positioned at its start.
+    :param mimetype: the MIME type. Default: guessed from the file name.
+    :param as_attachment: ``True`` to have browsers save the file instead of showing it.
+    :param download_name: the file name for the browser. Default: the name of the file. Without a
+        name, a file object also needs ``mimetype``.
     :param conditional: answer conditional and range requests (RFC 9110 sections 13 and 14).
-    :param etag: ``True``: from the file's size and time; or the ETag itself.
-    :param last_modified: default: that of the file.
-    :param max_age: seconds for which it may be cached, or a function of the path that gives
-        them. Default: ``app.get_send_file_max_age``.
-    :raises FileNotFoundError: there is no such file.
-    :raises ValueError: a file opened as text.
+        Default: ``True``.
+    :param etag: ``True`` to derive the ETag from the file's size and time, ``False`` for none, or
+        a string to use. Default: ``True``.
+    :param last_modified: the time of the last change. Default: that of the file.
+    :param max_age: the seconds for which browsers may cache the file, or a function that returns
+        them for a path. Default: ``app.get_send_file_max_age``.
+    :raises FileNotFoundError: if the file does not exist.
+    :raises ValueError: if the file object was opened in text mode.
     """
     response = werkzeug.utils.send_file(
         **_prepare_send_file_kwargs(
@@ -456,16 +485,17 @@ def send_file(
 def send_from_directory(
     directory: os.PathLike[str] | str, path: os.PathLike[str] | str, **kwargs: Any
 ) -> Response:
-    """:func:`send_file` for a path that the client sent: it cannot leave the directory. ::
+    """Send a file whose path comes from the client, like :func:`send_file`, but only from inside a
+    directory. ::
 
         @app.get("/reports/<path:name>")
         def report(name):
             return send_from_directory("reports", name, max_age=3600)
 
-    :param directory: relative to the app's root path; never from the client.
-    :param path: relative to the directory.
-    :param kwargs: for :func:`send_file`.
-    :raises werkzeug.exceptions.NotFound: no file there, or outside of the directory.
+    :param directory: the directory, relative to the app's root path. Never from the client.
+    :param path: the path of the file, relative to the directory.
+    :param kwargs: passed to :func:`send_file`.
+    :raises werkzeug.exceptions.NotFound: if the path is not a file inside the directory.
     """
     response = werkzeug.utils.send_from_directory(
         directory, path, **_prepare_send_file_kwargs(**kwargs)
@@ -474,10 +504,11 @@ def send_from_directory(
 
 
 def get_root_path(import_name: str) -> str:
-    """The directory that a module or package is in; the current one if it has no file, as in
-    an interactive session. The module is imported only if there is no other way.
+    """Return the directory of a module or package, or the current directory for one without a
+    file, as in an interactive session. The module is imported only if its file cannot be found
+    otherwise.
 
-    :raises RuntimeError: a module without a file, such as a namespace package.
+    :raises RuntimeError: if an importable module has no file, such as a namespace package.
     """
     filename: str | None = getattr(sys.modules.get(import_name), "__file__", None)
 

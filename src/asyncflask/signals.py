@@ -38,8 +38,8 @@ message_flashed = _signals.signal("message-flashed")
 
 
 def send(signal: NamedSignal, sender: object, **kwargs: object) -> None:
-    """Send *signal* from sync code. Waits for async receivers; on the event loop,
-    where that cannot be, it is a `RuntimeError`."""
+    """Send *signal* from sync code and wait for async receivers. Raises `RuntimeError` on the loop
+    if there is an async receiver, since nothing can wait for it there."""
     if signal.receivers:
         drive(emit(signal, sender, call_here, **kwargs))
 

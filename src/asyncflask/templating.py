@@ -36,7 +36,8 @@ _call_of_jinja = BaseContext.call
 
 
 class Context(BaseContext):
-    """What a template sees. In sync code, its calls of coroutine functions return values."""
+    """The variables of a template. In sync code, a template's calls of coroutine functions return
+    values."""
 
     def call(self, obj: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         func = obj.__func__ if type(obj) is MethodType else obj
@@ -65,7 +66,7 @@ class Context(BaseContext):
 
 
 class _Template(Template):
-    """Jinja's template, which reads all globals for each rendering."""
+    """A Jinja template that reads all globals each time it is rendered."""
 
     def new_context(
         self,
@@ -84,7 +85,7 @@ class _Template(Template):
 
 
 class Environment(BaseEnvironment):
-    """Jinja's environment, which loads templates from the app and its blueprints."""
+    """A Jinja environment that loads templates from the app and its blueprints."""
 
     context_class = Context
     template_class = _Template
@@ -97,12 +98,12 @@ class Environment(BaseEnvironment):
 
     @cached_property
     def asynchronous(self) -> BaseEnvironment:
-        """The same environment for templates that are awaited."""
+        """The same environment for templates rendered asynchronously."""
         return self.overlay(enable_async=True)
 
 
 class DispatchingJinjaLoader(BaseLoader):
-    """Looks for a template in the app's folder, then in those of its blueprints."""
+    """Finds templates in the app's template folder first, then in those of its blueprints."""
 
     def __init__(self, app: Flask) -> None:
         self.app = app
@@ -204,15 +205,26 @@ def _render(app: Flask, template: Template, context: dict[str, object], function
 
 
 def render_template(template_name_or_list: TemplateName, **context: object) -> str:
-    """Render a template by its name, or the first of several that exists, with *context*.
-    Raises `jinja2.TemplateNotFound` (Flask: `render_template`)."""
+    """Render a template and return the text. ::
+
+        return render_template("note.html", note=note)
+
+    :param template_name_or_list: the name of the template, or several names, of which the first
+        that exists is used.
+    :param context: the template's variables.
+    :raises jinja2.TemplateNotFound: if no such template exists.
+    """
     app = current_app_ctx().app
     template = app.jinja_env.get_or_select_template(template_name_or_list)
     return _render(app, template, context, "render_template")
 
 
 def render_template_string(source: str, **context: object) -> str:
-    """Render the template *source* with *context*."""
+    """Render a template from the string *source*, with autoescaping, and return the text.
+
+    :param source: the template's source. Never build it from what a client sent.
+    :param context: the template's variables.
+    """
     app = current_app_ctx().app
     template = app.jinja_env.from_string(source)
     return _render(app, template, context, "render_template_string")
@@ -235,15 +247,15 @@ def _stream(
 
 
 def stream_template(template_name_or_list: TemplateName, **context: object) -> Iterator[str]:
-    """Like `render_template`, as an iterator to be returned from a view: it is sent while it is
-    rendered."""
+    """Render a template piece by piece. Return the iterator from a view to send each piece as soon
+    as it is rendered; see `render_template` for the parameters."""
     app = current_app_ctx().app
     template = app.jinja_env.get_or_select_template(template_name_or_list)
     return _stream(app, template, context, "stream_template")
 
 
 def stream_template_string(source: str, **context: object) -> Iterator[str]:
-    """Like `render_template_string`, as an iterator to be returned from a view."""
+    """Render a template from a string piece by piece, like `stream_template`."""
     app = current_app_ctx().app
     template = app.jinja_env.from_string(source)
     return _stream(app, template, context, "stream_template_string")
@@ -286,12 +298,16 @@ async def _render_async(
 
 
 async def render_template_async(template_name_or_list: TemplateName, **context: object) -> str:
-    """Like `render_template`, awaited: the template may call coroutine functions."""
+    """Like `render_template`, for async code: the template and its context processors may call
+    coroutine functions. ::
+
+        return await render_template_async("note.html", note=note)
+    """
     return await _render_async(template_name_or_list, context, string=False)
 
 
 async def render_template_string_async(source: str, **context: object) -> str:
-    """Like `render_template_string`, awaited: the template may call coroutine functions."""
+    """Like `render_template_string`, for async code: the template may call coroutine functions."""
     return await _render_async(source, context, string=True)
 
 
@@ -313,10 +329,14 @@ async def _stream_async(
 async def stream_template_async(
     template_name_or_list: TemplateName, **context: object
 ) -> AsyncIterator[str]:
-    """Like `stream_template`, awaited; gives an async iterator to be returned."""
+    """Like `stream_template`, for async code: return the async iterator from the view. The
+    template may call coroutine functions. ::
+
+        return await stream_template_async("report.html", rows=rows)
+    """
     return await _stream_async(template_name_or_list, context, string=False)
 
 
 async def stream_template_string_async(source: str, **context: object) -> AsyncIterator[str]:
-    """Like `stream_template_string`, awaited; gives an async iterator to be returned."""
+    """Like `stream_template_string`, for async code: return the async iterator from the view."""
     return await _stream_async(source, context, string=True)

@@ -21,7 +21,8 @@ http_method_funcs = frozenset(
 
 
 class View:
-    """A view that is a class. A subclass gives :meth:`dispatch_request`::
+    """A class-based view. Subclass it, implement :meth:`dispatch_request` and register the
+    function that :meth:`as_view` returns::
 
         class Page(View):
             init_every_request = False
@@ -33,8 +34,6 @@ class View:
                 return render_template(self.template, **variables)
 
         app.add_url_rule("/news/<int:year>", view_func=Page.as_view("news", "news.html"))
-
-    What is registered is the function that :meth:`as_view` makes.
     """
 
     #: The HTTP methods to register for. Default: as for a function.
@@ -54,7 +53,8 @@ class View:
     def dispatch_request(
         self, *args: Any, **kwargs: Any
     ) -> ft.ResponseReturnValue | Awaitable[ft.ResponseReturnValue]:
-        """The view itself, ``def`` or ``async def``; the URL's variables are keywords."""
+        """The view itself, ``def`` or ``async def``. It receives the URL's variables as keyword
+        arguments and returns anything that a view function may return."""
         raise NotImplementedError
 
     @classmethod
@@ -63,13 +63,14 @@ class View:
 
     @classmethod
     def as_view(cls, name: str, *class_args: object, **class_kwargs: object) -> ft.RouteCallable:
-        """The function to register.
+        """Create a view function from the class, to pass to ``add_url_rule``.
 
-        It is ``async def`` if :meth:`dispatch_request` is (for a :class:`MethodView`: if all of
-        its handlers are) and there are no :attr:`decorators`; otherwise ``def``.
+        The function is ``async def`` if :meth:`dispatch_request` is (for a :class:`MethodView`: if
+        all of its handlers are) and there are no :attr:`decorators`; otherwise it is ``def``. For
+        each request it creates an instance, unless :attr:`init_every_request` is ``False``.
 
-        :param name: the name of the function, and thereby of the endpoint.
-        :param class_args: these and ``class_kwargs`` are for the class, for each instance.
+        :param name: the name of the function, which is the default endpoint.
+        :param class_args: passed to the class for each instance, together with ``class_kwargs``.
         """
         view: Any
 
@@ -114,7 +115,8 @@ class View:
 
 
 class MethodView(View):
-    """A view with one method for each HTTP method, ``def`` or ``async def``. ::
+    """A view that handles each HTTP method in a method of the same name, ``def`` or ``async def``.
+    ::
 
         class Note(MethodView):
             async def get(self, name):
@@ -126,8 +128,8 @@ class MethodView(View):
 
         app.add_url_rule("/notes/<name>", view_func=Note.as_view("note"))
 
-    :attr:`methods` comes from the handlers that there are. HEAD goes to ``get`` if there is no
-    ``head``.
+    :attr:`methods` is derived from the handlers that the class defines or inherits. HEAD requests
+        are handled by ``get`` if there is no ``head``.
     """
 
     def __init_subclass__(cls, **kwargs: object) -> None:
@@ -171,8 +173,8 @@ class MethodView(View):
     def dispatch_request(
         self, **kwargs: Any
     ) -> ft.ResponseReturnValue | Awaitable[ft.ResponseReturnValue]:
-        """Call the handler of the request's method. From a thread this gives the handler's
-        value, on the loop what ``await`` gives it, if the handler is ``async def``."""
+        """Call the handler for the request's method. In a thread this returns the handler's value;
+        on the loop it returns an awaitable if the handler is ``async def``."""
         method = current_request_ctx().request.method
         handler = getattr(self, method.lower(), None)
 
