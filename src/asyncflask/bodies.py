@@ -110,20 +110,31 @@ def receive_body(ctx: RequestContext, on_loop: bool = True) -> Awaitable[None] |
     request = ctx.request
     if getattr(request.url_rule, "stream", False):
         return None
-    limit = most = request.max_content_length
+    limit = request.max_content_length
     if not on_loop:
         body, rest = _begin(ctx, limit)
         return None if body is None else _receive_rest_of_small(body, rest, False)
-    if most is None:
-        most = ctx.app.config["ASYNC_MAX_CONTENT_LENGTH"]
-    length, _ = announced(ctx.scope, ctx.lines)
-    if most is not None and length > max(most, SMALL_BODY_BYTES):
-        request.asgi_body.refusal = partial(_not_for_view, request.endpoint, most)
-        return None
+    if len((ctx.lines or _NO_LINES).get(b"content-length", _UNKNOWN)) > _SHORT_DIGITS:
+        most = _most_of(ctx, limit)
+        length, _ = announced(ctx.scope, ctx.lines)
+        if most is not None and length > max(most, SMALL_BODY_BYTES):
+            request.asgi_body.refusal = partial(_not_for_view, request.endpoint, most)
+            return None
     body, rest = _begin(ctx, limit)
     if body is None or (rest is None and body.complete and body.error is None):
         return None
-    return _receive_rest(ctx, body, rest, most)
+    return _receive_rest(ctx, body, rest, _most_of(ctx, limit))
+
+
+_NO_LINES: Final[dict[bytes, bytes]] = {}
+_UNKNOWN: Final = b"unknown"
+_SHORT_DIGITS: Final = len(str(SMALL_BODY_BYTES)) - 1
+"""A length of so many digits is that of a small body."""
+
+
+def _most_of(ctx: RequestContext, limit: int | None) -> int | None:
+    """How much is received for an async view; *limit*: the request's."""
+    return ctx.app.config["ASYNC_MAX_CONTENT_LENGTH"] if limit is None else limit
 
 
 def _begin(ctx: RequestContext, limit: int | None) -> tuple[Body | None, Awaitable[None] | None]:
