@@ -143,6 +143,32 @@ QUART = {
         "import quart\nasync def f(): return await quart.make_response(await quart.flash('x'))",
         "import asyncflask\nasync def f(): return asyncflask.make_response(asyncflask.flash('x'))",
     ),
+    "names of several modules on lines of their own": (
+        "from quart import (\n    Websocket,\n    g,  # one\n    ResponseReturnValue,\n)",
+        "from asyncflask.asgi.websocket import (\n    WebSocket,\n)\n"
+        "from asyncflask import (\n    g,  # one\n)\n"
+        "from asyncflask.typing import (\n    ResponseReturnValue,\n)",
+    ),
+    "a value that is passed on": (
+        "from quart import request\nasync def f():\n    await gather(request.form)",
+        "from asyncflask import request\nasync def f():\n"
+        "    # asyncflask: 'request.form' is a value here, not a coroutine.\n"
+        "    await gather(request.form)",
+    ),
+    "a body in pieces": (
+        "from quart import request\nasync def f():\n    return [b async for b in request.body]",
+        "from asyncflask import request\nasync def f():\n    # asyncflask: Write 'async for ... in"
+        " request.stream', with 'stream=True' on the route.\n"
+        "    return [b async for b in request.body]",
+    ),
+    "a method that is replaced": (
+        "from quart import Quart\nclass App(Quart):\n    async def make_response(self, value):\n"
+        "        return await super().make_response(value)",
+        "from asyncflask import Flask\nclass App(Flask):\n"
+        "    # asyncflask: 'make_response' is a 'def' method here, as in Flask.\n"
+        "    async def make_response(self, value):\n"
+        "        return super().make_response(value)",
+    ),
     "a coroutine that is passed on": (
         "from quart import render_template\nasync def f():\n"
         "    await gather(render_template('x'))",
@@ -257,6 +283,14 @@ QUART = {
         "from asyncflask.async_testing import AsyncClient\n"
         "from asyncflask.asgi.lifespan import lifespan\nasync def test():\n"
         "    async with lifespan(app):\n        c = AsyncClient(app)",
+    ),
+    "a client in a block, which does not start the app": (
+        "async def test():\n    async with app.test_app() as a, a.test_client() as c:\n"
+        "        f(a=a, b=x.a)",
+        "from asyncflask.async_testing import AsyncClient\n"
+        "from asyncflask.asgi.lifespan import lifespan\nasync def test():\n"
+        "    async with lifespan(app), AsyncClient(app, lifespan=False) as c:\n"
+        "        f(a=app, b=x.a)",
     ),
     "a WebSocket of a client": (
         "async def test():\n    c = app.test_client()\n    async with c.websocket('/') as ws:\n"
@@ -384,6 +418,32 @@ def test_bytes_mode_and_other_files_stay(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert other.stat().st_mtime == 1
     assert sorted(file.name for file in tmp_path.iterdir()) == ["app.py", "link.py", "other.py"]
+
+
+def test_lines_of_windows_in_what_is_added(tmp_path: Path) -> None:
+    path = tmp_path / "app.py"
+    path.write_bytes(b"import math\r\nx = app.root_path / 'a'\r\nimport quart\r\nquart.no\r\n")
+    run("--from", "quart", "--write", path)
+    assert path.read_bytes().count(b"\r\n") == path.read_bytes().count(b"\n") == 6
+
+
+def test_form_feed_in_a_diff(tmp_path: Path) -> None:
+    path = tmp_path / "app.py"
+    path.write_text("import flask\nx = '\f'\n")
+    assert " x = '\f'\n" in run("--from", "flask", "--diff", path).stdout
+
+
+def test_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise PermissionError("no")
+
+    path = tmp_path / "app.py"
+    path.write_text("import flask")
+    monkeypatch.setattr("os.replace", refuse)
+    result = run("--from", "flask", "--write", path)
+    assert (result.exit_code, result.stderr) == (1, f"{path}: It cannot be written: no.\n")
+    assert [file.name for file in tmp_path.iterdir()] == ["app.py"]
+    assert path.read_text() == "import flask"
 
 
 def test_byte_order_mark(tmp_path: Path) -> None:

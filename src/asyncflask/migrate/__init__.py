@@ -11,6 +11,7 @@ import ast
 import difflib
 import io
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -35,6 +36,8 @@ FROM: Final = {
 """By what is given to ``--from`` the packages whose imports are rewritten."""
 
 _MARK: Final = "# asyncflask: "
+_LINES: Final = re.compile(r"[^\n]*\n|[^\n]+")
+"""Lines as `patch` counts them: `str.splitlines` ends one at a form feed too."""
 
 
 class Source(NamedTuple):
@@ -80,7 +83,7 @@ def notes_in(text: str) -> list[tuple[int, str]]:
     """The notes that are in a source, with their lines."""
     return [
         (number, line.strip().removeprefix(_MARK))
-        for number, line in enumerate(text.splitlines(), 1)
+        for number, line in enumerate(text.split("\n"), 1)
         if line.strip().startswith(_MARK)
     ]
 
@@ -89,8 +92,8 @@ def diff(source: Source, text: str) -> str:
     """What changes in a file, as ``diff -u`` writes it."""
     path = source.path.as_posix().lstrip("/")
     lines = difflib.unified_diff(
-        source.text.splitlines(keepends=True),
-        text.splitlines(keepends=True),
+        _LINES.findall(source.text),
+        _LINES.findall(text),
         f"a/{path}",
         f"b/{path}",
     )
@@ -155,7 +158,11 @@ def migrate_command(origins: tuple[str, ...], mode: str | None, paths: tuple[Pat
             if mode == "diff":
                 click.echo(diff(source, text), nl=False)
             else:
-                source.write(text)
+                try:
+                    source.write(text)
+                except OSError as error:
+                    click.echo(f"{source.path}: It cannot be written: {error}.", err=True)
+                    sys.exit(1)
                 click.echo(f"Changed {source.path}")
         remarks += [f"{source.path}:{line}: {note}" for line, note in notes_in(text)]
     in_diff = mode == "diff"  # standard output is for `patch` then

@@ -25,7 +25,6 @@ class Imports(Rewriter):
         """The packages that are bound by their own names."""
         self._aliases: set[str] = set()
         """By name in full what keeps its name, by ``as``."""
-        self._no_reference: set[cst.CSTNode] = set()
         self._said: set[str] = set()
 
     # -- statements
@@ -98,7 +97,7 @@ class Imports(Rewriter):
             where, new = self._name_alias(module, alias)
             aliases.setdefault(where, []).append(new)
         return [
-            node.with_changes(module=dotted(where), names=_closed(of_it, node.lpar is not None))
+            node.with_changes(module=dotted(where), names=_closed(of_it, node.names[-1].comma))
             # A note on what stays goes above the first.
             for where, of_it in sorted(aliases.items(), key=lambda item: item[0] != module)
         ]
@@ -124,15 +123,8 @@ class Imports(Rewriter):
 
     # -- names
 
-    def visit_Attribute(self, node: cst.Attribute) -> None:
-        self._no_reference.add(node.attr)
-
-    def visit_Arg(self, node: cst.Arg) -> None:
-        if node.keyword is not None:
-            self._no_reference.add(node.keyword)
-
     def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
-        if original_node in self._no_reference:
+        if original_node in self.no_reference:
             return updated_node
         full = self.imported(original_node)
         if full in self._bound and full == original_node.value:
@@ -210,8 +202,10 @@ def _strings(node: cst.CSTNode) -> list[str]:
     return found
 
 
-def _closed(aliases: Sequence[cst.ImportAlias], in_parentheses: bool) -> list[cst.ImportAlias]:
-    """The names of a statement, without a comma at its end unless there may be one."""
+def _closed(
+    aliases: Sequence[cst.ImportAlias], comma: cst.Comma | cst.MaybeSentinel
+) -> list[cst.ImportAlias]:
+    """The names of a statement, of which the last has the *comma* that the last one had."""
     *others, last = aliases
     others = [
         alias
@@ -219,9 +213,14 @@ def _closed(aliases: Sequence[cst.ImportAlias], in_parentheses: bool) -> list[cs
         else alias.with_changes(comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
         for alias in others
     ]
-    if not in_parentheses:
-        last = last.with_changes(comma=cst.MaybeSentinel.DEFAULT)
-    return [*others, last]
+    if isinstance(last.comma, cst.Comma) and isinstance(comma, cst.Comma):
+        after, before = comma.whitespace_after, last.comma.whitespace_after
+        if isinstance(after, cst.ParenthesizedWhitespace) and isinstance(
+            before, cst.ParenthesizedWhitespace
+        ):
+            after = after.with_changes(first_line=before.first_line)  # its comment
+        comma = comma.with_changes(whitespace_after=after)
+    return [*others, last.with_changes(comma=comma)]
 
 
 def _alone(statement: cst.BaseSmallStatement) -> cst.BaseSmallStatement:

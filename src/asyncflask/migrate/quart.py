@@ -55,6 +55,8 @@ class Quart(Rewriter):
     def __init__(self, *, has_websockets: bool) -> None:
         super().__init__()
         self.has_websockets = has_websockets
+        self._overrides: set[cst.CSTNode] = set()
+        """Coroutine methods in place of what is sync here."""
         self._kinds: list[dict[str, str]] = [{}]
         """By scope and name what a variable holds: an app, a response, or files of a request."""
 
@@ -92,7 +94,13 @@ class Quart(Rewriter):
             elements = node.target.elements if isinstance(node.target, cst.Tuple) else ()
             for target in [element.value for element in elements] or [node.target]:
                 self._keep(target, "files")
-        if self.imported(node.iter) == "quart.request.body":
+        self._say_of_body(node.iter)
+
+    def visit_CompFor(self, node: cst.CompFor) -> None:
+        self._say_of_body(node.iter)
+
+    def _say_of_body(self, node: cst.BaseExpression) -> None:
+        if self.imported(node) == "quart.request.body":
             self.note("Write 'async for ... in request.stream', with 'stream=True' on the route.")
 
     def _keep(self, target: cst.CSTNode, kind: str) -> None:
@@ -211,6 +219,10 @@ class Quart(Rewriter):
         self, original_node: cst.Attribute, updated_node: cst.Attribute
     ) -> cst.BaseExpression:
         full = self.imported(original_node)
+        if full in VALUES:
+            parent = self.get_metadata(ParentNodeProvider, original_node)
+            if isinstance(parent, cst.Arg):
+                self.note(f"'{full.removeprefix('quart.')}' is a value here, not a coroutine.")
         if full.startswith("quart.websocket."):
             name = original_node.attr.value
             is_direct = full == f"quart.websocket.{name}"
@@ -273,6 +285,8 @@ class Quart(Rewriter):
             )
         if methods & {"before_request"} and methods & {"before_websocket"}:
             self.note("Leave out 'before_websocket': 'before_request' is for both.")
+        if node in self._overrides:
+            self.note(f"'{node.name.value}' is a 'def' method here, as in Flask.")
         if node.asynchronous and methods & _IN_TEMPLATES:
             self.note(
                 "Templates that call it need 'await render_template_async(...)' in async views."
@@ -285,7 +299,7 @@ class Quart(Rewriter):
             if not (isinstance(item, cst.FunctionDef) and item.asynchronous):
                 continue
             if item.name.value in OF_APP:
-                self.note(f"'{item.name.value}' is a 'def' method here, as in Flask.")
+                self._overrides.add(item)
 
     def visit_ExceptHandler(self, node: cst.ExceptHandler) -> None:
         if (

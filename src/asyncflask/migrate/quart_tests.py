@@ -166,7 +166,7 @@ class QuartTests(Rewriter):
     ) -> cst.WithItem:
         app = _app_of_test_app(original_node.item)
         if app is None:
-            return updated_node
+            return _without_lifespan(original_node, updated_node)
         self.imports.append(LIFESPAN)
         call = cst.Call(cst.Name(LIFESPAN[1]), [cst.Arg(app)])
         return updated_node.with_changes(item=call, asname=None)
@@ -179,6 +179,8 @@ class QuartTests(Rewriter):
             self.note(f"httpx's client has no such '{name}'. Write: {_CLIENT_METHODS[name]}.")
 
     def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
+        if original_node in self.no_reference:
+            return updated_node
         for apps in reversed(self._apps):
             if original_node.value in apps:
                 return apps[original_node.value].deep_clone()
@@ -213,6 +215,20 @@ class QuartTests(Rewriter):
             text = isinstance(old, cst.Call) and _is_as_text(old)
             value = target.with_changes(attr=cst.Name("text" if text else "content"))
         return without_await(updated_node.with_changes(expression=value))
+
+
+def _without_lifespan(original: cst.WithItem, node: cst.WithItem) -> cst.WithItem:
+    """``async with app.test_client()`` does not start the app in Quart."""
+    made, client = original.item, node.item
+    if not (isinstance(made, cst.Call) and isinstance(made.func, cst.Attribute)):
+        return node
+    if made.func.attr.value != "test_client" or not isinstance(client, cst.Call):
+        return node
+    if name_of(client.func) != CLIENT[1]:
+        return node
+    equal = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
+    flag = cst.Arg(cst.Name("False"), keyword=cst.Name("lifespan"), equal=equal)
+    return node.with_changes(item=client.with_changes(args=[*client.args, flag]))
 
 
 def _is_as_text(call: cst.Call) -> bool:

@@ -52,6 +52,8 @@ class Rewriter(cst.CSTTransformer):
         self._header: Sequence[cst.EmptyLine] = ()
         self._first: cst.CSTNode | None = None
         """What stands above the first statement is the module's, not the statement's."""
+        self.no_reference: set[cst.CSTNode] = set()
+        """Names of attributes and arguments, which stand for no variable."""
         self.imports: list[tuple[str, str]] = []
         """Module and name of what is to be imported."""
 
@@ -90,6 +92,10 @@ class Rewriter(cst.CSTTransformer):
     def on_visit(self, node: cst.CSTNode) -> bool:
         if isinstance(node, STATEMENTS):
             self._statements.append(node)
+        elif isinstance(node, cst.Attribute):
+            self.no_reference.add(node.attr)
+        elif isinstance(node, cst.Arg) and node.keyword is not None:
+            self.no_reference.add(node.keyword)
         return super().on_visit(node)
 
     def on_leave(self, original_node: Any, updated_node: Any) -> Any:
