@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 
 
 class SessionMixin(MutableMapping[str, Any]):
-    """What a session is, beyond a dict."""
+    """What a session has in addition to a dict's methods."""
 
     @property
     def permanent(self) -> bool:
-        """Whether the session outlives the browser's: the key ``_permanent``."""
+        """`True` if the session lasts for `PERMANENT_SESSION_LIFETIME` instead of until the
+        browser is closed. Stored as the key ``_permanent``."""
         value: bool = self.get("_permanent", False)
         return value
 
@@ -58,9 +59,9 @@ def _set_modified(session: SessionMixin) -> None:
 
 
 class SecureCookieSession(CallbackDict[str, Any], SessionMixin):
-    """A session that is kept in a signed cookie.
+    """A session stored in a signed cookie.
 
-    :param initial: the first contents; they do not count as a change.
+    :param initial: the initial contents; they do not count as a change.
     """
 
     #: Set by each change of the session itself. A change inside a value, such as
@@ -72,7 +73,8 @@ class SecureCookieSession(CallbackDict[str, Any], SessionMixin):
 
 
 class NullSession(SecureCookieSession):
-    """Stands in where sessions cannot be had: empty to read, an error to write."""
+    """Used if no session is available, for example without a secret key: reading finds nothing,
+    and writing raises `RuntimeError`."""
 
     def _fail(self, *args: object, **kwargs: object) -> NoReturn:
         raise RuntimeError(
@@ -87,8 +89,8 @@ class NullSession(SecureCookieSession):
 
 
 class SessionInterface:
-    """Opens and saves sessions. A subclass gives at least :meth:`open_session` and
-    :meth:`save_session`; both may be ``def`` or ``async def``::
+    """Opens and saves sessions. Subclass it to store sessions somewhere else: implement
+    :meth:`open_session` and :meth:`save_session`, which may be ``def`` or ``async def``::
 
         class RedisSessionInterface(SessionInterface):
             async def open_session(self, app, request):
@@ -99,7 +101,7 @@ class SessionInterface:
 
         app.session_interface = RedisSessionInterface()
 
-    One interface serves all requests at once, so it keeps nothing of any of them.
+    One instance serves concurrent requests, so keep no request's data on it.
     """
 
     #: What :meth:`make_null_session` makes and :meth:`is_null_session` looks for.
@@ -109,52 +111,55 @@ class SessionInterface:
     pickle_based = False
 
     def make_null_session(self, app: Flask) -> NullSession:
-        """The session of a request for which :meth:`open_session` gave ``None``."""
+        """Create the session to use if :meth:`open_session` returns ``None``."""
         return self.null_session_class()
 
     def is_null_session(self, obj: object) -> bool:
-        """Whether ``obj`` is of :attr:`null_session_class`; such are never saved."""
+        """Return ``True`` if ``obj`` is a null session. Null sessions are not saved."""
         return isinstance(obj, self.null_session_class)
 
     def get_cookie_name(self, app: Flask) -> str:
-        """``SESSION_COOKIE_NAME``."""
+        """Return the name of the session cookie: ``SESSION_COOKIE_NAME``."""
         name: str = app.config["SESSION_COOKIE_NAME"]
         return name
 
     def get_cookie_domain(self, app: Flask) -> str | None:
-        """``SESSION_COOKIE_DOMAIN``; ``None``: this host, without its subdomains
-        (RFC 6265 section 5.3)."""
+        """Return the cookie's ``Domain``: ``SESSION_COOKIE_DOMAIN``. ``None`` limits the cookie to
+        this host, without its subdomains (RFC 6265 section 5.3)."""
         domain: str | None = app.config["SESSION_COOKIE_DOMAIN"]
         return domain
 
     def get_cookie_path(self, app: Flask) -> str:
-        """``SESSION_COOKIE_PATH``, or else ``APPLICATION_ROOT``."""
+        """Return the cookie's ``Path``: ``SESSION_COOKIE_PATH``, or ``APPLICATION_ROOT`` if that
+        is unset."""
         path: str = app.config["SESSION_COOKIE_PATH"] or app.config["APPLICATION_ROOT"]
         return path
 
     def get_cookie_httponly(self, app: Flask) -> bool:
-        """``SESSION_COOKIE_HTTPONLY``."""
+        """Return ``True`` to hide the cookie from JavaScript: ``SESSION_COOKIE_HTTPONLY``."""
         httponly: bool = app.config["SESSION_COOKIE_HTTPONLY"]
         return httponly
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        """``SESSION_COOKIE_SECURE``."""
+        """Return ``True`` to send the cookie over HTTPS only: ``SESSION_COOKIE_SECURE``."""
         secure: bool = app.config["SESSION_COOKIE_SECURE"]
         return secure
 
     def get_cookie_samesite(self, app: Flask) -> str | None:
-        """``SESSION_COOKIE_SAMESITE``: ``"Strict"``, ``"Lax"``, ``"None"`` or ``None``."""
+        """Return the cookie's ``SameSite``: ``SESSION_COOKIE_SAMESITE``, which is ``"Strict"``,
+        ``"Lax"``, ``"None"`` or ``None`` for no such attribute."""
         samesite: str | None = app.config["SESSION_COOKIE_SAMESITE"]
         return samesite
 
     def get_cookie_partitioned(self, app: Flask) -> bool:
-        """``SESSION_COOKIE_PARTITIONED``."""
+        """Return ``True`` to partition the cookie by top-level site:
+        ``SESSION_COOKIE_PARTITIONED``."""
         partitioned: bool = app.config["SESSION_COOKIE_PARTITIONED"]
         return partitioned
 
     def get_expiration_time(self, app: Flask, session: SessionMixin) -> datetime | None:
-        """When the cookie ends: for a permanent session in ``PERMANENT_SESSION_LIFETIME``
-        from now, otherwise with the browser's session (``None``)."""
+        """Return the time when the cookie expires: ``PERMANENT_SESSION_LIFETIME`` from now for a
+        permanent session, otherwise ``None``, when the browser is closed."""
         if not session.permanent:
             return None
 
@@ -162,25 +167,26 @@ class SessionInterface:
         return expires
 
     def should_set_cookie(self, app: Flask, session: SessionMixin) -> bool:
-        """Whether the response sets the cookie: the session was modified, or it is permanent
-        and ``SESSION_REFRESH_EACH_REQUEST`` is set."""
+        """Return ``True`` if the response must set the cookie: if the session was modified, or if
+        it is permanent and ``SESSION_REFRESH_EACH_REQUEST`` is on."""
         refresh: bool = app.config["SESSION_REFRESH_EACH_REQUEST"]
         return session.modified or (session.permanent and refresh)
 
     def open_session(
         self, app: Flask, request: Request
     ) -> SessionMixin | Awaitable[SessionMixin | None] | None:
-        """The session of a request. May be ``async def`` in a subclass.
+        """Return the session for a request. May be ``async def`` in a subclass.
 
-        :return: a dict with :class:`SessionMixin`; ``None`` where there can be no session.
+        :return: a dict-like object with :class:`SessionMixin`, or ``None`` if no session is
+            available; the null session is used then.
         """
         raise NotImplementedError
 
     def save_session(
         self, app: Flask, session: SessionMixin, response: Response
     ) -> Awaitable[None] | None:
-        """Save the session, and set the cookie on the response. May be ``async def`` in a
-        subclass. Comes after all ``after_request`` functions, not for a null session."""
+        """Save the session and set its cookie on the response. Called after all ``after_request``
+        functions, but not for a null session. May be ``async def`` in a subclass."""
         raise NotImplementedError
 
 
@@ -241,7 +247,8 @@ def _signing_serializer(
 
 
 class SecureCookieSessionInterface(SessionInterface):
-    """Keeps the session in a cookie that is signed, not encrypted (itsdangerous)."""
+    """The default: sessions in a cookie that is signed, but not encrypted. Clients can read its
+    contents and cannot change them."""
 
     #: Sets the signatures of session cookies apart from others that use the same key.
     salt = "cookie-session"
@@ -258,8 +265,8 @@ class SecureCookieSessionInterface(SessionInterface):
     session_class = SecureCookieSession
 
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
-        """What signs with ``app.secret_key``, and also reads what was signed with one of
-        ``SECRET_KEY_FALLBACKS``; ``None`` without a secret key."""
+        """Return the serializer that signs with ``app.secret_key`` and also accepts signatures
+        made with ``SECRET_KEY_FALLBACKS``, or ``None`` without a secret key."""
         if not app.secret_key:
             return None
 
@@ -270,8 +277,8 @@ class SecureCookieSessionInterface(SessionInterface):
         )
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """The session in the cookie; an empty one if there is none, or if its signature is
-        wrong or too old; ``None`` without a secret key."""
+        """Return the session from the cookie, or an empty one if the cookie is missing, expired or
+        has a bad signature. ``None`` without a secret key."""
         signing_serializer = self.get_signing_serializer(app)
 
         if signing_serializer is None:
@@ -290,8 +297,8 @@ class SecureCookieSessionInterface(SessionInterface):
             return self.session_class()
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Set the cookie if :meth:`should_set_cookie`; delete it if the session was emptied;
-        tell caches (``Vary``) if the session was so much as looked at."""
+        """Set the cookie if :meth:`should_set_cookie` says so, delete it if the session was
+        emptied, and add ``Vary: Cookie`` if the session was accessed."""
         # RFC 9110 section 12.5.5: the response depends on what was looked at.
         if session.accessed:
             _vary_by_cookie(response)
@@ -333,11 +340,11 @@ def _vary_by_cookie(response: Response) -> None:
 
 
 def may_renew(interface: SecureCookieSessionInterface, app: Flask, request: Request) -> bool:
-    """True if a session that the request did not touch may have to be saved all the same: a
-    permanent one begins its lifetime anew with each request.
+    """True if a session that the request did not access may still need to be saved: the lifetime
+    of a permanent session restarts with each request.
 
-    Only looks at what the cookie says, which takes a tenth of verifying it; that is for
-    :meth:`SecureCookieSessionInterface.open_session` to do. True where it cannot tell.
+    Only decodes the cookie, which takes a tenth of the time that verifying it takes;
+    :meth:`SecureCookieSessionInterface.open_session` does that. True if it cannot tell.
     """
     value = request.cookies.get(interface.get_cookie_name(app))
 

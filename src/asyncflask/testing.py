@@ -1,4 +1,4 @@
-"""Clients for the tests of users: Flask's test client, and a runner of commands.
+"""Clients for your tests: Flask's test client, and a runner for commands.
 
 The client for async tests is in `async_testing.py`, which needs httpx.
 """
@@ -38,8 +38,8 @@ def _user_agent() -> str:
 
 
 class EnvironBuilder(werkzeug.test.EnvironBuilder):
-    """Werkzeug's builder of environs, with defaults from an app's config: `SERVER_NAME`,
-    `APPLICATION_ROOT` and `PREFERRED_URL_SCHEME` (Flask: `flask.testing.EnvironBuilder`)."""
+    """Werkzeug's builder of WSGI environs, with defaults from the app's `SERVER_NAME`,
+    `APPLICATION_ROOT` and `PREFERRED_URL_SCHEME`."""
 
     def __init__(
         self,
@@ -67,16 +67,23 @@ class EnvironBuilder(werkzeug.test.EnvironBuilder):
         super().__init__(path, base_url, *args, **kwargs)
 
     def json_dumps(self, obj: object, **kwargs: Any) -> str:
-        """JSON by the app's provider."""
+        """Serialize *obj* with the app's JSON provider."""
         text: str = self.app.json.dumps(obj, **kwargs)
         return text
 
 
 class FlaskClient(Client):
-    """Flask's test client, unchanged in use. The app runs as it does under ASGI; sync functions
-    run on the thread that calls the client (Flask: `flask.testing.FlaskClient`).
+    """A test client with Flask's API; `app.test_client()` creates it. ::
 
-    With *lifespan*, a `with` block starts the app and stops it at its end, as a server would.
+        client = app.test_client()
+        response = client.post("/notes", json={"text": "Hello"})
+        assert response.status_code == 201
+
+    The app runs as it does under ASGI, except that sync functions run on the thread of the test.
+
+    Within a `with` block, the request context of the last request stays active, so that you can
+    inspect `request` and `session`. With *lifespan*, the block also starts and stops the app, as a
+    server would.
     """
 
     application: Flask
@@ -97,8 +104,15 @@ class FlaskClient(Client):
 
     @contextmanager
     def session_transaction(self, *args: Any, **kwargs: Any) -> Iterator[SessionMixin]:
-        """Open the client's session, for the block to read and change; it is saved at the end.
-        The arguments are those of `Flask.test_request_context`."""
+        """Open the client's session to read or change it in a `with` block; it is saved at the
+        end. ::
+
+            with client.session_transaction() as session:
+                session["user_id"] = 7
+
+        The arguments are those of `Flask.test_request_context`. Raises `TypeError` if the client
+        was created with `use_cookies=False`.
+        """
         if self._cookies is None:
             raise TypeError("Cookies are disabled. Create a client with 'use_cookies=True'.")
         app = self.application
@@ -130,8 +144,10 @@ class FlaskClient(Client):
         subprotocols: Iterable[str] = (),
         state: dict[str, Any] | None = None,
     ) -> WebSocketSession:
-        """A WebSocket to the app, with the client's cookies, for `with`. *state*: the request's,
-        in place of what the lifespan gave."""
+        """Connect to a WebSocket of the app, for `with`. The client's cookies are sent.
+
+        :param state: replaces the `request.state` from the app's lifespan.
+        """
         lines, keep_cookies = self._with_cookies(url, headers)
         return WebSocketSession(
             self.application,
@@ -152,8 +168,10 @@ class FlaskClient(Client):
         last_event_id: str | None = None,
         state: dict[str, Any] | None = None,
     ) -> EventSource:
-        """Read an event stream, with the client's cookies, for `with`. *state*: as for
-        `websocket_connect`."""
+        """Read an event stream, for `with`. The client's cookies are sent.
+
+        :param state: replaces the `request.state` from the app's lifespan.
+        """
         lines, keep_cookies = self._with_cookies(url, headers)
         return EventSource(
             self.application,
@@ -168,7 +186,8 @@ class FlaskClient(Client):
     def _with_cookies(
         self, url: str, headers: HeaderLines
     ) -> tuple[list[tuple[str, str]], Callable[[list[tuple[str, str]]], None]]:
-        """The headers for a connection to *url*, and what keeps the cookies of its answer."""
+        """The headers for a connection to *url*, and a function that stores the cookies of its
+        response."""
         environ = EnvironBuilder(self.application, url).get_environ()
         if self._cookies is not None:
             self._add_cookies_to_wsgi(environ)
@@ -194,7 +213,7 @@ class FlaskClient(Client):
         return environ
 
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> BaseRequest:
-        """The request that the arguments of `open` describe."""
+        """The request for the arguments of `open`."""
         first = args[0] if args else None
         if isinstance(first, werkzeug.test.EnvironBuilder):
             builder = copy(first)
@@ -227,8 +246,12 @@ class FlaskClient(Client):
         follow_redirects: bool = False,
         **kwargs: Any,
     ) -> TestResponse:
-        """Make a request. The arguments are those of `EnvironBuilder`; or one builder, environ
-        or request."""
+        """Make a request; `get`, `post` and so on call this. The arguments are those of
+        `EnvironBuilder`, or a builder, an environ or a request.
+
+        :param buffered: read the whole response body and close the response. Default: `False`.
+        :param follow_redirects: follow redirects. Default: `False`.
+        """
         request = self._request(args, kwargs)
         # The contexts of the request before are kept until the next one begins.
         self._context_stack.close()
@@ -263,7 +286,10 @@ class FlaskClient(Client):
 
 
 class FlaskCliRunner(CliRunner):
-    """Click's runner of commands, for those of an app (Flask: `flask.testing.FlaskCliRunner`).
+    """A runner for the app's commands in tests; `app.test_cli_runner()` creates it. ::
+
+        result = app.test_cli_runner().invoke(args=["create-user", "ada"])
+        assert "created" in result.output
 
     With *lifespan*, the app is started before each command and stopped after it.
     """
@@ -274,7 +300,12 @@ class FlaskCliRunner(CliRunner):
         super().__init__(**kwargs)
 
     def invoke(self, cli: Any = None, args: Any = None, **kwargs: Any) -> Result:  # type: ignore[override]
-        """Run a command: *cli*, or one of the app's by its name in *args*."""
+        """Run a command and return its `click.testing.Result`.
+
+        :param cli: the command. Default: the app's group, which finds the command by its name in
+            *args*.
+        :param args: the arguments, as a list or a string.
+        """
         if cli is None:
             cli = self.app.cli
         if "obj" not in kwargs:

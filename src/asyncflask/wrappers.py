@@ -130,10 +130,8 @@ def _limit(name: str, doc: str) -> Any:
 
 
 class Request(RequestBase):
-    """The request (Flask: `flask.Request`). Its attributes are the same in sync and async code.
-
-    A WebSocket has one too: that of its handshake.
-    """
+    """The request, with the attributes of Flask's and Werkzeug's. They are the same in sync and
+    async code. For a WebSocket, it is the request of its handshake."""
 
     # What each request has, and is looked at several times: faster than in its `__dict__`.
     __slots__ = {
@@ -240,24 +238,24 @@ class Request(RequestBase):
 
     @Lazy
     def scheme(self) -> str:
-        """The scheme of the URL that the client asked for."""
+        """The scheme of the requested URL, such as `https`."""
         return cast(str, self.scope.get("scheme", "http"))
 
     @Lazy
     def server(self) -> tuple[str, int | None] | None:
-        """Address and port of the server, or the path of its socket and `None`."""
+        """The server's address and port, or the path of its socket and `None`."""
         server = self.scope.get("server")
         return tuple(server) if server else None
 
     @Lazy
     def root_path(self) -> str:
-        """What the app is mounted under, without a slash at its end."""
+        """The path that the app is mounted at, without a trailing slash."""
         path: str = (self.asgi_scope or self.scope).get("root_path", "")
         return path.rstrip("/")
 
     @Lazy
     def query_string(self) -> bytes:
-        """What comes after the "?" of the URL, undecoded."""
+        """The part of the URL after "?", as undecoded bytes."""
         return cast(bytes, self.scope.get("query_string", b""))
 
     args: Lazy[MultiDict[str, str]] = Lazy(cast(Any, RequestBase.args).fget)
@@ -284,7 +282,7 @@ class Request(RequestBase):
 
     @property
     def may_have_body(self) -> bool:
-        """Whether there may be one to receive."""
+        """`True` if there may be a body to receive."""
         lines = self._lines
         if lines is not None:
             if b"content-length" in lines or b"transfer-encoding" in lines:
@@ -340,7 +338,7 @@ class Request(RequestBase):
 
     @Lazy
     def content_length(self) -> int | None:
-        """The length of the body that the client announces; `None` if it does not."""
+        """The length of the body according to the client, or `None` if unknown."""
         value = self._header(b"content-length")
         encoding = self._header(b"transfer-encoding")
         if encoding is None and value is not None and value.isdecimal() and len(value) < 16:
@@ -349,7 +347,7 @@ class Request(RequestBase):
 
     @Lazy
     def cookies(self) -> ImmutableMultiDict[str, str]:
-        """The cookies that the client sent (RFC 6265 section 5.4)."""
+        """The cookies sent by the client (RFC 6265 section 5.4)."""
         # Werkzeug 3.2 deprecates the attribute.
         kind = getattr(self, "dict_storage_class", None) or ImmutableMultiDict
         cookies: Any = _parse_cookies(self._header(b"cookie"))
@@ -374,19 +372,19 @@ class Request(RequestBase):
 
     @property
     def state(self) -> State:
-        """What the lifespan gave (Starlette: `request.state`)."""
+        """The state from the app's lifespan, as in Starlette."""
         from starlette.datastructures import State  # needed by none without a lifespan
 
         return State(self.scope.setdefault("state", {}))
 
     async def is_disconnected(self) -> bool:
-        """Whether the client has left. Known once the body has been received."""
+        """Return `True` if the client has disconnected. Works once the body has been received."""
         return self.asgi_body is not None and await self.asgi_body.is_disconnected()
 
     @Lazy
     def stream(self) -> Any:
-        """The body as a file. With `stream=True` on the route it is also an asynchronous
-        iterable of `bytes`, received while it is iterated."""
+        """The body as a file. With `stream=True` on the route you can also iterate over it with
+        `async for`, which receives each chunk of `bytes` as you read it."""
         if self.asgi_body is None or self.shallow:
             return super().stream
         body = self._limited_body()
@@ -455,8 +453,15 @@ class Request(RequestBase):
     def get_data(
         self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False
     ) -> bytes | str:
-        """The body, read to its end and kept for the next time if *cache*. With *parse_form_data*
-        empty for a form, which is parsed (Werkzeug)."""
+        """Return the body, read to its end.
+
+        :param cache: keep the body, so that you can read it again. Default: `True`.
+        :param as_text: decode it as UTF-8. Default: `False`, bytes.
+        :param parse_form_data: parse a form first, in which case its data is in `form` and this
+            returns an empty body. Default: `False`.
+        :raises werkzeug.exceptions.RequestEntityTooLarge: if the body is over
+            `max_content_length`.
+        """
         data = None if parse_form_data else self._take_body()
         if data is None:
             return super().get_data(cache, as_text, parse_form_data)  # type: ignore[call-overload,no-any-return]
@@ -466,7 +471,8 @@ class Request(RequestBase):
 
     @Lazy
     def authorization(self) -> Authorization | None:
-        """The credentials that the client sent; `None` if there are none, or none to read."""
+        """The credentials sent by the client, or `None` if there are none or they are
+        malformed."""
         try:
             return Authorization.from_header(self._header(b"authorization"))
         except ValueError:  # Werkzeug's parser raises it for some malformed ones
@@ -492,20 +498,21 @@ class Request(RequestBase):
 
     @property
     def last_event_id(self) -> str | None:
-        """The id of the last event that the browser has seen of an event stream, when it
-        connects again (WHATWG HTML, section 9.2.4: the header `Last-Event-ID`)."""
+        """The id of the last event the browser received before it reconnected to an event stream:
+        the header `Last-Event-ID` (WHATWG HTML, section 9.2.4)."""
         value = self._header(b"last-event-id")
         return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
 
     @property
     def endpoint(self) -> str | None:
-        """The endpoint of the matched rule."""
+        """The endpoint of the matched rule, or `None` if no rule matched."""
         rule = self.url_rule
         return None if rule is None else cast(str, rule.endpoint)
 
     @property
     def blueprint(self) -> str | None:
-        """The name of the blueprint that the matched endpoint belongs to, with those round it."""
+        """The name of the current blueprint, with those it is nested in (`"admin.users"`); `None`
+        if the endpoint is not in a blueprint."""
         endpoint = self.endpoint
         if endpoint is not None and "." in endpoint:
             return endpoint.rpartition(".")[0]
@@ -513,7 +520,7 @@ class Request(RequestBase):
 
     @property
     def blueprints(self) -> list[str]:
-        """The names of that blueprint and of those round it, innermost first."""
+        """The names of the current blueprint and those it is nested in, innermost first."""
         name = self.blueprint
         return [] if name is None else _split_blueprint_path(name)
 
@@ -533,19 +540,21 @@ class Request(RequestBase):
 
     @Lazy
     def form(self) -> ImmutableMultiDict[str, str]:
-        """The fields of the form that the client sent (Werkzeug: `ImmutableMultiDict`)."""
+        """The fields of the submitted form, as an `ImmutableMultiDict`. Reading a missing key with
+        `form["name"]` answers with 400; `form.get("name")` returns `None`."""
         self._load_form_data()
         return cast("ImmutableMultiDict[str, str]", self.__dict__["form"])
 
     @Lazy
     def files(self) -> ImmutableMultiDict[str, FileStorage]:
-        """The files of the form that the client sent (Werkzeug: `FileStorage`)."""
+        """The uploaded files by field name, as an `ImmutableMultiDict` of `FileStorage`. The form
+        must have `enctype="multipart/form-data"`."""
         self._load_form_data()
         return cast("ImmutableMultiDict[str, FileStorage]", self.__dict__["files"])
 
     @property
     def want_form_data_parsed(self) -> bool:
-        """Whether there is a `Content-Type`, and so a form to be looked for."""
+        """`True` if there is a `Content-Type`, so that the body may be a form."""
         return bool(self._header(b"content-type"))
 
     def _get_file_stream(
@@ -555,8 +564,8 @@ class Request(RequestBase):
         filename: str | None = None,
         content_length: int | None = None,
     ) -> IO[bytes]:
-        """Where an uploaded file is written to (Werkzeug): memory, or a temporary file if it is
-        larger than a body that is kept in memory."""
+        """The file that an upload is written to: in memory, or on disk once it is larger than a
+        body kept in memory."""
         file = SpooledTemporaryFile(max_size=SPOOL_BYTES)
         self._uploads = [*self._uploads, file]
         return file
@@ -632,8 +641,14 @@ class Request(RequestBase):
             attach_enctype_error_multidict(self)
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
-        """The body parsed as JSON. Raises `UnsupportedMediaType` (415) unless the mimetype says
-        JSON or *force* is given, and `BadRequest` (400) if it is none; *silent*: `None` then."""
+        """Return the body parsed as JSON. `request.json` is short for this without arguments.
+
+        :param force: ignore the mimetype. Default: `False`.
+        :param silent: return `None` instead of raising. Default: `False`.
+        :param cache: keep the value for the next call. Default: `True`.
+        :raises werkzeug.exceptions.UnsupportedMediaType: (415) if the mimetype is not JSON.
+        :raises werkzeug.exceptions.BadRequest: (400) if the body is not valid JSON.
+        """
         try:
             return super().get_json(force=force, silent=silent, cache=cache)
         except RecursionError:
@@ -642,8 +657,8 @@ class Request(RequestBase):
             return self.on_json_loading_failed(ValueError("The JSON is nested too deep."))
 
     def on_json_loading_failed(self, e: ValueError | None) -> Any:
-        """Called when `get_json` cannot parse the body: raises `BadRequest`, which says why in
-        debug mode only."""
+        """Called if `get_json` fails to parse the body. Raises `BadRequest`, with the reason in
+        debug mode only. Override it to return a value or raise another error."""
         try:
             return super().on_json_loading_failed(e)
         except BadRequest as error:

@@ -16,10 +16,12 @@ if TYPE_CHECKING:  # requests read their body by this module, so it is below `wr
 
 
 def dumps(obj: object, **kwargs: Any) -> str:
-    """JSON text, by ``app.json.dumps`` or, without an app context, by :func:`json.dumps`.
+    """Serialize a value as JSON text, with ``app.json`` or, without an app context,
+    :func:`json.dumps`.
 
-    :param kwargs: passed on.
-    :raises TypeError: a value has no JSON form.
+    :param obj: the value.
+    :param kwargs: passed to the provider's ``dumps``.
+    :raises TypeError: if a value cannot be serialized.
     """
     if (ctx := _cv_app.get(None)) is not None:
         text: str = ctx.app.json.dumps(obj, **kwargs)
@@ -30,7 +32,7 @@ def dumps(obj: object, **kwargs: Any) -> str:
 
 
 def dump(obj: object, fp: IO[str], **kwargs: Any) -> None:
-    """Like :func:`dumps`, written to a text file; UTF-8 makes it valid JSON."""
+    """Serialize a value like :func:`dumps` and write it to a text file, which should be UTF-8."""
     if (ctx := _cv_app.get(None)) is not None:
         ctx.app.json.dump(obj, fp, **kwargs)
         return
@@ -40,12 +42,11 @@ def dump(obj: object, fp: IO[str], **kwargs: Any) -> None:
 
 
 def loads(s: str | bytes, **kwargs: Any) -> Any:
-    """The value of JSON text, by ``app.json.loads`` or, without an app context, by
-    :func:`json.loads`.
+    """Parse JSON, with ``app.json`` or, without an app context, :func:`json.loads`.
 
     :param s: text, or bytes in UTF-8.
-    :param kwargs: passed on.
-    :raises ValueError: the text is not JSON.
+    :param kwargs: passed to the provider's ``loads``.
+    :raises ValueError: if the text is not valid JSON.
     """
     if (ctx := _cv_app.get(None)) is not None:
         return ctx.app.json.loads(s, **kwargs)
@@ -54,7 +55,7 @@ def loads(s: str | bytes, **kwargs: Any) -> Any:
 
 
 def load(fp: IO[AnyStr], **kwargs: Any) -> Any:
-    """Like :func:`loads`, read from a file of text or of UTF-8 bytes."""
+    """Parse JSON like :func:`loads`, from a file opened in text or binary mode."""
     if (ctx := _cv_app.get(None)) is not None:
         return ctx.app.json.load(fp, **kwargs)
 
@@ -62,13 +63,16 @@ def load(fp: IO[AnyStr], **kwargs: Any) -> Any:
 
 
 def jsonify(*args: object, **kwargs: object) -> Response:
-    """A response with the arguments as JSON, by ``app.json.response``.
+    """Create a response with the arguments as JSON, with ``app.json.response``. ::
 
-    One argument is the value itself, several are a list, keywords are a dict, none is
-    ``null``. A dict or list that a view returns becomes such a response by itself.
+        return jsonify(name="Ada", roles=["admin"])
 
-    :raises TypeError: both positional and keyword arguments.
-    :raises RuntimeError: no app context.
+    One argument is the value itself, several become a list, keyword arguments a dict, and none
+    ``null``. You need it only for values other than a dict or list, which a view can return
+    directly, or to set headers on the response.
+
+    :raises TypeError: if you pass both positional and keyword arguments.
+    :raises RuntimeError: if there is no app context.
     """
     response: Any = current_app_ctx().app.json.response(*args, **kwargs)
     return response  # type: ignore[no-any-return]

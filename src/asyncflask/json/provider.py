@@ -27,35 +27,38 @@ if TYPE_CHECKING:
 
 
 class JSONProvider:
-    """The JSON operations of an app. A subclass gives at least ``dumps`` and ``loads``.
+    """The JSON operations of an app. To use another library, subclass it, implement at least
+    ``dumps`` and ``loads``, and assign an instance::
 
-    :param app: kept as a weak proxy, since the app holds the provider.
+        app.json = MyProvider(app)
+
+    :param app: the app, kept as a weak proxy.
     """
 
     def __init__(self, app: Flask) -> None:
         self._app = cast("Flask", weakref.proxy(app))
 
     def dumps(self, obj: object, **kwargs: Any) -> str:
-        """JSON text of a value.
+        """Serialize a value as JSON text.
 
-        :param kwargs: for the library underneath.
+        :param kwargs: passed to the JSON library.
         """
         raise NotImplementedError
 
     def dump(self, obj: object, fp: IO[str], **kwargs: Any) -> None:
-        """Write :meth:`dumps` of a value to a text file."""
+        """Serialize a value with :meth:`dumps` and write it to a text file."""
         fp.write(self.dumps(obj, **kwargs))
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        """The value of JSON text, or of bytes in UTF-8.
+        """Parse JSON text, or bytes in UTF-8.
 
-        :param kwargs: for the library underneath.
-        :raises ValueError: the text is not JSON; for a request body this becomes a 400.
+        :param kwargs: passed to the JSON library.
+        :raises ValueError: if it is not valid JSON; for a request body, the client gets a 400.
         """
         raise NotImplementedError
 
     def load(self, fp: IO[AnyStr], **kwargs: Any) -> Any:
-        """:meth:`loads` of what is in a file."""
+        """Parse the contents of a file with :meth:`loads`."""
         return self.loads(fp.read(), **kwargs)
 
     def _prepare_response_obj(self, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
@@ -71,11 +74,10 @@ class JSONProvider:
         return args or kwargs or None
 
     def response(self, *args: object, **kwargs: object) -> Response:
-        """A response of the app's class with the arguments as JSON.
+        """Create a response with the arguments as JSON. :func:`asyncflask.json.jsonify` calls
+        this.
 
-        See :func:`asyncflask.json.jsonify`, which calls this.
-
-        :raises TypeError: both positional and keyword arguments.
+        :raises TypeError: if you pass both positional and keyword arguments.
         """
         return _make_response(
             self._app, self.dumps(self._prepare_response_obj(args, kwargs)), "application/json"
@@ -158,10 +160,11 @@ def _decode(s: str | bytes, decoder: json.JSONDecoder) -> Any:
 
 
 class DefaultJSONProvider(JSONProvider):
-    """JSON by :mod:`json`, with some more types on the way out.
+    """JSON with Python's :mod:`json`, and support for more types.
 
-    Dates and datetimes become HTTP dates (RFC 9110 section 5.6.7), ``Decimal`` and ``UUID``
-    strings, dataclasses dicts, and what has ``__html__`` the string it gives.
+    Dates and datetimes are serialized as HTTP dates (RFC 9110 section 5.6.7), ``Decimal`` and
+    ``UUID`` as strings, dataclasses as dicts, and objects with a method ``__html__`` as the string
+    it returns.
     """
 
     #: Called for a value that :mod:`json` does not know: returns one that it does, or raises
@@ -183,11 +186,11 @@ class DefaultJSONProvider(JSONProvider):
     mimetype = "application/json"
 
     def dumps(self, obj: object, **kwargs: Any) -> str:
-        """JSON text of a value.
+        """Serialize a value as JSON text.
 
-        :param kwargs: for :func:`json.dumps`; ``default``, ``ensure_ascii`` and ``sort_keys``
-            come from the attributes of these names.
-        :raises TypeError: a value has no JSON form.
+        :param kwargs: passed to :func:`json.dumps`. The attributes ``default``, ``ensure_ascii``
+            and ``sort_keys`` are the defaults of those arguments.
+        :raises TypeError: if a value cannot be serialized.
         """
         if kwargs.keys() <= {"separators"}:
             separators = kwargs.get("separators", (", ", ": "))
@@ -205,13 +208,14 @@ class DefaultJSONProvider(JSONProvider):
         return json.dumps(obj, **kwargs)
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        """The value of JSON text, or of bytes in UTF-8.
+        """Parse JSON text, or bytes in UTF-8.
 
-        Stricter than :func:`json.loads`: ``NaN``, ``Infinity`` and ``-Infinity`` are refused
-        (RFC 8259 section 6), as is nesting past Python's recursion limit.
+        Stricter than :func:`json.loads`: ``NaN``, ``Infinity`` and ``-Infinity`` are rejected (RFC
+        8259 section 6), as is nesting beyond Python's recursion limit.
 
-        :param kwargs: for :func:`json.loads`; ``parse_constant=float`` admits the three.
-        :raises ValueError: the text is not JSON.
+        :param kwargs: passed to :func:`json.loads`; ``parse_constant=float`` accepts the three
+            constants.
+        :raises ValueError: if it is not valid JSON.
         """
         try:
             if not kwargs:
@@ -228,11 +232,10 @@ class DefaultJSONProvider(JSONProvider):
             raise ValueError("JSON is nested too deeply") from e
 
     def response(self, *args: object, **kwargs: object) -> Response:
-        """A response of the app's class with the arguments as JSON.
+        """Create a response with the arguments as JSON, indented in debug mode unless
+        :attr:`compact` is set. :func:`asyncflask.json.jsonify` calls this.
 
-        See :func:`asyncflask.json.jsonify`, which calls this.
-
-        :raises TypeError: both positional and keyword arguments.
+        :raises TypeError: if you pass both positional and keyword arguments.
         """
         text = self.response_text(self._prepare_response_obj(args, kwargs))
         return _make_response(self._app, text, self.mimetype)

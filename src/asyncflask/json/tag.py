@@ -40,9 +40,10 @@ from .provider import DefaultJSONProvider
 
 
 class JSONTag:
-    """How one type is tagged. A subclass gives ``key`` and the three methods.
+    """Defines how values of one type are tagged. Subclass it, with a ``key`` and the three
+    methods.
 
-    :param serializer: the one that this tag belongs to.
+    :param serializer: the serializer that the tag belongs to.
     """
 
     __slots__ = ("serializer",)
@@ -54,19 +55,19 @@ class JSONTag:
         self.serializer = serializer
 
     def check(self, value: object) -> bool:
-        """Whether this tag is for ``value``."""
+        """Return ``True`` if this tag applies to ``value``."""
         raise NotImplementedError
 
     def to_json(self, value: Any) -> object:
-        """``value`` as something that JSON can hold, without the tag."""
+        """Convert ``value`` to a value that JSON supports, without the tag."""
         raise NotImplementedError
 
     def to_python(self, value: Any) -> object:
-        """The value again, of what :meth:`to_json` gave."""
+        """Convert the result of :meth:`to_json` back to the original value."""
         raise NotImplementedError
 
     def tag(self, value: Any) -> dict[str, object] | list[object]:
-        """``value`` with its tag."""
+        """Convert ``value`` and add the tag."""
         return {self.key: self.to_json(value)}
 
 
@@ -201,10 +202,11 @@ class TagDateTime(JSONTag):
 
 
 class TaggedJSONSerializer:
-    """Writes and reads tagged JSON, in the shape that itsdangerous wants of a serializer.
+    """Serializes values as tagged JSON, with the interface that itsdangerous expects of a
+    serializer.
 
-    Beyond JSON's types: ``tuple``, ``bytes``, ``Markup``, ``UUID``, ``datetime``, and
-    dicts that look like a tag.
+    In addition to JSON's types it supports ``tuple``, ``bytes``, ``Markup``, ``UUID``,
+    ``datetime``, and dicts that look like a tag.
     """
 
     __slots__ = ("order", "tags")
@@ -233,9 +235,10 @@ class TaggedJSONSerializer:
     ) -> None:
         """Add a tag.
 
-        :param force: ``True`` replaces the tag that has the same key.
-        :param index: place in the order in which tags are asked. Default: the last.
-        :raises KeyError: the key is taken, and ``force`` is ``False``.
+        :param tag_class: the subclass of :class:`JSONTag`.
+        :param force: ``True`` to replace a tag with the same key. Default: ``False``.
+        :param index: the position in the order in which tags are checked. Default: last.
+        :raises KeyError: if the key is already registered and ``force`` is ``False``.
         """
         tag = tag_class(self)
         key = tag.key
@@ -255,7 +258,7 @@ class TaggedJSONSerializer:
             self.order.insert(index, tag)
 
     def tag(self, value: object) -> object:
-        """``value`` in a form that JSON can hold."""
+        """Convert ``value`` to a form that JSON supports, with tags."""
         for tag in self.order:
             if tag.check(value):
                 return tag.tag(value)
@@ -263,7 +266,7 @@ class TaggedJSONSerializer:
         return value
 
     def untag(self, value: dict[str, Any]) -> object:
-        """What a tagged dict stands for; any other dict as it is."""
+        """Convert a tagged dict back to its value. Any other dict is returned as it is."""
         if len(value) != 1:
             return value
 
@@ -286,15 +289,15 @@ class TaggedJSONSerializer:
         return value
 
     def dumps(self, value: object) -> str:
-        """Tagged JSON text of a value, without spaces."""
+        """Serialize a value as tagged JSON text, without spaces."""
         ctx = _cv_app.get(None)
         write: Callable[..., str] = dumps if ctx is None else ctx.app.json.dumps
         return write(self.tag(value), separators=(",", ":"))
 
     def loads(self, value: str) -> Any:
-        """The value of tagged JSON text.
+        """Parse tagged JSON text.
 
-        :raises ValueError: the text is not JSON.
+        :raises ValueError: if it is not valid JSON.
         """
         ctx = _cv_app.get(None)
 
