@@ -30,13 +30,17 @@ except ImportError as error:
 
 
 class AsyncClient(httpx.AsyncClient):
-    """An `httpx.AsyncClient` whose requests the app answers on this very loop.
+    """An `httpx.AsyncClient` that calls the app directly, on the test's own loop. ::
 
-    ``async with AsyncClient(app) as client:`` starts the app (its lifespan) and stops it at the
-    end; without `async with`, or with ``lifespan=False``, it is not started. The other arguments
-    are httpx's, with a `base_url` of ``http://localhost``; cookies are kept between requests. A
-    response is there when all of it has been sent; a stream without end is read by
-    `event_source`, or from a real server.
+        async with AsyncClient(app) as client:
+            response = await client.get("/")
+            assert response.status_code == 200
+
+    `async with` starts the app (its lifespan) and stops it at the end. A response is returned once
+    it has been sent completely; read endless streams with `event_source`.
+
+    :param lifespan: `False` to not start the app. Default: `True`.
+    :param kwargs: passed to `httpx.AsyncClient`. Default of `base_url`: ``http://localhost``.
     """
 
     def __init__(self, app: ASGIApp, *, lifespan: bool = True, **kwargs: Any) -> None:
@@ -55,7 +59,7 @@ class AsyncClient(httpx.AsyncClient):
     def websocket_connect(
         self, url: str, *, headers: HeaderLines = (), subprotocols: Iterable[str] = ()
     ) -> WebSocketSession:
-        """A WebSocket to the app, with the client's cookies, for `async with`."""
+        """Connect to a WebSocket of the app, for `async with`. The client's cookies are sent."""
         request = self.build_request("GET", url)
         return WebSocketSession(
             self.app,
@@ -70,7 +74,7 @@ class AsyncClient(httpx.AsyncClient):
     def event_source(
         self, url: str, *, headers: HeaderLines = (), last_event_id: str | None = None
     ) -> EventSource:
-        """Read an event stream, with the client's cookies, for `async with`."""
+        """Read an event stream, for `async with`. The client's cookies are sent."""
         request = self.build_request("GET", url)
         return EventSource(
             self.app,
@@ -86,8 +90,9 @@ class AsyncClient(httpx.AsyncClient):
     async def session_transaction(
         self, path: str = "/", **kwargs: Any
     ) -> AsyncIterator[SessionMixin]:
-        """Open the client's session, for the block to read and change; it is saved at the end.
-        The arguments are those of `Flask.test_request_context`, with the client's `base_url`."""
+        """Open the client's session to read or change it in an `async with` block; it is saved at
+        the end. The arguments are those of `Flask.test_request_context`, with the client's
+        `base_url`."""
         app = self.app
         if not isinstance(app, App):
             raise TypeError(

@@ -1,6 +1,6 @@
-"""Event streams: what a view returns to send server-sent events.
+"""Event streams: the response a view returns to send server-sent events.
 
-Their format, and how they are sent, is in `asgi/events.py`.
+Their format and the sending are in `asgi/events.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Dumps = Callable[[Any], str]
 
 
 class Events:
-    """The body of an event stream: the bytes of each event, and what its sender has to know."""
+    """The body of an event stream: the bytes of each event, and the options for its sender."""
 
     def __init__(self, dumps: Dumps, options: Options) -> None:
         self._dumps = dumps
@@ -40,7 +40,8 @@ class Events:
 
 
 class SyncEvents(Events):
-    """Of a sync iterable. Not a generator, which would close its source only if it was begun."""
+    """Events from a sync iterable. Not a generator, which would close its source only once
+    started."""
 
     def __init__(self, source: Iterable[Any], dumps: Dumps, options: Options) -> None:
         super().__init__(dumps, options)
@@ -61,7 +62,7 @@ class SyncEvents(Events):
 
 
 class AsyncEvents(Events, AsyncBody):
-    """Of an async iterable."""
+    """Events from an async iterable."""
 
     def __init__(self, source: AsyncIterable[Any], dumps: Dumps, options: Options) -> None:
         Events.__init__(self, dumps, options)
@@ -73,16 +74,27 @@ class AsyncEvents(Events, AsyncBody):
 
 
 class EventStream(Response):
-    """A response that sends an event to the browser's `EventSource` for each value of *source*,
-    a generator or another iterable, sync or async.
+    """A response that sends server-sent events to a browser's `EventSource`. ::
 
-    A value is a `ServerSentEvent`; an object with `data` and `id`, and maybe `event`; or the
-    data of an event, a `str` or what becomes JSON. *keep_alive*: a comment is sent after so many
-    seconds without an event, none for 0; by default the config's `EVENT_STREAM_KEEP_ALIVE`.
-    *retry*: after how many milliseconds the browser connects again. *finite*: the stream comes
-    to an end, for which it is given `SHUTDOWN_TIMEOUT` seconds when the server stops; otherwise
-    it is ended at once, and the browser connects again. *status* and *headers* are those of
-    `Response`.
+        @app.get("/ticks")
+        async def ticks():
+            async def generate():
+                while True:
+                    yield {"time": time.time()}
+                    await asyncio.sleep(1)
+
+            return EventStream(generate())
+
+    :param source: a generator or another iterable, sync or async. It yields the data of each event
+        (a `str`, or a value to send as JSON), a `ServerSentEvent`, or an object with `data`, `id`
+        and optionally `event`.
+    :param keep_alive: the seconds without an event after which a comment is sent; 0 for never.
+        Default: the `EVENT_STREAM_KEEP_ALIVE` setting.
+    :param retry: the milliseconds before the browser reconnects. Default: the browser's.
+    :param finite: `True` for a stream that ends by itself; at shutdown it has `SHUTDOWN_TIMEOUT`
+        seconds to do so. Otherwise it ends at once, and the browser reconnects.
+    :param status: the status of the response.
+    :param headers: additional headers of the response.
     """
 
     default_mimetype = MIMETYPE

@@ -1,6 +1,6 @@
-"""The WebSocket as handlers have it: the same methods for `async def` and for `def`.
+"""The WebSocket as handlers see it: the same methods in `async def` and `def` handlers.
 
-What they do is in `connection.py`. The names that the pipeline needs are here, too.
+`connection.py` implements them. The names that the pipeline needs are here, too.
 """
 
 from __future__ import annotations
@@ -41,39 +41,54 @@ _NO_API: Final = "Typed messages need asyncflask.api. Write 'import asyncflask.a
 
 
 class WebSocket(Connection):
-    """One connection. In an `async def` handler every method is awaited; in a `def` handler it
-    blocks the connection's thread and gives the value.
+    """A WebSocket connection. Await its methods in an `async def` handler; in a `def` handler they
+    block the connection's thread and return the value. ::
 
-    `receive` and `send` accept the handshake first, if the handler has not. Both raise
-    `WebSocketDisconnect` (with `code` and `reason`) once the client has left.
+        @app.websocket("/echo")
+        async def echo():
+            async for message in websocket:
+                await websocket.send(message)
+
+    `receive` and `send` complete the handshake first if you have not called `accept`. Both raise
+    `WebSocketDisconnect`, with `code` and `reason`, once the client has disconnected.
     """
 
     def accept(
         self, subprotocol: str | None = None, headers: Iterable[tuple[str, str]] = ()
     ) -> Coro[None]:
-        """Complete the handshake. *subprotocol*: one of `requested_subprotocols`; by default the
-        first of the route's that is among them. *headers*: header lines for its answer, beside
-        the session's cookie."""
+        """Complete the handshake.
+
+        :param subprotocol: one of `requested_subprotocols`. Default: the first of the route's
+            subprotocols that the client requested.
+        :param headers: additional header lines for the response. The session cookie is added.
+        """
         return self._called("accept", self.accept_on_loop(subprotocol, headers))
 
     def receive(self, timeout: float | None = None) -> Coro[str | bytes]:
-        """The next message, `str` or `bytes`. *timeout*: seconds after which `TimeoutError` is
-        raised; by default there is no limit."""
+        """Return the next message: `str` for text, `bytes` for binary.
+
+        :param timeout: the seconds to wait before raising `TimeoutError`. Default: no limit.
+        :raises WebSocketDisconnect: if the client has disconnected.
+        """
         coro = self.receive_on_loop() if timeout is None else self._receive_within(timeout)
         return coro if get_ident() == self.thread else self._called("receive", coro)
 
     def receive_json(self, timeout: float | None = None) -> Coro[Any]:
-        """The next message, parsed as JSON. Raises `ValueError` for one that is no JSON."""
+        """Return the next message, parsed as JSON. Raises `ValueError` if it is not valid JSON.
+        *timeout*: as for `receive`."""
         return self._called("receive_json", self._receive_json(timeout))
 
     def send(self, data: str | bytes) -> Coro[None]:
-        """Send a text message or a binary one, and wait until the server has taken it: as long
-        as the client reads, at most the send timeout."""
+        """Send a text or binary message and wait until the server has accepted it. If the client
+        does not read, that takes at most `WEBSOCKET_SEND_TIMEOUT` seconds.
+
+        :raises WebSocketDisconnect: if the client has disconnected.
+        """
         coro = self.send_on_loop(data)
         return coro if get_ident() == self.thread else self._called("send", coro)
 
     def send_json(self, *args: object, **kwargs: object) -> Coro[None]:
-        """Send a text message of JSON; the arguments are those of `jsonify`."""
+        """Send a value as a JSON text message. The arguments are those of `jsonify`."""
         return self._called("send_json", self._send_json(*args, **kwargs))
 
     @overload
@@ -81,12 +96,13 @@ class WebSocket(Connection):
     @overload
     def receive_as(self, kind: object, timeout: float | None = None) -> Coro[Any]: ...
     def receive_as(self, kind: object, timeout: float | None = None) -> Coro[Any]:
-        """The next message, JSON, as a value of the type *kind*: see `asyncflask.api`, which has
-        to be imported. Raises its `InvalidMessage`, a `ValueError`, for one of another form."""
+        """Return the next message, parsed as JSON and validated as the type *kind*; requires
+        `import asyncflask.api`. Raises its `InvalidMessage`, a `ValueError`, if validation
+        fails."""
         return self._called("receive_as", self._receive_as(kind, timeout))
 
     def send_as(self, kind: object, value: object) -> Coro[None]:
-        """Send *value* as JSON, validated as of the type *kind*."""
+        """Validate *value* as the type *kind* and send it as JSON."""
         return self._called("send_as", self._send_as(kind, value))
 
     async def _receive_as(self, kind: object, timeout: float | None) -> Any:
@@ -97,38 +113,42 @@ class WebSocket(Connection):
 
     @staticmethod
     def read_as(kind: object, message: str | bytes) -> Any:
-        """What `receive_as` makes of a message; replaced by `asyncflask.api`."""
+        """Convert a message for `receive_as`. Replaced by `asyncflask.api`."""
         raise RuntimeError(_NO_API)
 
     @staticmethod
     def write_as(kind: object, value: object) -> str:
-        """What `send_as` makes of a value; replaced by `asyncflask.api`."""
+        """Convert a value for `send_as`. Replaced by `asyncflask.api`."""
         raise RuntimeError(_NO_API)
 
     def close(self, code: int = NORMAL, reason: str | None = None) -> Coro[None]:
-        """End the connection; nothing happens if it has ended. Before `accept` this refuses the
-        handshake, with status 403. Of *reason* the first 123 bytes are sent. Raises `ValueError`
-        for a *code* that cannot be sent (RFC 6455 section 7.4)."""
+        """Close the connection. Does nothing if it is closed. Before `accept` this rejects the
+        handshake with status 403.
+
+        :param code: the close code. Default: 1000, normal closure.
+        :param reason: a text, of which the first 123 bytes are sent.
+        :raises ValueError: if *code* must not be sent (RFC 6455 section 7.4).
+        """
         return self._called("close", self.close_on_loop(code, reason, CLOSED))
 
     def deliver(self, message: Message) -> Awaitable[None] | None:
-        """Hand over a ready ASGI message (``{"type": "websocket.send", "text": ...}``), from
-        anywhere on the loop: a broadcast's way to a client. It keeps its place among what the
-        handler sends. Before `accept` it waits; after the end nothing happens. Does not raise.
+        """Queue an ASGI message (``{"type": "websocket.send", "text": ...}``) for the client, from
+        anywhere on the loop; broadcasts use this. It keeps its order among the handler's messages.
+        Before `accept` it waits, and after the end it is discarded. Never raises.
 
-        If the client does not read, messages wait, up to the route's limits. What happens then
-        is its policy: ``"close"`` cuts the client off with 1013, ``"drop_oldest"`` forgets a
-        message for each new one; with ``"wait"`` there is something to await, done when there is
-        room, or to cancel, which takes the message back. In all other cases: `None`.
+        If the client does not read, messages are queued up to the route's limits. Beyond them, the
+        send policy applies: ``"close"`` closes the connection with 1013, and ``"drop_oldest"``
+        discards the oldest message. ``"wait"`` returns an awaitable, done once there is room;
+        cancelling it withdraws the message. In all other cases `deliver` returns `None`.
         """
         return self._outbox.deliver(message)
 
     def when_closed(self, func: Callable[[], object]) -> None:
-        """Have *func* called on the loop as soon as the connection has ended, by either end."""
+        """Call *func* on the loop as soon as either side has ended the connection."""
         self._when_closed.append(func)
 
     async def __aiter__(self) -> AsyncIterator[str | bytes]:
-        """The messages, until the client leaves."""
+        """Iterate over the messages until the client disconnects."""
         while True:
             try:
                 message = await self.receive_on_loop()
@@ -149,8 +169,8 @@ class WebSocket(Connection):
 
     @property
     def sync(self) -> SyncWebSocket:
-        """This WebSocket, with its types for sync code. A `def` handler can do without it,
-        unless its types are checked. Raises `RuntimeError` on the loop."""
+        """This WebSocket with types for sync code, for type checkers; at runtime a `def` handler
+        does not need it. Raises `RuntimeError` on the loop."""
         if on_loop():
             raise RuntimeError(
                 "'websocket.sync' is for 'def' functions, and this is an 'async def' function, or"
@@ -160,8 +180,8 @@ class WebSocket(Connection):
         return cast("SyncWebSocket", self)
 
     def hand_over(self) -> tuple[Receive, Send]:
-        """Leave the connection, of which nothing has been answered, to another ASGI app: the
-        server's `receive` and `send`. For the handler it has ended."""
+        """Return the server's `receive` and `send`, for another ASGI app to take over the
+        connection before the handshake is answered. For this app, the connection has ended."""
         if self._state is not CONNECTING or self._connected:
             raise RuntimeError(
                 "A hook has accepted the WebSocket, which is for the mounted app to do."
@@ -181,7 +201,7 @@ class WebSocket(Connection):
         return called
 
     def check_returned(self, value: object, endpoint: str | None) -> None:
-        """When the handler has returned *value*: raise for what it does by mistake."""
+        """Raise an error if the handler returned *value* by mistake, or forgot an `await`."""
         for name, coro in self._calls:
             if getcoroutinestate(coro) == CORO_CREATED:
                 coro.close()
@@ -193,7 +213,7 @@ class WebSocket(Connection):
 
 
 class SyncWebSocket(Protocol):
-    """A `WebSocket` as a `def` handler sees it: methods block, and give the value."""
+    """A `WebSocket` as a `def` handler sees it: methods block and return the value."""
 
     scope: Scope
     close_code: int | None

@@ -1,7 +1,7 @@
-"""Rooms: groups of WebSockets and other listeners, in one process or in many.
+"""Rooms: named groups of WebSockets and other listeners, in one process or in several.
 
-Here is what users import; the rooms of this process are in `hub.py`, and what passes messages on
-to others, and keeps them, in `memory.py` and `redis.py`.
+This is the public API. The rooms of one process are in `hub.py`; `memory.py` and `redis.py` store
+messages and pass them on.
 """
 
 from __future__ import annotations
@@ -52,11 +52,19 @@ BACKENDS: dict[str, Callable[[Settings, Hub], Backend]] = {
 
 class Rooms:
     """The rooms of an app: ``rooms = Rooms(app)``, or ``rooms = Rooms()`` and ``init_app`` later.
+    ::
 
-    *url*: where they are kept, in place of the config's `ROOMS_URL`: ``memory://`` (the default)
-    in this process, ``redis://host:port/db`` in Redis, for all processes that use it.
+        @app.websocket("/chat")
+        async def chat():
+            async with rooms.join("lobby"):
+                async for message in websocket:
+                    await rooms.send("lobby", message)
 
-    In async code await the methods; in sync code they block and return the value.
+    In async code, await the methods; in sync code they block and return the value.
+
+    :param url: where messages and members are stored. ``memory://``: in this process;
+        ``redis://host:port/db``: in Redis, for all processes that use it. Default: the `ROOMS_URL`
+        setting, ``memory://`` if unset.
     """
 
     def __init__(self, app: Flask | None = None, *, url: str | None = None) -> None:
@@ -67,8 +75,12 @@ class Rooms:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Set up *app*. Raises `ValueError` for a URL that no rooms can be kept at and for what is
-        no limit, and `RuntimeError` where a package is missing for it."""
+        """Set up rooms for *app*.
+
+        :raises ValueError: if the URL's scheme is not supported or a limit in the config is
+            invalid.
+        :raises RuntimeError: if the URL needs a package that is not installed.
+        """
         for key, value in DEFAULTS.items():
             app.config.setdefault(key, value)
         settings = settings_of(app.config, self._url, app.json.loads, app.json.dumps)
@@ -84,8 +96,8 @@ class Rooms:
 
     @property
     def sync(self) -> SyncRooms:
-        """These rooms, with their types for sync code: `rooms.sync.send(...)`. Sync code can do
-        without it, unless its types are checked. Raises `RuntimeError` on the loop."""
+        """These rooms with types for sync code, for type checkers: `rooms.sync.send(...)`. At
+        runtime, sync code does not need it. Raises `RuntimeError` on the loop."""
         if on_loop():
             raise RuntimeError(
                 "'rooms.sync' is for 'def' functions, and this is an 'async def' function, or was"
@@ -105,17 +117,17 @@ class Rooms:
         history: int = 0,
         after: str | None = None,
     ) -> Joining:
-        """Put the current WebSocket into *room*: it gets what is sent there, until the end of the
-        block (``async with``, or ``with`` in a `def` handler); or, with ``await`` and without a
-        block, until it leaves or is closed. Completes the handshake, if the handler has not.
+        """Add the current WebSocket to *room*: it receives what is sent there until the end of the
+        block (``async with``, or ``with`` in a `def` handler). With ``await`` and no block, it
+        stays until it leaves or is closed. Completes the handshake if the handler has not.
 
-        *member*: the name under which `members` has it, with *info*, any JSON value.
-        *history*: how many of the messages before it gets first. *after*: the id of the last
-        message it had; it gets those since then.
-
-        Raises `RuntimeError` outside of a WebSocket's handler, or if it is in that room;
-        `RoomsLimit` if it is in too many, or *member* finds no place in it; `RoomsValueError` for
-        what is no name of a room, and for a *member* and *info* that are too long.
+        :param member: the name to list in `members`. Default: not listed.
+        :param info: any JSON value, listed with *member*.
+        :param history: how many earlier messages to send first. Default: 0.
+        :param after: the id of the last message the client received; newer ones are sent first.
+        :raises RuntimeError: outside of a WebSocket handler, or if it is already in the room.
+        :raises RoomsLimit: if it is in too many rooms, or the room has too many members.
+        :raises RoomsValueError: if the room's name is invalid, or *member* or *info* is too long.
         """
         coro = self._join(self._name(room), member, info, _count(history), _id(after))
         return Joining(coro) if on_loop() else cast(Joining, wait(coro))
@@ -127,7 +139,7 @@ class Rooms:
         return await self._hub().join(websocket, room, name, info, history, after)
 
     def leave(self, room: str) -> Coro[None]:
-        """Take the current WebSocket out of *room*; nothing happens if it is not there."""
+        """Remove the current WebSocket from *room*. Does nothing if it is not there."""
         return value_or_awaitable(self._leave(self._name(room)))
 
     async def _leave(self, room: str) -> None:
@@ -137,8 +149,8 @@ class Rooms:
             await hub.leave(join)
 
     def members(self, room: str) -> Coro[list[Member]]:
-        """The `Member`\\ s of *room*, in all processes: who joined it with a name, one for each
-        connection; who came first is first."""
+        """Return the room's members in all processes, in order of joining: a `Member` for each
+        connection that joined with a name."""
         return value_or_awaitable(self._members(self._name(room)))
 
     async def _members(self, room: str) -> list[Member]:
@@ -146,9 +158,9 @@ class Rooms:
         return sorted(members, key=lambda member: (member.joined_at, member.id))
 
     def on_change(self, func: F) -> F:
-        """Register *func* to be called with a `Change` when somebody has come into a room or left
-        it, in an app context. It is called in one process: that of the connection; for those of
-        a process that was killed, in another. Changes are told one after the other."""
+        """Register *func* to be called with a `Change`, in an app context, when members join or
+        leave a room. It is called in the process that has the connection, or in another one if
+        that process was killed. Changes are reported one at a time."""
         self._told.append(func)
         return func
 
@@ -163,16 +175,17 @@ class Rooms:
         exclude_self: bool = False,
         exclude: str | Iterable[str] = (),
     ) -> Coro[str | None]:
-        """Send *data* to all in *room*: `str` as a text message, `bytes` as a binary one,
-        anything else as JSON. Can be called anywhere in the app, or in its app context. Gives the
-        message's id, `None` for one that is not kept: as *keep* says, or since it is larger than
-        `ROOMS_HISTORY_BYTES`.
+        """Send *data* to everyone in *room*: `str` as text, `bytes` as binary, anything else as
+        JSON. Works everywhere in an app or its app context. Returns the message's id, or `None` if
+        it is not kept.
 
-        *keep*: have it in the history. *exclude_self*: not to the current WebSocket. *exclude*:
-        not to the connections with these ids (`Join.id`, `Member.id`).
-
-        Raises `RoomsError` if the message could not be sent within `ROOMS_SEND_TIMEOUT` seconds,
-        `RoomsValueError` for what JSON cannot carry: an infinite number, half a surrogate pair.
+        :param keep: keep the message in the history. Default: `True`, unless it is larger than
+            `ROOMS_HISTORY_BYTES`.
+        :param exclude_self: do not send it to the current WebSocket. Default: `False`.
+        :param exclude: the ids of connections to skip (`Join.id`, `Member.id`).
+        :raises RoomsError: if the message cannot be sent within `ROOMS_SEND_TIMEOUT` seconds.
+        :raises RoomsValueError: if JSON cannot represent the data, such as infinity or a lone
+            surrogate.
         """
         excluded = {exclude} if isinstance(exclude, str) else set(exclude)
         excluded = {id for id in excluded if _CONNECTION.fullmatch(id)}  # others are nobody's
@@ -208,9 +221,12 @@ class Rooms:
     def history(
         self, room: str, count: int | None = None, *, after: str | None = None
     ) -> Coro[list[Message]]:
-        """The messages to *room* that are kept, oldest first: the last *count*, or all; *after*:
-        those since the message with this id. How many are kept, and for how long, is in the
-        config: `ROOMS_HISTORY`, `ROOMS_HISTORY_SECONDS`."""
+        """Return the messages kept for *room*, oldest first. The settings `ROOMS_HISTORY` and
+        `ROOMS_HISTORY_SECONDS` say how many are kept and for how long.
+
+        :param count: return only the last *count* messages. Default: all.
+        :param after: return only messages sent after the one with this id.
+        """
         count = None if count is None else _count(count)
         return value_or_awaitable(self._history(self._name(room), count, _id(after)))
 
@@ -218,11 +234,11 @@ class Rooms:
         return [] if count == 0 else await self._hub().backend.history(room, count, after)
 
     def follow(self, room: str, *, after: str | None = None) -> Follow:
-        """The messages to *room* from now on, for ``async for`` in async code. *after*:
-        the id of a message; those that came since then are first, as far as they are kept. What
-        is not an id (it may come from a client) is taken for none.
+        """Iterate over new messages to *room*, with ``async for`` in async code.
 
-        Raises `FellBehind` if its messages are not taken fast enough.
+        :param after: the id of a message; later ones that are still kept come first. An invalid
+            id, which may come from a client, is ignored.
+        :raises FellBehind: if you do not read the messages fast enough.
         """
         try:
             after = _id(after)

@@ -1,4 +1,4 @@
-"""`SocketIO`: handlers are registered here, events are sent from here, and the app is told."""
+"""`SocketIO`: registers event handlers, sends events, and attaches the server to the app."""
 
 from __future__ import annotations
 
@@ -37,27 +37,31 @@ _MANAGERS: Final = {
 
 
 class SocketIO:
-    """Socket.IO for an app (Flask-SocketIO: `flask_socketio.SocketIO`).
+    """Socket.IO for an app, with Flask-SocketIO's API. ::
 
-    Handlers are sync or async. What sends may be called in sync code, where it blocks
-    until the message is on its way, and in async code, where it begins at once and is to
-    be awaited.
+        socketio = SocketIO(app)
 
-    :param app: the app; `init_app` may name it later.
-    :param manage_session: whether `session` in handlers is a copy of the user's session, made at
-        the connection and kept for it alone (default), or the session as the app keeps it.
-    :param message_queue: the URL of a Redis or AMQP server by which several processes send to
-        each other's clients. Without an app the object only sends, from a process that serves no
-        clients.
-    :param channel: of that queue. Default: ``flask-socketio``.
-    :param path: where clients connect; also called *resource*. Default: ``socket.io``.
-    :param json: the `asyncflask.json` module, for the app's JSON, or another one.
-    :param cors_allowed_origins: the origins whose pages may connect: one, a list, ``"*"`` or a
-        function. Default: the app's pages and its `WEBSOCKET_ALLOWED_ORIGINS`.
-    :param kwargs: of `socketio.AsyncServer` and `engineio.AsyncServer`: *async_handlers*,
+        @socketio.on("message")
+        async def echo(data):
+            await send(data)
+
+    Handlers may be sync or async. Methods that send block in sync code until the message is on its
+    way; in async code they start at once, and you should await them.
+
+    :param app: the app. You can pass it to `init_app` later.
+    :param manage_session: `True` (default) to give handlers a copy of the user's session, made
+        when the client connects and kept per connection; `False` for the session as the app stores
+        it.
+    :param message_queue: the URL of a Redis or AMQP server through which several processes send to
+        each other's clients. Without an app, the object can only send.
+    :param channel: the channel of that queue. Default: ``flask-socketio``.
+    :param path: the path that clients connect to; also called *resource*. Default: ``socket.io``.
+    :param json: the `asyncflask.json` module, for the app's JSON, or another JSON module.
+    :param cors_allowed_origins: the origins that may connect: one, a list, ``"*"`` or a function.
+        Default: the app's own and those in `WEBSOCKET_ALLOWED_ORIGINS`.
+    :param kwargs: passed to `socketio.AsyncServer` and `engineio.AsyncServer`: *async_handlers*,
         *always_connect*, *namespaces*, *ping_interval*, *ping_timeout*, *max_http_buffer_size*,
-        *transports*, *cookie*, *logger*, *client_manager* and others. *async_mode* is without
-        effect.
+        *transports*, *cookie*, *logger*, *client_manager* and others. *async_mode* has no effect.
     """
 
     reason = socketio.AsyncServer.reason
@@ -77,8 +81,8 @@ class SocketIO:
             self.server_options.update(kwargs)
 
     def init_app(self, app: Flask | None, **kwargs: Any) -> None:
-        """Serve Socket.IO from *app*; *kwargs* as above. `None`, with a *message_queue*: only
-        send."""
+        """Serve Socket.IO from *app*; *kwargs* are those of the class. `None` with a
+        *message_queue* creates an object that only sends."""
         self.server_options.update(kwargs)
         options = self.server_options
         self.manage_session = options.pop("manage_session", self.manage_session)
@@ -119,8 +123,12 @@ class SocketIO:
     # -- handlers
 
     def on(self, message: str, namespace: str | None = None) -> Callable[[F], F]:
-        """Register a handler of the event *message*: ``connect``, ``disconnect``, ``message``,
-        ``json``, a custom name, or ``"*"`` for all that have none."""
+        """Register the decorated function as the handler of an event.
+
+        :param message: ``connect``, ``disconnect``, ``message``, ``json``, a custom name, or
+            ``"*"`` for every event without a handler.
+        :param namespace: the namespace. Default: ``"/"``.
+        """
 
         def decorator(handler: F) -> F:
             self.handlers.append((message, handler, namespace))
@@ -131,12 +139,12 @@ class SocketIO:
         return decorator
 
     def on_event(self, message: str, handler: Handler, namespace: str | None = None) -> None:
-        """`on` without the decorator."""
+        """Register *handler* for an event, as the decorator `on` does."""
         self.on(message, namespace)(handler)
 
     def event(self, *args: Any, **kwargs: Any) -> Any:
-        """`on` for the event that is named as the function is; used with or without
-        parentheses."""
+        """Register the decorated function for the event of the same name, like `on`. May be
+        written with or without parentheses."""
         if len(args) == 1 and not kwargs and callable(args[0]):
             return self.on(args[0].__name__)(args[0])
 
@@ -155,8 +163,8 @@ class SocketIO:
             self.server.register_namespace(namespace_handler)
 
     def on_error(self, namespace: str | None = None) -> Callable[[F], F]:
-        """Register the function that is given what handlers of *namespace* raise; its value is
-        the acknowledgement. Raises `ValueError` for what is no function."""
+        """Register the decorated function to receive exceptions raised by handlers of *namespace*.
+        Its return value is the acknowledgement. Raises `ValueError` if it is not a function."""
 
         def decorator(exception_handler: F) -> F:
             self.exception_handlers[namespace or "/"] = _checked(exception_handler)
@@ -165,7 +173,7 @@ class SocketIO:
         return decorator
 
     def on_error_default(self, exception_handler: F) -> F:
-        """Register that function for all namespaces that have none."""
+        """Register an error handler for all namespaces that have none."""
         self.default_exception_handler = _checked(exception_handler)
         return exception_handler
 
@@ -206,17 +214,18 @@ class SocketIO:
     # -- sending
 
     def emit(self, event: str, *args: object, **kwargs: Any) -> Any:
-        """Send *event* to clients, from anywhere: views, background tasks, commands, other
-        processes.
+        """Send *event* to clients. Works everywhere: in views, background tasks, commands and
+        other processes.
 
-        :param args: what to send with it: what JSON can express, and `bytes`.
-        :param namespace: default ``"/"``.
-        :param to: a client's `sid`, a room, or a list of rooms; also called *room*. Default: all
-            clients of the namespace.
-        :param include_self: `False`: not to the client whose event is being handled.
-        :param skip_sid: not to this client, or to those of a list.
-        :param callback: a sync or async function for the acknowledgement of a single client.
-        :param ignore_queue: only to clients of this process.
+        :param args: the data: `bytes`, and anything that JSON can represent.
+        :param namespace: the namespace. Default: ``"/"``.
+        :param to: a client's `sid`, a room, or a list of rooms; also called *room*. Default: every
+            client in the namespace.
+        :param include_self: `False` to skip the client whose event is being handled.
+        :param skip_sid: a client to skip, or a list of them.
+        :param callback: a sync or async function that receives the acknowledgement of a single
+            client.
+        :param ignore_queue: `True` to send only to clients of this process.
         """
         kwargs.pop("broadcast", None)  # which it does anyway
         kwargs = _addressed(kwargs)
@@ -237,7 +246,7 @@ class SocketIO:
         skip_sid: object = None,
         **kwargs: Any,
     ) -> Any:
-        """Send the event ``message``, or ``json`` if *json* is true. The rest as for `emit`."""
+        """Send the event ``message``, or ``json`` if *json* is true. The rest is as for `emit`."""
         return self.emit(
             "json" if json else "message",
             data,
@@ -250,12 +259,12 @@ class SocketIO:
         )
 
     def call(self, event: str, *args: object, **kwargs: Any) -> Any:
-        """Send *event* to the client *to*, and give what it acknowledges with. Raises
-        `socketio.exceptions.TimeoutError` after *timeout* seconds, by default 60."""
+        """Send *event* to the client *to* and return its acknowledgement. Raises
+        `socketio.exceptions.TimeoutError` after *timeout* seconds, 60 by default."""
         return self._server().call(event, _data(args), **_addressed(kwargs))
 
     def close_room(self, room: object, namespace: str | None = None) -> Any:
-        """Take all clients out of *room*."""
+        """Remove all clients from *room*."""
         return self._server().close_room(room, namespace)
 
     def _server(self) -> Any:
@@ -267,8 +276,8 @@ class SocketIO:
         return self.server
 
     def _in_context(self, callback: Handler) -> Handler:
-        """*callback* as python-socketio calls it: with the contexts of the client whose event is
-        being handled now; outside of one with an app context."""
+        """Wrap *callback* for python-socketio to run in the context of the client whose event is
+        being handled, or in an app context outside of an event."""
         ctx = _cv_request.get(None)
         sid = getattr(ctx.request, "sid", None) if ctx is not None else None
         if sid is not None and ctx is not None:
@@ -280,9 +289,8 @@ class SocketIO:
     # -- tasks and servers
 
     def start_background_task(self, target: Handler, *args: object, **kwargs: Any) -> Any:
-        """Run *target* beside everything else, without a context. Gives a thread that has been
-        started; for a coroutine function a task, or in sync code a
-        `concurrent.futures.Future`."""
+        """Run *target* in the background, without a context. Returns the started thread; for a
+        coroutine function a task or, in sync code, a `concurrent.futures.Future`."""
         if not is_async(target):
             thread = threading.Thread(
                 target=target, args=args, kwargs=kwargs, name="socketio-task", daemon=True
@@ -302,7 +310,7 @@ class SocketIO:
         return Context().run(asyncio.run_coroutine_threadsafe, run(), loop)
 
     def sleep(self, seconds: float = 0) -> Any:
-        """Wait; in async code to be awaited."""
+        """Sleep for *seconds*. In async code, await it."""
         if on_loop():
             return asyncio.sleep(seconds)
         time.sleep(seconds)
@@ -311,9 +319,9 @@ class SocketIO:
     def run(
         self, app: Flask, host: str | None = None, port: int | None = None, **kwargs: Any
     ) -> None:
-        """`Flask.run`, with the options of Flask-SocketIO's `SocketIO.run`: *debug*,
-        *use_reloader*, *reloader_options*, *extra_files*, *log_output*, *certfile* and
-        *keyfile*. Others are `Flask.run`'s."""
+        """Run the app with `Flask.run`. Accepts Flask-SocketIO's options *debug*, *use_reloader*,
+        *reloader_options*, *extra_files*, *log_output*, *certfile* and *keyfile*; others are
+        passed to `Flask.run`."""
         debug = kwargs.pop("debug", app.debug)
         kwargs.pop("allow_unsafe_werkzeug", None)
         kwargs.setdefault("access_log", kwargs.pop("log_output", debug))
@@ -324,7 +332,8 @@ class SocketIO:
         app.run(host, port, debug=debug, **kwargs)
 
     def stop(self) -> None:
-        """Stop the server that runs this, as Ctrl-C does. Raises `RuntimeError` if none does."""
+        """Stop the server that runs this process, as Ctrl-C does. Raises `RuntimeError` if none is
+        running."""
         if self._server().loop is None:
             raise RuntimeError("No server is running that could be stopped.")
         os.kill(os.getpid(), signal.SIGINT)
@@ -338,7 +347,7 @@ class SocketIO:
         auth: object = None,
         flask_test_client: FlaskClient | None = None,
     ) -> SocketIOTestClient:
-        """A client for sync tests. *flask_test_client*: one whose cookies to use."""
+        """Create a client for sync tests. *flask_test_client*: send this client's cookies."""
         return SocketIOTestClient(
             app,
             self,

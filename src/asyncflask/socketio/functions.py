@@ -1,4 +1,4 @@
-"""The functions for event handlers: what they do not say is taken from the event."""
+"""Functions for event handlers. Their defaults come from the current event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _socketio() -> SocketIO:
 
 
 def _to_whom(options: dict[str, object]) -> dict[str, Any]:
-    """*options*, with the event's namespace and its client where they do not say otherwise."""
+    """*options*, with the event's namespace and client as defaults."""
     to = options.get("to") or options.get("room")
     if to is None and not options.get("broadcast"):
         to = _request_of_event().sid
@@ -28,52 +28,54 @@ def _to_whom(options: dict[str, object]) -> dict[str, Any]:
 
 
 def emit(event: str, *args: object, **kwargs: Any) -> Any:
-    """Send *event* to the client whose event is being handled; with ``broadcast=True`` to all
-    of its namespace. The other parameters are those of `SocketIO.emit`. In an asynchronous
-    handler: ``await emit(...)``."""
+    """Send *event* to the client whose event is being handled, or with ``broadcast=True`` to every
+    client in its namespace. See `SocketIO.emit` for the other parameters. In an `async def`
+    handler, write ``await emit(...)``."""
     return _socketio().emit(event, *args, **_to_whom(kwargs))
 
 
 def send(message: object, **kwargs: Any) -> Any:
-    """Send the event ``message``, or with ``json=True`` the event ``json``. The rest as for
-    `emit`."""
+    """Send the event ``message``, or ``json`` with ``json=True``. The rest is as for `emit`."""
     return _socketio().send(message, json=kwargs.get("json", False), **_to_whom(kwargs))
 
 
 def call(event: str, *args: object, **kwargs: Any) -> Any:
-    """Send *event* to the client, or to the one that *to* names, and give what it acknowledges
-    with. Raises `socketio.exceptions.TimeoutError` after *timeout* seconds, by default 60."""
+    """Send *event* to the client, or to the one in *to*, and return its acknowledgement.
+
+    :param timeout: the seconds to wait. Default: 60.
+    :raises socketio.exceptions.TimeoutError: if the client does not acknowledge in time.
+    """
     return _socketio().call(event, *args, **_to_whom(kwargs))
 
 
 def join_room(room: object, sid: str | None = None, namespace: str | None = None) -> Any:
-    """Put the client into *room*."""
+    """Add the client to *room*. *sid*: another client than the event's."""
     sid, namespace = _client(sid, namespace)
     return _socketio().server.enter_room(sid, room, namespace=namespace)
 
 
 def leave_room(room: object, sid: str | None = None, namespace: str | None = None) -> Any:
-    """Take the client out of *room*."""
+    """Remove the client from *room*. *sid*: another client than the event's."""
     sid, namespace = _client(sid, namespace)
     return _socketio().server.leave_room(sid, room, namespace=namespace)
 
 
 def close_room(room: object, namespace: str | None = None) -> Any:
-    """Take all clients out of *room*."""
+    """Remove all clients from *room*."""
     namespace = namespace or _request_of_event().namespace
     return _socketio().server.close_room(room, namespace=namespace)
 
 
 def rooms(sid: str | None = None, namespace: str | None = None) -> list[Any]:
-    """The rooms that the client is in, among them the one named by its `sid`. Returns
-    the value in sync and in async code."""
+    """Return the rooms that the client is in, including the one named after its `sid`. Needs no
+    `await`."""
     sid, namespace = _client(sid, namespace)
     rooms: list[Any] = _socketio().server.rooms(sid, namespace=namespace)
     return rooms
 
 
 def disconnect(sid: str | None = None, namespace: str | None = None, silent: bool = False) -> Any:
-    """Disconnect the client. *silent* is without effect."""
+    """Disconnect the client. *sid*: another client than the event's. *silent* has no effect."""
     sid, namespace = _client(sid, namespace)
     return _socketio().server.disconnect(sid, namespace=namespace)
 

@@ -1,4 +1,4 @@
-"""`Namespace`: the handlers of a namespace as the methods of a class."""
+"""`Namespace`: a class whose methods are the event handlers of a namespace."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from .server import AsyncNamespace
 
 
 class Namespace(AsyncNamespace):  # type: ignore[misc]
-    """Methods named ``on_<event>``, sync or async, handle the events of *namespace*
-    (default ``"/"``). A method ``error(exc)`` is asked about what they raise. Register it with
-    `SocketIO.on_namespace` (Flask-SocketIO: Class-Based Namespaces)."""
+    """A class-based namespace. Methods named ``on_<event>``, sync or async, handle its events. A
+    method ``error(exc)`` receives the exceptions they raise. ::
+
+        class Chat(Namespace):
+            def on_message(self, data):
+                self.send(data)
+
+        socketio.on_namespace(Chat("/chat"))
+
+    :param namespace: the name. Default: ``"/"``.
+    """
 
     def __init__(self, namespace: str | None = None) -> None:
         super().__init__(namespace)
@@ -20,7 +28,7 @@ class Namespace(AsyncNamespace):  # type: ignore[misc]
         self.socketio = socketio
 
     async def trigger_event(self, event: str, *args: object) -> Any:
-        """Call the method for *event*; nothing happens if there is none."""
+        """Call the method for *event*, if there is one."""
         namespace = self.namespace
         if namespace == "*":
             namespace, *args = args  # type: ignore[assignment]
@@ -40,7 +48,7 @@ class Namespace(AsyncNamespace):  # type: ignore[misc]
         callback: object = None,
         **kwargs: object,
     ) -> Any:
-        """`SocketIO.emit`, in this namespace."""
+        """Like `SocketIO.emit`, in this namespace."""
         return self.socketio.emit(
             event,
             data,
@@ -60,7 +68,7 @@ class Namespace(AsyncNamespace):  # type: ignore[misc]
         callback: object = None,
         **kwargs: object,
     ) -> Any:
-        """`SocketIO.send`, in this namespace."""
+        """Like `SocketIO.send`, in this namespace."""
         return self.socketio.send(
             data,
             room=room,
@@ -71,27 +79,27 @@ class Namespace(AsyncNamespace):  # type: ignore[misc]
         )
 
     def call(self, event: str, *args: object, **kwargs: object) -> Any:
-        """`SocketIO.call`, in this namespace."""
+        """Like `SocketIO.call`, in this namespace."""
         return self.socketio.call(event, *args, **self._here(kwargs))
 
     def enter_room(self, sid: str, room: object, namespace: str | None = None) -> Any:
-        """Put a client into a room."""
+        """Add a client to a room."""
         return self.server.enter_room(sid, room, namespace=namespace or self.namespace)
 
     def leave_room(self, sid: str, room: object, namespace: str | None = None) -> Any:
-        """Take a client out of a room."""
+        """Remove a client from a room."""
         return self.server.leave_room(sid, room, namespace=namespace or self.namespace)
 
     def close_room(self, room: object, namespace: str | None = None) -> Any:
-        """Take all clients out of a room."""
+        """Remove all clients from a room."""
         return self.socketio.close_room(room, namespace=namespace or self.namespace)
 
     def get_session(self, sid: str, namespace: str | None = None) -> Any:
-        """python-socketio's session of a client."""
+        """Return python-socketio's session of a client."""
         return self.server.get_session(sid, namespace=namespace or self.namespace)
 
     def save_session(self, sid: str, session: object, namespace: str | None = None) -> Any:
-        """Keep python-socketio's session of a client."""
+        """Save python-socketio's session of a client."""
         return self.server.save_session(sid, session, namespace=namespace or self.namespace)
 
     def disconnect(self, sid: str, namespace: str | None = None) -> Any:

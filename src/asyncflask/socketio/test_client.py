@@ -57,7 +57,7 @@ class SocketIOTestClient:
         self.connect(namespace, query_string, headers, auth)
 
     def is_connected(self, namespace: str | None = None) -> bool:
-        """Whether the client is connected to *namespace*."""
+        """Return `True` if the client is connected to *namespace*."""
         return self.connected.get(namespace or "/", False)
 
     def connect(
@@ -67,7 +67,7 @@ class SocketIOTestClient:
         headers: object = None,
         auth: object = None,
     ) -> None:
-        """Connect to another namespace as well; the parameters are those of the class."""
+        """Connect to another namespace as well. The parameters are those of the class."""
         namespace = namespace or "/"
         environ = self._environ(query_string, headers)
         server = self.socketio.server
@@ -82,15 +82,16 @@ class SocketIOTestClient:
             self.connected[namespace] = True
 
     def disconnect(self, namespace: str | None = None) -> None:
-        """Leave *namespace*. Raises `RuntimeError` if the client is not connected to it."""
+        """Disconnect from *namespace*. Raises `RuntimeError` if the client is not connected to
+        it."""
         self._check(namespace)
         self._send(packet.DISCONNECT, None, namespace)
         del self.connected[namespace or "/"]
 
     def emit(self, event: str, *args: object, **kwargs: Any) -> Any:
-        """Send *event* with *args*, to the *namespace* given. With ``callback=True`` an
-        acknowledgement is asked for; its value is given, a list if there are several. Raises
-        `RuntimeError` if the client is not connected."""
+        """Send *event* with *args* to *namespace*. With ``callback=True``, request an
+        acknowledgement and return its value, a list if there are several. Raises `RuntimeError` if
+        the client is not connected."""
         namespace = kwargs.pop("namespace", None)
         self._check(namespace)
         number = None
@@ -115,8 +116,8 @@ class SocketIOTestClient:
         return self.emit(name, data, callback=callback, namespace=namespace)
 
     def get_received(self, namespace: str | None = None) -> list[dict[str, Any]]:
-        """What has come from *namespace* since the last call: dicts with ``name``, ``args`` and
-        ``namespace``. Raises `RuntimeError` if the client is not connected."""
+        """Return the events received from *namespace* since the last call, as dicts with ``name``,
+        ``args`` and ``namespace``. Raises `RuntimeError` if the client is not connected."""
         self._check(namespace)
         received = [event for event in self.queue if event["namespace"] == (namespace or "/")]
         self.queue = [event for event in self.queue if event not in received]
