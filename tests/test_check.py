@@ -62,6 +62,7 @@ CASES = {
         "Remove 'await': 'render_template'",
     ),
     "no Python": ("def:", "1: It cannot be read"),
+    "nested too deeply": (f"x = {'+'.join(['1'] * 700)}", "1: It cannot be read"),
 }
 
 

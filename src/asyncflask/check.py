@@ -124,11 +124,10 @@ class Project:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tree = ast.parse(path.read_bytes(), path)
+            _Reader(self, path).visit(tree)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = getattr(error, "lineno", None) or 1
             self.findings.append(Finding(path, line, f"It cannot be read: {error}."))
-        else:
-            _Reader(self, path).visit(tree)
 
     def of_extensions(self) -> Iterator[tuple[str, str]]:
         """Each extension, and what is known of it."""
