@@ -37,6 +37,7 @@ class Inner:
                 Route("/", self.index, methods=["GET", "POST", "PURGE"]),
                 Route("/stream", self.stream),
                 Route("/login", self.login, methods=["POST"]),
+                Route("/headers", self.headers),
                 Route("/fail", self.fail),
                 WebSocketRoute("/ws", self.websocket),
             ],
@@ -76,6 +77,14 @@ class Inner:
     async def login(self, inner: Request) -> PlainTextResponse:
         session["n"] = 7
         return PlainTextResponse("welcome", 201)
+
+    async def headers(self, inner: Request) -> PlainTextResponse:
+        session["inner"] = 1
+        headers = {"Vary": "Accept-Encoding", "ETag": '"inner"', "X-Frame-Options": "SAMEORIGIN"}
+        response = PlainTextResponse("content", headers=headers)
+        response.set_cookie("inner", "1")
+        response.set_cookie("session", "2", path="/inner")  # as of Starlette's sessions
+        return response
 
     async def fail(self, inner: Request) -> PlainTextResponse:
         raise ValueError("of the inner app")
@@ -220,6 +229,32 @@ async def test_its_changes_of_the_session_are_saved(app: Flask) -> None:
         assert (response.status_code, response.text) == (201, "welcome")
         assert len(response.headers.get_list("Set-Cookie")) == 1
         assert (await client.get("/inner/?user=A")).json()["session"] == 7
+
+
+async def test_headers_of_hooks_and_its_own(app: Flask) -> None:
+    @app.before_request
+    def change_session() -> None:
+        session["outer"] = 1
+
+    @app.after_request
+    def change_headers(response: Any) -> Any:
+        response.add_etag()  # of no content, as far as is known here
+        response.headers["X-Frame-Options"] = "DENY"
+        response.set_cookie("outer", "1")
+        response.set_cookie("other", "1")
+        return response
+
+    async with AsyncClient(app) as client:
+        response = await client.get("/inner/headers?user=A")
+        headers = response.headers
+        cookies = [line.partition("=")[0] for line in headers.get_list("Set-Cookie")]
+        assert cookies == ["inner", "session", "session", "outer", "other"]
+        assert sum("Path=/inner" in line for line in headers.get_list("Set-Cookie")) == 1
+        assert set(headers["Vary"].split(", ")) == {"Accept-Encoding", "Cookie"}
+        assert (headers["ETag"], headers["Content-Length"]) == ('"inner"', "7")
+        assert headers.get_list("X-Frame-Options") == ["DENY"]
+        async with client.session_transaction() as saved:
+            assert dict(saved) == {"outer": 1, "inner": 1}
 
 
 async def test_its_errors(app: Flask, torn_down: list[Any]) -> None:

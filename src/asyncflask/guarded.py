@@ -7,9 +7,9 @@ for the headers of `after_request` functions and the cookie of the session.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +22,15 @@ from .ctx import RequestContext, current_request_ctx
 
 if TYPE_CHECKING:
     from .app import Flask
+
+
+Line = tuple[bytes, bytes]
+
+_ADDED: Final = frozenset({b"link", b"server-timing", b"set-cookie", b"vary"})
+"""Headers of hooks that take no other's place: each line adds something."""
+
+_OF_THE_CONTENT: Final = frozenset({b"content-length", b"etag"})
+"""What hooks compute from the content, which they do not have."""
 
 
 def mount(app: Flask, path: str, inner: ASGIApp, name: str | None) -> None:
@@ -116,6 +125,26 @@ class Inner:
             await self._mounted.handle(self._scope, received, _with_session(ctx, send))
         finally:
             ctx.holds -= 1
+
+    def merge(self, sent: Iterable[Line], ours: Iterable[Line]) -> list[Line]:
+        """The headers that the inner app has *sent*, with those of the hooks, which are *ours*."""
+        ours = [line for line in ours if line[0] not in _OF_THE_CONTENT]
+        replaced = {name for name, _ in ours} - _ADDED
+        kept = [line for line in sent if line[0].lower() not in replaced]
+        # The session's cookie is the inner app's, if that has changed it once more.
+        cookies = {_cookie(value) for name, value in kept if name.lower() == b"set-cookie"}
+        added = [
+            line for line in ours if line[0] != b"set-cookie" or _cookie(line[1]) not in cookies
+        ]
+        return [*kept, *added]
+
+
+def _cookie(line: bytes) -> tuple[bytes, ...]:
+    """What makes a cookie the same as another one (RFC 6265 section 5.3): name, domain, path."""
+    pair, *attributes = (part.strip() for part in line.split(b";"))
+    within = (part.lower() for part in attributes)
+    name, _, _ = pair.partition(b"=")
+    return name, *sorted(part for part in within if part.startswith((b"domain=", b"path=")))
 
 
 class _Body:

@@ -259,12 +259,17 @@ async def send_content(
     now = {(k.title().encode("latin-1"), v.encode("latin-1")) for k, v in response.headers}
     before = {(k.encode("latin-1"), v.encode("latin-1")) for k, v in response.asgi_headers}
     changed = {name.lower() for name, _ in now ^ before}
-    ours = [(name.lower(), value) for name, value in now if name.lower() in changed]
+    lines = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in response.headers]
+    ours = [line for line in lines if line[0] in changed]
+    merge = getattr(source, "merge", None)
 
     async def send_changed(message: Message) -> None:
         if message["type"] == "http.response.start":
-            kept = [line for line in message["headers"] if line[0].lower() not in changed]
-            message = {**message, "headers": [*kept, *ours]}
+            if merge is None:
+                kept = [line for line in message["headers"] if line[0].lower() not in changed]
+                message = {**message, "headers": [*kept, *ours]}
+            else:
+                message = {**message, "headers": merge(message.get("headers", ()), ours)}
             if response.status_code != source.status_code:
                 message["status"] = response.status_code
         elif ctx.scope["method"] == "HEAD" and "body" in message:
