@@ -257,6 +257,25 @@ async def test_headers_of_hooks_and_its_own(app: Flask) -> None:
             assert dict(saved) == {"outer": 1, "inner": 1}
 
 
+@pytest.mark.parametrize("outcome", ["replaced", "error"])
+async def test_teardown_if_a_hook_does_not_let_it_answer(
+    app: Flask, torn_down: list[Any], outcome: str
+) -> None:
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.logger.disabled = True
+
+    @app.after_request
+    def answer(response: Any) -> Any:
+        if outcome == "error" and request.path != "/":
+            raise LookupError("on purpose")
+        return app.response_class("replaced", 418)
+
+    async with AsyncClient(app) as client:
+        response = await client.get("/inner/?user=Ada")
+    assert response.status_code == (418 if outcome == "replaced" else 500)
+    assert [user for user, _ in torn_down] == ["Ada"]
+
+
 async def test_its_errors(app: Flask, torn_down: list[Any]) -> None:
     async with AsyncClient(app) as client:
         with pytest.raises(ValueError, match="of the inner app"):

@@ -99,6 +99,8 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
         if ctx.unplanned:
             if ctx.origin is not None:
                 start = await start_wsgi(ctx, send, response, start)
+            source = getattr(response, "asgi_response", None)
+            ctx.holds += getattr(source, "holds_context", False)
             # A stream needs the contexts, and so does a WSGI response that has not started.
             held = ctx.holds > 0 or (ctx.origin is not None and start is not None)
     except BaseException as exc:

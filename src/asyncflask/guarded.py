@@ -73,7 +73,6 @@ def _response(mounted: Mount, scope: Scope, ctx: RequestContext) -> Any:
     response.headers = Headers()
     response.asgi_headers = frozenset()
     response.asgi_response = Inner(mounted, scope, ctx, _body_of(ctx))
-    ctx.holds += 1  # the contexts stay until it has sent all
     ctx.unplanned = True
     return response
 
@@ -106,6 +105,9 @@ class Inner:
 
     status_code = 200
     """What hooks see; another one that they set takes the place of the inner app's."""
+
+    holds_context = True
+    """The contexts stay until it has sent all. Taken when no hook can replace it any more."""
 
     ends_with_client = False
     """It is told that its client has left, and not cancelled."""
