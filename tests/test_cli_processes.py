@@ -470,7 +470,7 @@ def test_app_under_the_command_of_the_real_flask(tmp_path: Path) -> None:
     write(tmp_path / "app.py", OURS)
     done = run(tmp_path, sys.executable, "-m", "flask", **env)
     assert "The app 'x' is an asyncflask application" in done.stderr
-    assert "Write 'asyncflask' in place of 'flask'." in done.stderr
+    assert "Write 'asyncflask' instead of 'flask'." in done.stderr
 
     write(tmp_path / "app.py", INSTALLS)
     done = run(tmp_path, sys.executable, "-m", "flask", **env)

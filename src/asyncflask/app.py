@@ -190,8 +190,8 @@ class Flask(Steps, Around, App, metaclass=AppType):
         )
         if in_flasks_command():
             click.secho(
-                f"The app {self.name!r} is an asyncflask application, which the command of the"
-                " real Flask cannot serve. Write 'asyncflask' in place of 'flask'.",
+                f"The app {self.name!r} is an asyncflask application, which Flask's own"
+                " command cannot serve. Write 'asyncflask' instead of 'flask'.",
                 fg="red",
                 err=True,
             )
@@ -261,7 +261,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
             pass
         except Abandoned:
             path = ctx.scope["path"]
-            self.logger.warning("Sync code of %s still blocked: it was left to itself.", path)
+            self.logger.warning("Sync code of %s is still blocked and was abandoned.", path)
         finally:
             if ctx.driver_or_none is None:
                 ctx.context = None  # that nobody makes a driver any more

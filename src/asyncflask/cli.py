@@ -493,7 +493,7 @@ class _RunCommand(click.Command):
 @click.option(
     "--reload/--no-reload",
     default=None,
-    help="Start anew when code changes. Default: in debug mode.",
+    help="Restart when code changes. Default: in debug mode.",
 )
 @click.option(
     "--debugger/--no-debugger",

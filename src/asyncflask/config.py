@@ -91,7 +91,7 @@ class Config(dict[str, Any]):
         raise RuntimeError(
             f"The environment variable {variable_name!r} is not set, so there is no"
             " configuration file to load. Set it to the path of one, or pass silent=True"
-            " to go on without."
+            " to continue without it."
         )
 
     def from_prefixed_env(

@@ -64,18 +64,18 @@ class _AppCtxGlobals:
 
 NO_APP = """Working outside of application context.
 
-No app is in use here, so 'current_app' and 'g' have nothing to stand for. They do in views,
-hooks and commands; elsewhere write 'with app.app_context():' round the code."""
+No app is active, so 'current_app' and 'g' are not available. They are in views, hooks and
+commands; elsewhere write 'with app.app_context():' around the code."""
 
 NO_REQUEST = """Working outside of request context.
 
-No request is being handled here, so 'request' and 'session' have nothing to stand for. They do
-in views and hooks; a test may write 'with app.test_request_context():' round the code."""
+No request is being handled, so 'request' and 'session' are not available. They are in views
+and hooks; in a test, write 'with app.test_request_context():' around the code."""
 
 NO_WEBSOCKET = """Working outside of a WebSocket.
 
-'websocket' stands for the connection in functions registered with 'app.websocket', and in the
-hooks that run for them; a request has none."""
+'websocket' is available in functions registered with 'app.websocket' and in the hooks that run
+for them, but not in HTTP requests."""
 
 
 def current_app_ctx() -> AppContext:

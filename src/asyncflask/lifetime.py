@@ -207,9 +207,7 @@ def start_background_task(
         try:
             await driver.run(run())
         except Abandoned:
-            app.logger.warning(
-                "The background task %s still blocked: it was left to itself.", name
-            )
+            app.logger.warning("The background task %s is still blocked and was abandoned.", name)
         finally:
             driver.release()
 

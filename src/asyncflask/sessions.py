@@ -80,7 +80,7 @@ class NullSession(SecureCookieSession):
         raise RuntimeError(
             "The session is unavailable because the app has no secret key to sign it with."
             " Set app.secret_key to a value that is random and secret, such as"
-            " secrets.token_hex() gives."
+            " the result of secrets.token_hex()."
         )
 
     __setitem__ = __delitem__ = clear = pop = popitem = update = setdefault = _fail

@@ -130,9 +130,7 @@ class Operation:
             and request.mimetype != JSON
             and not request.mimetype.endswith("+json")
         ):
-            raise UnsupportedMediaType(
-                "The body has to be JSON: 'Content-Type: application/json'."
-            )
+            raise UnsupportedMediaType("The body must be JSON: 'Content-Type: application/json'.")
         assert signature.body is not None
         try:
             content = signature.body.validator.validate_json(data)

@@ -86,7 +86,7 @@ class Rooms:
         settings = settings_of(app.config, self._url, app.json.loads, app.json.dumps)
         if urlsplit(settings.url).scheme not in BACKENDS:
             raise ValueError(
-                f"Rooms cannot be kept at {settings.url!r}: 'ROOMS_URL' is 'memory://', or"
+                f"Unsupported URL for rooms: {settings.url!r}. 'ROOMS_URL' is 'memory://', or"
                 " 'redis://host:port/db' for several processes."
             )
         if urlsplit(settings.url).scheme != "memory":
@@ -272,8 +272,8 @@ class Rooms:
         app = ctx.app if ctx is not None and "rooms" in ctx.app.extensions else self._app
         if app is None:
             raise RuntimeError(
-                "There is no app here whose rooms could be meant. Write 'with app.app_context():'"
-                " round the code; and 'rooms.init_app(app)' where the app is created."
+                "No app is active, so there are no rooms to use. Write 'with app.app_context():'"
+                " around the code, and 'rooms.init_app(app)' where you create the app."
             )
         state: _AppRooms = app.extensions["rooms"]
         return state

@@ -202,7 +202,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         if self._said_full is None or now > self._said_full + NOTICE_SECONDS:
             self._said_full = now
             self.app.logger.warning(
-                "Socket.IO has %d clients, as many as SOCKETIO_CLIENTS allows; it refuses more.",
+                "Socket.IO has %d clients, as many as SOCKETIO_CLIENTS allows; it rejects more.",
                 most,
             )
         return True
@@ -231,7 +231,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             and len(client.namespaces) >= config["SOCKETIO_NAMESPACES"]
         ):
             self.app.logger.warning(
-                "A Socket.IO client was refused a namespace: it is in %d, as many as"
+                "A Socket.IO client was denied another namespace: it is in %d, as many as"
                 " SOCKETIO_NAMESPACES allows.",
                 len(client.namespaces),
             )
@@ -260,9 +260,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
                 self._expect_namespace(eio_sid)
 
     def warn_of_slow_client(self) -> None:
-        self.app.logger.warning(
-            "A Socket.IO client did not take what waited for it, and was disconnected."
-        )
+        self.app.logger.warning("A Socket.IO client read too slowly and was disconnected.")
 
     def _cut_off(self, eio_sid: str) -> None:
         self.warn_of_slow_client()
@@ -286,7 +284,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             if calling_test.get() is not None:
                 raise
             self.app.logger.warning(
-                "A Socket.IO client sent what is no packet, and was disconnected: %r", error
+                "A Socket.IO client sent an invalid packet and was disconnected: %r", error
             )
             self._binary_packet.pop(eio_sid, None)
             await self.close_client(eio_sid)
@@ -337,7 +335,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         except Exception:  # those of handlers do not come this far
             if calling_test.get() is not None:
                 raise
-            self.app.logger.exception("What a Socket.IO handler returned could not be sent.")
+            self.app.logger.exception("The return value of a Socket.IO handler could not be sent.")
         finally:
             if client is not None:
                 client.ended()

@@ -155,7 +155,7 @@ class SocketIOTestClient:
         if on_loop():
             coro.close()
             raise RuntimeError(
-                "This client is for sync tests: write 'def test_...' in place of 'async def'."
+                "This client is for sync tests: write 'def test_...' instead of 'async def'."
             )
         token = calling_test.set(this_worker())
         try:

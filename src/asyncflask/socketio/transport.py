@@ -85,7 +85,7 @@ class Transport:
             if text is not None and _PACKET.match(text) is None:
                 # Engine.IO would forget the client in the middle of an exception.
                 self.app.logger.warning(
-                    "A Socket.IO client sent what is no packet, and was disconnected."
+                    "A Socket.IO client sent an invalid packet and was disconnected."
                 )
                 return {"type": "websocket.disconnect", "code": PROTOCOL_ERROR}
             return message
@@ -177,7 +177,7 @@ class Transport:
                 raise RequestEntityTooLarge
         if scope["method"] == "POST" and not is_payload(body):
             self.app.logger.warning(
-                "A Socket.IO client sent what is no packet, and was disconnected."
+                "A Socket.IO client sent an invalid packet and was disconnected."
             )
             await self.server.close_client(sid)
             raise BadRequest("No packets of Engine.IO.")
