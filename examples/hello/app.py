@@ -1,17 +1,17 @@
-"""The smallest app: one plain view, one async view."""
+"""The smallest app: one sync view, one async view."""
 
 from __future__ import annotations
 
 import asyncio
 
-from asyncflask import Flask
+from asyncflask import Flask, render_template
 
 app = Flask(__name__)
 
 
 @app.get("/")
 def hello() -> str:
-    return "Hello, World!\n"
+    return render_template("hello.html", greeting="Hello, World!")
 
 
 @app.get("/later")

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any
 
-from asyncflask import Flask, WebSocketDisconnect, websocket
+from asyncflask import Flask, Response, WebSocketDisconnect, render_template, websocket
 from asyncflask.rooms import Rooms
 
 CALLS_AT_ONCE = 8  # of one connection; further ones wait
@@ -54,6 +54,17 @@ def method(func: Method) -> Method:
     """Register what may be called, under its name; its parameters are those of the call."""
     methods[func.__name__] = func
     return func
+
+
+@app.get("/")
+def page() -> str:
+    return render_template("tasks.html")
+
+
+@app.after_request
+def only_our_own(response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'"
+    return response
 
 
 @app.websocket("/api")

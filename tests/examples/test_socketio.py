@@ -1,5 +1,4 @@
-"""examples/socketio in a real browser, with the client for JavaScript from npm in place of the
-one that the page loads from elsewhere."""
+"""examples/socketio in a real browser. The script of Socket.IO comes from the example itself."""
 
 from __future__ import annotations
 
@@ -10,7 +9,6 @@ from typing import Any
 import httpx
 import pytest
 
-from socketio_apps.npm import install_client
 from support.browser import NewPage, api
 from support.browser import browser as browser
 from support.browser import new_page as new_page
@@ -22,12 +20,6 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "socketio"
 MILLISECONDS = 45_000
 
 
-@pytest.fixture(scope="module")
-def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = install_client(tmp_path_factory.mktemp("npm"))
-    return folder / "socket.io-client" / "dist" / "socket.io.min.js"
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server("app:app", app_dir=EXAMPLE) as server:
@@ -36,11 +28,10 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def pages(new_page: NewPage, server: Server, script: Path) -> list[Any]:
+def pages(new_page: NewPage, server: Server) -> list[Any]:
     """Two people with a browser each."""
     pages = [new_page(), new_page()]
     for page in pages:
-        page.route("https://cdn.socket.io/**", lambda route: route.fulfill(path=script))
         page.goto(server.url)
         see(page, "#state", "You are Guest")
     return pages
