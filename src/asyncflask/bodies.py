@@ -108,8 +108,8 @@ def receive_body(ctx: RequestContext, on_loop: bool = True) -> Awaitable[None] |
     first message. One that is too long is left alone, for whoever does not read it; who does gets
     `RequestEntityTooLarge`."""
     request = ctx.request
-    if getattr(request.url_rule, "stream", False):
-        return None
+    if request.asgi_content is not None or getattr(request.url_rule, "stream", False):
+        return None  # all of it has come, or the view receives it
     limit = request.max_content_length
     if not on_loop:
         body, rest = _begin(ctx, limit)

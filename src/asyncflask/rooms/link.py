@@ -16,6 +16,7 @@ try:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 except ImportError:
+    ConnectionPool = exceptions = None  # type: ignore[misc,assignment]
     INSTALLED = False
     FAILURES = ()
 else:
