@@ -57,7 +57,7 @@ def test_first_page(
     page.set_default_timeout(TIMEOUT)
     said: list[Any] = []
     hosts: set[str | None] = set()
-    page.on("console", said.append)
+    page.on("console", lambda message: said.append(message))
     page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
     page.on("websocket", lambda socket: hosts.add(urlsplit(socket.url).hostname))
     page.goto(server.url + FIRST_PAGES.get(example, "/"), wait_until="load")
