@@ -64,11 +64,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         if chosen in minutes:
             lines[0] += f", about {minutes[chosen]} minutes on two idle cores"
     if chosen == "not slow":
-        lines.append(
-            "left out: tests that take long or need a browser; they run by: pytest -m slow"
-        )
+        lines.append("left out: slow tests and those in a browser; run them with: pytest -m slow")
     elif chosen == "slow":
-        lines.append("only tests that take long or need a browser; the others run by: pytest")
+        lines.append("only slow tests and those in a browser; run the others with: pytest")
     return lines
 
 

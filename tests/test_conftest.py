@@ -33,9 +33,7 @@ def start(*args: str) -> subprocess.Popen[str]:
 def test_head_says_what_runs_and_what_does_not() -> None:
     output, _ = start("--collect-only", "-k", "test_layers").communicate(timeout=SECONDS)
     assert "asyncflask: tests run in " in output
-    assert (
-        "left out: tests that take long or need a browser; they run by: pytest -m slow" in output
-    )
+    assert "left out: slow tests and those in a browser; run them with: pytest -m slow" in output
 
 
 def test_single_file_runs_in_one_process() -> None:
