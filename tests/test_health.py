@@ -103,6 +103,27 @@ async def test_a_check_has_a_time_limit_and_runs_once(app: Flask) -> None:
         go_on.set()
 
 
+async def test_a_check_does_not_wait_for_requests(app: Flask) -> None:
+    app.config["WORKER_THREADS"] = 1
+    app.health(checks=[lambda: None])
+    began, go_on = threading.Event(), threading.Event()
+
+    @app.get("/busy")
+    def busy() -> str:
+        began.set()
+        go_on.wait()
+        return "done"
+
+    async with AsyncClient(app) as client:
+        request = asyncio.ensure_future(client.get("/busy"))
+        await asyncio.to_thread(began.wait)
+        try:
+            assert (await client.get("/readyz")).status_code == 200
+        finally:
+            go_on.set()
+        assert (await request).text == "done"
+
+
 async def test_hooks_are_not_run(app: Flask) -> None:
     app.health()
     app.before_request(lambda: abort(401))

@@ -95,8 +95,8 @@ class Checks:
     async def _run(self, check: Check) -> None:
         """Run *check* in an app context, on the loop or in a thread."""
         app = self._app
-        limit = app.config["WORKER_THREADS"]
-        driver = Driver(asyncio.get_running_loop(), limit, None, Context())
+        driver = Driver(asyncio.get_running_loop(), context=Context())
+        driver.limit = None  # a check must not wait until requests have ended
 
         async def run() -> None:
             app_ctx = app.app_context()

@@ -314,3 +314,11 @@ def test_hooks_see_the_response(app: Flask, api: Api, client: FlaskClient) -> No
     assert seen == [(200, "application/json", SENT)]
     head = client.head("/")
     assert (head.data, head.content_length) == (b"", len(client.get("/").data))
+
+
+def test_tuple_in_which_a_number_may_be_a_status(app: Flask, api: Api) -> None:
+    with pytest.raises(TypeError, match=r"view returns tuple\[str, int\].*'Literal\[201\]'"):
+
+        @api.typed
+        def view() -> tuple[str, int]:
+            return "text", 201

@@ -265,6 +265,11 @@ def _outputs(func: Callable[..., Any], hint: Any) -> dict[int, Output]:
     kinds: dict[int, list[Any]] = {}
     for member in _union(hint):
         statuses, kind = _with_status(member)
+        if get_origin(kind) is tuple and int in get_args(kind)[:2]:
+            raise TypeError(
+                f"{func.__qualname__} returns {kind}, in which a number may be taken for a status."
+                " Write 'list[int]' for an array, or 'Literal[201]' for a status."
+            )
         if not _is_response(kind):  # of which nothing is known
             for status in statuses:
                 kinds.setdefault(status, []).append(kind)
