@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import BuildError, Map, RequestRedirect, Rule
+from werkzeug.routing import BuildError, Map, RequestRedirect, Rule, WebsocketMismatch
 from werkzeug.urls import iri_to_uri
 
 from asyncflask import Flask, request, websocket
@@ -135,6 +135,8 @@ class Site:
             endpoint, values = adapter.match(websocket=is_websocket)
         except RequestRedirect as redirect:
             return redirect.code, iri_to_uri(redirect.new_url)
+        except WebsocketMismatch as error:  # a request for a WebSocket: we say more than 400
+            return error.code if is_websocket else 426, []
         except HTTPException as error:
             return error.code, sorted(getattr(error, "valid_methods", None) or ())
         except (BuildError, ValueError):  # of a redirect that it cannot build
