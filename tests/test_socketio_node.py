@@ -71,7 +71,7 @@ def test_client(server: Server, transports: str, node_path: str) -> None:
     output = server.output
     # What the handlers raise on purpose, and nothing else.
     assert output.count("Traceback") == output.count("LookupError: in the handler of") + 1
-    assert output.count("What a Socket.IO handler returned could not be sent") == 1
+    assert output.count("The return value of a Socket.IO handler could not be sent") == 1
     assert "left: False" not in output
 
 
