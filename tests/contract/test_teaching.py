@@ -85,10 +85,9 @@ def site() -> Iterator[Server]:
         ),
         (
             "/websocket",
-            "RuntimeError: Working outside of a WebSocket.\n\n'websocket' stands for the"
-            " connection"
-            " in functions registered with 'app.websocket', and in the\nhooks that run for them; a"
-            " request has none.",
+            "RuntimeError: Working outside of a WebSocket.\n\n'websocket' is available in"
+            " functions registered with 'app.websocket' and in the hooks that run\nfor them,"
+            " but not in HTTP requests.",
         ),
     ],
 )
