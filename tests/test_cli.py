@@ -36,6 +36,7 @@ from asyncflask.cli import (
     with_appcontext,
 )
 from support.commands import CliRunner
+from support.releases import older
 
 Write = Callable[[str, str], Path]
 
@@ -658,6 +659,9 @@ def test_no_routes(app: Flask) -> None:
     assert invoke(app, "routes").output == "No routes were registered.\n"
 
 
+@pytest.mark.skipif(
+    older("click", 8, 2), reason="The CliRunner of older releases does not keep what is said."
+)
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -589,6 +590,11 @@ async def test_value_is_serialized_once() -> None:
 # -- the end ----------------------------------------------------------------------------------
 
 
+@pytest.mark.xfail(
+    sys.version_info >= (3, 12),
+    reason="Seen on Python 3.12: the collector has to free what an abort refers to.",
+    strict=False,
+)
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("outcome", ["value", "abort", "error", "handled", "404", "405"])
 async def test_request_is_freed_without_the_garbage_collector(outcome: str, kind: str) -> None:
