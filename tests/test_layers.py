@@ -14,8 +14,9 @@ SRC = Path(__file__).parent.parent / "src" / "asyncflask"
 # Lowest first. A file imports from the rows above its own, never from its own row.
 LAYERS = """
 asgi._ asgi.native asgi.nonblocking asgi.websocket_rules
-asgi.loops asgi.pool
+asgi.loops asgi.pool asgi.stepping
 asgi.threads
+asgi.waiting
 asgi.conversation asgi.outbox asgi.servers asgi.streams asgi.uploads asgi.watchdog
 asgi.http
 asgi.connection asgi.wsgi asgi.lifespan asgi.events

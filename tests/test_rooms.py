@@ -14,8 +14,9 @@ import click
 import pytest
 
 from asyncflask import Flask, request, websocket
-from asyncflask.asgi import threads
 from asyncflask.asgi.lifespan import lifespan
+from asyncflask.asgi.loops import background_loop
+from asyncflask.asgi.waiting import wait
 from asyncflask.async_testing import AsyncClient
 from asyncflask.rooms import (
     Change,
@@ -274,7 +275,7 @@ def test_order_of_a_sender_holds(app: Flask, rooms: Rooms) -> None:
             async with app.app_context():
                 await asyncio.gather(*(rooms.send("r", number) for number in range(500)))
 
-        threads.wait(many())
+        wait(many())
         assert [ada.receive() for _ in range(500)] == [str(n) for n in range(500)]
 
 
@@ -593,7 +594,7 @@ def test_late_comer_gets_history_first_and_then_all_the_rest(app: Flask, rooms: 
     with client.websocket_connect(f"/async/r?after={ids[1]}") as ws:
         assert [ws.receive() for _ in range(3)] == ["2", "3", "4"]
 
-    future = asyncio.run_coroutine_threadsafe(send_all_the_time(), threads.background_loop())
+    future = asyncio.run_coroutine_threadsafe(send_all_the_time(), background_loop())
     try:
         for _ in range(5):
             with client.websocket_connect("/async/r?history=10") as ws:

@@ -29,7 +29,7 @@ from asyncflask import (
     stream_template_string_async,
     template_rendered,
 )
-from asyncflask.asgi.threads import wait
+from asyncflask.asgi.waiting import wait
 from support.asgi import exchange, http_scope
 
 

@@ -30,23 +30,13 @@ from .asgi import proxy, wsgi
 from .asgi.conversation import Conversations
 from .asgi.http import normalised
 from .asgi.lifespan import serve_lifespan
+from .asgi.loops import background_loop, note_loop
 from .asgi.servers import is_closed
-from .asgi.threads import (
-    ENDED,
-    Abandoned,
-    async_to_sync,
-    background_loop,
-    is_async,
-    note_loop,
-    on_loop,
-)
+from .asgi.stepping import ENDED
+from .asgi.threads import Abandoned, is_async, on_loop
+from .asgi.waiting import async_to_sync
 from .commands import AppGroup
-from .ctx import (
-    AppContext,
-    RequestContext,
-    _cv_app,
-    _cv_request,
-)
+from .ctx import AppContext, RequestContext, _cv_app, _cv_request
 from .debughelpers import FormDataRoutingRedirect
 from .dispatch import Flow, Step, serve_by_wsgi, serve_http, step
 from .entry import CHANGES, AppType, arguments, marked_async, note_change

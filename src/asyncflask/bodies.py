@@ -18,7 +18,8 @@ from typing import Any, Final
 from werkzeug.exceptions import ClientDisconnected, LengthRequired, RequestEntityTooLarge
 
 from .asgi.http import SMALL_BODY_BYTES, SPOOL_BYTES, Body, announced
-from .asgi.threads import as_coroutine, call_after, rest_of
+from .asgi.stepping import as_coroutine, rest_of
+from .asgi.threads import call_after
 from .ctx import RequestContext
 
 MULTIPART: Final = "multipart/form-data"

@@ -29,7 +29,7 @@ from werkzeug.utils import import_string
 
 from ._version import FLASK_VERSION, __version__
 from .alias import install_as_flask, users_of_flask
-from .asgi.threads import wait
+from .asgi.waiting import wait
 from .check import check_command
 from .commands import AppGroup as AppGroup
 from .commands import NoAppException as NoAppException

@@ -21,7 +21,7 @@ from types import ModuleType
 
 import click
 
-from .asgi.threads import wait
+from .asgi.waiting import wait
 from .ctx import _cv_app
 from .helpers import get_debug_flag, get_load_dotenv
 from .sansio.app import App

@@ -21,7 +21,8 @@ from werkzeug.exceptions import HTTPException, NotFound, RequestURITooLarge
 from werkzeug.routing import MapAdapter, Rule, WebsocketMismatch
 
 from .alias import advise
-from .asgi.threads import Call, Driver, call_here, drive, is_async
+from .asgi.threads import Call, Driver, is_async
+from .asgi.waiting import call_here, drive
 from .asgi.websocket import WebSocket
 from .asgi.wsgi import ORIGIN, Environ, Origin, route_path
 from .routing import NOT_FOUND, TOO_LONG, UpgradeRequired

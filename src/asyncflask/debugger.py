@@ -32,7 +32,8 @@ from werkzeug.utils import cached_property
 from werkzeug.wrappers import Request, Response
 
 from .asgi.http import Body
-from .asgi.threads import run_in_worker, wait
+from .asgi.threads import run_in_worker
+from .asgi.waiting import wait
 from .asgi.wsgi import SCHEMES, environ_from_scope, route_path
 from .contexts import RequestContext, _cv_app, _cv_request
 from .teardown import KEEP_CONTEXT

@@ -27,7 +27,9 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from .arrival import arrive, enter
 from .asgi.http import Body
-from .asgi.threads import Call, NoThread, call_here
+from .asgi.native import NoThread
+from .asgi.threads import Call
+from .asgi.waiting import call_here
 from .asgi.wsgi import Origin, environ_from_scope, serve
 from .bodies import call_with_body, end_body, expect_all, no_more_body, receive_small
 from .contexts import AppContext, RequestContext, _cv_app

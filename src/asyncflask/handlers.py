@@ -14,7 +14,8 @@ from werkzeug.exceptions import ClientDisconnected, ServiceUnavailable
 from .asgi.conversation import Conversation, Conversations
 from .asgi.environ_socket import EnvironSocket
 from .asgi.http import start_message
-from .asgi.threads import Call, NoThread, is_async
+from .asgi.native import NoThread
+from .asgi.threads import Call, is_async
 from .contexts import RequestContext
 from .plan import Plan
 from .teardown import is_bound_to_thread

@@ -23,14 +23,12 @@ from werkzeug.routing import Rule
 
 from .asgi import proxy
 from .asgi.nonblocking import Nonblocking, may_run_on_loop
-from .asgi.threads import is_async, limit_threads
+from .asgi.pool import limit_threads
+from .asgi.threads import is_async
 from .ctx import AppContext, _cv_request, current_app_ctx, current_request_ctx
 from .entry import CHANGES, AppType
 from .routing import Map
-from .signals import (
-    appcontext_tearing_down,
-    request_tearing_down,
-)
+from .signals import appcontext_tearing_down, request_tearing_down
 from .teardown import SILENT, Hook, Teardown
 from .wrappers import Request, Response
 

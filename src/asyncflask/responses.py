@@ -19,7 +19,7 @@ from werkzeug.wrappers import Response as ResponseBase
 
 from . import json
 from .asgi.http import encode_headers
-from .asgi.threads import wait
+from .asgi.waiting import wait
 from .ctx import _cv_app
 from .lazy import Lazy
 

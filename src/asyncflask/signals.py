@@ -11,7 +11,7 @@ from typing import Any
 from blinker import NamedSignal
 from blinker import Namespace as Namespace
 
-from .asgi.threads import call_here, drive
+from .asgi.waiting import call_here, drive
 
 # Not for extensions: two packages that choose one name would share one signal.
 _signals = Namespace()

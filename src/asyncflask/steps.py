@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from werkzeug.exceptions import HTTPException
 
 from . import dispatch, respond
-from .asgi.threads import call_here, drive
+from .asgi.waiting import call_here, drive
 from .ctx import (
     AppContext,
     RequestContext,

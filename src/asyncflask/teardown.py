@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from blinker import NamedSignal
 
 from .alias import advise
-from .asgi.threads import Call, call_here
+from .asgi.threads import Call
+from .asgi.waiting import call_here
 from .signals import emit
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from jinja2 import Environment as BaseEnvironment
 from jinja2.runtime import Context as BaseContext
 from jinja2.runtime import new_context
 
-from .asgi.threads import CannotWait, is_async, on_loop, wait
+from .asgi.threads import is_async, on_loop
+from .asgi.waiting import CannotWait, wait
 from .ctx import _cv_request, current_app_ctx, run_sync
 from .debughelpers import explain_template_loading_attempts
 from .helpers import _default_template_ctx_processor as _default_template_ctx_processor

@@ -22,7 +22,7 @@ from werkzeug.wrappers import Request as BaseRequest
 from .asgi.client import EventSource, HeaderLines, WebSocketSession
 from .asgi.client import WebSocketDenied as WebSocketDenied
 from .asgi.lifespan import started
-from .asgi.threads import off_loop
+from .asgi.loops import off_loop
 from .asgi.wsgi import CLOSE_AT_ONCE, STATE, Environ
 from .cli import ScriptInfo
 from .sessions import SessionMixin

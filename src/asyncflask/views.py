@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any, ClassVar, cast
 
 from . import typing as ft
-from .asgi.threads import async_to_sync, is_async
+from .asgi.threads import is_async
+from .asgi.waiting import async_to_sync
 from .ctx import current_app_ctx, current_request_ctx
 
 #: The methods of a :class:`MethodView` that are handlers by their name.

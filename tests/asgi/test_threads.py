@@ -9,49 +9,21 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
 
-from asyncflask.asgi import pool, threads
-from asyncflask.asgi.threads import (
-    Driver,
-    NoThread,
-    Worker,
-    _Job,
-    async_to_sync,
-    background_loop,
-    call_here,
-    drive,
-    in_this_context,
-    is_async,
-    run_in_worker,
-    slots_of,
-    value_or_awaitable,
-    wait,
-)
+from asyncflask.asgi import loops, pool, threads
+from asyncflask.asgi.loops import background_loop
+from asyncflask.asgi.native import NoThread
+from asyncflask.asgi.pool import Worker, slots_of
+from asyncflask.asgi.threads import Driver, _Job, is_async, run_in_worker
+from asyncflask.asgi.waiting import wait
+from support.driver import here, here_async, run
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
-Main = Callable[[Driver], Coroutine[Any, Any, Any]]
-
-
-def here() -> str:
-    return threading.current_thread().name
-
-
-async def here_async() -> str:
-    return threading.current_thread().name
-
-
-async def run(main: Main, worker: Worker | None = None) -> Any:
-    """What a request is: a coroutine with a driver."""
-    driver = Driver(asyncio.get_running_loop(), worker=worker)
-    try:
-        return await driver.run(main(driver))
-    finally:
-        driver.release()
 
 
 @pytest.fixture
@@ -282,75 +254,6 @@ class TestContext:
         variable.set("unset")
 
 
-@pytest.mark.parametrize("begun", [False, True])
-class TestInContext:
-    """The server's function, called from another context."""
-
-    async def call(self, func: Callable[..., Any], begun: bool) -> None:
-        variable.set("the server's")
-        outside = in_this_context(func)
-        call = outside.beginner() if begun else outside
-        variable.set("the handler's")
-        rest = call("argument")
-        if rest is not None:
-            await rest
-        assert variable.get() == "the handler's"
-
-    @pytest.mark.parametrize("waits", [0, 1, 3])
-    async def test_coroutine_function(self, begun: bool, waits: int) -> None:
-        seen = []
-
-        async def func(argument: str) -> None:
-            seen.append(argument)
-            for _ in range(waits):
-                seen.append(variable.get())
-                await asyncio.sleep(0)
-            seen.append(variable.get())
-
-        await self.call(func, begun)
-        assert seen == ["argument", *["the server's"] * (waits + 1)]
-
-    @pytest.mark.parametrize("done", [False, True])
-    async def test_future(self, begun: bool, done: bool) -> None:
-        seen = []
-
-        def func(argument: str) -> asyncio.Future[None]:
-            seen.append(variable.get())
-            loop = asyncio.get_running_loop()
-            future = loop.create_future()
-            if done:
-                future.set_result(None)
-            else:
-                loop.call_soon(lambda: future.set_result(None))
-            return future
-
-        await self.call(func, begun)
-        assert seen == ["the server's"]
-
-    async def test_error(self, begun: bool) -> None:
-        async def func(argument: str) -> None:
-            raise LookupError
-
-        with pytest.raises(LookupError):
-            await self.call(func, begun)
-
-    async def test_cancelled(self, begun: bool) -> None:
-        seen = []
-
-        async def func(argument: str) -> None:
-            try:
-                await asyncio.sleep(10)
-            finally:
-                seen.append(variable.get())
-
-        task = asyncio.create_task(self.call(func, begun))
-        await asyncio.sleep(0.001)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert seen == ["the server's"]
-
-
 class TestCancellation:
     """A thread cannot be interrupted: the task is cancelled when the thread has finished."""
 
@@ -442,116 +345,6 @@ class TestRunSync:
         go_on.set()
         await tasks[0]
         assert worker in pool._idle
-
-
-class TestWait:
-    async def test_in_a_worker_it_is_the_requests_loop(self) -> None:
-        async def main(driver: Driver) -> Any:
-            return await driver.call(lambda: wait(running_loop()))
-
-        assert await run(main) is asyncio.get_running_loop()
-
-    def test_in_the_main_thread_it_is_the_background_loop(self) -> None:
-        assert wait(running_loop()) is background_loop()
-        assert wait(here_async()) == "asyncflask-loop"
-
-    async def test_in_a_thread_of_the_user_it_is_the_servers_loop(self) -> None:
-        await run_in_worker(here)  # a request came
-        found = await asyncio.to_thread(lambda: wait(running_loop()))
-        assert found is asyncio.get_running_loop()
-
-    def test_any_awaitable(self) -> None:
-        class Answer:
-            def __await__(self) -> Any:
-                yield from asyncio.sleep(0).__await__()
-                return 42
-
-        assert wait(Answer()) == 42
-
-    @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(3)])
-    def test_error(self, error: BaseException) -> None:
-        async def fail() -> None:
-            raise error
-
-        with pytest.raises(type(error)) as caught:
-            wait(fail())
-        assert caught.value is error
-        assert wait(here_async()) == "asyncflask-loop"  # which goes on
-
-    def test_cancelled(self) -> None:
-        async def cancelled() -> None:
-            raise asyncio.CancelledError
-
-        with pytest.raises(asyncio.CancelledError):
-            wait(cancelled())
-
-    async def test_on_the_loop_is_an_error_that_teaches(self) -> None:
-        with pytest.raises(RuntimeError, match=r"'here_async' is asynchronous.*'await'"):
-            wait(here_async())  # and no warning: it was never awaited
-
-    def test_keyboard_interrupt_cancels_what_is_waited_for(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        ended = threading.Event()
-        started = threading.Event()
-
-        async def for_ever() -> None:
-            started.set()
-            try:
-                await asyncio.Event().wait()
-            finally:
-                ended.set()
-
-        def interrupted(outcome: Any) -> Any:
-            started.wait(10)
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(threads.Outcome, "result", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            wait(for_ever())
-        assert ended.wait(10)
-
-    async def test_sync_code_runs_while_a_thread_waits(self) -> None:
-        """The thread that waits for the loop does the request's other sync work."""
-
-        async def ask_back(driver: Driver) -> int:
-            return await driver.run_sync(threading.get_ident)
-
-        async def main(driver: Driver) -> tuple[int, int]:
-            def sync() -> tuple[int, int]:
-                return threading.get_ident(), wait(ask_back(driver))
-
-            return await driver.call(sync)  # type: ignore[no-any-return]
-
-        outer, inner = await run(main)
-        assert outer == inner
-
-
-async def running_loop() -> asyncio.AbstractEventLoop:
-    return asyncio.get_running_loop()
-
-
-class TestSyncAndAsync:
-    def test_value_or_awaitable(self) -> None:
-        value: object = value_or_awaitable(here_async())
-        assert value == "asyncflask-loop"
-
-    async def test_value_or_awaitable_on_the_loop(self) -> None:
-        assert await value_or_awaitable(here_async()) == threading.current_thread().name
-
-    def test_async_to_sync(self) -> None:
-        assert async_to_sync(here_async)() == "asyncflask-loop"
-        assert async_to_sync(here_async).__name__ == "here_async"
-
-    def test_drive(self) -> None:
-        async def steps() -> list[str]:
-            return [await call_here(here), await call_here(here_async)]
-
-        assert drive(steps()) == [here(), "asyncflask-loop"]
-
-    def test_drive_of_what_suspends(self) -> None:
-        with pytest.raises(RuntimeError, match="has suspended"):
-            drive(asyncio.sleep(0))
 
 
 class TestSlots:
@@ -774,8 +567,8 @@ class TestNoThread:
 
     def test_the_first_limit_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pool, "_max_threads", None)
-        threads.limit_threads(3)
-        threads.limit_threads(4)
+        pool.limit_threads(3)
+        pool.limit_threads(4)
         assert pool._max_threads == 3
 
     async def test_no_more_threads_than_slots_are_needed(
@@ -808,7 +601,7 @@ class TestNoThread:
 
         task = asyncio.ensure_future(driver.run(serve()))
         await asyncio.to_thread(began.wait)
-        threads.will_end(loop, loop.time())
+        loops.will_end(loop, loop.time())
         task.cancel()
         with pytest.raises(threads.Abandoned):
             await task
@@ -831,7 +624,7 @@ class TestNoThread:
 
         task = asyncio.ensure_future(driver.run(serve()))
         await asyncio.to_thread(began.wait)
-        threads.will_end(loop, loop.time())
+        loops.will_end(loop, loop.time())
         task.cancel()
         go_on.set()
         with pytest.raises(asyncio.CancelledError) as caught:
@@ -979,7 +772,7 @@ class TestPool:
 
         def outside() -> tuple[int, int]:
             worker = threads.this_worker()
-            outcome: threads.Outcome[int] = threads.Outcome(worker)
+            outcome: pool.Outcome[int] = pool.Outcome(worker)
 
             def start() -> None:
                 task = loop.create_task(run(main, worker=worker))
@@ -996,7 +789,9 @@ class TestPool:
         """A server that forks after an import which used the loop."""
         code = """
             import os, sys, warnings
-            from asyncflask.asgi.threads import background_loop, run_in_worker, wait
+            from asyncflask.asgi.loops import background_loop
+            from asyncflask.asgi.threads import run_in_worker
+            from asyncflask.asgi.waiting import wait
 
             warnings.simplefilter("ignore")  # forking with threads, from Python 3.12 on
             wait(run_in_worker(int))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from asyncflask.asgi.threads import off_loop
+from asyncflask.asgi.loops import off_loop
 from asyncflask.asgi.watchdog import Frames, Times, Watchdog
 
 SECONDS = 0.05

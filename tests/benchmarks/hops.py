@@ -25,7 +25,7 @@ CASES = {
     "async view, 3 sync hooks": "/hooks/async",
 }
 PEERS = ("asyncflask", "quart")
-CARRIERS = ("asgi/threads.py", "quart/utils.py")
+CARRIERS = ("asgi/threads.py", "asgi/stepping.py", "quart/utils.py")
 
 
 def measure(peers: list[str]) -> dict[str, dict[str, int]]:

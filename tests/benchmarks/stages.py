@@ -63,6 +63,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("asyncflask/app.py", "_map_of_paths", "match the URL"),
     ("asyncflask/app.py", "", "entry: scope, checks, driver"),
     ("asyncflask/asgi/threads.py", "", "entry: scope, checks, driver"),
+    ("asyncflask/asgi/stepping.py", "", "entry: scope, checks, driver"),
     (
         "asyncflask/asgi/http.py",
         "encode_headers encode_and_name start_message checked_start_message __missing__",

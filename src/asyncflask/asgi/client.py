@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Message, Scope
 from starlette.websockets import WebSocketDisconnect
 
 from .events import MIMETYPE, EventParser, ServerSentEvent
-from .threads import Coro, value_or_awaitable, wait
+from .stepping import Coro
+from .waiting import value_or_awaitable, wait
 from .websocket_rules import INTERNAL_ERROR
 
 T = TypeVar("T")

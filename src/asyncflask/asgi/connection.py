@@ -33,7 +33,8 @@ from .servers import (
     tell_once,
     unsent_bytes,
 )
-from .threads import Driver, in_this_context
+from .stepping import in_this_context
+from .threads import Driver
 from .websocket_rules import (
     ABNORMAL,
     ACCEPTED,

@@ -11,14 +11,7 @@ import io
 import re
 import tempfile
 from collections import deque
-from collections.abc import (
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Mapping,
-)
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import Context
 from typing import IO, Any, Final
@@ -33,9 +26,11 @@ from werkzeug.exceptions import (
 )
 
 from .conversation import Conversation, Conversations
+from .stepping import start_in
 from .streams import Blocks, send_async_chunks, send_blocks, send_chunks
-from .threads import Driver, on_loop, start_in, wait
+from .threads import Driver, on_loop
 from .uploads import waited_for
+from .waiting import wait
 
 ORIGIN: Final = "asyncflask.origin"
 """The key in a scope that was made of an environ, for its `Origin`."""

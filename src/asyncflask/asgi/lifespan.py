@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .threads import off_loop, wait
+from .loops import off_loop
+from .waiting import wait
 
 
 class LifespanFailed(RuntimeError):

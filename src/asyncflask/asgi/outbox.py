@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from starlette.types import Message, Send
 
-from .threads import ENDED, InContext
+from .stepping import ENDED, InContext
 from .websocket_rules import DEFAULT_OPTIONS, WebSocketOptions
 
 IN_A_ROW: Final = 64

@@ -29,7 +29,8 @@ from typing import Any, Final, Protocol
 
 from starlette.types import Message, Send
 
-from .threads import Driver, InContext, as_coroutine
+from .stepping import InContext, as_coroutine
+from .threads import Driver
 
 JOIN_BYTES: Final = 65_536
 """Chunks are joined to messages of about this size; a larger chunk is sent as it is."""

@@ -1,12 +1,15 @@
 """The event loop, and the worker thread of each request.
 
-This is the only file that knows that there are two. A request is one coroutine. It asks to be
+Which of the two runs what is decided here alone. A request is one coroutine. It asks to be
 carried to the other by awaiting `Driver.to_thread` or `Driver.to_loop`, and its `Driver` resumes
 it there. So sync functions that follow one another cost one hop however many they are, async
 functions cost none, and all sync functions of one request share one thread.
 
 A thread is one of the operating system (`native.py`). A thread from outside that calls in, a WSGI
 server's, is what that server takes for one: under gevent a greenlet.
+
+How a coroutine is resumed in a context is in `stepping.py`, how sync code waits for what is async
+in `waiting.py`, the threads and how many there are in `pool.py`.
 
 Not here: anything about HTTP, WebSockets or Flask.
 """
@@ -19,32 +22,42 @@ import inspect
 import os
 import weakref
 from asyncio import _get_running_loop
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator
-from contextvars import Context, ContextVar, copy_context
-from functools import partial, wraps
-from types import CoroutineType, FunctionType, coroutine
-from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import Context, copy_context
+from functools import partial
+from types import CoroutineType, FunctionType
+from typing import Any, Final, ParamSpec, TypeVar
 
 from . import loops, pool
-from .loops import background_loop as background_loop
 from .loops import end_background_loops, end_of, loop_for_outsiders, remember
-from .loops import note_loop as note_loop
-from .loops import off_loop as off_loop
-from .loops import will_end as will_end
-from .native import NoThread as NoThread
-from .native import queue_here
+from .native import NoThread, queue_here
 from .nonblocking import Nonblocking
-from .pool import DEFAULT_WORKER_THREADS, Slots, end_idle, give_back, here, stop, take_worker
-from .pool import Outcome as Outcome
-from .pool import Worker as Worker
-from .pool import limit_threads as limit_threads
-from .pool import slots_of as slots_of
+from .pool import (
+    DEFAULT_WORKER_THREADS,
+    Slots,
+    Worker,
+    end_idle,
+    give_back,
+    here,
+    slots_of,
+    stop,
+    take_worker,
+)
+from .stepping import (
+    NOT_STARTED,
+    TO_LOOP,
+    TO_THREAD,
+    Coro,
+    InContext,
+    Segment,
+    adopt,
+    ask,
+    stepped,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Coro = Coroutine[Any, Any, T]
 Call = Callable[..., Awaitable[Any]]
-Segment = tuple[object, StopIteration | None, BaseException | None]
 
 _COROUTINE: Final = inspect.CO_COROUTINE
 
@@ -94,127 +107,6 @@ def this_worker() -> Worker:
 
 
 # -- the pipeline's way between loop and thread ------------------------------------------------
-
-
-@coroutine
-def _ask(where: str) -> Generator[str, None, None]:
-    yield where
-
-
-_TO_THREAD: Final = "to thread"
-_TO_LOOP: Final = "to loop"
-_NOT_STARTED: Final = object()
-
-
-@coroutine
-def _stepped(
-    context: Context,
-    coro: Coro[T],
-    segment: Callable[[Coro[T]], Generator[object, Any, Segment]] | None = None,
-    yielded: object = _NOT_STARTED,
-) -> Generator[object, Any, T]:
-    """Run *coro* in *context*, in the current task. *segment* runs a part of it on a thread,
-    up to where it asks for the loop. *yielded*: what *coro* gave, if it was started before."""
-    step: Callable[[Any], Any] = coro.send
-    value: Any = None
-    try:
-        if yielded is _NOT_STARTED:
-            yielded = context.run(step, value)
-        while True:
-            if yielded is _TO_THREAD and segment is not None:
-                yielded, ended, thrown = yield from segment(coro)
-                if thrown is not None:
-                    if ended is not None:
-                        raise thrown
-                    try:
-                        yielded = context.run(coro.throw, thrown)
-                    finally:
-                        thrown = None  # its traceback holds this frame: no cycle
-                    continue
-                if ended is not None:
-                    return ended.value  # type: ignore[no-any-return]
-                continue
-            if yielded is _TO_LOOP:
-                yielded = context.run(coro.send, None)
-                continue
-            try:
-                value = yield yielded
-                step = coro.send
-            except BaseException as error:
-                step, value = coro.throw, error
-            yielded = context.run(step, value)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    finally:
-        yielded = value = None  # an error, whose traceback refers to this frame
-
-
-class InContext(Generic[T]):
-    """The server's coroutine function *func*, always to run in *context*. What a server sets up
-    in `receive` and `send` keeps the current context: a reader's callback, the task of a
-    pipelined request (python/cpython#140947)."""
-
-    __slots__ = "_context", "_func"
-
-    def __init__(self, func: Callable[..., Awaitable[T]], context: Context) -> None:
-        self._func = func
-        self._context = context
-
-    async def __call__(self, *args: object) -> T:
-        value, rest = start_in(self._context, self._func, *args)
-        return value if rest is None else await rest
-
-    def beginner(self) -> Callable[..., Awaitable[T] | None]:
-        """The same for a function that gives nothing, in half the time: for one that is called
-        for each chunk of a stream. Gives the rest, to be awaited at once, if it has to wait."""
-        func, run = self._func, self._context.run
-        call = func if inspect.iscoroutinefunction(func) else partial(run, func)
-
-        def begin(*args: object) -> Awaitable[T] | None:
-            iterator: Any = as_coroutine(call(*args)).__await__()
-            yielded = run(next, iterator, ENDED)
-            return None if yielded is ENDED else _stepped(self._context, iterator, None, yielded)
-
-        return begin
-
-
-def start_in(
-    context: Context, func: Callable[..., Awaitable[T]], *args: object
-) -> tuple[Any, Awaitable[T] | None]:
-    """Call *func* in *context*, and let it run there until it has to wait. Gives its value and
-    `None`; or, if it has to wait, `None` and the rest, to be awaited at once."""
-    coro: Any = context.run(func, *args)
-    if type(coro) is not CoroutineType:
-        coro = _awaiting(coro)
-    try:
-        yielded = context.run(coro.send, None)
-    except StopIteration as stop:  # most often
-        return stop.value, None
-    return None, _stepped(context, coro, None, yielded)
-
-
-ENDED: Final = object()
-"""What `next` is to give for a coroutine that has ended."""
-
-
-def as_coroutine(awaitable: Awaitable[T]) -> Coro[T]:
-    """*awaitable* as something that has `send`."""
-    return awaitable if isinstance(awaitable, CoroutineType) else _awaiting(awaitable)
-
-
-def rest_of(coro: Coro[T], context: Context, yielded: object) -> Awaitable[T]:
-    """What is left of *coro*, which gave *yielded* when it was started in *context*: to be
-    awaited at once."""
-    return _stepped(context, coro, None, yielded)
-
-
-async def _awaiting(awaitable: Awaitable[T]) -> T:
-    return await awaitable
-
-
-def in_this_context(func: Callable[..., Awaitable[T]]) -> InContext[T]:
-    """*func*, always to run in the context as it is now."""
-    return InContext(func, copy_context())
 
 
 class _Job:
@@ -467,13 +359,13 @@ class Driver:
     async def to_loop(self) -> None:
         """Carry on on the event loop."""
         if self.in_thread:
-            await _ask(_TO_LOOP)
+            await ask(TO_LOOP)
 
     async def to_thread(self) -> None:
         """Carry on on the request's thread. Nothing may be awaited there but what this class
         gives; anything else takes the coroutine back to the loop."""
         if not self.in_thread:
-            await _ask(_TO_THREAD)
+            await ask(TO_THREAD)
 
     def call(self, func: Callable[..., Any], /, *args: object, **kwargs: object) -> Awaitable[Any]:
         """Call user code, sync or async, where it belongs; awaited it gives the value. The
@@ -510,8 +402,8 @@ class Driver:
                 if self.before_thread is not None:
                     prepare, self.before_thread = self.before_thread, None
                     if not self._lent:
-                        await _all_of(prepare)
-                await _ask(_TO_THREAD)
+                        await all_of(prepare)
+                await ask(TO_THREAD)
         value = func(*args, **kwargs)
         if isinstance(value, CoroutineType):  # a sync wrapper round an async function
             await self.ready_for_async()
@@ -521,16 +413,16 @@ class Driver:
     async def ready_for_async(self) -> None:
         """Be on the loop, with `prepare` done."""
         if self.in_thread:
-            await _ask(_TO_LOOP)
+            await ask(TO_LOOP)
         if self.prepare is not None:
             prepare, self.prepare = self.prepare, None
-            await _all_of(prepare)
+            await all_of(prepare)
 
-    def run(self, coro: Coro[T], yielded: object = _NOT_STARTED) -> Awaitable[T]:
+    def run(self, coro: Coro[T], yielded: object = NOT_STARTED) -> Awaitable[T]:
         """Drive *coro* to its end: `await driver.run(...)`, from a task on the loop. *yielded*:
         what it gave when it was sent `None` in `context`, if it was."""
         remember(self.loop)
-        return _stepped(self.context, coro, self._segment, yielded)
+        return stepped(self.context, coro, self._segment, yielded)
 
     def task(self, coro: Coro[T]) -> asyncio.Task[T]:
         """A task for the user's *coro*, in the request's context; to be awaited at once."""
@@ -656,7 +548,7 @@ async def call_after(
     return await func(*args, **kwargs)
 
 
-async def _all_of(prepare: Callable[[], Awaitable[None] | None]) -> None:
+async def all_of(prepare: Callable[[], Awaitable[None] | None]) -> None:
     rest = prepare()
     if rest is not None:
         await rest
@@ -670,148 +562,6 @@ async def run_in_worker(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         return await driver.run_sync(func, *args, **kwargs)
     finally:
         driver.release()
-
-
-# -- from sync code to the loop ---------------------------------------------------------------
-
-
-class CannotWait(RuntimeError):
-    """Sync code on the loop would have to wait for a coroutine."""
-
-
-def wait(awaitable: Awaitable[T]) -> T:
-    """From sync code: run *awaitable* on the request's loop and give its value. Outside of a
-    request the running server's loop serves, or one in the background. Changes of context
-    variables are seen in both.
-
-    Raises `RuntimeError` on a thread whose loop is running: there it would wait for itself.
-    """
-    if on_loop():
-        name = getattr(awaitable, "__qualname__", type(awaitable).__name__)
-        if isinstance(awaitable, CoroutineType):
-            awaitable.close()
-        raise CannotWait(
-            f"{name!r} is asynchronous and was called by sync code on the event loop, which"
-            " cannot wait for it. In an 'async def' function write 'await' before the call, or"
-            " 'async with' where a context is entered; or make the calling function 'def'"
-            " (then it runs on a thread)."
-        )
-    driver = this_driver()
-    loop = driver.loop if driver is not None else loop_for_outsiders()
-    slots = driver.slots if driver is not None else None
-    outcome: Outcome[T] = Outcome(this_worker())
-    context = copy_context()
-    tasks: list[asyncio.Task[T]] = []
-
-    def start() -> None:
-        if slots is not None:
-            slots.release()
-        task = loop.create_task(_awaited(awaitable), context=context)
-        tasks.append(task)
-        task.add_done_callback(finish)
-
-    def finish(task: asyncio.Task[T]) -> None:
-        if slots is not None:
-            slots.acquire(deliver)
-        else:
-            deliver()
-
-    def deliver() -> bool:
-        task = tasks[0]
-        if task.cancelled():
-            outcome.set(error=asyncio.CancelledError())
-        elif (error := task.exception()) is not None:
-            outcome.set(error=error.error if isinstance(error, _Carried) else error)
-        else:
-            outcome.set(task.result())
-        return True
-
-    loop.call_soon_threadsafe(start)
-    try:
-        return outcome.result()
-    except BaseException:
-        if outcome.done:
-            tasks.clear()  # it has the error, whose traceback refers to this frame
-        else:  # KeyboardInterrupt, or what gevent raises in a greenlet
-            loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
-        raise
-    finally:
-        adopt(context)
-
-
-async def _awaited(awaitable: Awaitable[T]) -> T:
-    try:
-        return await awaitable
-    except (KeyboardInterrupt, SystemExit) as exc:
-        # Raised through a task they would stop the loop; the caller is who should see them.
-        raise _Carried(exc) from exc
-
-
-class _Carried(Exception):
-    """Takes KeyboardInterrupt and SystemExit out of a task."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def value_or_awaitable(coro: Coro[T]) -> Coro[T]:
-    """One method for sync and async code: on the loop the coroutine itself, to be awaited; in
-    sync code its value. The type is that of async code; sync code has a type of its own for
-    the object (`sync` of a WebSocket, of rooms)."""
-    return coro if _get_running_loop() is not None else cast("Coro[T]", wait(coro))
-
-
-def _ready_for_async() -> None:
-    """In sync code, before an async function of the user's is called: what `Driver.prepare` is
-    for."""
-    driver = this_driver()
-    if driver is not None and driver.prepare is not None and not on_loop():
-        prepare, driver.prepare = driver.prepare, None
-        wait(_all_of(prepare))
-
-
-async def call_here(func: Callable[..., Any], /, *args: object, **kwargs: object) -> Any:
-    """`Driver.call` for sync code that runs the pipeline's steps itself: never suspends."""
-    value = func(*args, **kwargs)
-    if not isinstance(value, CoroutineType):
-        return value
-    _ready_for_async()
-    return wait(value)
-
-
-def drive(awaitable: Awaitable[T]) -> T:
-    """Run a coroutine that reaches user code by `call_here` alone, and so never suspends."""
-    coro: Any = awaitable
-    try:
-        coro.send(None)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    coro.close()
-    raise RuntimeError("A step that sync code called has suspended.")
-
-
-def async_to_sync(func: Callable[P, Coro[T]]) -> Callable[P, T]:
-    """A function that gives the value of *func*, for sync code in any thread but the loop's;
-    there it gives the coroutine, to be awaited."""
-
-    @wraps(func)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        _ready_for_async()
-        return cast("T", value_or_awaitable(func(*args, **kwargs)))
-
-    return wrapper
-
-
-def adopt(context: Context, private: Collection[ContextVar[Any]] = ()) -> None:
-    """Set in the current context what was changed in its copy *context*, but for the variables
-    that are *private* to that."""
-    for variable, value in context.items():
-        if variable.get(_missing) is not value and variable not in private:
-            variable.set(value)
-
-
-_missing = object()
 
 
 # -- the end ----------------------------------------------------------------------------------

@@ -16,7 +16,9 @@ from starlette.types import Message, Receive, Scope, Send
 from . import connection
 from .connection import Connection
 from .connection import load as load
-from .threads import Coro, on_loop, value_or_awaitable
+from .stepping import Coro
+from .threads import on_loop
+from .waiting import value_or_awaitable
 from .websocket_rules import CLOSED, CONNECTING, ENDED, check_returned
 from .websocket_rules import INTERNAL_ERROR as INTERNAL_ERROR
 from .websocket_rules import NORMAL as NORMAL

@@ -23,14 +23,9 @@ from werkzeug.wsgi import get_input_stream
 from .conversation import Conversations
 from .http import ORIGIN as ORIGIN
 from .http import READ_BYTES, RECEIVED, Body, send_response, start_message
-from .threads import (
-    Driver,
-    Worker,
-    background_loop,
-    off_loop,
-    this_driver,
-    this_worker,
-)
+from .loops import background_loop, off_loop
+from .pool import Worker
+from .threads import Driver, this_driver, this_worker
 
 Environ = dict[str, Any]
 T = TypeVar("T")

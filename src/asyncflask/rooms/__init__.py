@@ -13,7 +13,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlsplit
 
-from ..asgi.threads import Coro, on_loop, value_or_awaitable, wait
+from ..asgi.stepping import Coro
+from ..asgi.threads import on_loop
+from ..asgi.waiting import value_or_awaitable, wait
 from ..asgi.websocket import WebSocket
 from ..ctx import _cv_app, _cv_request
 from .base import Backend, position

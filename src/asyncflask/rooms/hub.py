@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 
 from ..asgi.conversation import Conversation
-from ..asgi.threads import Coro, is_async, run_in_worker, value_or_awaitable, wait
+from ..asgi.stepping import Coro
+from ..asgi.threads import is_async, run_in_worker
+from ..asgi.waiting import value_or_awaitable, wait
 from ..asgi.websocket import WebSocket
 from .base import (
     Backend,

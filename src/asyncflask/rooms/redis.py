@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from ..asgi.threads import Coro
+from ..asgi.stepping import Coro
 from .base import Change, Member, Message, RoomsError, RoomsLimit, oldest, position
 from .hub import Hub
 from .limits import Settings

@@ -26,7 +26,8 @@ from werkzeug.wrappers import Response
 from .. import ctx
 from .. import typing as ft
 from ..asgi import websocket
-from ..asgi.threads import is_async, wait
+from ..asgi.threads import is_async
+from ..asgi.waiting import wait
 from ..asgi.websocket import WebSocketOptions
 from ..config import Config, ConfigAttribute
 from ..ctx import _AppCtxGlobals

@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .. import json as flask_json
-from ..asgi.threads import background_loop, is_async, on_loop
+from ..asgi.loops import background_loop
+from ..asgi.threads import is_async, on_loop
 from ..ctx import _cv_request, current_request_ctx
 from .events import Event, Handler, run_in_app_context
 from .limits import DEFAULTS

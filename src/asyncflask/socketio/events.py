@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Scope
 
-from ..asgi.threads import Driver, call_here, is_async
+from ..asgi.threads import Driver, is_async
+from ..asgi.waiting import call_here
 from ..asgi.wsgi import Environ
 from ..ctx import RequestContext
 from ..dispatch import finish

@@ -1,0 +1,151 @@
+"""From sync code to the loop: wait there for what is async.
+
+Also what makes one function serve both sync and async callers (`value_or_awaitable`,
+`async_to_sync`), and the pipeline's steps run by sync code (`call_here`, `drive`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import _get_running_loop
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from functools import wraps
+from types import CoroutineType
+from typing import Any, ParamSpec, TypeVar, cast
+
+from .loops import loop_for_outsiders
+from .pool import Outcome
+from .stepping import Coro, adopt
+from .threads import all_of, on_loop, this_driver, this_worker
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class CannotWait(RuntimeError):
+    """Sync code on the loop would have to wait for a coroutine."""
+
+
+def wait(awaitable: Awaitable[T]) -> T:
+    """From sync code: run *awaitable* on the request's loop and give its value. Outside of a
+    request the running server's loop serves, or one in the background. Changes of context
+    variables are seen in both.
+
+    Raises `RuntimeError` on a thread whose loop is running: there it would wait for itself.
+    """
+    if on_loop():
+        name = getattr(awaitable, "__qualname__", type(awaitable).__name__)
+        if isinstance(awaitable, CoroutineType):
+            awaitable.close()
+        raise CannotWait(
+            f"{name!r} is asynchronous and was called by sync code on the event loop, which"
+            " cannot wait for it. In an 'async def' function write 'await' before the call, or"
+            " 'async with' where a context is entered; or make the calling function 'def'"
+            " (then it runs on a thread)."
+        )
+    driver = this_driver()
+    loop = driver.loop if driver is not None else loop_for_outsiders()
+    slots = driver.slots if driver is not None else None
+    outcome: Outcome[T] = Outcome(this_worker())
+    context = copy_context()
+    tasks: list[asyncio.Task[T]] = []
+
+    def start() -> None:
+        if slots is not None:
+            slots.release()
+        task = loop.create_task(_awaited(awaitable), context=context)
+        tasks.append(task)
+        task.add_done_callback(finish)
+
+    def finish(task: asyncio.Task[T]) -> None:
+        if slots is not None:
+            slots.acquire(deliver)
+        else:
+            deliver()
+
+    def deliver() -> bool:
+        task = tasks[0]
+        if task.cancelled():
+            outcome.set(error=asyncio.CancelledError())
+        elif (error := task.exception()) is not None:
+            outcome.set(error=error.error if isinstance(error, _Carried) else error)
+        else:
+            outcome.set(task.result())
+        return True
+
+    loop.call_soon_threadsafe(start)
+    try:
+        return outcome.result()
+    except BaseException:
+        if outcome.done:
+            tasks.clear()  # it has the error, whose traceback refers to this frame
+        else:  # KeyboardInterrupt, or what gevent raises in a greenlet
+            loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+        raise
+    finally:
+        adopt(context)
+
+
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    try:
+        return await awaitable
+    except (KeyboardInterrupt, SystemExit) as exc:
+        # Raised through a task they would stop the loop; the caller is who should see them.
+        raise _Carried(exc) from exc
+
+
+class _Carried(Exception):
+    """Takes KeyboardInterrupt and SystemExit out of a task."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def value_or_awaitable(coro: Coro[T]) -> Coro[T]:
+    """One method for sync and async code: on the loop the coroutine itself, to be awaited; in
+    sync code its value. The type is that of async code; sync code has a type of its own for
+    the object (`sync` of a WebSocket, of rooms)."""
+    return coro if _get_running_loop() is not None else cast("Coro[T]", wait(coro))
+
+
+def _ready_for_async() -> None:
+    """In sync code, before an async function of the user's is called: what `Driver.prepare` is
+    for."""
+    driver = this_driver()
+    if driver is not None and driver.prepare is not None and not on_loop():
+        prepare, driver.prepare = driver.prepare, None
+        wait(all_of(prepare))
+
+
+async def call_here(func: Callable[..., Any], /, *args: object, **kwargs: object) -> Any:
+    """`Driver.call` for sync code that runs the pipeline's steps itself: never suspends."""
+    value = func(*args, **kwargs)
+    if not isinstance(value, CoroutineType):
+        return value
+    _ready_for_async()
+    return wait(value)
+
+
+def drive(awaitable: Awaitable[T]) -> T:
+    """Run a coroutine that reaches user code by `call_here` alone, and so never suspends."""
+    coro: Any = awaitable
+    try:
+        coro.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    coro.close()
+    raise RuntimeError("A step that sync code called has suspended.")
+
+
+def async_to_sync(func: Callable[P, Coro[T]]) -> Callable[P, T]:
+    """A function that gives the value of *func*, for sync code in any thread but the loop's;
+    there it gives the coroutine, to be awaited."""
+
+    @wraps(func)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        _ready_for_async()
+        return cast("T", value_or_awaitable(func(*args, **kwargs)))
+
+    return wrapper
