@@ -13,14 +13,14 @@ SRC = Path(__file__).parent.parent / "src" / "asyncflask"
 
 # Lowest first. A file imports from the rows above its own, never from its own row.
 LAYERS = """
-asgi._ asgi.native asgi.nonblocking asgi.websocket_rules
+asgi._ asgi.native asgi.nonblocking asgi.scope asgi.websocket_rules
 asgi.loops asgi.pool asgi.stepping
 asgi.threads
 asgi.waiting
 asgi.conversation asgi.outbox asgi.servers asgi.streams asgi.uploads asgi.watchdog
 asgi.http
-asgi.connection asgi.wsgi asgi.lifespan asgi.events
-asgi.websocket
+asgi.connection asgi.environ asgi.lifespan asgi.events
+asgi.websocket asgi.wsgi
 asgi.environ_socket asgi.proxy asgi.client
 _version typing check config formparser lazy matcher blocking
 _distribution entry headers routing

@@ -36,7 +36,7 @@ NO_LIMITS = {
     "asgi.streams.HELD_SECONDS": "the size of a step",
     "asgi.streams.JOIN_BYTES": "the size of a step",
     "asgi.streams.QUICK_SECONDS": "the size of a step",
-    "asgi.wsgi.FILE_BYTES": "the size of a step",
+    "asgi.environ.FILE_BYTES": "the size of a step",
     "dispatch.RETRY_SECONDS": "what a 503 says",
     "formparser.FIELD_BYTES": "the size of a step",
     "formparser.PADDING_BYTES": "the size of a step",

@@ -26,15 +26,17 @@ from werkzeug.serving import is_running_from_reloader
 from . import converse, urls
 from .alias import in_flasks_command
 from .around import Around
-from .asgi import proxy, wsgi
+from .asgi import proxy
 from .asgi.conversation import Conversations
-from .asgi.http import normalised
+from .asgi.environ import Origin
 from .asgi.lifespan import serve_lifespan
 from .asgi.loops import background_loop, note_loop
+from .asgi.scope import ORIGIN, normalised
 from .asgi.servers import is_closed
 from .asgi.stepping import ENDED
 from .asgi.threads import Abandoned, is_async, on_loop
 from .asgi.waiting import async_to_sync
+from .asgi.wsgi import respond
 from .commands import AppGroup
 from .ctx import AppContext, RequestContext, _cv_app, _cv_request
 from .debughelpers import FormDataRoutingRedirect
@@ -283,7 +285,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
             self._asks(self, scope, send)
         scope = normalised(scope)
         flow: Flow = serve_http
-        origin: wsgi.Origin | None = scope.get(wsgi.ORIGIN)
+        origin: Origin | None = scope.get(ORIGIN)
         if setup.wsgi_app is not None and (origin is None or origin.app is not self):
             scope = proxy.fixed_scope(scope, setup.wsgi_app)
             if setup.wsgi_middleware is not None:
@@ -321,7 +323,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
         # A request that came by ASGI has been through the ASGI middleware already.
         inside = "asyncflask.scope" in environ and not environ.pop("asyncflask.outermost", False)
         app: Any = partial(Flask._asgi_app, self) if inside else self.asgi_app  # type: ignore[arg-type]
-        return wsgi.respond(app, environ, start_response, self, (_cv_app, _cv_request))
+        return respond(app, environ, start_response, self, (_cv_app, _cv_request))
 
     # -- starting and stopping ----------------------------------------------------------------
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from starlette.types import Scope
 from werkzeug.exceptions import BadRequest
 
-from .asgi.http import RECEIVED, good_hosts, malformed, normalised
+from .asgi.scope import RECEIVED, good_hosts, malformed, normalised, route_path
 from .asgi.threads import Call
-from .asgi.wsgi import route_path
 from .bodies import expect_body
 from .contexts import AppContext, RequestContext
 from .plan import Plan

@@ -21,10 +21,11 @@ from werkzeug.exceptions import HTTPException, NotFound, RequestURITooLarge
 from werkzeug.routing import MapAdapter, Rule, WebsocketMismatch
 
 from .alias import advise
+from .asgi.environ import Environ, Origin
+from .asgi.scope import ORIGIN, route_path
 from .asgi.threads import Call, Driver, is_async
 from .asgi.waiting import call_here, drive
 from .asgi.websocket import WebSocket
-from .asgi.wsgi import ORIGIN, Environ, Origin, route_path
 from .routing import NOT_FOUND, TOO_LONG, UpgradeRequired
 from .signals import (
     appcontext_popped,

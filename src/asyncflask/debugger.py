@@ -31,10 +31,11 @@ from werkzeug.exceptions import HTTPException, NotFound, SecurityError
 from werkzeug.utils import cached_property
 from werkzeug.wrappers import Request, Response
 
+from .asgi.environ import SCHEMES, environ_from_scope
 from .asgi.http import Body
+from .asgi.scope import route_path
 from .asgi.threads import run_in_worker
 from .asgi.waiting import wait
-from .asgi.wsgi import SCHEMES, environ_from_scope, route_path
 from .contexts import RequestContext, _cv_app, _cv_request
 from .teardown import KEEP_CONTEXT
 

@@ -26,11 +26,12 @@ from werkzeug.routing import RoutingException
 from werkzeug.wrappers import Response as BaseResponse
 
 from .arrival import arrive, enter
+from .asgi.environ import Origin, environ_from_scope
 from .asgi.http import Body
 from .asgi.native import NoThread
 from .asgi.threads import Call
 from .asgi.waiting import call_here
-from .asgi.wsgi import Origin, environ_from_scope, serve
+from .asgi.wsgi import serve
 from .bodies import call_with_body, end_body, expect_all, no_more_body, receive_small
 from .contexts import AppContext, RequestContext, _cv_app
 from .debughelpers import add_advice

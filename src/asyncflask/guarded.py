@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import NotFound
 
-from .asgi.wsgi import ORIGIN
+from .asgi.scope import ORIGIN
 from .converse import accept_headers
 from .ctx import RequestContext, current_request_ctx
 

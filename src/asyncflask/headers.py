@@ -8,7 +8,7 @@ from typing import Any
 from werkzeug.datastructures import EnvironHeaders, Headers
 from werkzeug.exceptions import BadRequestKeyError
 
-from .asgi.wsgi import BLANKS, Environ, header_variables
+from .asgi.environ import BLANKS, Environ, header_variables
 from .lazy import Lazy
 
 

@@ -18,10 +18,10 @@ from starlette.types import Receive, Scope, Send
 from .asgi.conversation import Conversations
 from .asgi.lifespan import lifespan, on_stop_signal
 from .asgi.loops import will_end
+from .asgi.scope import ORIGIN
 from .asgi.servers import server_of, stop_of, tell_once, wsgi_server
 from .asgi.threads import ABANDON_SECONDS, Abandoned, Driver, abandon
 from .asgi.uploads import end_uploads
-from .asgi.wsgi import ORIGIN
 from .loop_guard import LoopGuard
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from typing import Any, Final
 import watchfiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .asgi.wsgi import route_path
+from .asgi.scope import route_path
 
 _logger = logging.getLogger(__name__)
 

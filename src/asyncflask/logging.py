@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 
 from werkzeug.local import LocalProxy
 
-from .asgi.wsgi import ORIGIN
+from .asgi.scope import ORIGIN
 from .ctx import _cv_request
 
 if TYPE_CHECKING:

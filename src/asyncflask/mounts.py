@@ -16,8 +16,7 @@ from werkzeug.routing import Map as BaseMap
 from werkzeug.routing import MapAdapter
 from werkzeug.sansio.utils import get_host
 
-from .asgi.http import malformed
-from .asgi.wsgi import route_path
+from .asgi.scope import malformed, route_path
 from .config import Config
 from .routing import NOT_FOUND, Map
 

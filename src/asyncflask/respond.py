@@ -19,18 +19,12 @@ from werkzeug.wsgi import FileWrapper as WerkzeugFileWrapper
 from werkzeug.wsgi import _RangeWrapper as RangeWrapper
 
 from .asgi.conversation import Conversation
+from .asgi.environ import FileWrapper
 from .asgi.events import send_events
-from .asgi.http import (
-    Body,
-    checked_start_message,
-    encode_and_name,
-    send_response,
-    start_message,
-)
+from .asgi.http import Body, checked_start_message, encode_and_name, send_response, start_message
 from .asgi.servers import is_closed
 from .asgi.streams import Blocks
 from .asgi.threads import Driver
-from .asgi.wsgi import FileWrapper
 from .ctx import RequestContext, _cv_request, current_request_ctx
 from .debughelpers import wrong_return_value
 from .events import AsyncEvents, SyncEvents

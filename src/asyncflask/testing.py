@@ -21,9 +21,10 @@ from werkzeug.wrappers import Request as BaseRequest
 
 from .asgi.client import EventSource, HeaderLines, WebSocketSession
 from .asgi.client import WebSocketDenied as WebSocketDenied
+from .asgi.environ import STATE, Environ
 from .asgi.lifespan import started
 from .asgi.loops import off_loop
-from .asgi.wsgi import CLOSE_AT_ONCE, STATE, Environ
+from .asgi.wsgi import CLOSE_AT_ONCE
 from .cli import ScriptInfo
 from .sessions import SessionMixin
 

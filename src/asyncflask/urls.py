@@ -9,7 +9,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.routing import BuildError, MapAdapter
 from werkzeug.wsgi import get_host
 
-from .asgi.wsgi import route_path
+from .asgi.scope import route_path
 from .ctx import RequestContext, _cv_app, _cv_request, _unbound
 from .wrappers import Request
 

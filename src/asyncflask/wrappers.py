@@ -22,11 +22,7 @@ from werkzeug.datastructures import (
     ImmutableMultiDict,
     MultiDict,
 )
-from werkzeug.exceptions import (
-    BadRequest,
-    HTTPException,
-    RequestEntityTooLarge,
-)
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
 from werkzeug.sansio.http import parse_cookie
@@ -36,8 +32,9 @@ from werkzeug.wrappers import Response as ResponseBase  # noqa: F401  (Flask has
 from werkzeug.wsgi import get_input_stream
 
 from . import json
-from .asgi.http import ORIGIN, SPOOL_BYTES, Body, BodyFile
-from .asgi.wsgi import BLANKS, Environ, environ_of, route_path
+from .asgi.environ import BLANKS, Environ, environ_of
+from .asgi.http import SPOOL_BYTES, Body, BodyFile
+from .asgi.scope import ORIGIN, route_path
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
 from .formparser import FormDataParser, Pieces

@@ -69,7 +69,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
         "encode_headers encode_and_name start_message checked_start_message __missing__",
         "check and encode headers",
     ),
-    ("asyncflask/asgi/http.py", "malformed _names_a_host", "entry: scope, checks, driver"),
+    ("asyncflask/asgi/scope.py", "", "entry: scope, checks, driver"),
     ("asyncflask/asgi/http.py", "", "request data, when read"),
     ("asyncflask/formparser.py", "", "request data, when read"),
     ("asyncflask/ctx.py", "match_request", "match the URL"),

@@ -17,7 +17,7 @@ from itsdangerous import TimestampSigner
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import asyncflask
-from asyncflask.asgi.http import malformed, normalised
+from asyncflask.asgi.scope import malformed, normalised
 from fuzz.common import SECONDS, Answer, ask_flask, cut, expect, mutated, real_flask, served
 
 QUIET_SECONDS: Final = 0.05

@@ -12,8 +12,8 @@ from typing import Any, Final
 from starlette.types import Scope
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from .http import RECEIVED
-from .wsgi import PROXY_FIX_ORIGINAL, Environ, port_number, route_path
+from .environ import PROXY_FIX_ORIGINAL, Environ, port_number
+from .scope import RECEIVED, route_path
 
 _FORWARDED: Final = {
     f"x-forwarded-{name}".encode(): f"HTTP_X_FORWARDED_{name.upper()}"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Scope
 
+from ..asgi.environ import Environ
 from ..asgi.threads import Driver, is_async
 from ..asgi.waiting import call_here
-from ..asgi.wsgi import Environ
 from ..ctx import RequestContext
 from ..dispatch import finish
 from ..sessions import SessionMixin

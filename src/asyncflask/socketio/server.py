@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import anyio
 from starlette.types import Send
 
+from ..asgi.environ import Environ
 from ..asgi.loops import background_loop
 from ..asgi.pool import Worker
 from ..asgi.servers import has_hung_up
 from ..asgi.stepping import Coro
 from ..asgi.threads import abandon_blocked, on_loop
 from ..asgi.waiting import wait
-from ..asgi.wsgi import Environ
 from .limits import NOTICE_SECONDS, Client, Outgoing, Taken, check_attachments
 
 if TYPE_CHECKING:

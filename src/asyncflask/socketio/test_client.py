@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from ..asgi.environ import Environ, scope_from_environ
 from ..asgi.stepping import Coro
 from ..asgi.threads import on_loop, this_worker
 from ..asgi.waiting import wait
-from ..asgi.wsgi import Environ, scope_from_environ
 from ..testing import EnvironBuilder
 from .server import AsyncPubSubManager, Server, calling_test, engineio, packet
 

@@ -17,10 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from ..asgi.conversation import Conversation
-from ..asgi.http import announced, malformed
+from ..asgi.environ import Environ
+from ..asgi.http import announced
+from ..asgi.scope import malformed
 from ..asgi.servers import abort
 from ..asgi.websocket import origin_allowed
-from ..asgi.wsgi import Environ
 from .events import make_request
 from .limits import UPGRADE_SECONDS, is_payload
 from .server import Server, SessionClosed, client_send
