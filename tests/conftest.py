@@ -24,9 +24,10 @@ SETTLE_SECONDS = 30.0
 PER_CORE = 3
 """Processes for each core: most tests that take long wait for a server, and for its clients."""
 
-FEW_MINUTES = 2
+FEW_MINUTES = 3
 SLOW_MINUTES = 2
-"""About how long the two sets take on two idle cores: for the head of a run."""
+"""About how long the two sets take on two idle cores: for the head of a run. The README and
+the page "Contributing" say so too."""
 
 
 # -- how many run at once, and what is said of it

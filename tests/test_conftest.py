@@ -36,6 +36,14 @@ def test_head_says_what_runs_and_what_does_not() -> None:
     assert "left out: slow tests and those in a browser; run them with: pytest -m slow" in output
 
 
+def test_head_and_pages_say_the_same_minutes() -> None:
+    output, _ = start("--collect-only").communicate(timeout=SECONDS)
+    assert "processes, about 3 minutes on two idle cores\n" in output
+    said = "about three minutes on two cores"
+    for page in "README.rst", "docs/contributing.rst":
+        assert said in (ROOT / page).read_text("utf-8")
+
+
 def test_single_file_runs_in_one_process() -> None:
     output, _ = start("tests/test_logging.py").communicate(timeout=SECONDS)
     assert "asyncflask: tests run in 1 process\n" in output

@@ -10,6 +10,7 @@ import pytest
 from werkzeug.routing import BaseConverter
 
 from asyncflask import Flask, render_template_string, url_for, websocket
+from asyncflask.asgi.client import WebSocketDenied
 from asyncflask.routing import UpgradeRequired
 from asyncflask.testing import FlaskClient
 
@@ -148,3 +149,26 @@ def test_the_url_of_a_websocket_has_an_error_handler(app: Flask, client: FlaskCl
     app.register_error_handler(UpgradeRequired, lambda error: (error.description, 404))
     response = client.get("/ws")
     assert (response.status_code, response.text) == (404, "This URL is for WebSocket connections.")
+
+
+def test_a_websocket_at_the_url_of_a_page_is_explained_in_debug_mode_only(
+    app: Flask, client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.get("/chat")(something)
+    for debug in False, True:
+        app.debug = debug
+        with pytest.raises(WebSocketDenied) as caught, client.websocket_connect("/chat"):
+            pass
+        assert caught.value.status_code == 400
+        assert ("'@app.websocket(" in caplog.text) is debug
+
+
+def test_a_page_and_a_websocket_may_have_the_same_url(app: Flask, client: FlaskClient) -> None:
+    @app.websocket("/chat")
+    async def chat() -> None:
+        await websocket.send("hello")
+
+    app.get("/chat", endpoint="page")(something)
+    assert client.get("/chat").json == {"n": 1}
+    with client.websocket_connect("/chat") as ws:
+        assert ws.receive() == "hello"

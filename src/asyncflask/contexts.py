@@ -26,7 +26,7 @@ from .asgi.scope import ORIGIN, route_path
 from .asgi.threads import Call, Driver, is_async
 from .asgi.waiting import call_here, drive
 from .asgi.websocket import WebSocket
-from .routing import NOT_FOUND, TOO_LONG, UpgradeRequired
+from .routing import NO_WEBSOCKET, NOT_FOUND, TOO_LONG, UpgradeRequired
 from .signals import (
     appcontext_popped,
     appcontext_pushed,
@@ -179,6 +179,10 @@ class RequestContext(_Context):
     """The connection, if this is a WebSocket; else `None`."""
 
     _after_request_functions: Sequence[Callable[[Any], Any]] = ()
+
+    answered_by: tuple[str, Callable[..., Any]] | None = None
+    """The hook or error handler that answered in place of the view, for messages, and what it
+    is."""
 
     background: Sequence[Callable[[], None]] = ()
     """What is begun after the response was sent."""
@@ -393,8 +397,11 @@ class RequestContext(_Context):
                 if pending is not None:
                     values = await call(pending)
         except HTTPException as exc:
-            if type(exc) is WebsocketMismatch and self.websocket is None:
-                exc = UpgradeRequired(self.request.path, self.app.debug)
+            if type(exc) is WebsocketMismatch:
+                if self.websocket is None:
+                    exc = UpgradeRequired(self.request.path, self.app.debug)
+                elif self.app.debug:
+                    self.app.logger.warning(NO_WEBSOCKET, self.request.path)
             self.request.routing_exception = exc
         else:
             self.match = rule, values, None

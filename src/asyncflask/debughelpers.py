@@ -6,8 +6,9 @@ attributes, so that this file can stay below both.
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable, Iterator
-from types import CoroutineType
+from types import CodeType, CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from werkzeug.exceptions import HTTPException
@@ -15,8 +16,10 @@ from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Request
 
 from .alias import advise
+from .asgi.threads import is_async
 from .asgi.websocket_rules import await_it
-from .ctx import _cv_request
+from .blocking import Line, is_users, shown
+from .ctx import RequestContext, _cv_request
 
 if TYPE_CHECKING:
     from jinja2.loaders import BaseLoader
@@ -85,16 +88,91 @@ class FormDataRoutingRedirect(AssertionError):
         )
 
 
-def wrong_return_value(rv: object, endpoint: str | None) -> str:
-    """What is wrong with the value *rv* of a view, and what to write instead."""
-    kind = type(rv).__name__
-    article = "an" if kind[0] in "aeiou" else "a"
-    of = "" if endpoint is None else f" for {endpoint!r}"
-    return (
-        f"The view function{of} did not return a valid response. The return type must be a"
-        " string, dict, list, tuple with headers or status, Response instance, iterator,"
-        f" asynchronous iterator, or WSGI callable, but it was {article} {kind}.{_instead(rv)}"
-    )
+def wrong_return_value(rv: object, ctx: RequestContext | None) -> str:
+    """What is wrong with the value *rv* that a view, a hook or an error handler returned, what to
+    write instead, and where that function is."""
+    if rv is None:
+        problem = " It returned None, or ended without a return statement."
+    elif isinstance(rv, tuple):
+        problem = (
+            " A tuple must have the form (body, status, headers), (body, status) or (body,"
+            " headers)."
+        )
+    else:
+        kind = type(rv).__name__
+        article = "an" if kind[0] in "aeiou" else "a"
+        problem = (
+            " The return type must be a string, dict, list, tuple with headers or status, Response"
+            " instance, iterator, asynchronous iterator, or WSGI callable, but it was"
+            f" {article} {kind}.{_instead(rv)}"
+        )
+    who, where = _function_of(ctx)
+    noun = "response tuple" if isinstance(rv, tuple) else "response"
+    return f"{who} did not return a valid {noun}.{problem}{where}"
+
+
+def _function_of(ctx: RequestContext | None) -> tuple[str, str]:
+    """Which function answered the request, and a sentence that says where it is."""
+    if ctx is None:
+        return "The view function", ""
+    if ctx.answered_by is not None:
+        kind, function = ctx.answered_by
+        return f"The {kind} {getattr(function, '__name__', repr(function))!r}", where(
+            ctx.app, function
+        )
+    return f"The view function for {ctx.request.endpoint!r}", where_view(ctx)
+
+
+def where_view(ctx: RequestContext) -> str:
+    """As `where`, of the view of a request: of a class the method that answers it."""
+    request = ctx.request
+    view: Any = ctx.app.view_functions.get(request.endpoint or "")
+    cls = getattr(view, "view_class", None)
+    if cls is None:
+        return where(ctx.app, view)
+    method = getattr(cls, request.method.lower(), None)
+    if method is None and request.method == "HEAD":
+        method = getattr(cls, "get", None)
+    return where(ctx.app, method or cls.dispatch_request, view)
+
+
+def where(app: Flask, function: Any, outside: Any = None) -> str:
+    """A sentence that says in which line *function* is defined, and where the decorators of the
+    user's are that wrap it: one may have forgotten its 'return'. *outside*: what was registered,
+    if that is another function. Empty if there is no Python function."""
+    chain = [*_unwrapped(outside), *_unwrapped(function)] or [None]
+    *wrappers, inner = (_place(each, app.root_path) for each in chain)
+    if not inner:
+        return ""
+    wrappers = list(filter(None, wrappers))
+    wrapped = f", wrapped by {' and '.join(wrappers)}" if wrappers else ""
+    return f" The function is {inner}{wrapped}."
+
+
+def _unwrapped(function: Any) -> Iterator[Any]:
+    """*function*, and what it wraps, outermost first."""
+    seen = set()
+    while function is not None and id(function) not in seen:
+        seen.add(id(function))
+        yield function
+        function = getattr(function, "__wrapped__", None) or getattr(function, "func", None)
+
+
+def _place(function: Any, root: str) -> str:
+    """``'def index' in app.py:12``. Empty for what is not code of the user's, in *root*."""
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType) or not is_users(code, root):
+        return ""
+    number = code.co_firstlineno  # of its first decorator
+    lines = linecache.getlines(code.co_filename)[number - 1 :]
+    beginnings = ("def ", "async def ")
+    if code.co_name != "<lambda>":
+        found = (i for i, text in enumerate(lines) if text.lstrip().startswith(beginnings))
+        number += next(found, 0)
+    keyword = "async def" if is_async(function) else "def"
+    name = code.co_qualname.rpartition("<locals>.")[2]
+    what = name if name == "<lambda>" else f"{keyword} {name}"
+    return f"{what!r} in {shown(Line(code.co_filename, number, name))}"
 
 
 def _instead(rv: object) -> str:

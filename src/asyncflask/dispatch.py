@@ -34,7 +34,7 @@ from .asgi.waiting import call_here
 from .asgi.wsgi import serve
 from .bodies import call_with_body, end_body, expect_all, no_more_body, receive_small
 from .contexts import AppContext, RequestContext, _cv_app
-from .debughelpers import add_advice
+from .debughelpers import add_advice, where
 from .handlers import call_handler, call_supervised, converse
 from .plan import METHODS, Plan
 from .respond import (
@@ -269,6 +269,7 @@ async def preprocess_request(app: Flask, ctx: RequestContext, call: Call) -> Any
         else:
             rv = await call(func)
         if rv is not None:
+            ctx.answered_by = "'before_request' function", func
             return rv
     return None
 
@@ -365,6 +366,7 @@ async def process_response(app: Flask, ctx: RequestContext, call: Call, response
             raise TypeError(
                 f"The 'after_request' function {name!r} returned None. It has to return the"
                 " response it was given, or another one: end it with 'return response'."
+                f"{where(app, func)}"
             )
         response = given
     if has_session(app, ctx):
@@ -430,7 +432,14 @@ async def handle_http_exception(
     if error.code is None or isinstance(error, RoutingException):
         return error
     handler = app._find_error_handler(error, ctx.request.blueprints)
-    return error if handler is None else await call(handler, error)
+    return error if handler is None else await call_error_handler(ctx, call, handler, error)
+
+
+def call_error_handler(
+    ctx: RequestContext, call: Call, handler: Callable[..., Any], error: Exception
+) -> Awaitable[Any]:
+    ctx.answered_by = "error handler", handler
+    return call(handler, error)
 
 
 def raised(error: Exception) -> Exception:
@@ -458,7 +467,7 @@ async def handle_user_exception(
             raise error
         finally:
             del error  # its traceback has this frame: a cycle
-    return await call(handler, error)
+    return await call_error_handler(ctx, call, handler, error)
 
 
 async def handle_exception(app: Flask, ctx: RequestContext, call: Call, error: Exception) -> Any:
@@ -474,7 +483,7 @@ async def handle_exception(app: Flask, ctx: RequestContext, call: Call, error: E
     server_error: Any = InternalServerError(original_exception=error)
     handler = app._find_error_handler(server_error, ctx.request.blueprints)
     if handler is not None:
-        server_error = await call(handler, server_error)
+        server_error = await call_error_handler(ctx, call, handler, server_error)
     return await finalize(app, ctx, call, ctx.current_plan(), server_error, True)
 
 

@@ -17,6 +17,7 @@ from .asgi.http import start_message
 from .asgi.native import NoThread
 from .asgi.threads import Call, is_async
 from .contexts import RequestContext
+from .debughelpers import where_view
 from .plan import Plan
 from .teardown import is_bound_to_thread
 
@@ -168,5 +169,10 @@ async def converse(ctx: RequestContext, call: Call, answering: Awaitable[Any]) -
         answered = await call(sock.end)
     if answered:
         return None
-    ctx.websocket.check_returned(rv, ctx.request.endpoint)
+    try:
+        ctx.websocket.check_returned(rv, ctx.request.endpoint)
+    except (RuntimeError, TypeError) as error:
+        if place := where_view(ctx):
+            error.add_note(place.strip())
+        raise
     return rv

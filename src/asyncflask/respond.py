@@ -54,15 +54,9 @@ def make_response(app: Flask, ctx: RequestContext | None, rv: Any) -> Any:
             else:
                 rv, status = rv
         else:
-            raise TypeError(
-                "The view function did not return a valid response tuple. The tuple"
-                " must have the form (body, status, headers), (body, status) or (body, headers)."
-            )
+            raise TypeError(wrong_return_value(rv, ctx or _cv_request.get(None)))
     if rv is None:
-        raise TypeError(
-            f"The view function for {(ctx or current_request_ctx()).request.endpoint!r} did not"
-            " return a valid response. It returned None, or ended without a return statement."
-        )
+        raise TypeError(wrong_return_value(rv, ctx or current_request_ctx()))
     response_class = app.response_class
     if not isinstance(rv, response_class):
         if isinstance(rv, (str, bytes, bytearray)) or _is_stream(rv):
@@ -81,13 +75,12 @@ def make_response(app: Flask, ctx: RequestContext | None, rv: Any) -> Any:
             try:
                 rv = response_class.force_type(rv, environ)
             except TypeError as exc:
-                raise TypeError(f"{exc}\n{wrong_return_value(rv, _endpoint(ctx))}").with_traceback(
-                    exc.__traceback__
-                ) from None
+                message = wrong_return_value(rv, ctx or _cv_request.get(None))
+                raise TypeError(f"{exc}\n{message}").with_traceback(exc.__traceback__) from None
         else:
             if isinstance(rv, CoroutineType):
                 rv.close()  # that it was never awaited is said here
-            raise TypeError(wrong_return_value(rv, _endpoint(ctx)))
+            raise TypeError(wrong_return_value(rv, ctx or _cv_request.get(None)))
     if status is not None:
         if isinstance(status, (str, bytes, bytearray)):
             rv.status = status
@@ -100,13 +93,6 @@ def make_response(app: Flask, ctx: RequestContext | None, rv: Any) -> Any:
 
 def _is_stream(rv: object) -> bool:
     return hasattr(rv, "__next__") or isinstance(rv, AsyncIterable)
-
-
-def _endpoint(ctx: RequestContext | None) -> str | None:
-    """Of the current request, if there is one."""
-    ctx = ctx or _cv_request.get(None)
-    endpoint: str | None = None if ctx is None else ctx.request.endpoint
-    return endpoint
 
 
 Complete = tuple[Message, bytes]

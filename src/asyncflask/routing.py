@@ -76,6 +76,15 @@ class UpgradeRequired(WebsocketMismatch):
         return [*super().get_headers(*args, **kwargs), ("Upgrade", "websocket")]
 
 
+NO_WEBSOCKET: Final = (
+    "A client tried to open a WebSocket at %r, which is the URL of an HTTP route, and got a 400."
+    " Write '@app.websocket(\"...\")' above an 'async def' function for this URL (the HTTP route"
+    " may stay), or connect to the URL of one that you have: 'asyncflask routes' lists them as"
+    " WEBSOCKET."
+)
+"""What debug mode logs for the opposite of `UpgradeRequired`, with the path."""
+
+
 class Map(MapBase):
     """The rules of an app (Werkzeug: `werkzeug.routing.Map`)."""
 

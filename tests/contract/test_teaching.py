@@ -13,6 +13,8 @@ import websockets.sync.client
 from support.servers import Server
 
 APPS = Path(__file__).parent / "apps"
+SHOWN = str(APPS / "teaching.py").removeprefix(f"{Path.cwd()}/")
+"""The app, as seen from the folder in which the server runs."""
 TYPES = (
     "The return type must be a string, dict, list, tuple with headers or status, Response"
     " instance,"
@@ -97,6 +99,58 @@ def test_the_log_says(site: Server, path: str, message: str) -> None:
     assert "never awaited" not in site.output
 
 
+@pytest.mark.parametrize(
+    ("path", "who", "places"),
+    [
+        ("/none", "The view function for 'returns_none'", ["def returns_none"]),
+        ("/set", "The view function for 'returns_a_set'", ["def returns_a_set"]),
+        ("/number", "The view function for 'returns_a_number'", ["async def returns_a_number"]),
+        (
+            "/wrapped",
+            "The view function for 'is_wrapped'",
+            ["def is_wrapped", "def wrapper"],
+        ),
+        ("/item", "The view function for 'item'", ["def Item.get"]),
+        (
+            "/hook",
+            "The 'before_request' function 'answers_for_the_view'",
+            ["async def answers_for_the_view"],
+        ),
+        ("/error", "The error handler 'handles_an_error'", ["async def handles_an_error"]),
+        (
+            "/after",
+            "The 'after_request' function 'forgets_the_response' returned None.",
+            ["async def forgets_the_response"],
+        ),
+    ],
+)
+def test_the_log_names_the_line_of_the_function(
+    site: Server, path: str, who: str, places: list[str]
+) -> None:
+    source = (APPS / "teaching.py").read_text().splitlines()
+    place, *wrapped = (
+        f"'{name}' in {SHOWN}:{number}"
+        for name in places
+        for number, line in enumerate(source, 1)
+        if line.strip().startswith(name.replace("Item.", "") + "(")
+    )
+    by = "".join(f", wrapped by {each}" for each in wrapped)
+    assert httpx.get(site.url + path, timeout=90).status_code == 500
+    assert any(
+        line.startswith(f"TypeError: {who}") and line.endswith(f" The function is {place}{by}.")
+        for line in site.output.splitlines()
+    )
+
+
+def test_the_log_names_the_line_of_a_websocket_handler(site: Server) -> None:
+    with (
+        websockets.sync.client.connect(f"{site.ws_url}/ws/returns") as ws,
+        pytest.raises(websockets.exceptions.ConnectionClosedError),
+    ):
+        ws.recv()
+    assert f"\nThe function is 'async def returns_a_message' in {SHOWN}:" in site.output
+
+
 def test_of_a_websocket(site: Server) -> None:
     with (
         websockets.sync.client.connect(f"{site.ws_url}/ws") as ws,
@@ -121,4 +175,16 @@ def test_the_url_of_a_websocket_in_a_browser(site: Server) -> None:
         " did, something between client and app does not pass the &#39;Upgrade&#39; header on, or"
         " the server has no WebSockets: &#39;pip install uvicorn[standard]&#39;.</p>"
         in response.text
+    )
+
+
+def test_a_websocket_at_the_url_of_a_page(site: Server) -> None:
+    with (
+        pytest.raises(websockets.exceptions.InvalidStatus, match="HTTP 400"),
+        websockets.sync.client.connect(f"{site.ws_url}/page/1"),
+    ):
+        pass
+    assert (
+        "A client tried to open a WebSocket at '/page/1', which is the URL of an HTTP route, and"
+        " got a 400. Write '@app.websocket(\"...\")' above" in site.output
     )

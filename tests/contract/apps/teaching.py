@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
-from asyncflask import Flask, Response, render_template, render_template_string, request, websocket
+from asyncflask import (
+    Flask,
+    Response,
+    abort,
+    render_template,
+    render_template_string,
+    request,
+    websocket,
+)
+from asyncflask.views import MethodView
 
 app = Flask(__name__)
 app.config["DEBUG"] = True
@@ -75,3 +86,67 @@ async def uses_websocket_in_a_request() -> Response:
 async def forgets_await_of_receive() -> None:
     message: Any = websocket.receive()
     await websocket.send(message)
+
+
+@app.get("/none")
+@app.get("/nothing", endpoint="nothing")
+def returns_none() -> Any:
+    pass
+
+
+def without_return(view: Callable[[], str]) -> Callable[[], Any]:
+    @functools.wraps(view)
+    def wrapper() -> None:
+        view()
+
+    return wrapper
+
+
+@app.get("/wrapped")
+@without_return
+def is_wrapped() -> str:
+    return "lost"
+
+
+class Item(MethodView):
+    def get(self) -> Any:
+        return 1.5
+
+
+app.add_url_rule("/item", view_func=Item.as_view("item"))
+
+
+@app.after_request
+async def forgets_the_response(response: Response) -> Response | None:
+    return None if request.path == "/after" else response
+
+
+@app.get("/after")
+def is_complete() -> str:
+    return "complete"
+
+
+@app.before_request
+async def answers_for_the_view() -> Any:
+    return 1 if request.path == "/hook" else None
+
+
+@app.errorhandler(418)
+async def handles_an_error(error: Exception) -> Any:
+    pass
+
+
+@app.get("/error")
+def fails() -> str:
+    abort(418)
+
+
+@app.websocket("/ws/returns")
+async def returns_a_message() -> Any:
+    await websocket.accept()
+    return "lost"
+
+
+@app.get("/page/<int:n>")
+async def page(n: int) -> str:
+    return f"page {n}"
