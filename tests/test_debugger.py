@@ -122,6 +122,12 @@ async def test_page_has_the_frames_of_the_app(app: Flask) -> None:
         assert page.files == ["test_debugger.py"]
 
 
+async def test_page_speaks_of_no_wsgi_application(app: Flask) -> None:
+    async with open_page(app, "/async") as page:
+        assert "The debugger caught an exception in your application." in page.text
+        assert "WSGI application" not in page.text
+
+
 async def test_page_has_the_cause(app: Flask) -> None:
     async with open_page(app, "/sync") as page:
         assert page.files == ["test_debugger.py"] * 2

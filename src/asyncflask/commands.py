@@ -14,8 +14,8 @@ import re
 import sys
 import traceback
 import typing as t
-from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import nullcontext, suppress
 from difflib import get_close_matches
 from types import ModuleType
 
@@ -119,10 +119,8 @@ def find_app_by_string(module: ModuleType, app_name: str) -> App:
     try:
         value = getattr(module, name)
     except AttributeError as e:
-        near = get_close_matches(name, vars(module), 1)
-        hint = f" Did you mean '{module.__name__}:{near[0]}'?" if near else ""
         raise NoAppException(
-            f"There is no {name!r} in the module {module.__name__!r}.{hint}"
+            f"There is no {name!r} in the module {module.__name__!r}.{_other_names(module, name)}"
         ) from e
 
     if inspect.isfunction(value):
@@ -142,6 +140,32 @@ def find_app_by_string(module: ModuleType, app_name: str) -> App:
     raise NoAppException(
         f"'{module.__name__}:{app_name}' is not a Flask application but of the type"
         f" '{type(value).__name__}'."
+    )
+
+
+def _other_names(module: ModuleType, name: str) -> str:
+    """What to write in place of *name*: the app or factory of *module* whose name is most like
+    it; if none is, all that there are."""
+    names = [each for each, value in vars(module).items() if _is_app_or_factory(value, module)]
+    near = get_close_matches(name, names, 1)
+    if near:
+        return f" Did you mean '{module.__name__}:{near[0]}'?"
+    if names:
+        there = ", ".join(f"'{module.__name__}:{each}'" for each in names)
+        return f" The applications and factories there: {there}."
+    return " It has no Flask application either, and no function that makes one."
+
+
+def _is_app_or_factory(value: object, module: ModuleType) -> bool:
+    """A factory is a function with one of the usual names, or whose code names `Flask` or an app
+    class of the module. Nothing is called to find out."""
+    if isinstance(value, App) or not inspect.isfunction(value):
+        return isinstance(value, App)
+    if value.__name__ in FACTORY_NAMES:
+        return True
+    named = (vars(module).get(name, name) for name in value.__code__.co_names)
+    return any(
+        each == "Flask" or (isinstance(each, type) and issubclass(each, App)) for each in named
     )
 
 
@@ -222,12 +246,35 @@ def locate_app(
         if raise_if_not_found:
             raise NoAppException(
                 f"There is no module {module_name!r} to import, from {os.getcwd()} or elsewhere"
-                " on Python's path."
+                f" on Python's path.{_other_modules(module_name)}"
             ) from None
         return None
 
     module = sys.modules[module_name]
     return find_best_app(module) if app_name is None else find_app_by_string(module, app_name)
+
+
+def _other_modules(module_name: str) -> str:
+    """What to write in place of *module_name*: the colon that was meant by a dot, the module
+    beside it whose name is most like it, or the file that is looked at without a name."""
+    parent, _, name = module_name.rpartition(".")
+    module = sys.modules.get(parent)
+    if module is not None and _is_app_or_factory(vars(module).get(name), module):
+        return f" Did you mean '{parent}:{name}'?"
+    folder = os.path.join(sys.path[0], *parent.split("."))
+    near = get_close_matches(name, _modules_in(folder), 1)
+    if near:
+        return f" Did you mean '{f'{parent}.' if parent else ''}{near[0]}'?"
+    files = [file for file in FILE_NAMES if os.path.exists(os.path.join(folder, file))]
+    return f" For '{files[0]}', leave out '--app'." if files and not parent else ""
+
+
+def _modules_in(folder: str) -> Iterator[str]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            stem, extension = os.path.splitext(entry.name)
+            if extension == ".py" or os.path.exists(os.path.join(entry, "__init__.py")):
+                yield stem
 
 
 class ScriptInfo:

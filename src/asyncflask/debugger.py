@@ -280,11 +280,14 @@ class _Werkzeug(DebuggedApplication):
     def page(self, kept: _Kept, environ: dict[str, Any], *, fold: bool = True) -> str:
         trusted = self.check_host_trust(environ)
         traceback = kept.traceback if fold else kept.unfolded
-        return traceback.render_debugger_html(
+        html = traceback.render_debugger_html(
             evalex=self.evalex and trusted,
             secret=self.secret if trusted else "",
             evalex_trusted=bool(self.check_pin_trust(environ)),
         )
+        # The last one: what the page shows of the user's may have the words too.
+        before, wsgi, after = html.rpartition(" in your WSGI application.")
+        return f"{before} in your application.{after}" if wsgi else html
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         request = Request(environ)
