@@ -124,14 +124,16 @@ def scope_of(request: Request, cookie: str | None = None) -> Scope:
     }
 
 
-async def first_answer(app: App, request: Request) -> tuple[int, dict[bytes, bytes], bytes]:
+async def first_answer(
+    app: App, scope: Scope, request: Request
+) -> tuple[int, dict[bytes, bytes], bytes]:
     """Status, headers and body of the answer to *request*."""
     messages: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
         messages.append(message)
 
-    await app(scope_of(request), receiver(request), send)
+    await app({**scope, "headers": scope["headers"][:]}, receiver(request), send)
     body = b"".join(message.get("body", b"") for message in messages)
     return messages[0]["status"], dict(messages[0]["headers"]), body
 
@@ -154,14 +156,17 @@ async def discard(message: dict[str, Any]) -> None:
 
 async def prepared(app: App, workload: Workload) -> list[tuple[Scope, Request]]:
     """The workload's requests, checked, and the scopes to call the app with."""
-    cookie = None
-    for request in workload.requests:
-        status, headers, _ = await first_answer(app, request)
+    cookie, token = None, b""
+    if workload.sign_in is not None:
+        _, headers, token = await first_answer(app, scope_of(workload.sign_in), workload.sign_in)
+        cookie = headers[b"set-cookie"].decode().partition(";")[0]
+    requests = [request.with_token(token) for request in workload.requests]
+    scopes = [scope_of(request, cookie) for request in requests]
+    for scope, request in zip(scopes, requests, strict=True):
+        status, _, _ = await first_answer(app, scope, request)
         if status != request.status:
             raise SystemExit(f"{request.path} is answered with {status}, not {request.status}.")
-        if workload.session and b"set-cookie" in headers:
-            cookie = headers[b"set-cookie"].decode().partition(";")[0]
-    return [(scope_of(request, cookie), request) for request in workload.requests]
+    return list(zip(scopes, requests, strict=True))
 
 
 async def answer(app: App, requests: list[tuple[Scope, Request]], count: int) -> None:

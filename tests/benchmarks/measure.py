@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -104,10 +104,11 @@ def run_workload(
         files = Path(folder)
         make_files(files)
         with serve(peers, workload, files, machine.server_core) as servers:
-            cookies = check_answers(workload, servers)
+            signed_in = {server: sign_in(workload, server) for server in servers}
+            check_answers(workload, signed_in)
             clients = {
-                server: Client(workload, server, files, cookies[server], machine, connections)
-                for server in servers
+                server: Client(workload, server, files, who, machine, connections)
+                for server, who in signed_in.items()
             }
             for client in clients.values() if warm_up else ():
                 client.drive(1)
@@ -141,7 +142,7 @@ class Client:
         workload: Workload,
         server: Served,
         files: Path,
-        cookie: str | None,
+        who: SignedIn,
         machine: Machine,
         connections: int,
     ) -> None:
@@ -151,7 +152,7 @@ class Client:
         self.connections = connections
         self.script = files / f"{server.peer.key}.lua"
         if workload.kind == "wrk":
-            self.script.write_text(lua(workload, files, cookie))
+            self.script.write_text(lua(workload, self.script, who))
 
     def drive(self, seconds: int) -> dict[str, float]:
         if self.workload.kind == "wrk":
@@ -191,17 +192,18 @@ class Client:
         )
 
 
-def lua(workload: Workload, files: Path, cookie: str | None) -> str:
-    """A script for wrk that sends the workload's requests in turn."""
+def lua(workload: Workload, script: Path, who: SignedIn) -> str:
+    """A script for wrk that sends the workload's requests in turn; it reads their bodies from
+    files beside it."""
     lines = []
     for number, request in enumerate(dict.fromkeys(workload.requests)):
         headers = dict(request.headers)
-        if cookie is not None:
-            headers["Cookie"] = cookie
+        if who.cookie is not None:
+            headers["Cookie"] = who.cookie
         body = ""
         if request.body:
-            path = files / f"{workload.key}-{number}.body"
-            path.write_bytes(request.body)
+            path = script.with_suffix(f".{number}.body")
+            path.write_bytes(request.with_token(who.token).body)
             body = str(path)
         table = ", ".join(f'["{name}"] = {json.dumps(value)}' for name, value in headers.items())
         times = workload.requests.count(request)
@@ -215,24 +217,39 @@ def lua(workload: Workload, files: Path, cookie: str | None) -> str:
 # -- the same answers from all -----------------------------------------------------------------
 
 
-def check_answers(workload: Workload, servers: Iterable[Served]) -> dict[Served, str | None]:
-    """All must give the same answers, or there is nothing to compare. Gives each one's cookie."""
-    cookies: dict[Served, str | None] = {}
+@dataclass(frozen=True)
+class SignedIn:
+    """What one server gave a client that signed in: the cookie of its session, and a token that
+    its forms carry."""
+
+    cookie: str | None = None
+    token: bytes = b""
+
+
+def sign_in(workload: Workload, server: Served) -> SignedIn:
+    if workload.sign_in is None:
+        return SignedIn()
+    _, _, token, cookie = fetch(server, workload.sign_in, None)
+    return SignedIn(cookie, token)
+
+
+def check_answers(workload: Workload, signed_in: dict[Served, SignedIn]) -> None:
+    """All must give the same answers, or there is nothing to compare."""
     expected: list[tuple[int, str, bytes]] = []
-    for server in servers:
-        cookies[server] = None
+    for server, who in signed_in.items():
         answers = []
         if workload.kind == "websocket":
             continue  # `load.py` checks it for each connection.
-        if workload.session:
-            cookies[server] = fetch(server, workload.requests[0], None)[3]
         for request in dict.fromkeys(workload.requests):
-            status, content_type, body, _ = fetch(server, request, cookies[server])
+            request = request.with_token(who.token)
+            status, content_type, body, _ = fetch(server, request, who.cookie)
             if status != request.status:
                 raise SystemExit(
                     f"{server.peer.name} answers {request.path} with {status} and not with"
                     f" {request.status}:\n{body[:500]!r}\n{server.output[-2_000:]}"
                 )
+            if workload.varying is not None:
+                body = re.sub(workload.varying, b"", body)
             answers.append((status, content_type, body))
         expected = expected or answers
         if answers != expected:
@@ -240,7 +257,6 @@ def check_answers(workload: Workload, servers: Iterable[Served]) -> dict[Served,
                 f"{server.peer.name} answers {workload.key} with\n  {str(answers)[:500]}\n"
                 f"and not with\n  {str(expected)[:500]}"
             )
-    return cookies
 
 
 def fetch(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -89,8 +89,8 @@ def version(package: str) -> str | None:
     return None
 
 
-def versions(peers: list[Peer]) -> dict[str, str]:
-    names = dict.fromkeys(name for peer in peers for name in peer.packages)
+def versions(users: Iterable[Peer | Workload]) -> dict[str, str]:
+    names = dict.fromkeys(name for user in users for name in user.packages)
     found = {name: version(name) for name in (*names, *SERVERS)}
     return {name: number for name, number in found.items() if number is not None}
 

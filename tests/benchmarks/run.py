@@ -28,13 +28,14 @@ import measure
 import report
 import startup
 from instructions import checkout
-from peers import BEFORE, PEERS, Peer, peer_before, versions
+from peers import BEFORE, PEERS, Peer, peer_before, version, versions
 from workloads import BY_KEY, Workload
 
 EXTRAS = ("memory", "startup", "hops", "growth")
 UPLOADERS = ("asyncflask", "starlette")
 KEYS = tuple(peer.key for peer in PEERS)
 QUICK_PEERS = ("bare", "asyncflask", "starlette", "quart", "flask")
+INSTALL = "pip install 'asyncflask[bench]'"
 START_SECONDS, EXTRA_SECONDS = 6, 90  # for an estimate only
 
 
@@ -105,7 +106,7 @@ def run_with(peers: list[Peer], options: argparse.Namespace) -> dict[str, Any]:
         "minutes": (time.monotonic() - began) / 60,
         "pinned": machine.server_core is not None,
         **about_this_machine(),
-        "versions": versions(peers),
+        "versions": versions([*peers, *rows]),
         "rounds": options.rounds,
         "seconds": options.seconds,
         "connections": options.connections,
@@ -118,6 +119,8 @@ def run_row(
     workload: Workload, peers: list[Peer], machine: measure.Machine, options: argparse.Namespace
 ) -> dict[str, Any]:
     """The figures of one row, by peer."""
+    if missing := [name for name in workload.packages if version(name) is None]:
+        raise SystemExit(f"{', '.join(missing)} not installed ({INSTALL}).")
     keys = set(workload.peers)
     if "asyncflask" in keys:
         keys.add(BEFORE)
@@ -185,8 +188,7 @@ def available(wanted: tuple[str, ...]) -> list[Peer]:
     for peer in peers:
         if peer.missing:
             print(
-                f"{peer.name} is left out: {', '.join(peer.missing)} not installed "
-                "(pip install 'asyncflask[bench]').",
+                f"{peer.name} is left out: {', '.join(peer.missing)} not installed ({INSTALL}).",
                 file=sys.stderr,
             )
     return [peer for peer in peers if not peer.missing]

@@ -7,7 +7,7 @@ in `peers.py`, how they are driven in `measure.py`.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from apps.common import ROUTES, WAIT_SECONDS, WAITING_THREADS
 
@@ -35,7 +35,11 @@ DOCUMENT = json.dumps(
     separators=(",", ":"),
 ).encode()
 """Of 1 KB; in the order of its keys, since some apps sort them."""
+URLENCODED = [("Content-Type", "application/x-www-form-urlencoded")]
 FORM = b"name=Ada+Lovelace&email=ada%40example.org&age=36&comment=first+programmer&send=1"
+TOKEN = b"{token}"
+"""In a request's body: see `Workload.sign_in`."""
+COMMENT = b"name=Ada+Lovelace&comment=first+programmer&send=Send&csrf_token=" + TOKEN
 BOUNDARY = "----------------------------asyncflaskbench"
 MULTIPART = [("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")]
 
@@ -61,6 +65,10 @@ class Request:
     body: bytes = b""
     status: int = 200
 
+    def with_token(self, token: bytes) -> Request:
+        """The same with *token* in its body, where it has a place for one."""
+        return replace(self, body=self.body.replace(TOKEN, token))
+
 
 @dataclass(frozen=True)
 class Target:
@@ -76,9 +84,10 @@ class Workload:
 
     *app*: which of the modules in `apps/` gets it, as in ``<peer>_<app>.py``; and where a module
     has several, which of its apps, as in ``<app>:<name>``. *peers*: who has the
-    feature in an idiom of its own; the first one's answers are those that all must give.
-    *session*: whether each request carries the cookie that a first one was given. *kind*: how it
-    is driven, see `measure.py`.
+    feature in an idiom of its own; the first one's answers are those that all must give, but for
+    what *varying*, a regular expression, finds in them. *sign_in*: what is requested once, before
+    all others: they carry the cookie it is given, and in place of `TOKEN` the text of its answer.
+    *packages*: what it needs beside the peers. *kind*: how it is driven, see `measure.py`.
     """
 
     key: str
@@ -87,7 +96,9 @@ class Workload:
     peers: tuple[str, ...]
     targets: tuple[Target, ...] = ()
     app: str = "app"
-    session: bool = False
+    sign_in: Request | None = None
+    varying: bytes | None = None
+    packages: tuple[str, ...] = ()
     kind: str = "wrk"
     connections: int | None = None
     leads: bool = False
@@ -181,11 +192,7 @@ WORKLOADS = (
     Workload(
         "form",
         "form post",
-        (
-            Request(
-                "/form", "POST", (("Content-Type", "application/x-www-form-urlencoded"),), FORM
-            ),
-        ),
+        (Request("/form", "POST", tuple(URLENCODED), FORM),),
         tuple(name for name in ALL if name != "bare"),
         (Target("starlette", 1.2),),
     ),
@@ -204,23 +211,36 @@ WORKLOADS = (
         TEMPLATES,
         (Target("starlette", 1.0),),
     ),
-    Workload(
-        "stack-async",
-        "whole stack, async",
-        stack("/a5/b5/items"),
-        FLASKS,
-        (Target("quart", 3.0), Target("starlette", 1.5)),
-        app="stack",
-        session=True,
+    *(
+        Workload(
+            f"stack{suffix}-{kind}",
+            f"whole stack, {kind}{title}",
+            stack(f"{prefix}{path}/items"),
+            FLASKS,
+            targets,
+            app=f"stack:{app}",
+            sign_in=Request(f"{prefix}{path}/items/7"),
+        )
+        for suffix, title, path, app in (
+            ("", ", 100 routes", "/a5/b5", "app"),
+            ("-one", ", one route", "", "one"),
+        )
+        for kind, prefix, targets in (
+            ("async", "", (Target("quart", 3.5), Target("starlette", 1.5))),
+            ("sync", "/sync", (Target("flask", 2.5),)),
+        )
     ),
     Workload(
-        "stack-sync",
-        "whole stack, sync",
-        stack("/sync/a5/b5/items"),
-        FLASKS,
-        (Target("flask", 2.5),),
-        app="stack",
-        session=True,
+        "orm",
+        "page with database, login and form, sync",
+        (Request("/articles/7"),) * 9
+        + (Request("/articles/7", "POST", tuple(URLENCODED), COMMENT, status=302),),
+        ("flask", "asyncflask"),
+        (Target("flask", 2.0),),
+        app="orm",
+        sign_in=Request("/login"),
+        packages=("flask-sqlalchemy", "flask-login", "flask-wtf", "sqlalchemy", "wtforms"),
+        varying=rb'(?<=name="csrf_token" type="hidden" value=")[^"]+',
     ),
     Workload(
         "hooks",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flask_family import make_stack
+from flask_family import make_stacks
 
 import asyncflask
 
-app = make_stack(asyncflask, asyncflask.Flask)
+app, one = make_stacks(asyncflask, asyncflask.Flask)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -103,18 +103,25 @@ class Missing(Exception):
     """Raised by a view, turned into an answer by an error handler."""
 
 
-def make_stack(flask: ModuleType, Flask: Any) -> Any:
-    """100 routes in nested blueprints, with hooks, session, URLs and an error handler; once
-    async, and below ``/sync`` once more in plain functions."""
+def make_stacks(flask: ModuleType, Flask: Any) -> tuple[Any, Any]:
+    """Hooks, session, URLs and an error handler: an app with 100 routes in nested blueprints, and
+    one with a single route. All views are async, and below ``/sync`` once more plain functions."""
+    return _make_stack(flask, Flask, _add_nested), _make_stack(flask, Flask, _add_one)
+
+
+AddRoutes = Callable[[ModuleType, Any, Any], str]
+"""Add routes that lead to a view to a blueprint, and give the endpoint that the view links to."""
+
+
+def _make_stack(flask: ModuleType, Flask: Any, add_routes: AddRoutes) -> Any:
     app = Flask("bench", static_folder=None)
     app.secret_key = "secret"
-    app.register_blueprint(_async_stack(flask))
-    app.register_blueprint(_sync_stack(flask), url_prefix="/sync")
+    app.register_blueprint(_async_stack(flask, add_routes))
+    app.register_blueprint(_sync_stack(flask, add_routes), url_prefix="/sync")
     return app
 
 
-def _nested(flask: ModuleType, name: str, item: Any) -> Any:
-    top = flask.Blueprint(name, __name__)
+def _add_nested(flask: ModuleType, top: Any, item: Any) -> str:
     for a in range(10):
         outer = flask.Blueprint(f"a{a}", __name__, url_prefix=f"/a{a}")
         for b in range(10):
@@ -122,20 +129,26 @@ def _nested(flask: ModuleType, name: str, item: Any) -> Any:
             inner.add_url_rule("/items/<int:id>", "item", item)
             outer.register_blueprint(inner)
         top.register_blueprint(outer)
-    return top
+    return f"{top.name}.a6.b6.item"
 
 
-def _async_stack(flask: ModuleType) -> Any:
+def _add_one(flask: ModuleType, top: Any, item: Any) -> str:
+    top.add_url_rule("/items/<int:id>", "item", item)
+    return f"{top.name}.item"
+
+
+def _async_stack(flask: ModuleType, add_routes: AddRoutes) -> Any:
     g, session, request, url_for = flask.g, flask.session, flask.request, flask.url_for
+    top = flask.Blueprint("top", __name__)
 
     async def item(id: int) -> Any:
         if id == 0:
             raise Missing
         session["visits"] = session.get("visits", 0) + 1
-        following = url_for("top.a6.b6.item", id=id + 1)
+        following = url_for(linked, id=id + 1)
         return {"id": id, "lang": g.lang, "next": following, "visits": session["visits"]}
 
-    top = _nested(flask, "top", item)
+    linked = add_routes(flask, top, item)
 
     @top.before_request
     async def begin() -> None:
@@ -157,17 +170,18 @@ def _async_stack(flask: ModuleType) -> Any:
     return top
 
 
-def _sync_stack(flask: ModuleType) -> Any:
+def _sync_stack(flask: ModuleType, add_routes: AddRoutes) -> Any:
     g, session, request, url_for = flask.g, flask.session, flask.request, flask.url_for
+    top = flask.Blueprint("sync", __name__)
 
     def item(id: int) -> Any:
         if id == 0:
             raise Missing
         session["visits"] = session.get("visits", 0) + 1
-        following = url_for("sync.a6.b6.item", id=id + 1)
+        following = url_for(linked, id=id + 1)
         return {"id": id, "lang": g.lang, "next": following, "visits": session["visits"]}
 
-    top = _nested(flask, "sync", item)
+    linked = add_routes(flask, top, item)
 
     @top.before_request
     def begin() -> None:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 import flask
-from flask_family import make_stack
+from flask_family import make_stacks
 
-app = make_stack(flask, flask.Flask)
+app, one = make_stacks(flask, flask.Flask)

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 import quart
-from flask_family import make_stack
+from flask_family import make_stacks
 
-app = make_stack(quart, quart.Quart)
+app, one = make_stacks(quart, quart.Quart)

@@ -60,24 +60,32 @@ class Language:
         await self.app(scope, receive, send)
 
 
-def answer(request: Request, top: str) -> Response:
+def answer(request: Request, linked: str) -> Response:
     id = request.path_params["id"]
     if id == 0:
         raise Missing
     session = request.session
     session["visits"] = session.get("visits", 0) + 1
-    following = request.app.url_path_for(f"{top}:a6:b6:item", id=id + 1)
+    following = request.app.url_path_for(linked, id=id + 1)
     return JSONResponse(
         {"id": id, "lang": request.state.lang, "next": following, "visits": session["visits"]}
     )
 
 
 async def item(request: Request) -> Response:
-    return answer(request, "top")
+    return answer(request, "top:a6:b6:item")
 
 
 def sync_item(request: Request) -> Response:
-    return answer(request, "sync")
+    return answer(request, "sync:a6:b6:item")
+
+
+async def one_item(request: Request) -> Response:
+    return answer(request, "item")
+
+
+def one_sync_item(request: Request) -> Response:
+    return answer(request, "sync_item")
 
 
 def nested(endpoint: Any) -> list[Any]:
@@ -98,15 +106,27 @@ def nested(endpoint: Any) -> list[Any]:
     ]
 
 
-app = Starlette(
-    routes=[
+def make_stack(routes: list[Any]) -> Starlette:
+    return Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(SessionMiddleware, secret_key="secret"),
+            Middleware(Duration),
+            Middleware(Language),
+        ],
+        exception_handlers={Missing: missing},
+    )
+
+
+app = make_stack(
+    [
         Mount("/sync", name="sync", routes=nested(sync_item)),
         Mount("", name="top", routes=nested(item)),
-    ],
-    middleware=[
-        Middleware(SessionMiddleware, secret_key="secret"),
-        Middleware(Duration),
-        Middleware(Language),
-    ],
-    exception_handlers={Missing: missing},
+    ]
+)
+one = make_stack(
+    [
+        Route("/items/{id:int}", one_item, name="item"),
+        Route("/sync/items/{id:int}", one_sync_item, name="sync_item"),
+    ]
 )
