@@ -72,10 +72,12 @@ class Row(NamedTuple):
 
 def rows() -> Iterator[Row]:
     text = (ROOT / "docs/limits.rst").read_text("utf-8")
-    for part in re.split(r"^   \* - ", text, flags=re.MULTILINE)[2:]:
+    for part in re.split(r"^   \* - ", text, flags=re.MULTILINE)[1:]:
         table = re.split(r"\n(?=\S)", part)[0]  # the last row ends where the table does
         cells = re.split(r"^     - ", table, flags=re.MULTILINE)
-        yield Row(*(" ".join(cell.split()) for cell in cells))
+        row = Row(*(" ".join(cell.split()) for cell in cells))
+        if row.name != "Name":  # the header of each table
+            yield row
 
 
 ROWS = {row.name.strip("`"): row for row in rows()}

@@ -134,20 +134,20 @@ def page(results: AllResults) -> str:
         ".. Written by tests/conformance/autobahn.py.",
         "",
         fill(
-            "What speaks the WebSocket protocol is the server; an app that gets in its way can"
-            " still break what the server does right. So the fuzzing client of the Autobahn test"
-            " suite runs against an echo in asyncflask, with sync and async handlers, and against"
-            " the same echo written as a bare ASGI callable, for each WebSocket implementation of"
-            " uvicorn.",
+            "This page shows the results of the Autobahn test suite, which checks whether a server"
+            " follows the WebSocket protocol. The server implements the protocol, but an app can"
+            " get in its way. So the suite's fuzzing client runs against an echo in asyncflask,"
+            " with sync and async handlers, and against the same echo written as a bare ASGI"
+            " callable, for each WebSocket implementation of uvicorn.",
             WIDTH,
         ),
         "",
         f"{SUITE.replace('==', ' ')}; {versions}.",
         "",
         fill(
-            "How many cases ended how, and how many failed that did not with the bare callable."
-            " Of the cases about load (9) and compression (12, 13), which take hours, a selection"
-            " was run.",
+            "The table counts the cases by result. The last column counts those that fail in"
+            " asyncflask and pass with the bare callable. Of the cases about load (9) and"
+            " compression (12, 13), which take hours, only a selection was run.",
             WIDTH,
         ),
         "",
@@ -174,14 +174,14 @@ def page(results: AllResults) -> str:
     lines += [
         "",
         fill(
-            "A case that fails for all is uvicorn's matter, or its implementation's. Cases that"
-            f" are non-strict in asyncflask only: {', '.join(less_strict(results)) or 'none'}. In"
-            " these the client sends a message and then breaks the protocol, and whether the echo"
-            " is still sent depends on who runs first.",
+            "A case that fails for every echo is a fault of uvicorn or of its WebSocket"
+            " implementation. Cases that are non-strict in asyncflask only:"
+            f" {', '.join(less_strict(results)) or 'none'}. In these, the client sends a message"
+            " and then breaks the protocol; it depends on timing whether the echo is still sent.",
             WIDTH,
         ),
         "",
-        "To run it:",
+        "To run the suite:",
         "",
         ".. code-block:: console",
         "",
