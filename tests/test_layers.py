@@ -58,7 +58,8 @@ loop_guard
 lifetime steps guarded health
 livereload debugger
 commands
-serving
+serving cli_routes cli_shell
+cli_run
 cli
 testing async_testing
 as_flask
@@ -106,9 +107,9 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("wrappers", "state"): "likewise",
     ("pytest_plugin", "async_client"): "it needs httpx, which other fixtures do not",
     ("migrate._", "_project"): "it needs libcst, which only this command does",
-    ("cli", "_parse_uvicorn_options"): "extensions import 'cli' for 'with_appcontext'",
-    ("cli", "parse_args"): "likewise",
-    ("cli", "run_command"): "likewise",
+    ("cli_run", "_parse_uvicorn_options"): "extensions import 'cli' for 'with_appcontext'",
+    ("cli_run", "parse_args"): "likewise",
+    ("cli_run", "run_command"): "likewise",
     ("cli", "as_flask"): "likewise",
     ("serving", "_with_debugger"): "Werkzeug's debugger replaces 'sys.displayhook'",
 }
@@ -150,7 +151,7 @@ TYPE_CHECKING_IMPORTS = {
     ("sansio.app", "templating"): "likewise",
     ("app", "testing"): "the test clients are imported by who makes one",
     ("pytest_plugin", "async_testing"): "it needs httpx, which other fixtures do not",
-    ("cli", "serving"): "imported by the command that serves",
+    ("cli_run", "serving"): "imported by the command that serves",
     ("contexts", "ctx"): "what 'g' is",
     ("contexts", "sessions"): "a context has a session and a request, which ask for the context",
     ("contexts", "wrappers"): "likewise",

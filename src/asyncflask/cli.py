@@ -1,36 +1,32 @@
-"""The command line: the program `asyncflask`, and the commands that come with it.
+"""The command line: the program `asyncflask`, its options and environment files.
 
 The environment variables are Flask's (`FLASK_APP`, `FLASK_DEBUG`, `FLASK_RUN_PORT`, ...). How an
-app is found is in `commands.py`, how it is served in `serving.py`. That, and uvicorn, are only
-imported where they are used: extensions import this file for `with_appcontext` alone.
+app is found is in `commands.py`; the commands are in `cli_run.py`, `cli_shell.py`,
+`cli_routes.py`, `check.py` and `migrate/`. This file has all that Flask's has by the same names.
 """
 
 from __future__ import annotations
 
-import ast
-import code
 import importlib.metadata
-import inspect
 import os
 import platform
-import sys
 import traceback
 import typing as t
 from collections.abc import Callable
-from operator import itemgetter
-from ssl import SSLContext
-from types import CodeType
 
 import click
 from click.core import ParameterSource
-from werkzeug.routing import Rule
-from werkzeug.serving import is_running_from_reloader
 from werkzeug.utils import import_string
 
 from ._version import FLASK_VERSION, __version__
 from .alias import install_as_flask, users_of_flask
-from .asgi.waiting import wait
 from .check import check_command
+from .cli_routes import routes_command as routes_command
+from .cli_run import CertParamType as CertParamType
+from .cli_run import SeparatedPathType as SeparatedPathType
+from .cli_run import run_command as run_command
+from .cli_run import show_server_banner as show_server_banner
+from .cli_shell import shell_command as shell_command
 from .commands import AppGroup as AppGroup
 from .commands import NoAppException as NoAppException
 from .commands import ScriptInfo as ScriptInfo
@@ -40,15 +36,12 @@ from .commands import locate_app as locate_app
 from .commands import pass_script_info as pass_script_info
 from .commands import prepare_import as prepare_import
 from .commands import with_appcontext as with_appcontext
-from .ctx import _cv_app, current_app_ctx
-from .helpers import get_debug_flag
+from .ctx import _cv_app
 from .migrate import migrate_command
 from .sansio.app import App
 
 if t.TYPE_CHECKING:
-    from starlette.routing import Mount
-
-    from .serving import SSLSetting
+    pass
 
 PLUGINS: t.Final = "flask.commands"
 """The group of entry points that are commands, as for Flask's program."""
@@ -334,396 +327,6 @@ def load_dotenv(path: str | os.PathLike[str] | None = None, load_defaults: bool 
     return bool(data)
 
 
-# -- run ------------------------------------------------------------------------------------
-
-
-def show_server_banner(debug: bool, app_import_path: str | None) -> None:
-    """Say what is served, once, not at every reload."""
-    if is_running_from_reloader():
-        return
-    if app_import_path is not None:
-        click.echo(f" * Serving asyncflask app '{app_import_path}'")
-    if debug is not None:
-        click.echo(f" * Debug mode: {'on' if debug else 'off'}")
-
-
-class CertParamType(click.Path):
-    """The option `--cert`: a file, `adhoc`, or where an `ssl.SSLContext` can be imported."""
-
-    def __init__(self) -> None:
-        super().__init__(exists=True, dir_okay=False, resolve_path=True)
-
-    def convert(
-        self, value: t.Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> t.Any:
-        """:raises click.BadParameter: if it is nothing of these."""
-        try:
-            return super().convert(value, param, ctx)
-        except click.BadParameter:
-            if str(value).lower() == "adhoc":
-                if import_string("cryptography", silent=True) is None:
-                    raise click.BadParameter(
-                        "A generated certificate ('--cert adhoc') needs cryptography: pip install"
-                        " cryptography",
-                        ctx,
-                        param,
-                    ) from None
-                return "adhoc"
-
-            context = import_string(str(value), silent=True)
-            if isinstance(context, SSLContext):
-                return context
-            raise
-
-
-def _validate_key(ctx: click.Context, param: click.Parameter, value: t.Any) -> t.Any:
-    """Make the two options `--cert` and `--key` one, a pair, if the former is a file."""
-    cert = ctx.params.get("cert")
-    is_file = bool(cert) and cert != "adhoc" and not isinstance(cert, SSLContext)
-
-    if value is None:
-        if is_file:
-            raise click.BadParameter('Needed with a "--cert" that is a file.', ctx, param)
-    elif is_file:
-        ctx.params["cert"] = cert, value
-    elif cert:
-        what = '"adhoc"' if cert == "adhoc" else "an SSLContext"
-        raise click.BadParameter(f'Not needed: "--cert" is {what}.', ctx, param)
-    else:
-        raise click.BadParameter('It is the key of a "--cert", which is missing.', ctx, param)
-    return value
-
-
-class SeparatedPathType(click.Path):
-    """An option that is a list of paths, separated as in `PATH` (`:`, on Windows `;`)."""
-
-    def convert(
-        self, value: t.Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> t.Any:
-        """:raises click.BadParameter: if one of them is none."""
-        convert = super().convert  # `super()` does not work in a comprehension before 3.12.
-        return [convert(item, param, ctx) for item in self.split_envvar_value(value)]
-
-
-# What uvicorn's command has and `run` takes over: where to write it instead.
-_NOT_AFTER_DASHES: t.Final = {
-    "app": "'--app'",
-    "host": "'--host'",
-    "port": "'--port'",
-    "reload": "'--reload'",
-    "reload_dirs": "'--extra-files'",
-    "reload_includes": "'--extra-files'",
-    "reload_excludes": "'--exclude-patterns'",
-    "reload_delay": "'--reload'",
-    "workers": "'--workers'",
-    "ssl_certfile": "'--cert'",
-    "ssl_keyfile": "'--key'",
-    "env_file": "'asyncflask --env-file'",
-    "app_dir": "'asyncflask --app' with a path",
-    "factory": "'asyncflask --app', which knows factories,",
-    "interface": "",
-    "version": "'asyncflask --version'",
-}
-
-
-def _parse_uvicorn_options(
-    ctx: click.Context, param: click.Parameter, args: tuple[str, ...]
-) -> dict[str, t.Any]:
-    """Options for `uvicorn.Config`, by uvicorn's description of them."""
-    import uvicorn
-
-    params = [param for param in uvicorn.main.params if param.name not in _NOT_AFTER_DASHES]
-    command = click.Command(
-        "uvicorn", params=params, help="Options of uvicorn that 'run' hands on."
-    )
-    try:
-        given = command.make_context(f"{ctx.command_path} --", list(args))
-    except click.NoSuchOption as e:
-        for known in uvicorn.main.params:
-            if e.option_name in known.opts:
-                instead = _NOT_AFTER_DASHES[known.name or ""]
-                hint = f" Write {instead} before it." if instead else ""
-                raise click.UsageError(
-                    f"'{e.option_name}' has no place after the '--'.{hint}", e.ctx
-                ) from None
-        raise
-    options = {
-        name: value
-        for name, value in given.params.items()
-        if given.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
-    if "headers" in options:
-        headers = [header.partition(":") for header in options["headers"]]
-        if not all(colon for _, colon, _ in headers):
-            raise click.UsageError("A '--header' is a name, a colon and a value.", given)
-        options["headers"] = [(name, value.lstrip()) for name, _, value in headers]
-    return options
-
-
-class _RunCommand(click.Command):
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as e:
-            import uvicorn
-
-            if any(e.option_name in param.opts for param in uvicorn.main.params):
-                raise click.UsageError(
-                    f"'{e.option_name}' is an option of uvicorn. Write it after '--'.", e.ctx
-                ) from None
-            raise
-
-
-@click.command("run", cls=_RunCommand, short_help="Serve the app, for development.")
-@click.option("--host", "-h", default="127.0.0.1", help="The interface to listen on.")
-@click.option("--port", "-p", default=5000, help="The port to listen on.")
-@click.option(
-    "--cert",
-    type=CertParamType(),
-    help="Serve HTTPS with this certificate: a file, 'adhoc', or the import of an SSLContext.",
-    is_eager=True,
-)
-@click.option(
-    "--key",
-    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
-    callback=_validate_key,
-    expose_value=False,
-    help="The file of the certificate's key.",
-)
-@click.option(
-    "--reload/--no-reload",
-    default=None,
-    help="Restart when code changes. Default: in debug mode.",
-)
-@click.option(
-    "--debugger/--no-debugger",
-    default=None,
-    help="Answer errors with the interactive debugger. Default: in debug mode.",
-)
-@click.option(
-    "--livereload/--no-livereload",
-    default=None,
-    help="Reload pages in the browser when code, templates or static files change. Default: with"
-    " '--reload'.",
-)
-@click.option(
-    "--with-threads/--without-threads",
-    default=True,
-    help="Without effect: sync code always runs in threads.",
-)
-@click.option(
-    "--extra-files",
-    default=None,
-    type=SeparatedPathType(),
-    help=f"More files whose change counts, separated by {os.path.pathsep!r}.",
-)
-@click.option(
-    "--exclude-patterns",
-    default=None,
-    type=SeparatedPathType(),
-    help=(
-        f"Files whose change does not count, as fnmatch patterns separated by {os.path.pathsep!r}."
-    ),
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=1,
-    help="How many processes serve. With more than one there is no reloader. Default: 1.",
-)
-@click.argument(
-    "uvicorn_options",
-    nargs=-1,
-    type=click.UNPROCESSED,
-    metavar="[-- UVICORN_OPTIONS]",
-    callback=_parse_uvicorn_options,
-)
-@pass_script_info
-def run_command(
-    info: ScriptInfo,
-    host: str,
-    port: int,
-    reload: bool | None,
-    debugger: bool | None,
-    livereload: bool | None,
-    with_threads: bool,
-    cert: SSLSetting,
-    extra_files: list[str] | None,
-    exclude_patterns: list[str] | None,
-    workers: int,
-    uvicorn_options: dict[str, t.Any],
-) -> None:
-    """Serve the app on this machine, with uvicorn.
-
-    For development: '--debug' turns on the reloader, for the browser's pages too, and the
-    debugger. To deploy, run 'uvicorn module:app'.
-
-    Uvicorn's options come after '--', as in 'asyncflask run -- --ws wsproto'. The list of
-    them: 'asyncflask run -- --help'.
-    """
-    from .serving import CannotServe, failing_with, serve
-
-    debug = get_debug_flag()
-    debugger = debug if debugger is None else debugger
-    app: t.Any
-    try:
-        app = info.load_app()
-    except Exception as error:
-        if not (debugger and is_running_from_reloader()):
-            raise
-        # The debugger shows it, and the page reloads when the error is mended.
-        cause = error.__context__ if isinstance(error, NoAppException) else None
-        app = failing_with(cause if isinstance(cause, Exception) else error)
-    show_server_banner(debug, info.app_import_path)
-    try:
-        serve(
-            app,
-            host,
-            port,
-            reload=debug and workers == 1 if reload is None else reload,
-            debugger=debugger,
-            livereload=livereload,
-            extra_files=extra_files,
-            exclude_patterns=exclude_patterns,
-            ssl=cert,
-            workers=workers,
-            load=info.load_app,
-            **uvicorn_options,
-        )
-    except CannotServe as e:
-        raise click.UsageError(str(e)) from e
-
-
-run_command.params.insert(0, _debug_option)
-
-
-# -- shell ----------------------------------------------------------------------------------
-
-
-@click.command("shell", short_help="Open a Python shell for the app.")
-@with_appcontext
-def shell_command() -> None:
-    """Open a Python shell in a context of the app, with the names that its shell context
-    processors give."""
-    app = current_app_ctx().app
-    names: dict[str, t.Any] = {}
-
-    startup = os.environ.get("PYTHONSTARTUP")  # as in Python's shell
-    if startup and os.path.isfile(startup):
-        with open(startup, "rb") as file:
-            exec(compile(file.read(), startup, "exec"), names)
-    names.update(app.make_shell_context())
-
-    hook = getattr(sys, "__interactivehook__", None)
-    if hook is not None:
-        # Not at the top: both modules take hold of the terminal, and not every Python has them.
-        readline = import_string("readline", silent=True)
-        rlcompleter = import_string("rlcompleter", silent=True)
-        if readline is not None and rlcompleter is not None:
-            # By default it would complete the names of this program.
-            readline.set_completer(rlcompleter.Completer(names).complete)
-        hook()
-
-    _Shell(names).interact(
-        f"Python {sys.version} on {sys.platform}\n"
-        f"App: {app.import_name}\n"
-        f"Instance: {app.instance_path}\n"
-        "'await' works here.",
-        exitmsg="",
-    )
-
-
-class _Shell(code.InteractiveConsole):
-    """Python's shell, with `await`, `async for` and `async with` at the top level.
-
-    What awaits runs on the loop on which sync code has its coroutines run (`ensure_sync`,
-    async commands), so both share what belongs to a loop; everything else, in this thread.
-    """
-
-    def __init__(self, names: dict[str, t.Any]) -> None:
-        super().__init__(names)
-        self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-
-    def runcode(self, code: CodeType) -> None:
-        """Called for each input that is complete."""
-        if not code.co_flags & inspect.CO_COROUTINE:
-            super().runcode(code)
-            return
-        try:
-            wait(eval(code, self.locals))
-        except SystemExit:
-            raise
-        except BaseException as e:
-            # Not the frames that wait for the user's.
-            tb = e.__traceback__
-            while tb is not None and tb.tb_frame.f_code is not code:
-                tb = tb.tb_next
-            self._show(e.with_traceback(tb))
-
-    def _show(self, error: BaseException) -> None:
-        try:
-            raise error
-        except BaseException:
-            self.showtraceback()
-
-
-# -- routes ---------------------------------------------------------------------------------
-
-
-@click.command("routes", short_help="List the routes of the app.")
-@click.option(
-    "--sort",
-    "-s",
-    type=click.Choice(("endpoint", "methods", "domain", "rule", "match")),
-    default="endpoint",
-    help="The column to sort by; 'match' is the order in which rules are tried.",
-)
-@click.option("--all-methods", is_flag=True, help="With HEAD and OPTIONS.")
-@with_appcontext
-def routes_command(sort: str, all_methods: bool) -> None:
-    """List the routes: endpoint, methods, rule; and apps that are mounted."""
-    app = current_app_ctx().app
-    host_matching = app.url_map.host_matching
-    mounts: tuple[Mount, ...] = tuple(getattr(app, "_mounts", ()))
-    rows = [
-        *(_mount_row(mount) for mount in mounts if mount.path),
-        *(_rule_row(rule, host_matching, all_methods) for rule in app.url_map.iter_rules()),
-        *(_mount_row(mount) for mount in mounts if not mount.path),  # asked after the routes
-    ]
-    if not rows:
-        click.echo("No routes were registered.")
-        return
-
-    if sort in _COLUMNS:
-        rows.sort(key=itemgetter(_COLUMNS.index(sort)))
-    headers = ("Endpoint", "Methods", "Host" if host_matching else "Subdomain", "Rule")
-    columns = list(zip(headers, *rows, strict=True))
-    if not any(columns[_COLUMNS.index("domain")][1:]):
-        del columns[_COLUMNS.index("domain")]
-    widths = [max(map(len, column)) for column in columns]
-    header, *lines = zip(*columns, strict=True)
-    for line in (header, ["-" * width for width in widths], *lines):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
-
-
-_COLUMNS: t.Final = ("endpoint", "methods", "domain", "rule")
-_AUTOMATIC: t.Final = {"HEAD", "OPTIONS"}
-
-
-def _rule_row(rule: Rule, host_matching: bool, all_methods: bool) -> tuple[str, str, str, str]:
-    if rule.websocket:
-        methods = "WEBSOCKET"
-    else:
-        shown = (rule.methods or set()) - (set() if all_methods else _AUTOMATIC)
-        methods = ", ".join(sorted(shown))
-    domain = rule.host if host_matching else rule.subdomain
-    return str(rule.endpoint), methods, domain or "", rule.rule
-
-
-def _mount_row(mount: Mount) -> tuple[str, str, str, str]:
-    return mount.name or type(mount.app).__name__, "MOUNT", "", f"{mount.path}/..."
-
-
 # -- the program ----------------------------------------------------------------------------
 
 
@@ -741,6 +344,8 @@ _as_flask_option = click.Option(
     help="Have 'import flask' give asyncflask, for an app and extensions written for Flask.",
 )
 
+run_command.params.insert(0, _debug_option)
+
 cli = FlaskGroup(
     name="asyncflask",
     help="""\
@@ -752,7 +357,6 @@ Name the application with '--app' or in the environment variable 'FLASK_APP', or
 file 'wsgi.py' or 'app.py' in the current directory.
 """,
 )
-
 
 cli.add_command(check_command)
 cli.add_command(migrate_command)
