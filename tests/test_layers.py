@@ -49,7 +49,8 @@ plan
 helpers respond urls arrival handlers
 views
 templating
-sansio._ sansio.scaffold
+sansio._ sansio.packages sansio.route_options
+sansio.scaffold
 sansio.blueprints
 sansio.app
 dispatch

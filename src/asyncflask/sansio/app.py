@@ -37,6 +37,8 @@ from ..lazy import Lazy
 from ..logging import create_logger
 from ..routing import Map
 from .blueprints import Blueprint, T_template_filter, T_template_global, T_template_test
+from .packages import find_package
+from .route_options import ROUTE_OPTIONS, check_http_options, check_websocket_options
 from .scaffold import (
     F,
     Scaffold,
@@ -45,7 +47,6 @@ from .scaffold import (
     _check_serving_generator,
     _check_serving_hook,
     _endpoint_from_view_func,
-    find_package,
     register_named,
     setupmethod,
 )
@@ -57,16 +58,6 @@ if t.TYPE_CHECKING:
 T_shell_context_processor = t.TypeVar(
     "T_shell_context_processor", bound=ft.ShellContextProcessorCallable
 )
-
-ROUTE_OPTIONS: t.Final[dict[str, t.Any]] = {
-    "stream": False,
-    "cancel_on_disconnect": None,
-    "timeout": None,
-    "allowed_origins": None,
-    "max_content_length": None,
-}
-"""Route options beyond those of Werkzeug's `Rule`, with their defaults. They become attributes
-of the rule; a rule added to `url_map` directly has none of them."""
 
 
 def _make_timedelta(value: timedelta | int | None) -> t.Any:  # timedelta, and None for None
@@ -302,12 +293,12 @@ class App(Scaffold):
         }
         methods = options.pop("methods", None)
         if options.get("websocket"):
-            _check_websocket_options(rule, methods, attributes)
+            check_websocket_options(rule, methods, attributes)
             websocket.load()  # not when the first client waits for it
             WebSocketOptions(**of_websocket)  # checks them
             methods, automatic_options = {"GET"}, False  # RFC 6455, 4.1: the handshake is a GET.
         else:
-            _check_http_options(rule, {**attributes, **of_websocket})
+            check_http_options(rule, {**attributes, **of_websocket})
             methods, automatic_options = self._http_methods(
                 view_func, methods, provide_automatic_options
             )
@@ -588,52 +579,3 @@ class App(Scaffold):
         if error is sys.exc_info()[1]:
             raise  # keeps its traceback as it is
         raise error
-
-
-def _check_websocket_options(rule: str, methods: t.Any, attributes: dict[str, t.Any]) -> None:
-    if methods is not None and (
-        isinstance(methods, str) or {method.upper() for method in methods} != {"GET"}
-    ):
-        raise TypeError(
-            f"A WebSocket handshake is always a GET, but the rule {rule!r} has"
-            f" methods={methods!r}. Remove that option, and register a view for other methods at"
-            f" the same URL: @app.route({rule!r}, methods=...)."
-        )
-    if attributes["stream"]:
-        raise TypeError(
-            f"'stream' streams a request body, and a WebSocket has none. Remove it from the rule"
-            f" {rule!r} and iterate over the messages."
-        )
-    if attributes["timeout"] is not None:
-        raise TypeError(
-            f"'timeout' is an option of HTTP routes, and {rule!r} is a WebSocket, which lasts as"
-            " long as its client. Write 'websocket.receive(timeout=...)' in the handler."
-        )
-    if attributes["max_content_length"] is not None:
-        raise TypeError(
-            f"'max_content_length' limits a request body, and a WebSocket has none. For its"
-            f" messages, write @app.websocket({rule!r}, max_message_size=...)."
-        )
-    if isinstance(attributes["allowed_origins"], str):
-        raise TypeError(
-            "'allowed_origins' must be a collection of strings. Write"
-            f" allowed_origins=[{attributes['allowed_origins']!r}]."
-        )
-
-
-def _check_http_options(rule: str, attributes: dict[str, t.Any]) -> None:
-    timeout = attributes["timeout"]
-    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
-        raise TypeError(f"'timeout' of {rule!r} is a number of seconds, and not {timeout!r}.")
-    limit = attributes["max_content_length"]
-    if limit is not None and (type(limit) is not int or limit < 0):
-        raise TypeError(
-            f"'max_content_length' is a number of bytes, not {limit!r}. Write"
-            f" @app.post({rule!r}, max_content_length=1_000_000)."
-        )
-    for name in ("allowed_origins", *WebSocketOptions.__slots__):
-        if attributes.get(name) is not None:
-            raise TypeError(
-                f"{name!r} is a WebSocket option, but {rule!r} is an HTTP route. Write"
-                f" @app.websocket({rule!r}, {name}=...). For HTTP, see CORS."
-            )
