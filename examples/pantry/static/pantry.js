@@ -9,7 +9,11 @@ async function ask(method, path, body) {
   const response = await fetch(path, body ? { ...options, body: JSON.stringify(body) } : options);
   const answer = await response.json();
   problem.hidden = response.ok;
-  if (!response.ok) problem.textContent = answer.errors?.[0].detail ?? answer.detail ?? answer.title;
+  if (!response.ok) {
+    const [error] = answer.errors ?? [];
+    const field = error?.pointer?.split("/").pop();
+    problem.textContent = error ? `${field}: ${error.detail}` : answer.detail ?? answer.title;
+  }
   return response.ok;
 }
 
@@ -30,7 +34,7 @@ function show(item, isNew) {
   line.querySelector(".what span").textContent = item.name;
   line.querySelector(".by").textContent = item.by;
   const left = list.querySelectorAll("li:not(.done)").length;
-  document.getElementById("left").textContent = left ? `${left} to buy` : "all is there";
+  document.getElementById("left").textContent = left ? `${left} to buy` : "nothing to buy";
 }
 
 form.addEventListener("submit", async (event) => {
