@@ -33,8 +33,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def register(page: Any, server: Server, name: str) -> None:
     page.set_default_timeout(TIMEOUT)
     page.goto(f"{server.url}/register")
-    page.fill("[name=name]", name)
-    page.fill("[name=password]", "correct horse")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill("correct horse")
     page.click("button:text('Register')")
     page.wait_for_selector(f"text=Log out {name}")
 
@@ -48,4 +48,7 @@ def test_two_people(server: Server, new_page: NewPage) -> None:
     bob.wait_for_selector(".title:text('Make <tea>')")
     bob.click("[aria-label=Done]")
     ada.wait_for_selector(".done .title")
+    ada.get_by_label("Task").fill("x" * 80)
+    ada.click("button:text('Add')")
+    bob.wait_for_selector(".title:text('xxx')")
     assert bob.evaluate("document.documentElement.scrollWidth") <= 390

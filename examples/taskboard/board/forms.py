@@ -8,9 +8,9 @@ csrf = CSRFProtect()
 
 
 class TaskForm(FlaskForm):
-    title = StringField("Task", [DataRequired("What is to be done?"), Length(max=80)])
+    title = StringField("Task", [DataRequired("Enter a task."), Length(max=80)])
 
 
 class AccountForm(FlaskForm):
-    name = StringField("Name", [InputRequired("Who are you?"), Length(max=40)])
+    name = StringField("Name", [InputRequired("Enter your name."), Length(max=40)])
     password = PasswordField("Password", [InputRequired(), Length(min=8, max=200)])
