@@ -1,7 +1,7 @@
 """A chat with several rooms, in which browsers talk to each other through WebSockets.
 
-The rooms are in this process, or with ``ROOMS_URL=redis://...`` in Redis: then any number of
-processes serve the same chat.
+The rooms are in this process. With ``ROOMS_URL=redis://...`` they are in Redis, and any number of
+processes can serve the same chat.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ ROOMS = {
 
 NAME_LENGTH = 24  # characters
 TEXT_LENGTH = 1000  # characters
-FRAME_LENGTH = 16_384  # characters: the longest text, should JSON escape every character of it
-HISTORY_LENGTH = 50  # messages which a newcomer to a room gets to see
+FRAME_LENGTH = 16_384  # characters: the longest text, with every character escaped in JSON
+HISTORY_LENGTH = 50  # messages that a newcomer to a room sees
 
 app = Flask(__name__)
 rooms = Rooms(app, url=os.environ.get("ROOMS_URL"))
 
 
 class Refused(Exception):
-    """What a browser sent is not acceptable; its user is told why."""
+    """A browser sent something invalid. Its user sees the message."""
 
 
 @app.get("/")
@@ -50,7 +50,7 @@ def chat(slug: str) -> str:
 
 @app.after_request
 def only_our_own(response: Response) -> Response:
-    """No script from elsewhere or from within a message runs, should one ever slip through."""
+    """Block scripts from other sites and inline scripts, in case one gets into the page."""
     response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'"
     return response
 
@@ -58,7 +58,7 @@ def only_our_own(response: Response) -> Response:
 @app.websocket("/ws/<slug>")
 async def talk(slug: str) -> None:
     if slug not in ROOMS:
-        abort(404)  # Not accepted yet, so this is the answer to the handshake.
+        abort(404)  # Not accepted yet, so this is the response to the handshake.
     await websocket.accept()
     try:
         name = await ask_name(slug)
@@ -66,13 +66,13 @@ async def talk(slug: str) -> None:
         async with rooms.join(slug, name, info=os.getpid(), history=HISTORY_LENGTH):
             await listen(slug, name)  # until the browser leaves
     except RoomsError:
-        app.logger.exception("Nobody can come into a room.")
-        await websocket.close(1013, "The rooms are closed for a moment")
+        app.logger.exception("Joining a room failed.")
+        await websocket.close(1013, "The rooms are unavailable; try again later")
 
 
 async def ask_name(slug: str) -> str:
-    """What somebody wants to be called; with a number behind it if the room has that name. (Two
-    who come at the very same moment may get the same: it is a courtesy, not an identity.)"""
+    """Wait for a name, and append a number if it is taken. (Two people who join at the same
+    moment may get the same name: it is a courtesy, not an identity.)"""
     while True:
         try:
             match parse(await websocket.receive()):
@@ -80,7 +80,7 @@ async def ask_name(slug: str) -> str:
                     wanted = check_name(name)
                     break
                 case _:
-                    raise Refused("Say first who you are, by your name.")
+                    raise Refused("Send your name first.")
         except Refused as refused:
             await websocket.send_json(type="error", message=str(refused))
     taken = {member.name for member in await rooms.members(slug)}
@@ -92,7 +92,7 @@ async def ask_name(slug: str) -> str:
 
 
 async def listen(slug: str, name: str) -> None:
-    """Pass on what somebody says."""
+    """Send what somebody says to the room."""
     async for message in websocket:
         try:
             match parse(message):
@@ -100,17 +100,19 @@ async def listen(slug: str, name: str) -> None:
                     said = {"type": "said", "name": name, "text": check_text(text)}
                     await rooms.send(slug, {**said, "at": time.time()})
                 case _:
-                    raise Refused("That message makes no sense here.")
+                    raise Refused("Unknown kind of message.")
         except Refused as refused:
             await websocket.send_json(type="error", message=str(refused))
         except RoomsError:
-            app.logger.exception("A message was not sent.")
-            await websocket.send_json(type="error", message="That did not get through. Try again.")
+            app.logger.exception("Sending a message failed.")
+            await websocket.send_json(
+                type="error", message="Your message was not sent. Try again."
+            )
 
 
 @rooms.on_change
 async def tell(change: Change) -> None:
-    """Tell a room who came and left; and all rooms how many people are in each."""
+    """Tell a room who joined and left, and all rooms how many people are in each."""
     there = {slug: await rooms.members(slug) for slug in ROOMS}
     event = {
         "type": "presence",
@@ -118,7 +120,7 @@ async def tell(change: Change) -> None:
         "left": [member.name for member in change.left],
         "members": [{"name": m.name, "pid": m.info} for m in there[change.room]],
     }
-    # Not for the history: it is true now, and not for who comes later.
+    # Not kept in the history: it would be outdated for those who join later.
     await rooms.send(change.room, event, keep=False)
     counts = {slug: len(members) for slug, members in there.items()}
     for slug, members in there.items():
@@ -141,7 +143,7 @@ def check_name(name: str) -> str:
     if not 0 < len(name) <= NAME_LENGTH:
         raise Refused(f"A name has 1 to {NAME_LENGTH} characters.")
     if not name.isprintable():
-        raise Refused("A name is made of letters, digits and signs that can be seen.")
+        raise Refused("A name has visible characters only.")
     return name
 
 

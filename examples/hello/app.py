@@ -11,10 +11,10 @@ app = Flask(__name__)
 
 @app.get("/")
 def hello() -> str:
-    return render_template("hello.html", greeting="Hello, World!")
+    return render_template("hello.html", greeting="Hello, World!", view="A sync view")
 
 
 @app.get("/later")
 async def later() -> str:
     await asyncio.sleep(0.1)  # Other requests are served meanwhile.
-    return "Hello, a little later!\n"
+    return render_template("hello.html", greeting="Hello, later!", view="An async view")

@@ -86,6 +86,23 @@ def test_two_people_talk(enter: Enter) -> None:
     assert ada.locator("#members b").all_inner_texts() == ["Ada"]
 
 
+def test_long_draft_covers_nothing(enter: Enter) -> None:
+    ada, bob = enter("Ada", viewport=PHONE), enter("Bob")
+    for number in range(20):
+        say(bob, f"Message {number}")
+    see(ada, "Message 19")
+    ada.fill("#text", "one\ntwo\nthree\nfour")
+    api.expect(ada.locator(".said").last).to_be_in_viewport(ratio=1)
+    ada.evaluate("document.getElementById('log').scrollTop = 0")
+    say(bob, "Are you still reading?")
+    latest, composer = ada.locator("#latest"), ada.locator("#composer")
+    api.expect(latest).to_be_visible()
+    button, draft = latest.bounding_box(), composer.bounding_box()
+    assert button["y"] + button["height"] <= draft["y"]
+    latest.click()
+    api.expect(ada.locator(".said").last).to_be_in_viewport(ratio=1)
+
+
 def test_markup_stays_text(enter: Enter) -> None:
     markup = "<img src=x onerror='document.title = 1'><script>document.title = 1</script>"
     ada, eve = enter("Ada"), enter("<i>Eve</i>")
@@ -132,7 +149,7 @@ def test_name_is_remembered_and_may_be_changed(enter: Enter) -> None:
     ada.click("#me")
     ada.fill("#name", "A\u202eda")
     ada.click("#hello button")
-    see(ada, "A name is made of", "#refusal")
+    see(ada, "visible characters", "#refusal")
     ada.fill("#name", "Ada")
     ada.click("#hello button")
     see(ada, "You are in lobby, as Ada", ".notice")

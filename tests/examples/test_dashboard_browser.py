@@ -101,6 +101,8 @@ def test_on_a_phone(open_page: NewPage, scheme: str) -> None:
     )
     assert size[0] == PHONE["width"]
     assert size[1] <= PHONE["height"]
+    about = page.locator("header p").first  # which process this is, not cut
+    assert about.evaluate("p => p.scrollWidth <= p.clientWidth")
     background = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     assert (background == "rgb(242, 245, 244)") is (scheme == "light")
 

@@ -25,7 +25,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize(
-    ("path", "text"), [("/", "<h1>Hello, World!</h1>"), ("/later", "Hello, a little later!\n")]
+    ("path", "text"), [("/", "<h1>Hello, World!</h1>"), ("/later", "<h1>Hello, later!</h1>")]
 )
 def test_views(server: Server, path: str, text: str) -> None:
     response = httpx.get(server.url + path, timeout=SECONDS)

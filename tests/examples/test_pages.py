@@ -67,8 +67,9 @@ def test_first_page(
     assert hosts - {None} == {HOST}  # None: data in the page itself
 
 
-def test_readme_says_what_to_try(example: str) -> None:
+def test_readme_says_what_to_try_and_look_at(example: str) -> None:
     readme = (EXAMPLES / example / "README.rst").read_text("utf-8")
     assert ".. code-block:: console" in readme
     tries = readme.partition("What to try\n-----------\n")[2].partition("\n--")[0]
     assert 3 <= tries.count("\n- ") <= 5
+    assert "What to look at\n---------------\n" in readme

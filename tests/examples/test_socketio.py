@@ -49,7 +49,7 @@ def say(page: Any, text: str) -> None:
 def test_two_people_talk(pages: list[Any], server: Server) -> None:
     ada, bob = pages
     for page in pages:
-        see(page, "#here", "2: Guest")
+        see(page, "#here", "2 online: Guest")
     say(ada, "Hello, <b>Bob</b>!")
     for page in pages:
         see(page, "#log", "Hello, <b>Bob</b>!")
@@ -59,7 +59,7 @@ def test_two_people_talk(pages: list[Any], server: Server) -> None:
     for page in pages:
         see(page, "#log", "the server: closing time")
     bob.close()
-    see(ada, "#here", "1: Guest")
+    see(ada, "#here", "1 online: Guest")
 
 
 def test_connection_comes_back(pages: list[Any], server: Server) -> None:

@@ -39,6 +39,7 @@ function connect() {
   socket.onclose = () => {
     you = "";
     fill(at("members"), []);
+    count({});
     // Not all at once, please, when a server comes back that many were connected to.
     const wait = Math.min(FIRST_WAIT * 2 ** failures++, LONGEST_WAIT) * (0.5 + Math.random() / 2);
     timer = setTimeout(connect, wait);
@@ -65,17 +66,21 @@ const handlers = {
   },
   said,
   counts(event) {
-    for (const link of at("rooms").children) {
-      const count = link.querySelector(".count");
-      count.textContent = event.counts[link.dataset.room] || "";
-      count.hidden = !count.textContent;
-    }
+    count(event.counts);
   },
   error(event) {
     if (you) return notice(event.message, "error");
     ask(event.message); // Not in the room yet: it was the name that was refused.
   },
 };
+
+function count(people) {
+  for (const link of at("rooms").children) {
+    const number = link.querySelector(".count");
+    number.textContent = people[link.dataset.room] || "";
+    number.hidden = !number.textContent;
+  }
+}
 
 function show(state, words) {
   at("status").dataset.state = state;
@@ -84,9 +89,11 @@ function show(state, words) {
 }
 
 function ready() {
+  const follow = atEnd();
   at("send").disabled = !(you && text.value.trim());
   text.style.height = "auto";
   text.style.height = `${text.scrollHeight}px`; // As tall as its lines; the style sheet has a limit.
+  if (follow) log.scrollTop = log.scrollHeight; // There is less room for it now.
 }
 
 // Log
@@ -112,11 +119,15 @@ function notice(words, kind = "") {
   append(make("li", `notice ${kind}`, words));
 }
 
+function atEnd() {
+  return log.scrollHeight - log.scrollTop - log.clientHeight < 60;
+}
+
 function append(item, follow = false) {
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
+  follow ||= atEnd();
   log.append(item);
   while (log.children.length > MAX_SHOWN) log.firstElementChild.remove();
-  if (atEnd || follow) log.scrollTop = log.scrollHeight;
+  if (follow) log.scrollTop = log.scrollHeight;
   else at("latest").hidden = false;
 }
 
@@ -258,7 +269,7 @@ text.addEventListener("keydown", (event) => {
   at("composer").requestSubmit();
 });
 log.addEventListener("scroll", () => {
-  if (log.scrollHeight - log.scrollTop - log.clientHeight < 60) at("latest").hidden = true;
+  if (atEnd()) at("latest").hidden = true;
 });
 at("latest").addEventListener("click", () => {
   log.scrollTop = log.scrollHeight;

@@ -185,8 +185,8 @@ function add(more) {
   samples.splice(0, samples.length - 600);
   const latest = samples.at(-1);
   ahead = latest.at - Date.now();
-  const others = latest.watching - 1;
-  document.getElementById("watching").textContent = others > 0 ? `You and ${others} more are` : "You are";
+  const viewers = latest.watching;
+  document.getElementById("watching").textContent = `${viewers} ${viewers === 1 ? "viewer" : "viewers"}`;
   charts.forEach(draw);
   move();
 }

@@ -1,4 +1,4 @@
-"""Accounts. All views here are plain functions, as in any Flask app."""
+"""Accounts. All views here are sync, as in any Flask app."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asyncflask.typing import ResponseReturnValue
 from .db import get_db
 
 NAME_LENGTH = 40
-PASSWORD_LENGTH = 8, 200  # At least, and at most, as longer ones only take longer to check.
+PASSWORD_LENGTH = 8, 200  # least and most: hashing a longer one only costs time
 
 AsyncView = Callable[..., Awaitable[ResponseReturnValue]]
 
@@ -24,7 +24,7 @@ bp = Blueprint("auth", __name__, url_prefix="/auth")
 
 @bp.before_app_request
 def load_user() -> None:
-    """Find out who asks, for every view of the app: a plain hook serves async views too."""
+    """Load the user for every view of the app. A sync hook runs before async views too."""
     g.user = None
     if "user" in session:
         query = "SELECT id, name FROM user WHERE id = ?"
@@ -32,7 +32,7 @@ def load_user() -> None:
 
 
 def login_required(view: AsyncView) -> AsyncView:
-    """Send those who are not logged in to the page where they can. For async views."""
+    """Redirect to the login page unless somebody is logged in. For async views."""
 
     @functools.wraps(view)
     async def guarded(**kwargs: Any) -> ResponseReturnValue:
@@ -65,7 +65,7 @@ def login() -> ResponseReturnValue:
             session.clear()
             session["user"] = user["id"]
             return redirect(url_for("blog.index"))
-        flash("This name and password do not belong together.", "problem")
+        flash("Wrong name or password.", "problem")
     return render_template("auth/login.html")
 
 
@@ -76,9 +76,9 @@ def logout() -> ResponseReturnValue:
 
 
 def check_new(name: str, password: str) -> str | None:
-    """What is wrong with the name or password for a new account."""
+    """Return what is wrong with the name or password of a new account, or None."""
     if not 0 < len(name) <= NAME_LENGTH or not name.isprintable():
-        return f"A name has 1 to {NAME_LENGTH} characters, all of which can be seen."
+        return f"A name has 1 to {NAME_LENGTH} visible characters."
     least, most = PASSWORD_LENGTH
     if not least <= len(password) <= most:
         return f"A password has {least} to {most} characters."
@@ -86,7 +86,7 @@ def check_new(name: str, password: str) -> str | None:
 
 
 def add_user(name: str, password: str) -> str | None:
-    """Make the account, or say why not. Two may want the same name: the database decides."""
+    """Create the account. Return an error if the name is taken, which only the database knows."""
     try:
         with get_db() as db:
             db.execute(

@@ -1,9 +1,9 @@
-"""The posts. All views here are ``async``; what asks the database is in plain functions below.
+"""The posts. All views here are async; the sync functions below them query the database.
 
-``await run_sync(function, ...)`` runs one of those on the request's own thread, which is where the
-hook in ``auth.py`` has opened the connection, and where it will be closed. To call it directly
-would be to use the connection on another thread (the loop's), which ``sqlite3`` refuses, and to
-hold up everybody else until the database has answered.
+``await run_sync(function, ...)`` runs such a function on the request's own thread: the hook in
+``auth.py`` opened the connection there, and it is closed there. A direct call would use the
+connection on the event loop's thread, which ``sqlite3`` refuses, and would block all other
+requests until the database has answered.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ async def delete(number: int) -> ResponseReturnValue:
 
 
 def valid_content() -> tuple[str, str] | None:
-    """Title and body from the form; or nothing, after telling the author what is wrong."""
+    """Return title and body from the form, or flash what is wrong and return None."""
     title, body = request.form["title"].strip(), request.form["body"].strip()
     if 0 < len(title) <= TITLE_LENGTH:
         return title, body
@@ -73,7 +73,7 @@ def valid_content() -> tuple[str, str] | None:
     return None
 
 
-# From here on: the database, by plain functions.
+# The database: sync functions.
 
 
 def all_posts() -> list[sqlite3.Row]:
@@ -86,7 +86,7 @@ def all_posts() -> list[sqlite3.Row]:
 
 
 def own_post(number: int) -> sqlite3.Row:
-    """The post, for its author: 404 if there is none, 403 for anybody else."""
+    """Return the post to its author. Abort with 404 if there is none, with 403 for others."""
     query = "SELECT id, author, title, body FROM post WHERE id = ?"
     post: sqlite3.Row | None = get_db().execute(query, [number]).fetchone()
     if post is None:

@@ -1,9 +1,9 @@
-"""The database: one SQLite connection for each request that wants one, kept in ``g``.
+"""The database: one SQLite connection per request, opened on first use and kept in ``g``.
 
-A connection of ``sqlite3`` belongs to the thread that opened it. All the plain functions of one
-request run on one thread, so there is nothing to think of in those. From an ``async`` view, which
-runs on the event loop, plain functions are called with ``await run_sync(function, ...)``: that is
-the request's own thread again, and the loop is free in the meantime.
+A connection of ``sqlite3`` belongs to the thread that opened it. All sync functions of a request
+run on one thread, so they can share it. An async view runs on the event loop and calls sync
+functions with ``await run_sync(function, ...)``: they run on the request's thread, and the loop
+serves other requests meanwhile.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from asyncflask import Flask, current_app, g
 
 
 def get_db() -> sqlite3.Connection:
-    """The connection of this request, opened by whoever is first to ask."""
+    """Return the connection of this request, opened by the first call."""
     if "db" not in g:
         g.db = sqlite3.connect(current_app.config["DATABASE"])
         g.db.row_factory = sqlite3.Row
@@ -27,21 +27,21 @@ def get_db() -> sqlite3.Connection:
 
 
 def close_db(error: BaseException | None = None) -> None:
-    """The end of the request, which has come on the thread that opened the connection."""
+    """Close the connection at the end of the request, on the thread that opened it."""
     connection = g.pop("db", None)
     if connection is not None:
         connection.close()
 
 
 def init_db() -> None:
-    """Make the file and its tables; what is there already stays."""
+    """Create the file and its tables; existing ones are kept."""
     Path(current_app.config["DATABASE"]).parent.mkdir(parents=True, exist_ok=True)
     with current_app.open_resource("schema.sql", "r") as schema:
         get_db().executescript(schema.read())
 
 
 def init_db_command() -> None:
-    """Make the database, unless it is there."""
+    """Create the database, unless it exists."""
     init_db()
     click.echo(f"The database is ready: {current_app.config['DATABASE']}")
 

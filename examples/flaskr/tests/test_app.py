@@ -13,6 +13,14 @@ def test_settings(monkeypatch):
     assert app.config["DATABASE"] == "given.sqlite"
 
 
+def test_errors_are_pages_of_the_blog(stranger):
+    for path, status in ("/nothing", 404), ("/auth/logout", 405):
+        response = stranger.client.get(path)
+        assert response.status_code == status
+        assert 'class="brand"' in response.text
+    assert "POST" in response.headers["Allow"]
+
+
 def test_connection_is_kept_and_closed(app):
     with app.app_context():
         connection = get_db()

@@ -48,7 +48,7 @@ def test_login_and_logout(ada):
 )
 def test_login_refuses(ada, stranger, name, password):
     page = stranger.post("/auth/login", name=name, password=password)
-    assert "do not belong together" in page
+    assert "Wrong name or password" in page
     assert "Log out" not in page
 
 

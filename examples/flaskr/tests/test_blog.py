@@ -5,7 +5,7 @@ POST = {"title": "First", "body": "Hello,\n<world> & all"}
 
 def test_nothing_yet(stranger):
     page = stranger.get("/")
-    assert "Nothing has been written yet." in page
+    assert "No posts yet." in page
     assert "New post" not in page
 
 
@@ -40,7 +40,7 @@ def test_edit(ada):
 
 def test_delete(ada):
     ada.post("/create", **POST)
-    assert "Nothing has been written yet." in ada.post("/1/delete")
+    assert "No posts yet." in ada.post("/1/delete")
     assert ada.client.get("/1/edit").status_code == 404
 
 

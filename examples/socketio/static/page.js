@@ -10,10 +10,13 @@ function show(state, words) {
 
 socket.on("connect", async () => {
   await socket.emitWithAck("join", name);
-  show("open", `You are ${name}.`);
+  show("open", `You are ${name}`);
 });
-socket.on("disconnect", () => show("waiting", "Reconnecting …"));
-socket.on("here", (names) => { find("here").textContent = `${names.length}: ${names.join(", ")}.`; });
+socket.on("disconnect", () => {
+  show("waiting", "Reconnecting …");
+  find("here").textContent = "Not connected";
+});
+socket.on("here", (names) => { find("here").textContent = names.length ? `${names.length} online: ${names.join(", ")}` : "Nobody is online."; });
 socket.on("said", ({ name: who, text }) => {
   const item = document.createElement("li");
   item.classList.toggle("mine", who === name);

@@ -45,12 +45,16 @@ function draw(task) {
   box.checked = box.disabled = task.done;
 }
 
-const refused = (error) => show("waiting", error.message);
+function refused(error) {
+  at("problem").textContent = error.message;
+  at("problem").hidden = false;
+}
 
 function connect() {
   socket = new WebSocket(location.origin.replace("http", "ws") + "/api");
   socket.onopen = async () => {
     show("open", "Connected");
+    at("problem").hidden = true;
     await call("subscribe");
     at("tasks").replaceChildren();
     (await call("list_tasks")).forEach(draw);
@@ -69,7 +73,7 @@ function connect() {
   };
   socket.onclose = () => {
     show("waiting", "Reconnecting …");
-    for (const { reject } of waiting.values()) reject(new Error("Reconnecting …"));
+    for (const { reject } of waiting.values()) reject(new Error("The connection was lost. Try again."));
     waiting.clear();
     setTimeout(connect, 1000);
   };
@@ -80,7 +84,7 @@ at("new").addEventListener("submit", async (event) => {
   try {
     await call("add", { title: at("title").value });
     at("title").value = "";
-    show("open", "Connected");
+    at("problem").hidden = true;
   } catch (error) {
     refused(error);
   }
