@@ -15,6 +15,7 @@ if os.environ.get("FLASK_AS_FLASK"):
     except RuntimeError:
         user = next(users_of_flask(), "a module that has been unloaded")
         raise pytest.UsageError(
-            f"FLASK_AS_FLASK=1 comes too late: {user!r} has imported the real Flask. Write 'pytest"
-            " -p asyncflask.as_flask', which is loaded before other plugins."
+            f"FLASK_AS_FLASK=1 takes effect too late: {user!r} had already imported the real"
+            " Flask. Run 'pytest -p asyncflask.as_flask', which is loaded before other"
+            " plugins."
         ) from None

@@ -125,7 +125,7 @@ def test_no_installed_flask() -> None:
         try:
             flask.locate_file("flask")
         except FileNotFoundError as error:
-            assert "asyncflask stands for it" in str(error)
+            assert "asyncflask takes its place" in str(error)
         else:
             raise AssertionError
         """
@@ -324,7 +324,7 @@ class TestAsked:
             tmp_path,
         )
         assert done.stderr.splitlines()[-1] == (
-            "RuntimeError: The real Flask has been imported already, by"
+            "RuntimeError: The real Flask was imported earlier, by"
             " 'opentelemetry.instrumentation.flask', before the program's first line. Set"
             " FLASK_AS_FLASK=1 in the environment of 'opentelemetry-instrument': then it"
             " instruments asyncflask."
@@ -360,7 +360,7 @@ def test_real_flask_was_first(
     done = run(f"{importing}\nimport asyncflask\nasyncflask.install_as_flask()", tmp_path)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        f"RuntimeError: The real Flask has been imported already, by {by}. Write 'import"
+        f"RuntimeError: The real Flask was imported earlier, by {by}. Write 'import"
         f" asyncflask; asyncflask.install_as_flask()' above {above}."
     )
 

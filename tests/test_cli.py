@@ -105,7 +105,7 @@ def test_find_best_app(name: str) -> None:
     ("names", "hint"),
     [
         ({}, "'made:name'"),
-        ({"one": make(), "two": make()}, "2 Flask applications"),
+        ({"one": make(), "two": make()}, "2 Flask apps"),
         ({"create_app": lambda needed: make()}, r"'made:create_app\(args\)'"),
         ({"create_app": lambda: "no app"}, "'made:name'"),
     ],
@@ -141,11 +141,11 @@ def test_find_app_by_string(expression: str, name: str) -> None:
     [
         ("missing", "no 'missing'"),
         ("number", "type 'int'"),
-        ("make(", "neither a name nor the call"),
-        ("make[0]", "neither a name nor the call"),
-        ("made.make()", "neither a name nor the call"),
+        ("make(", "must be a name, or a call"),
+        ("make[0]", "must be a name, or a call"),
+        ("made.make()", "must be a name, or a call"),
         ("make(number)", "literals"),
-        ("make(1, 2)", "arguments are"),
+        ("make(1, 2)", "signature is"),
     ],
 )
 def test_no_app_by_string(expression: str, hint: str) -> None:
@@ -174,7 +174,7 @@ def test_locate_app(write: Write, tmp_path: Path) -> None:
     write("bad.py", "import no_such_module")
     sys.path.insert(0, str(tmp_path))
     assert locate_app("good", None).name == locate_app("good", "thing").name == "good"
-    with pytest.raises(NoAppException, match="no module 'missing'"):
+    with pytest.raises(NoAppException, match="Cannot find the module 'missing'"):
         locate_app("missing", None)
     assert locate_app("missing", None, raise_if_not_found=False) is None
     with pytest.raises(NoAppException, match=r"(?s)import of 'bad' failed.*no_such_module"):

@@ -462,7 +462,10 @@ def test_app_of_the_real_flask(tmp_path: Path, args: tuple[str, ...]) -> None:
     write(tmp_path / "app.py", "from flask import Flask\nthing = app = Flask()\n")
     done = asyncflask(tmp_path, *args, "routes", **env)
     assert done.returncode == 2
-    assert "is an application of the real Flask. Write 'asyncflask --as-flask'" in done.stderr
+    assert (
+        "is an app of the real Flask. To run it on asyncflask, write 'asyncflask --as-flask'"
+        in done.stderr
+    )
 
 
 def test_app_under_the_command_of_the_real_flask(tmp_path: Path) -> None:

@@ -365,7 +365,7 @@ class TestAfterThisRequest:
         assert client.get("/").headers["X-Order"] == "first, last"
 
     def test_outside_of_a_request(self) -> None:
-        with pytest.raises(RuntimeError, match="request context is not active"):
+        with pytest.raises(RuntimeError, match="no request is active"):
             after_this_request(lambda response: response)
 
 
@@ -423,7 +423,7 @@ class TestCopy:
 
     @pytest.mark.parametrize("copy", [copy_current_request_context])
     def test_outside_of_a_request(self, copy: Callable[..., Any]) -> None:
-        with pytest.raises(RuntimeError, match="request context is not active"):
+        with pytest.raises(RuntimeError, match="no request is active"):
             copy(lambda: None)
 
 

@@ -564,7 +564,7 @@ class TestErrors:
         app.after_request(coloured(spoil, colour))
         peer = await exchange(app, http_scope())
         assert peer.status == 500
-        assert "The response to an exception cannot be sent." in caplog.text
+        assert "The response to an exception could not be sent." in caplog.text
 
 
 @pytest.mark.parametrize(("key", "shown"), [("name", False), ("other", True)])

@@ -277,7 +277,9 @@ def test_the_config_says(
 
 def test_nonsense_in_the_config_is_an_error(app: Flask) -> None:
     app.config["LOOP_GUARD"] = -1
-    with pytest.raises(ValueError, match="LOOP_GUARD is seconds above 0, or None, not -1"):
+    with pytest.raises(
+        ValueError, match="LOOP_GUARD must be a number of seconds above 0, or None, not -1"
+    ):
         LoopGuard.of_config(app)
 
 

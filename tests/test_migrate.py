@@ -403,7 +403,7 @@ def test_diff_is_a_patch(tmp_path: Path) -> None:
     assert "-from flask import Flask, nothing\n" in result.stdout
     assert "+from asyncflask import Flask\n" in result.stdout
     assert f"{path}:1: There is no 'nothing' here" in result.stderr
-    assert "Read 1 files: 1 would change, 1 notes to see to." in result.stderr
+    assert "Read 1 files: 1 would change, 1 notes to follow up." in result.stderr
 
 
 def test_bytes_mode_and_other_files_stay(tmp_path: Path) -> None:
@@ -446,7 +446,7 @@ def test_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path.write_text("import flask")
     monkeypatch.setattr("os.replace", refuse)
     result = run("--from", "flask", "--write", path)
-    assert (result.exit_code, result.stderr) == (1, f"{path}: It cannot be written: no.\n")
+    assert (result.exit_code, result.stderr) == (1, f"{path}: cannot be written: no.\n")
     assert [file.name for file in tmp_path.iterdir()] == ["app.py"]
     assert path.read_text() == "import flask"
 
@@ -464,15 +464,15 @@ def test_unreadable_files_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "good.py").write_text("import flask")
     result = run("--from", "flask", "--write", tmp_path)
     assert result.exit_code == 0
-    assert f"{tmp_path / 'bad.py'}: It cannot be read, and was skipped: " in result.output
-    assert f"{tmp_path / 'bytes.py'}: It cannot be read, and was skipped: " in result.output
+    assert f"{tmp_path / 'bad.py'}: skipped, because it cannot be read: " in result.output
+    assert f"{tmp_path / 'bytes.py'}: skipped, because it cannot be read: " in result.output
     assert (tmp_path / "good.py").read_text() == "import asyncflask"
 
 
 def test_one_of_both(tmp_path: Path) -> None:
     result = run("--from", "flask", tmp_path)
     assert result.exit_code == 2
-    assert "Write --diff to see what would change, or --write to change it." in result.output
+    assert "Pass --diff to print the changes, or --write to make them." in result.output
 
 
 def test_without_libcst(tmp_path: Path) -> None:

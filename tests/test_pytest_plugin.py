@@ -199,8 +199,8 @@ class TestAsFlask:
     @pytest.mark.parametrize(
         ("plugin", "said"),
         [
-            ("asyncflask.as_flask", "Put '-p asyncflask.as_flask' before other options '-p'"),
-            ("asyncflask_pytest", "Write 'pytest -p asyncflask.as_flask'"),
+            ("asyncflask.as_flask", "Put '-p asyncflask.as_flask' before other '-p' options"),
+            ("asyncflask_pytest", "Run 'pytest -p asyncflask.as_flask'"),
         ],
     )
     def test_too_late(self, tmp_path: Path, plugin: str, said: str) -> None:

@@ -164,7 +164,7 @@ def test_number_of_clients(limited: Server) -> None:
         with pytest.raises(InvalidStatus) as denied, open_websocket(limited):
             pass
         assert denied.value.response.status_code == 503
-        warning = "Socket.IO has 5 clients, as many as SOCKETIO_CLIENTS allows"
+        warning = "Socket.IO has 5 clients, the maximum (SOCKETIO_CLIENTS)"
         assert limited.output.count(warning) == 1
         stack.close()
         until(limited, lambda state: state["clients"] == 2)
@@ -219,7 +219,7 @@ def test_two_polls_at_once(limited: Server) -> None:
         waiting.getresponse().read()
         waiting.close()
         assert client.poll().status_code == 400
-    assert "two requests at once, and was disconnected" in limited.output
+    assert "two requests at once and was disconnected" in limited.output
     until(limited, lambda state: not state["clients"])
 
 
@@ -277,7 +277,7 @@ def test_namespaces_of_one_client(limited: Server) -> None:
             assert str(client.recv(SECONDS)).startswith(f"40/{name},")
         client.send("40/c,")
         assert client.recv(SECONDS) == '44/c,{"message":"Too many namespaces"}'
-        assert "it is in 3, as many as SOCKETIO_NAMESPACES allows" in limited.output
+        assert "it is in 3, the maximum (SOCKETIO_NAMESPACES)" in limited.output
         client.send("41/a,")
         client.send("40/c,")
         assert str(client.recv(SECONDS)).startswith("40/c,")
@@ -295,13 +295,13 @@ def test_rooms_of_one_client(limited: Server) -> None:
         for room in "abc", "a", "bcd", "efg":
             assert ask(client, "enter", room) == []
         emit(client, "enter", "one more")
-        wait_for(limited, "is in 4 rooms, as many as SOCKETIO_ROOMS allows")
+        wait_for(limited, "is in 4 rooms, the maximum (SOCKETIO_ROOMS)")
         assert ask(client, "enter", "abc") == []
         assert ask(client, "leave", "abc") == []
         emit(client, "enter", "n" * 41)
-        wait_for(limited, "The name of a room has 41 characters")
+        wait_for(limited, "A room's name has 41 characters")
         assert ask(client, "enter", "one more") == []
-        assert "WARNING in events: A Socket.IO client was refused a room" in limited.output
+        assert "WARNING in events: A Socket.IO client could not join a room" in limited.output
     until(limited, lambda state: state["clients"] == 0 and state["rooms"] == 0)
 
 

@@ -35,12 +35,12 @@ def test_a_converter_that_does_not_exist(app: Flask) -> None:
     with pytest.raises(LookupError) as caught:
         app.add_url_rule("/<itn:number>", view_func=something)
     assert str(caught.value) == (
-        "The rule '/<itn:number>' needs a converter 'itn', which does not exist. Did you mean"
-        " 'int'? There are 'any', 'default', 'float', 'int', 'path', 'string', 'uuid'; add your"
+        "The rule '/<itn:number>' uses a converter 'itn' that does not exist. Did you mean"
+        " 'int'? Available: 'any', 'default', 'float', 'int', 'path', 'string', 'uuid'. Add your"
         " own"
         " to 'app.url_map.converters' before the rule."
     )
-    with pytest.raises(LookupError, match=r"'zzz', which does not exist\. There are 'any', "):
+    with pytest.raises(LookupError, match=r"'zzz' that does not exist\. Available: 'any', "):
         app.add_url_rule("/<zzz:number>", view_func=something)
 
 
@@ -64,8 +64,8 @@ def test_a_converter_that_is_async(app: Flask, client: FlaskClient) -> None:
     with pytest.raises(TypeError) as caught:
         client.get("/a")
     assert str(caught.value) == (
-        "The converter of 'x' in '/<slow:x>' is asynchronous: write 'def to_python(...)'. It runs"
-        " on the request's thread, where it may wait."
+        "The converter of 'x' in '/<slow:x>' is async. Write 'def to_python(...)': it runs on"
+        " the request's thread, where it may block."
     )
 
 
@@ -88,8 +88,8 @@ def test_a_json_default_that_is_async(app: Flask, client: FlaskClient, debug: bo
     with pytest.raises(RuntimeError) as caught:
         client.get("/")
     assert str(caught.value) == (
-        "'default' of a JSON provider is called by sync code, and this one is 'async def': write"
-        " 'def', and await what it needs in the view."
+        "The 'default' of a JSON provider is called by sync code, but this one is 'async def'."
+        " Write 'def', and await what it needs in the view."
     )
 
 

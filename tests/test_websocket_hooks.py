@@ -251,7 +251,7 @@ async def test_copied_context(app: Flask, log: list[Any]) -> None:
         await asyncio.create_task(task())
 
     assert await talk(app, "/copied") == "from /copied"
-    with pytest.raises(RuntimeError, match="not active"):
+    with pytest.raises(RuntimeError, match="no request is active"):
         copy_current_websocket_context(lambda: None)
 
 

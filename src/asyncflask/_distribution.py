@@ -32,7 +32,7 @@ class FlaskDistribution(Distribution):
 
     def locate_file(self, path: str | os.PathLike[str]) -> Any:
         if self._installed is None:
-            raise FileNotFoundError("Flask is not installed: asyncflask stands for it.")
+            raise FileNotFoundError("Flask is not installed; asyncflask takes its place.")
         return self._installed.locate_file(path)
 
 

@@ -219,7 +219,7 @@ def install_as_flask() -> None:
     """
     flask = sys.modules.get("flask")
     if flask is not None and flask is not sys.modules[_HERE]:
-        raise RuntimeError(f"The real Flask has been imported already, {_what_to_write()}")
+        raise RuntimeError(f"The real Flask was imported earlier, {_what_to_write()}")
     if not is_installed_as_flask():
         _place(_Finder())
     importlib.import_module("flask")

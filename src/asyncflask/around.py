@@ -65,10 +65,9 @@ class Around(metaclass=AppType):
             return
         if guarded is None and self.before_request_funcs.get(None):
             warn(
-                f"The app that is mounted at {path!r} is not protected by this app's"
-                " 'before_request' functions. To have them run for it, write"
-                f" 'app.mount({path!r}, ..., guarded=True)'; if it needs no protection,"
-                " 'guarded=False'.",
+                f"The app mounted at {path!r} is not protected by this app's 'before_request'"
+                f" functions. To run them for it, write 'app.mount({path!r}, ...,"
+                " guarded=True)'; if it needs no protection, 'guarded=False'.",
                 stacklevel=2,
             )
         self._mounts = self._mounts.with_mount(path, app, name)

@@ -15,6 +15,6 @@ try:
 except RuntimeError:
     user = next(users_of_flask(), "a module that has been unloaded")
     raise pytest.UsageError(
-        f"The real Flask has been imported already, by {user!r}. Put '-p asyncflask.as_flask'"
-        " before other options '-p', on pytest's command line or in its setting 'addopts'."
+        f"The real Flask was imported earlier, by {user!r}. Put '-p asyncflask.as_flask' before"
+        " other '-p' options, on pytest's command line or in its 'addopts' setting."
     ) from None

@@ -96,8 +96,8 @@ class AsyncClient(httpx.AsyncClient):
         app = self.app
         if not isinstance(app, App):
             raise TypeError(
-                f"A session is that of a Flask app, and this client's app is {app!r:.80}. Create"
-                " one with AsyncClient(app), before middleware is wrapped round the app."
+                f"Sessions need a Flask app, but this client's app is {app!r:.80}. Create the"
+                " client with AsyncClient(app), before you wrap the app in middleware."
             )
         request = self.build_request("GET", path)
         ctx = app.test_request_context(path, base_url=str(self.base_url), **kwargs)

@@ -78,7 +78,7 @@ class Blueprint(SansioBlueprint):
         """
         if mode not in {"r", "rt", "rb"}:
             raise ValueError(
-                f"Resources are read-only: 'mode' is 'rb', 'r' or 'rt', not {mode!r}."
+                f"Resources are read-only: 'mode' must be 'rb', 'r' or 'rt', not {mode!r}."
             )
         path = os.path.join(self.root_path, resource)
         return open(path, mode, encoding=None if mode == "rb" else encoding)

@@ -351,7 +351,7 @@ def check(paths: Iterable[Path]) -> Project:
     return project
 
 
-@click.command("check", short_help="Say what a Flask or Quart project needs to move.")
+@click.command("check", short_help="Report what to change in a Flask or Quart project.")
 @click.argument(
     "paths", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="[PATH]..."
 )

@@ -58,8 +58,8 @@ def find_best_app(module: ModuleType) -> App:
         return apps[0]
     if apps:
         raise NoAppException(
-            f"There are {len(apps)} Flask applications in the module '{module.__name__}'. Say"
-            f" which one: '{module.__name__}:name'."
+            f"The module '{module.__name__}' has {len(apps)} Flask apps. Name one of them:"
+            f" '{module.__name__}:name'."
         )
 
     for name in FACTORY_NAMES:
@@ -82,8 +82,8 @@ def find_best_app(module: ModuleType) -> App:
     for name, value in vars(module).items():
         _refuse_flasks(value, f"{module.__name__}:{name}")
     raise NoAppException(
-        f"There is no Flask application or factory in the module '{module.__name__}' under one"
-        f" of the usual names. Say where it is: '{module.__name__}:name'."
+        f"The module '{module.__name__}' has no Flask app or factory under one of the usual"
+        f" names. Name it: '{module.__name__}:name'."
     )
 
 
@@ -91,8 +91,9 @@ def _refuse_flasks(value: t.Any, where: str) -> None:
     for cls in type(value).__mro__:
         if (cls.__module__, cls.__name__) == ("flask.app", "Flask"):
             raise NoAppException(
-                f"{where!r} is an application of the real Flask. Write 'asyncflask --as-flask'"
-                " to run it on asyncflask, or 'from asyncflask import Flask' in the module."
+                f"{where!r} is an app of the real Flask. To run it on asyncflask, write"
+                " 'asyncflask --as-flask' on the command line, or 'from asyncflask import"
+                " Flask' in the module."
             )
 
 
@@ -120,7 +121,7 @@ def find_app_by_string(module: ModuleType, app_name: str) -> App:
         value = getattr(module, name)
     except AttributeError as e:
         raise NoAppException(
-            f"There is no {name!r} in the module {module.__name__!r}.{_other_names(module, name)}"
+            f"The module {module.__name__!r} has no {name!r}.{_other_names(module, name)}"
         ) from e
 
     if inspect.isfunction(value):
@@ -131,15 +132,14 @@ def find_app_by_string(module: ModuleType, app_name: str) -> App:
                 raise
             raise NoAppException(
                 f"The factory in the module {module.__name__!r} cannot be called as"
-                f" {app_name!r}: its arguments are {inspect.signature(value)}."
+                f" {app_name!r}: its signature is {inspect.signature(value)}."
             ) from e
 
     if isinstance(value, App):
         return value
     _refuse_flasks(value, f"{module.__name__}:{app_name}")
     raise NoAppException(
-        f"'{module.__name__}:{app_name}' is not a Flask application but of the type"
-        f" '{type(value).__name__}'."
+        f"'{module.__name__}:{app_name}' is not a Flask app, but of type '{type(value).__name__}'."
     )
 
 
@@ -191,7 +191,7 @@ def _parse_app_name(app_name: str) -> tuple[str, list[t.Any], dict[str, t.Any]]:
                 ) from None
         case _:
             raise NoAppException(
-                f"{app_name!r} is neither a name nor the call of one, as 'create_app(\"x\")'."
+                f"{app_name!r} must be a name, or a call such as 'create_app(\"x\")'."
             )
 
 
@@ -245,8 +245,8 @@ def locate_app(
             ) from None
         if raise_if_not_found:
             raise NoAppException(
-                f"There is no module {module_name!r} to import, from {os.getcwd()} or elsewhere"
-                f" on Python's path.{_other_modules(module_name)}"
+                f"Cannot find the module {module_name!r} in {os.getcwd()} or elsewhere on"
+                f" Python's path.{_other_modules(module_name)}"
             ) from None
         return None
 
@@ -311,9 +311,9 @@ class ScriptInfo:
             app = self._find_app()
             if app is None:
                 raise NoAppException(
-                    "There is no Flask application to work with. Name one with the option"
-                    " '--app' or in the environment variable 'FLASK_APP', or put it in a file"
-                    " 'wsgi.py' or 'app.py' in the current directory."
+                    "No Flask app was found. Name it with the option '--app' or the"
+                    " environment variable 'FLASK_APP', or put it in 'wsgi.py' or 'app.py' in"
+                    " the current directory."
                 )
             if self.set_debug_flag:
                 app.debug = get_debug_flag()

@@ -136,7 +136,7 @@ def may_open(app: Flask, ctx: RequestContext) -> bool:
     if origin_allowed(ctx.scope, allowed):
         return True
     app.logger.debug(
-        "A WebSocket was refused to a page of %r, which is neither the app's own Origin nor in"
+        "A WebSocket from the origin %r was rejected: it is not the app's own, and not in"
         " WEBSOCKET_ALLOWED_ORIGINS or the route's 'allowed_origins'.",
         ctx.request.headers.get("Origin"),
     )
@@ -197,8 +197,9 @@ async def save_late_session(app: Flask, ctx: RequestContext) -> None:
         return
     if app._opens_session_lazily():
         app.logger.warning(
-            "The session was changed after a WebSocket was accepted; a cookie can be sent with"
-            " the handshake only. Change it before 'websocket.accept()'."
+            "The session was changed after the WebSocket was accepted, and is not saved: a"
+            " cookie can be sent only with the handshake. Change the session before"
+            " 'websocket.accept()'."
         )
         return
     assert ctx.driver is not None

@@ -128,8 +128,8 @@ def after_this_request(f: F) -> F:
     ctx = _cv_request.get(None)
     if ctx is None:
         raise RuntimeError(
-            "'after_this_request' registers a function for the response of the current request,"
-            " and a request context is not active here. Call it in a view or a hook."
+            "'after_this_request' registers a function for the current request's response, but"
+            " no request is active. Call it in a view or a hook."
         )
     ctx._after_request_functions = [*ctx._after_request_functions, f]
     ctx.unplanned = True
@@ -153,8 +153,8 @@ def copy_current_request_context(f: F) -> F:
     original = _cv_request.get(None)
     if original is None:
         raise RuntimeError(
-            "'copy_current_request_context' copies the current request context, and a request"
-            " context is not active here. Call it in a view or a hook."
+            "'copy_current_request_context' copies the current request context, but no request"
+            " is active. Call it in a view or a hook."
         )
     copied = original.copy()
 

@@ -503,7 +503,7 @@ async def respond_to_error(
     except ValueError:
         if response is None:
             raise
-        app.logger.exception("The response to an exception cannot be sent.")
+        app.logger.exception("The response to an exception could not be sent.")
         response = InternalServerError().get_response()
     return response, response_start(response, ctx)
 

@@ -64,8 +64,8 @@ def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     except KeyError:
         pass
     raise TypeError(
-        "An app is called by servers: with (scope, receive, send) for ASGI, with (environ,"
-        f" start_response) for WSGI; not with {count} arguments."
+        "A server calls an app with (scope, receive, send) for ASGI or (environ,"
+        f" start_response) for WSGI, not with {count} arguments."
     )
 
 

@@ -113,8 +113,8 @@ class EventStream(Response):
             source, Iterable | AsyncIterable
         ):
             raise TypeError(
-                "An event stream takes a generator or another iterable, such as"
-                f" 'EventStream(generate())', and not {source!r}."
+                "EventStream takes a generator or another iterable, as in"
+                f" 'EventStream(generate())', not {source!r}."
             )
         ctx = _cv_app.get(None)
         if keep_alive is None:

@@ -67,7 +67,7 @@ class FormDataParser(FormDataParserBase):
     ) -> Parsed:
         boundary = _boundary(options)
         if not boundary:
-            raise ValueError("The Content-Type has no boundary, or too long a one.")
+            raise ValueError("The boundary in the Content-Type is missing or too long.")
         fields, files = self._parser().parse(stream, boundary, content_length)
         return stream, self._kind(fields), self._kind(files)
 

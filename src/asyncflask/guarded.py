@@ -89,9 +89,9 @@ def _body_of(ctx: RequestContext) -> AsyncIterator[bytes]:
     if not request.asgi_body.arrived:
         return _single(b"")
     raise RuntimeError(
-        f"A hook has read the form of a request to {request.path!r}, whose body is for the mounted"
-        " app. In the hook write 'request.get_data()' before 'request.form': then the body is kept"
-        f" for both. Or leave requests with the endpoint {request.endpoint!r} alone."
+        f"A hook read the form of a request to {request.path!r}, so the mounted app cannot read"
+        " the body. To keep it for both, write 'request.get_data()' before 'request.form' in"
+        f" the hook, or skip requests with the endpoint {request.endpoint!r}."
     )
 
 

@@ -116,7 +116,7 @@ async def answer_in_time(
         return value
     await asyncio.wait(answers)
     if error is not None:
-        ctx.app.logger.error("A view failed after its time was over.", exc_info=error)
+        ctx.app.logger.error("A view raised an exception after its timeout.", exc_info=error)
     raise Answered
 
 
@@ -148,9 +148,9 @@ def _holding_thread(ctx: RequestContext) -> Iterator[None]:
     most = min(config["WEBSOCKET_THREADS"], max(1, config["MAX_THREADS"] // 2))
     if conversations.threads >= most:
         raise NoThread(
-            f"{most} WebSockets hold a thread each, as many as WEBSOCKET_THREADS, or half of"
-            " MAX_THREADS, allows. 'async def' handlers hold none, unless there are 'def'"
-            " teardown functions."
+            f"All {most} threads for WebSockets are in use (WEBSOCKET_THREADS, at most half of"
+            " MAX_THREADS). 'async def' handlers hold none, unless the app has 'def' teardown"
+            " functions."
         )
     conversations.threads += 1
     try:

@@ -76,7 +76,7 @@ class Checks:
         for check, task in tasks.items():
             name = getattr(check, "__qualname__", repr(check))
             if not task.done():
-                self._app.logger.error("The health check %s takes too long.", name)
+                self._app.logger.error("The health check %s did not end within its timeout.", name)
             elif task.cancelled() or (error := task.exception()) is not None:
                 cause = None if task.cancelled() else error
                 self._app.logger.error("The health check %s failed.", name, exc_info=cause)
@@ -103,7 +103,7 @@ class Checks:
             await app_ctx.push_by(driver.call)
             try:
                 if await driver.call(check) is False:
-                    raise AssertionError("It returned False.")
+                    raise AssertionError("The health check returned False.")
             finally:
                 await app_ctx.pop_by(None, driver.call)
                 await driver.to_loop()

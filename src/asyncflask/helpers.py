@@ -251,8 +251,8 @@ def _held_contexts() -> tuple[AppContext, RequestContext]:
 
     if ctx is None:
         raise RuntimeError(
-            "'stream_with_context' keeps the current request context, but no request is active."
-            " Call it in a view function, or decorate a generator function that the view calls."
+            "'stream_with_context' keeps the current request context, but no request is"
+            " active. Call it in a view, or decorate a generator function that the view calls."
         )
 
     app_ctx = _cv_app.get()

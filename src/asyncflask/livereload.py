@@ -111,7 +111,7 @@ class LiveReload:
             await self._tell_of_changes()
         except Exception:  # such as the system's limit of watches
             _logger.exception(
-                "Templates and static files cannot be watched: reload pages yourself."
+                "Live reload cannot watch templates and static files; reload pages yourself."
             )
 
     async def _tell_of_changes(self) -> None:

@@ -91,7 +91,9 @@ class LoopGuard:
         self, app: Flask, seconds: float, report: Callable[[Block], object] | None = None
     ) -> None:
         if not seconds > 0:
-            raise ValueError(f"LOOP_GUARD is seconds above 0, or None, not {seconds!r}.")
+            raise ValueError(
+                f"LOOP_GUARD must be a number of seconds above 0, or None, not {seconds!r}."
+            )
         self._app = app
         self._seconds = seconds
         self._report = report or self._log

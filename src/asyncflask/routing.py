@@ -117,8 +117,8 @@ class Map(MapBase):
         near = get_close_matches(name, self.converters, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         return LookupError(
-            f"The rule {rule.rule!r} needs a converter {name!r}, which does not exist.{hint} There"
-            f" are {', '.join(map(repr, sorted(self.converters)))}; add your own to"
+            f"The rule {rule.rule!r} uses a converter {name!r} that does not exist.{hint}"
+            f" Available: {', '.join(map(repr, sorted(self.converters)))}. Add your own to"
             " 'app.url_map.converters' before the rule."
         )
 
@@ -209,8 +209,8 @@ def _resolve(target: Target, texts: Texts, method: str, missed: list[Rule]) -> V
             if isinstance(value, CoroutineType):
                 value.close()
                 raise TypeError(
-                    f"The converter of {name!r} in {target.rule.rule!r} is asynchronous: write"
-                    " 'def to_python(...)'. It runs on the request's thread, where it may wait."
+                    f"The converter of {name!r} in {target.rule.rule!r} is async. Write 'def"
+                    " to_python(...)': it runs on the request's thread, where it may block."
                 )
         return values
     except ValidationError as error:  # the first rule that fits the path decides

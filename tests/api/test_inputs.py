@@ -428,7 +428,7 @@ def test_mistakes_are_named_where_they_are_made(app: Flask, api: Api) -> None:
     with pytest.raises(TypeError, match="= 1"):
         Query(default=1)
 
-    with pytest.raises(TypeError, match="above each of its methods"):
+    with pytest.raises(TypeError, match="Put it on each method"):
 
         @api.typed
         class View(MethodView):

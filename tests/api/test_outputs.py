@@ -147,7 +147,7 @@ def test_a_wrong_value_is_an_error_of_the_server(
         response = client.get("/")
     assert response.status_code == 500
     assert "secret" not in response.text
-    assert "view returned is not what its annotation says" in caplog.text
+    assert "view does not match its annotation" in caplog.text
 
 
 async def async_notes(n: int = 2) -> AsyncIterator[Note]:

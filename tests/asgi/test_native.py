@@ -40,7 +40,7 @@ def test_no_thread(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refused)
-        with pytest.raises(NoThread, match="refuses another thread"):
+        with pytest.raises(NoThread, match="refused to start another thread"):
             start_thread(int, "a-name")
 
 
@@ -128,5 +128,5 @@ def test_eventlet(monkeypatch: pytest.MonkeyPatch) -> None:
             return module == "thread"
 
     monkeypatch.setitem(sys.modules, "eventlet.patcher", Patcher)
-    with pytest.raises(RuntimeError, match="eventlet has patched"):
+    with pytest.raises(RuntimeError, match="eventlet.monkey_patch"):
         start_thread(int, "a-name")

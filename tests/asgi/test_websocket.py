@@ -279,7 +279,7 @@ class TestAccept:
     @pytest.mark.parametrize(
         ("options", "match"),
         [
-            ({"subprotocols": "chat"}, r"write subprotocols=\['chat'\]"),
+            ({"subprotocols": "chat"}, r"Write subprotocols=\['chat'\]"),
             ({"send_policy": "drop"}, "'drop_oldest'"),
             ({"send_timeout": 0}, "above 0"),
             ({"send_queue": -1}, "above 0"),
@@ -733,7 +733,7 @@ class TestClose:
 
         async def handler(websocket: WebSocket) -> None:
             await websocket.accept()
-            with pytest.raises(ValueError, match=f"{code} is no close code"):
+            with pytest.raises(ValueError, match=f"{code} is not a close code"):
                 await websocket.close(code)
             assert not websocket.closed
 

@@ -36,7 +36,7 @@ SOCKETIO: Final = ("https://github.com/miguelgrinberg/Flask-SocketIO", "v5.6.1")
 _PARTS: Final = frozenset({"src", "tests", "test_socketio.py", "example", "flaskr"})
 """Of a project's folder what is rewritten: its code, and neither documentation nor scripts."""
 
-_COUNT: Final = re.compile(r"^Read \d+ files: (\d+) .*, (\d+) notes to see to\.$", re.M)
+_COUNT: Final = re.compile(r"^Read \d+ files: (\d+) .*, (\d+) notes to follow up\.$", re.M)
 
 
 class Case(NamedTuple):

@@ -71,7 +71,7 @@ def test_websockets_that_hold_threads(
             open_socket(stack, server, path)
         assert denied.value.response.status_code == 503
         assert denied.value.response.headers["Retry-After"] == "5"
-        assert f"{most} WebSockets hold a thread each" in server.output
+        assert f"{most} threads for WebSockets are in use" in server.output
         until_busy(server, most + 1)
         sockets[0].close()
         until_busy(server, most)

@@ -154,9 +154,11 @@ def test_redis_restarts_in_the_middle(stack: ExitStack, persistent: bool) -> Non
     try:
         for _ in range(3):
             wait_for_more(sent, 15)
-            lost = [server.output.count("is lost") + 1 for server in (one, two)]
+            lost = [server.output.count("lost the connection") + 1 for server in (one, two)]
             redis.stop()
-            wait_for(lost, lambda: [server.output.count("is lost") for server in (one, two)])
+            wait_for(
+                lost, lambda: [server.output.count("lost the connection") for server in (one, two)]
+            )
             redis.start()
         wait_for_more(sent, 15)
     finally:
@@ -181,7 +183,7 @@ def test_redis_restarts_in_the_middle(stack: ExitStack, persistent: bool) -> Non
                 assert own[-1] == sent[server.url][-1]
     for server in one, two:
         wait_for([("ada", one.pid), ("bob", two.pid)], lambda server=server: members(server))
-        assert server.output.count("is lost") >= 1
+        assert server.output.count("lost the connection") >= 1
         assert "connected to Redis at" in server.output
         assert "Traceback" not in server.output
 
@@ -230,7 +232,7 @@ def test_stalled_redis_connection_is_noticed(stack: ExitStack, redis: Redis) -> 
     ada = join(stack, one, "async/r/ada")
     redis.freeze()
     try:
-        wait_for(True, lambda: "is lost" in one.output)
+        wait_for(True, lambda: "lost the connection" in one.output)
     finally:
         redis.thaw()
     wait_for(True, lambda: "connected to Redis at" in one.output)

@@ -125,4 +125,7 @@ def test_refused_by_the_operating_system(parser: Parser, tmp_path: Path) -> None
         get(server, "/refuse/1")
         slow.pop().close()
         until(lambda: get(server, "/sync").status == 200)  # on the thread of that one
-        assert "The system refuses another thread: can't start new thread" in server.output
+        assert (
+            "The operating system refused to start another thread: can't start new thread"
+            in server.output
+        )

@@ -138,8 +138,8 @@ class Api:
     ) -> Callable[..., Any]:
         if isinstance(func, type):
             raise TypeError(
-                f"'typed' marks functions, and {func.__name__} is a class. Write '@api.typed'"
-                " above each of its methods that handles requests."
+                f"'@api.typed' decorates functions, but {func.__name__} is a class. Put it on"
+                " each method that handles requests."
             )
         operation = Operation(func, self.invalid_status, names_within(func, depth), options)
         return typed(operation)
@@ -200,7 +200,7 @@ def _page_folder() -> Path:
     spec = find_spec(PAGE_PACKAGE)
     if spec is None or spec.origin is None:
         raise RuntimeError(
-            "The API's page needs the files of Swagger UI. Install them with:"
-            " pip install 'asyncflask[api]'. Without a page, write Api(app, docs=None)."
+            "The API's documentation page needs Swagger UI. Install it with: pip install"
+            " 'asyncflask[api]'. For no page, write Api(app, docs=None)."
         )
     return Path(spec.origin).parent / "dist"

@@ -22,8 +22,8 @@ class Marker:
     ) -> None:
         if "default" in constraints or "default_factory" in constraints:
             raise TypeError(
-                f"{type(self).__name__}() takes no default. Write it behind the annotation:"
-                f" 'name: Annotated[int, {type(self).__name__}()] = 1'."
+                f"{type(self).__name__}() takes no default. Put the default after the"
+                f" annotation: 'name: Annotated[int, {type(self).__name__}()] = 1'."
             )
         self.alias = alias
         self.deprecated = deprecated

@@ -118,8 +118,8 @@ class Operation:
             required = [one for one in parameters if one.default is MISSING]
             if required and request.method in ("GET", "HEAD"):
                 raise TypeError(
-                    f"The parameter {required[0].name!r} of {self.func.__qualname__} is read from"
-                    " the body, which a GET has not. For a list in the query string, write"
+                    f"The parameter {required[0].name!r} of {self.func.__qualname__} is read"
+                    " from the body, but a GET has none. For a list in the query string, write"
                     " Annotated[list[...], Query()]."
                 )
             for one in required:
@@ -164,8 +164,9 @@ class Operation:
         output = _first(outputs) if status is None else outputs.get(status)
         if output is None:
             raise TypeError(
-                f"{self.func.__qualname__} returned status {status}, which its annotation does"
-                f" not name. Add '| tuple[{type(value).__name__}, Literal[{status}]]' to it."
+                f"{self.func.__qualname__} returned status {status}, which its return"
+                f" annotation does not include. Add '| tuple[{type(value).__name__},"
+                f" Literal[{status}]]' to it."
             )
         return self._made(ctx, output, value, headers)
 
@@ -200,7 +201,7 @@ class Operation:
         except ValidationError as error:
             name = f"{self.func.__module__}.{self.func.__qualname__}"
             raise TypeError(
-                f"What {name} returned is not what its annotation says: {error}"
+                f"The return value of {name} does not match its annotation: {error}"
             ) from error
         content: bytes = adapter.serializer.to_json(checked, by_alias=True)
         return content

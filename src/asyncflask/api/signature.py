@@ -100,8 +100,8 @@ def read(func: Callable[..., Any], names: Mapping[str, Any]) -> Signature:
     given = [one for one in inputs if one.kind == "body"]
     if given and any(one.kind in ("form", "file") for one in inputs):
         raise TypeError(
-            f"{_name(func)} takes a JSON body ({given[0].name!r}) and a form; a request has one of"
-            f" them. Write Annotated[..., Form()] for {given[0].name!r}."
+            f"{_name(func)} takes a JSON body ({given[0].name!r}) and a form, but a request has"
+            f" only one of them. Write Annotated[..., Form()] for {given[0].name!r}."
         )
     embedded = len(given) > 1 or any(
         isinstance(one.marker, Body) and one.marker.embed for one in given
@@ -267,7 +267,7 @@ def _outputs(func: Callable[..., Any], hint: Any) -> dict[int, Output]:
         statuses, kind = _with_status(member)
         if get_origin(kind) is tuple and int in get_args(kind)[:2]:
             raise TypeError(
-                f"{func.__qualname__} returns {kind}, in which a number may be taken for a status."
+                f"{func.__qualname__} returns {kind}, where a number could be read as a status."
                 " Write 'list[int]' for an array, or 'Literal[201]' for a status."
             )
         if not _is_response(kind):  # of which nothing is known

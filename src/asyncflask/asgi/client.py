@@ -225,7 +225,8 @@ class WebSocketSession(_Session[str | bytes]):
             self._task.cancel()
             await asyncio.wait([self._task])
             raise RuntimeError(
-                f"The WebSocket handler did not end within {LEAVE_SECONDS} s of its client."
+                f"The WebSocket handler did not end within {LEAVE_SECONDS} s after its client"
+                " disconnected."
             )
 
     async def __aexit__(
@@ -343,7 +344,7 @@ class EventSource(_Session[ServerSentEvent]):
         if isinstance(message, BaseException):
             raise message
         if message is None:
-            raise RuntimeError("The app has ended in the middle of its response.")
+            raise RuntimeError("The app returned in the middle of its response.")
         return message
 
     async def __aenter__(self) -> Self:
@@ -372,7 +373,8 @@ class EventSource(_Session[ServerSentEvent]):
             self._task.cancel()
             await asyncio.wait([self._task])
             raise RuntimeError(
-                f"The event stream did not end within {LEAVE_SECONDS} s of its client."
+                f"The event stream did not end within {LEAVE_SECONDS} s after its client"
+                " disconnected."
             ) from None
         await self._task
         return end if isinstance(end, BaseException) else None

@@ -118,9 +118,9 @@ class EnvironSocket:
         if self._pair is None:
             if on_loop():
                 raise RuntimeError(
-                    "A library for WSGI would block the event loop here: it waits on the socket"
-                    " of the environ. Make the handler 'def', or use asyncflask's"
-                    " 'await websocket.receive()' in it."
+                    "A WSGI library would block the event loop here: it waits on the environ's"
+                    " socket. Make the handler 'def', or use asyncflask's 'await"
+                    " websocket.receive()' in it."
                 )
             driver = this_driver()
             if driver is not None:

@@ -58,7 +58,9 @@ class ServerSentEvent:
 
     def __post_init__(self) -> None:
         if isinstance(self.data, bytes | bytearray | memoryview):
-            raise TypeError("The data of an event is text: write 'data.decode()' for UTF-8.")
+            raise TypeError(
+                "An event's data must be a str. For UTF-8 bytes, write 'data.decode()'."
+            )
         for name, value, kinds in (
             ("event", self.event, str),
             ("id", self.id, str | int),
@@ -67,11 +69,13 @@ class ServerSentEvent:
         ):
             if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
                 expected = "str or int" if name == "id" else getattr(kinds, "__name__", "")
-                raise TypeError(f"The {name} of an event is {expected}, not {value!r}.")
+                raise TypeError(f"An event's {name} must be {expected}, not {value!r}.")
             if name in ("event", "id") and re.search(r"[\r\n\0]", str(value)):
-                raise ValueError(f"The {name} of an event is one line without NUL, not {value!r}.")
+                raise ValueError(f"An event's {name} must be one line without NUL, not {value!r}.")
         if self.retry is not None and self.retry < 0:
-            raise ValueError(f"The retry of an event is in milliseconds, not {self.retry!r}.")
+            raise ValueError(
+                f"An event's retry must be 0 or more milliseconds, not {self.retry!r}."
+            )
 
     def encode(self, dumps: Callable[[Any], str] = json.dumps) -> bytes:
         """The event as it is sent. *dumps* makes JSON of data that is no `str`."""

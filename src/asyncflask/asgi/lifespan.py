@@ -42,7 +42,7 @@ async def serve_lifespan(
     try:
         async with serving as state:
             if state and "state" not in scope:
-                raise RuntimeError("This server cannot hand the lifespan's state to requests.")
+                raise RuntimeError("This server does not pass lifespan state to requests.")
             scope.get("state", {}).update(state)
             await send({"type": "lifespan.startup.complete"})
             stage = "shutdown"

@@ -46,7 +46,7 @@ class _Background:
         if self.running is None:
             self._ready.wait()
         if self.running is None:
-            raise RuntimeError("No event loop can be started in the background.") from self._error
+            raise RuntimeError("The background event loop could not be started.") from self._error
         return self.running
 
     def end(self) -> None:

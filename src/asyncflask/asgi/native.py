@@ -122,9 +122,9 @@ def start_thread(target: Callable[[], object], name: str) -> Thread:
     eventlet = sys.modules.get("eventlet.patcher")
     if eventlet is not None and eventlet.is_monkey_patched("thread"):
         raise RuntimeError(
-            "asyncflask needs an event loop in a separate thread, and eventlet has patched"
-            " threads away (eventlet.monkey_patch). Remove the patch: run the app with an ASGI"
-            " server, with gunicorn's threads, or with gevent."
+            "asyncflask needs an event loop in a thread of its own, but"
+            " eventlet.monkey_patch() has replaced threads. Remove that call, and run the app"
+            " with an ASGI server, gunicorn's threads or gevent."
         )
     try:
         if gevent_patched():
@@ -132,7 +132,7 @@ def start_thread(target: Callable[[], object], name: str) -> Thread:
         thread = threading.Thread(target=target, name=name, daemon=True)
         thread.start()
     except (RuntimeError, MemoryError) as error:
-        raise NoThread(f"The system refuses another thread: {error}") from error
+        raise NoThread(f"The operating system refused to start another thread: {error}") from error
     return thread
 
 

@@ -135,8 +135,8 @@ def take_worker() -> Worker:
     limit = DEFAULT_MAX_THREADS if _max_threads is None else _max_threads
     if len(_pool) >= limit:
         raise NoThread(
-            f"All {limit} threads of this process are in use (MAX_THREADS), many of them"
-            " perhaps by clients that are slow to send or to read."
+            f"All {limit} threads of this process are in use (MAX_THREADS). Clients that send"
+            " or read slowly may hold many of them."
         )
     worker = Worker()
     _pool.add(worker)

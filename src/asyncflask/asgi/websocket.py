@@ -175,8 +175,8 @@ class WebSocket(Connection):
         does not need it. Raises `RuntimeError` on the loop."""
         if on_loop():
             raise RuntimeError(
-                "'websocket.sync' is for 'def' functions, and this is an 'async def' function, or"
-                " was called by one. Leave out '.sync' and write 'await', as in 'await"
+                "'websocket.sync' is for 'def' functions, but this is an 'async def' function,"
+                " or was called by one. Remove '.sync' and write 'await', as in 'await"
                 " websocket.receive()'."
             )
         return cast("SyncWebSocket", self)
@@ -186,7 +186,8 @@ class WebSocket(Connection):
         connection before the handshake is answered. For this app, the connection has ended."""
         if self._state is not CONNECTING or self._connected:
             raise RuntimeError(
-                "A hook has accepted the WebSocket, which is for the mounted app to do."
+                "A hook accepted this WebSocket, but the mounted app has to. Remove"
+                " 'websocket.accept()' from the hook."
             )
         self.watch = None
         send: Send = self._outbox.send
@@ -208,8 +209,8 @@ class WebSocket(Connection):
             if getcoroutinestate(coro) == CORO_CREATED:
                 coro.close()
                 raise RuntimeError(
-                    f"The WebSocket handler for {endpoint!r} called 'websocket.{name}(...)' and"
-                    f" did not wait for it. Write 'await websocket.{name}(...)'."
+                    f"The WebSocket handler for {endpoint!r} called 'websocket.{name}(...)'"
+                    f" without awaiting it. Write 'await websocket.{name}(...)'."
                 )
         check_returned(value, endpoint, self.accepted)
 

@@ -77,9 +77,12 @@ _ADVICE: Final = {
     (ACCEPTED, "accept"): "Call 'accept' once, before 'receive' and 'send', which otherwise"
     " do it themselves.",
     (ACCEPTED, "deny"): "End it with 'await websocket.close(code, reason)'.",
-    (CLOSED, "accept"): "Call 'websocket.close()' before 'accept' only to refuse the connection.",
+    (CLOSED, "accept"): "Call 'websocket.close()' before 'accept' only to reject the connection.",
     (CLOSED, "send"): "Write 'websocket.send(...)' before 'websocket.close()'.",
-    (CLOSED, "deny"): "Return a response in place of 'websocket.close()' to deny it with that.",
+    (
+        CLOSED,
+        "deny",
+    ): "To reject the connection with a response, return it instead of calling 'websocket.close()'.",
 }
 """The line to write, for each step that the table leaves out."""
 
@@ -117,14 +120,15 @@ class WebSocketOptions:
     def __post_init__(self) -> None:
         if isinstance(self.subprotocols, str):
             raise TypeError(
-                f"'subprotocols' is a list of strings: write subprotocols=[{self.subprotocols!r}]."
+                "'subprotocols' must be a list of strings. Write"
+                f" subprotocols=[{self.subprotocols!r}]."
             )
         if self.send_policy not in POLICIES:
-            raise ValueError(f"'send_policy' is one of {POLICIES}, not {self.send_policy!r}.")
+            raise ValueError(f"'send_policy' must be one of {POLICIES}, not {self.send_policy!r}.")
         for name in ("max_message_size", "send_timeout", "send_queue", "send_queue_bytes"):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise ValueError(f"{name!r} is a number above 0, not {value!r}.")
+                raise ValueError(f"{name!r} must be a number above 0, not {value!r}.")
 
 
 DEFAULT_OPTIONS: Final = WebSocketOptions()
@@ -134,7 +138,8 @@ def check_code(code: int) -> None:
     """Raise `ValueError` unless *code* can be sent (RFC 6455 section 7.4)."""
     if not ((1000 <= code <= 1014 and code not in _NOT_SENT) or 3000 <= code <= 4999):
         raise ValueError(
-            f"{code!r} is no close code to send: write 1000, or one of your own, 4000 to 4999."
+            f"{code!r} is not a close code that an app may send. Use 1000, or one of your own"
+            " from 4000 to 4999."
         )
 
 
@@ -150,7 +155,7 @@ def check_returned(value: object, endpoint: str | None, accepted: bool) -> None:
     if isinstance(value, CoroutineType):
         value.close()
         raise TypeError(
-            f"{handler} returned the coroutine {value.__qualname__!r}, which nobody has awaited."
+            f"{handler} returned the coroutine {value.__qualname__!r} without awaiting it."
             " Write 'await' before the call."
         )
     if accepted and value is not None:
@@ -163,8 +168,9 @@ def check_returned(value: object, endpoint: str | None, accepted: bool) -> None:
     if status is not None and 200 <= status < 300:
         raise TypeError(
             f"{handler} returned a response with status {status}, {value!r:.60}, without"
-            " 'websocket.accept()'. That refuses the connection, and so has to say why: write"
-            " 'return \"Log in first.\", 401'. To send a message write 'websocket.send(...)'."
+            " 'websocket.accept()'. That rejects the connection, so it needs an error status:"
+            " write 'return \"Log in first.\", 401'. To send a message, write"
+            " 'websocket.send(...)'."
         )
 
 

@@ -114,8 +114,8 @@ def _sync(default: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
     of it for ever."""
     if iscoroutinefunction(default):
         raise RuntimeError(
-            "'default' of a JSON provider is called by sync code, and this one is 'async def':"
-            " write 'def', and await what it needs in the view."
+            "The 'default' of a JSON provider is called by sync code, but this one is 'async"
+            " def'. Write 'def', and await what it needs in the view."
         )
     return default
 

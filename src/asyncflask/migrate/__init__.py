@@ -122,9 +122,9 @@ def _project() -> Callable[[Collection[str], Iterable[tuple[Path, str]]], Projec
     type=click.Choice(list(FROM)),
     multiple=True,
     required=True,
-    help="What the project is written for. May be given several times.",
+    help="The framework the project uses. Repeat it for several.",
 )
-@click.option("--diff", "mode", flag_value="diff", help="Print what would change.")
+@click.option("--diff", "mode", flag_value="diff", help="Print the changes as a diff.")
 @click.option("--write", "mode", flag_value="write", help="Change the files.")
 @click.argument(
     "paths",
@@ -140,7 +140,7 @@ def migrate_command(origins: tuple[str, ...], mode: str | None, paths: tuple[Pat
     With --diff nothing is written, and the command exits with 1 if there is something to change.
     """
     if mode is None:
-        raise click.UsageError("Write --diff to see what would change, or --write to change it.")
+        raise click.UsageError("Pass --diff to print the changes, or --write to make them.")
     make_project = _project()
     packages = frozenset().union(*(FROM[origin] for origin in origins))
     found, unreadable = _read_all(paths)
@@ -151,7 +151,7 @@ def migrate_command(origins: tuple[str, ...], mode: str | None, paths: tuple[Pat
         try:
             text = project.migrate(source.path, source.text)
         except RecursionError:
-            unreadable.append(f"{source.path}: It is nested too deeply, and was skipped.")
+            unreadable.append(f"{source.path}: skipped, because it is nested too deeply.")
             continue
         if text != source.text:
             changed += 1
@@ -161,7 +161,7 @@ def migrate_command(origins: tuple[str, ...], mode: str | None, paths: tuple[Pat
                 try:
                     source.write(text)
                 except OSError as error:
-                    click.echo(f"{source.path}: It cannot be written: {error}.", err=True)
+                    click.echo(f"{source.path}: cannot be written: {error}.", err=True)
                     sys.exit(1)
                 click.echo(f"Changed {source.path}")
         remarks += [f"{source.path}:{line}: {note}" for line, note in notes_in(text)]
@@ -170,7 +170,8 @@ def migrate_command(origins: tuple[str, ...], mode: str | None, paths: tuple[Pat
         click.echo(line, err=in_diff)
     would = "would change" if in_diff else "changed"
     click.echo(
-        f"Read {len(found)} files: {changed} {would}, {len(remarks)} notes to see to.", err=in_diff
+        f"Read {len(found)} files: {changed} {would}, {len(remarks)} notes to follow up.",
+        err=in_diff,
     )
     sys.exit(1 if (in_diff and changed) else 0)
 
@@ -183,5 +184,5 @@ def _read_all(paths: Iterable[Path]) -> tuple[list[Source], list[str]]:
         try:
             found.append(read(path))
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            unreadable.append(f"{path}: It cannot be read, and was skipped: {error}.")
+            unreadable.append(f"{path}: skipped, because it cannot be read: {error}.")
     return found, unreadable

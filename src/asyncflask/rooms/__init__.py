@@ -88,8 +88,8 @@ class Rooms:
         settings = settings_of(app.config, self._url, app.json.loads, app.json.dumps)
         if urlsplit(settings.url).scheme not in BACKENDS:
             raise ValueError(
-                f"Unsupported URL for rooms: {settings.url!r}. 'ROOMS_URL' is 'memory://', or"
-                " 'redis://host:port/db' for several processes."
+                f"Unsupported 'ROOMS_URL': {settings.url!r}. Set it to 'memory://' or, for"
+                " several processes, to 'redis://host:port/db'."
             )
         if urlsplit(settings.url).scheme != "memory":
             RedisBackend.check(settings.url)
@@ -102,8 +102,8 @@ class Rooms:
         runtime, sync code does not need it. Raises `RuntimeError` on the loop."""
         if on_loop():
             raise RuntimeError(
-                "'rooms.sync' is for 'def' functions, and this is an 'async def' function, or was"
-                " called by one. Leave out '.sync' and write 'await', as in 'await"
+                "'rooms.sync' is for 'def' functions, but this is an 'async def' function, or"
+                " was called by one. Remove '.sync' and write 'await', as in 'await"
                 " rooms.send(...)'."
             )
         return cast(SyncRooms, self)
@@ -216,7 +216,7 @@ class Rooms:
             try:
                 payload.encode()
             except UnicodeError as error:  # half a surrogate pair
-                raise RoomsValueError(f"This text cannot be sent: {error}.") from None
+                raise RoomsValueError(f"This text cannot be encoded as UTF-8: {error}.") from None
         size = hub.size_in_history(room, payload) if keep else 0
         return await hub.backend.publish(room, payload, is_json, size, frozenset(exclude))
 
@@ -248,7 +248,7 @@ class Rooms:
             after = None
         if not on_loop():
             raise RuntimeError(
-                "A room is followed by async code: write 'async for message in"
+                "'rooms.follow' works in async code only. Write 'async for message in"
                 " rooms.follow(...)' in an 'async def' function."
             )
         return Follow(self._hub(), self._name(room), after)
@@ -262,7 +262,7 @@ class Rooms:
                 if 0 < len(room.encode()) <= most:
                     return room
         raise fault(
-            f"The name of a room is a str of 1 to {most} bytes in UTF-8 (ROOMS_NAME_BYTES), not"
+            f"A room's name must be a str of 1 to {most} bytes in UTF-8 (ROOMS_NAME_BYTES), not"
             f" {room!r:.80}."
         )
 
@@ -274,7 +274,7 @@ class Rooms:
         app = ctx.app if ctx is not None and "rooms" in ctx.app.extensions else self._app
         if app is None:
             raise RuntimeError(
-                "No app is active, so there are no rooms to use. Write 'with app.app_context():'"
+                "No app is active, so there are no rooms. Write 'with app.app_context():'"
                 " around the code, and 'rooms.init_app(app)' where you create the app."
             )
         state: _AppRooms = app.extensions["rooms"]
@@ -318,8 +318,8 @@ def _websocket(method: str) -> WebSocket:
     ctx = _cv_request.get(None)
     if ctx is None or ctx.websocket is None:
         raise RuntimeError(
-            f"'rooms.{method}' is for the handler of a WebSocket. To send from elsewhere write"
-            " 'rooms.send(...)'; to listen, 'rooms.follow(...)'."
+            f"'rooms.{method}' works in a WebSocket handler only. Elsewhere, write"
+            " 'rooms.send(...)' to send, or 'rooms.follow(...)' to listen."
         )
     websocket: WebSocket = ctx.websocket
     return websocket
@@ -327,7 +327,7 @@ def _websocket(method: str) -> WebSocket:
 
 def _count(count: int) -> int:
     if not isinstance(count, int):
-        raise TypeError(f"The number of messages is an int, not {count!r:.80}.")
+        raise TypeError(f"The number of messages must be an int, not {count!r:.80}.")
     return min(max(int(count), 0), MOST_MESSAGES)  # it may come from a client
 
 

@@ -141,7 +141,7 @@ class Backend(Protocol):
 def position(id: str) -> tuple[int, int]:
     """An id, to be compared with others. Raises `RoomsValueError` for what is none."""
     if not isinstance(id, str) or (match := _ID.fullmatch(id)) is None:
-        raise RoomsValueError(f"{id!r:.80} is not the id of a message.")
+        raise RoomsValueError(f"{id!r:.80} is not a message id.")
     return int(match[1]), int(match[2])
 
 

@@ -183,9 +183,9 @@ class Inbox(Listener):
             if self._behind:
                 self.close()
                 raise FellBehind(
-                    f"Too many messages to {self.room!r} were not taken: more than"
-                    " ROOMS_FOLLOW_QUEUE, or ROOMS_FOLLOW_QUEUE_BYTES. Follow the room again,"
-                    " 'after' the id of the last message."
+                    f"Too many unread messages in the room {self.room!r}: more than"
+                    " ROOMS_FOLLOW_QUEUE or ROOMS_FOLLOW_QUEUE_BYTES. Follow the room again,"
+                    " with 'after=' the id of the last message you read."
                 )
             if self.closed or self._ended:
                 self.close()
@@ -321,8 +321,8 @@ class Hub:
             websocket.when_closed(partial(self._socket_closed, websocket))
         if room in joins:
             raise RuntimeError(
-                f"This WebSocket is in the room {room!r}. It can join again after"
-                " 'rooms.leave(...)', or the end of the 'with' block in which it joined."
+                f"This WebSocket is already in the room {room!r}. It can join again after"
+                " 'rooms.leave(...)', or after the 'with' block in which it joined."
             )
         if len(joins) >= self.settings.joined:
             error = RoomsLimit(
@@ -368,13 +368,13 @@ class Hub:
         size = len(self.settings.dumps([member.name, member.info]))
         if size > self.settings.member_bytes:
             raise RoomsValueError(
-                f"The name and info of a member are {size} bytes as JSON, more than the"
-                f" {self.settings.member_bytes} of ROOMS_MEMBER_BYTES."
+                f"A member's name and info are {size} bytes as JSON, more than"
+                f" ROOMS_MEMBER_BYTES ({self.settings.member_bytes})."
             )
         return size + MESSAGE_BYTES
 
     def _warn_of(self, error: RoomsLimit) -> None:
-        self.app.logger.warning("A client was refused a room: %s", error)
+        self.app.logger.warning("A client could not join a room: %s", error)
 
     def joined(self, websocket: WebSocket, room: str) -> Join | None:
         return self._joins.get(websocket, {}).get(room)
@@ -486,8 +486,8 @@ class Hub:
             return size
         if self._not_kept.due():
             self.app.logger.warning(
-                "A message of %d bytes to the room %r is larger than ROOMS_HISTORY_BYTES (%d), and"
-                " is not kept in its history.",
+                "A message of %d bytes to the room %r is larger than ROOMS_HISTORY_BYTES"
+                " (%d), so the room's history does not keep it.",
                 len(payload),
                 room[:80],
                 self.settings.history_bytes,
@@ -498,8 +498,8 @@ class Hub:
         """The history of the room that was sent to longest ago is gone."""
         if self._forgotten.due():
             self.app.logger.warning(
-                "Rooms reached ROOMS_HISTORY_TOTAL_BYTES (%d) or ROOMS_HISTORY_ROOMS (%d): the"
-                " histories of those that were sent to longest ago are forgotten.",
+                "Rooms reached ROOMS_HISTORY_TOTAL_BYTES (%d) or ROOMS_HISTORY_ROOMS (%d):"
+                " the rooms that have been silent longest lose their history.",
                 self.settings.history_total_bytes,
                 self.settings.history_rooms,
             )
@@ -532,7 +532,7 @@ class Hub:
             else:
                 await run_in_worker(func, change)
         except Exception:
-            self.app.logger.exception("A function of 'rooms.on_change' failed.")
+            self.app.logger.exception("A 'rooms.on_change' function failed.")
 
     # -- tasks
 

@@ -62,9 +62,7 @@ class Settings(NamedTuple):
     dumps: Callable[[object], str]
 
     def room_is_full(self, room: str) -> str:
-        return (
-            f"The room {room!r:.80} has {self.members} members, as many as ROOMS_MEMBERS allows."
-        )
+        return f"The room {room!r:.80} has {self.members} members, the maximum (ROOMS_MEMBERS)."
 
     def too_many_members(self) -> str:
         return (
@@ -89,7 +87,7 @@ def settings_of(
         least = 0 if key == "ROOMS_HISTORY" else 1 if key not in _TIMES else 1e-3
         if not isinstance(value, kinds) or value < least:
             raise ValueError(
-                f"{key!r} is a number of {least} or more, not {value!r}: write"
+                f"{key!r} must be a number of {least} or more, not {value!r}. Write"
                 f" app.config[{key!r}] = {DEFAULTS[key]} before Rooms(app)."
             )
     values["url"] = url or values["url"]

@@ -51,8 +51,8 @@ class RedisBackend:
         """Raise `RuntimeError` or `ValueError` if *url* cannot be used."""
         if not INSTALLED:
             raise RuntimeError(
-                f"Rooms at {_place(url)!r} need a package that is not installed: pip install"
-                " 'asyncflask[redis]'."
+                f"Rooms at {_place(url)!r} need a package that is not installed. Install it"
+                " with: pip install 'asyncflask[redis]'"
             )
         ConnectionPool.from_url(url)
 
@@ -98,11 +98,11 @@ class RedisBackend:
                 return await call.answer
         except TimeoutError:
             raise RoomsError(
-                f"Redis at {self._place} did not answer within {self._settings.send_timeout:g} s"
-                f" ({self._lost or 'it is connected, and slow'})."
+                f"Redis at {self._place} did not answer within {self._settings.send_timeout:g}"
+                f" s ({self._lost or 'connected, but slow'})."
             ) from self._lost
         except exceptions.ResponseError as error:
-            raise RoomsError(f"Redis at {self._place} refuses: {error}") from error
+            raise RoomsError(f"Redis at {self._place} rejected the command: {error}") from error
 
     async def _script(
         self, script: str, keys: list[str], *args: Argument, resend_flag: int | None = None
@@ -188,7 +188,7 @@ class RedisBackend:
     def _failed(self, error: BaseException) -> None:
         if self._lost is None:
             self._hub.app.logger.warning(
-                "The connection of rooms to Redis at %s is lost (%s); trying again.",
+                "Rooms lost the connection to Redis at %s (%s) and will reconnect.",
                 self._place,
                 error or type(error).__name__,
             )
@@ -198,7 +198,7 @@ class RedisBackend:
     def _reached(self) -> None:
         if self._lost is not None:
             self._lost = None
-            self._hub.app.logger.warning("Rooms are connected to Redis at %s again.", self._place)
+            self._hub.app.logger.warning("Rooms reconnected to Redis at %s.", self._place)
             self._beat_now.set()
 
     # -- messages to others
@@ -270,8 +270,8 @@ class RedisBackend:
             except TimeoutError:
                 raise RoomsError(
                     f"Redis at {self._place} did not answer within"
-                    f" {self._settings.send_timeout:g} s, and the room {room!r} cannot be joined"
-                    f" ({self._lost or 'it is connected, and slow'})."
+                    f" {self._settings.send_timeout:g} s, so the room {room!r} cannot be joined"
+                    f" ({self._lost or 'connected, but slow'})."
                 ) from self._lost
         if channel.last is None and self._settings.history:
             newest = await self._call("XREVRANGE", self._key("stream", room), "+", "-", "COUNT", 1)

@@ -336,7 +336,7 @@ class SocketIO:
         """Stop the server that runs this process, as Ctrl-C does. Raises `RuntimeError` if none is
         running."""
         if self._server().loop is None:
-            raise RuntimeError("No server is running that could be stopped.")
+            raise RuntimeError("No server is running.")
         os.kill(os.getpid(), signal.SIGINT)
 
     def test_client(
@@ -367,8 +367,8 @@ def _manager_of(url: str) -> Any:
             return manager
     known = ", ".join(name for schemes in _MANAGERS for name in schemes)
     raise ValueError(
-        f"No message queue is known for {url!r}: its URL begins with one of {known}. For another"
-        " one give a 'client_manager'."
+        f"Unsupported message queue {url!r}: its URL must begin with one of {known}. For"
+        " another queue, pass 'client_manager='."
     )
 
 
@@ -397,7 +397,8 @@ def _request_of_event() -> Any:
     request = current_request_ctx().request
     if not hasattr(request, "sid"):
         raise RuntimeError(
-            "No Socket.IO event is being handled here, so there is no client to answer. In a view"
-            " write 'socketio.emit(...)', which sends to all clients, or to those that 'to' names."
+            "No Socket.IO event is being handled, so there is no client to answer. In a view,"
+            " write 'socketio.emit(...)', which sends to all clients, or to those named by"
+            " 'to='."
         )
     return request

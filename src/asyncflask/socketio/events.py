@@ -109,7 +109,7 @@ class Event:
             if self._refuses(error) or calling_test.get() is not None:
                 raise
             if isinstance(error, SocketIOLimit):
-                self.app.logger.warning("A Socket.IO client was refused a room: %s", error)
+                self.app.logger.warning("A Socket.IO client could not join a room: %s", error)
                 return self.server.not_handled
             self.app.logger.error(
                 "Exception on Socket.IO event %r [%s]",

@@ -181,12 +181,12 @@ class Taken:
             config = self._app().config
             if len(rooms) >= config["SOCKETIO_ROOMS"] and room not in rooms:
                 raise SocketIOLimit(
-                    f"The client {sid} is in {len(rooms)} rooms, as many as SOCKETIO_ROOMS allows."
+                    f"The client {sid} is in {len(rooms)} rooms, the maximum (SOCKETIO_ROOMS)."
                 )
             if isinstance(room, str | bytes) and len(room) > config["SOCKETIO_NAME_LENGTH"]:
                 raise SocketIOLimit(
-                    f"The name of a room has {len(room)} characters, more than"
-                    f" SOCKETIO_NAME_LENGTH allows ({config['SOCKETIO_NAME_LENGTH']})."
+                    f"A room's name has {len(room)} characters, more than SOCKETIO_NAME_LENGTH"
+                    f" ({config['SOCKETIO_NAME_LENGTH']})."
                 )
             self._enter(sid, namespace, room)
             self._rooms.setdefault(sid, set()).add(room)

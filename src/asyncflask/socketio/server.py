@@ -206,7 +206,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         if self._said_full is None or now > self._said_full + NOTICE_SECONDS:
             self._said_full = now
             self.app.logger.warning(
-                "Socket.IO has %d clients, as many as SOCKETIO_CLIENTS allows; it rejects more.",
+                "Socket.IO has %d clients, the maximum (SOCKETIO_CLIENTS), and rejects more.",
                 most,
             )
         return True
@@ -221,7 +221,9 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
     def _close_if_nowhere(self, eio_sid: str) -> None:
         client = self.clients.get(eio_sid)
         if client is not None and not client.namespaces:
-            self.app.logger.info("A Socket.IO client did not connect to a namespace in time.")
+            self.app.logger.info(
+                "A Socket.IO client was disconnected: it did not connect to a namespace within SOCKETIO_CONNECT_TIMEOUT."
+            )
             self.eio.start_background_task(self.close_client, eio_sid)
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: object) -> None:
@@ -235,8 +237,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             and len(client.namespaces) >= config["SOCKETIO_NAMESPACES"]
         ):
             self.app.logger.warning(
-                "A Socket.IO client was denied another namespace: it is in %d, as many as"
-                " SOCKETIO_NAMESPACES allows.",
+                "A Socket.IO client was refused another namespace: it is in %d, the maximum"
+                " (SOCKETIO_NAMESPACES).",
                 len(client.namespaces),
             )
             refusal = {"message": "Too many namespaces"}

@@ -51,8 +51,8 @@ class SocketIOTestClient:
         server: Server = socketio.server
         if isinstance(server.manager, AsyncPubSubManager):
             raise RuntimeError(
-                "The test client works without a message queue only. Leave 'message_queue' out in"
-                " the configuration for tests."
+                "The test client does not support a message queue. Leave 'message_queue' out"
+                " of the test configuration."
             )
         server.async_handlers = False  # so that an event has been handled when 'emit' returns
         server.eio.sockets[self.eio_sid] = _Connection(server, self)

@@ -100,7 +100,7 @@ class Transport:
             except TimeoutError:
                 self.server.warn_of_slow_client()
                 abort(send)
-                raise OSError("This client has not read for too long.") from None
+                raise OSError("This client did not read within WEBSOCKET_SEND_TIMEOUT.") from None
 
         async def serve() -> None:
             client_send.set(send)
@@ -140,7 +140,7 @@ class Transport:
             return False
         if scope["method"] in client.requests:
             self.app.logger.warning(
-                "A Socket.IO client made two requests at once, and was disconnected."
+                "A Socket.IO client made two requests at once and was disconnected."
             )
             return True
         client.requests.add(scope["method"])
@@ -181,7 +181,7 @@ class Transport:
                 "A Socket.IO client sent an invalid packet and was disconnected."
             )
             await self.server.close_client(sid)
-            raise BadRequest("No packets of Engine.IO.")
+            raise BadRequest("The body contains no Engine.IO packets.")
         return {"type": "http.request", "body": body, "more_body": False}
 
     def _refusal(self, scope: Scope, sid: str) -> ASGIApp | None:
