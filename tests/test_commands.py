@@ -93,7 +93,7 @@ def test_misspelt_names_are_those_of_apps_and_factories(
 def test_names_of_views_are_not_suggested(write: Write) -> None:
     write("shops.py", "def index():\n    return 'a view of a blueprint'\n")
     assert not_found("shops:indx") == (
-        "There is no 'indx' in the module 'shops'. It has no Flask application either, and no"
+        "The module 'shops' has no 'indx'. It has no Flask application either, and no"
         " function that makes one."
     )
 
