@@ -1,7 +1,5 @@
-"""Event streams: the response a view returns to send server-sent events.
-
-Their format and the sending are in `asgi/events.py`.
-"""
+"""Event streams: the response that a view returns to send server-sent events. `asgi/events.py`
+has their format and sends them."""
 
 from __future__ import annotations
 
@@ -15,13 +13,13 @@ from .ctx import _cv_app
 from .wrappers import AsyncBody, Response
 
 KEEP_ALIVE_SECONDS = 15
-"""Seconds without an event until a comment is sent; in an app `EVENT_STREAM_KEEP_ALIVE`."""
+"""Seconds of silence before a comment is sent. In an app, `EVENT_STREAM_KEEP_ALIVE` applies."""
 
 Dumps = Callable[[Any], str]
 
 
 class Events:
-    """The body of an event stream: the bytes of each event, and the options for its sender."""
+    """The body of an event stream: encoded events, and the options for sending them."""
 
     def __init__(self, dumps: Dumps, options: Options) -> None:
         self._dumps = dumps
@@ -31,7 +29,8 @@ class Events:
         if isinstance(value, ServerSentEvent):
             event = value
         elif hasattr(value, "id") and hasattr(value, "data"):
-            # A binary message for WebSockets is no event; but the client has come past it.
+            # A binary message cannot be an event, but its id still tells the client how far it
+            # is.
             data = None if isinstance(value.data, bytes) else value.data
             event = ServerSentEvent(data, getattr(value, "event", None), value.id)
         else:
@@ -40,7 +39,7 @@ class Events:
 
 
 class SyncEvents(Events):
-    """Events from a sync iterable. Not a generator, which would close its source only once
+    """Events from a sync iterable. Not a generator: that would close its source only if it was
     started."""
 
     def __init__(self, source: Iterable[Any], dumps: Dumps, options: Options) -> None:

@@ -1,7 +1,5 @@
-"""The response: Werkzeug's class, as Flask extends it, over ASGI.
-
-Also the one adapter for Starlette's responses.
-"""
+"""The response class: Werkzeug's with Flask's extensions, over ASGI; and the adapter for
+Starlette's responses."""
 
 from __future__ import annotations
 
@@ -27,14 +25,13 @@ if TYPE_CHECKING:
     from starlette.responses import Response as StarletteResponse
 
 _REMEMBERED_BYTES = 40
-"""A longer mimetype is not remembered."""
+"""Longer mimetypes are not cached."""
 
 _content_type = lru_cache(maxsize=256)(get_content_type)
 
 
 class AsyncBody:
-    """The body of a response that an async iterable gives. Sync code may iterate it too,
-    on a thread."""
+    """A response body from an async iterable. Sync code can iterate it too, on a thread."""
 
     def __init__(self, source: AsyncIterable[Any]) -> None:
         self._source = source
@@ -51,12 +48,13 @@ class AsyncBody:
         return chunk.encode() if isinstance(chunk, str) else bytes(chunk)
 
     def chunks(self) -> AsyncIterable[Any]:
-        """What gives the same without a step more for each: `str` too, for `send_response`."""
+        """Return an iterable of the same chunks with one step less for each; chunks may be
+        `str`."""
         self.__aiter__()
         return self._iterator if isinstance(self._iterator, AsyncIterable) else self
 
     async def aclose(self) -> None:
-        """Close the iterable, if it can be."""
+        """Close the iterable, if it has an `aclose` method."""
         source = self._source if self._iterator is None else self._iterator
         if hasattr(source, "aclose"):
             await source.aclose()
@@ -81,20 +79,21 @@ _base: Any = ResponseBase
 
 
 class Response(ResponseBase):
-    """The response (Flask: `flask.Response`). *response* may be an async iterable too."""
+    """The response (Flask: `flask.Response`). Unlike Flask's, it accepts an async iterable as
+    *response*."""
 
     default_mimetype: str | None = "text/html"
     json_module: Any = json
     autocorrect_location_header = False
 
     asgi_response: StarletteResponse | None = None
-    """A Starlette response that sends itself; status and headers are this one's."""
+    """A Starlette response that sends itself, with the status and headers of this response."""
 
     asgi_headers: frozenset[tuple[str, str]] = frozenset()
-    """The headers that the Starlette response had; what differs from them is sent instead."""
+    """The headers that the Starlette response had originally. Only differences override them."""
 
     background: Callable[[], Awaitable[object]] | None = None
-    """A coroutine function that is awaited after the response was sent."""
+    """A coroutine function to await after the response was sent."""
 
     def __init__(
         self,
@@ -112,7 +111,7 @@ class Response(ResponseBase):
             and not direct_passthrough
             and type(self).set_data is ResponseBase.set_data
         ):
-            # As Werkzeug's initializer, but headers are only created when somebody reads them.
+            # As Werkzeug's initializer, but the headers are only created on first access.
             if isinstance(response, str):
                 response = response.encode()
             self.response = [response]
@@ -126,17 +125,17 @@ class Response(ResponseBase):
             else:
                 self.status = self.default_status if status is None else status
             return
-        # By its attribute: the class of a proxy has all of them, whatever it stands for.
+        # By the attribute, not isinstance: a proxy's class has every attribute.
         if hasattr(response, "__aiter__") and not isinstance(response, io.IOBase):
             response = AsyncBody(response)
         super().__init__(response, status, headers, mimetype, content_type, direct_passthrough)
 
     mimetype_and_length: tuple[str | None, int] | None = None
-    """Mimetype and length of a body in one piece, for the headers."""
+    """Mimetype and length of a one-piece body, for the headers."""
 
     @Lazy
     def headers(self) -> Headers:
-        """The header lines (Werkzeug: `Headers`)."""
+        """The response headers (Werkzeug: `Headers`)."""
         assert self.mimetype_and_length is not None
         mimetype, length = self.mimetype_and_length
         headers = Headers()
@@ -147,7 +146,7 @@ class Response(ResponseBase):
             headers._list.insert(0, ("Content-Type", write(mimetype, "utf-8")))
         return headers
 
-    # Read by functions in C.
+    # Attribute getters in C.
     status = property(attrgetter("_status"), _base.status.fset, doc=_base.status.__doc__)
     status_code = property(
         attrgetter("_status_code"), _base.status_code.fset, doc=_base.status_code.__doc__
@@ -155,7 +154,8 @@ class Response(ResponseBase):
 
     @property
     def max_cookie_size(self) -> int:  # type: ignore[override]
-        """A longer cookie gives a warning; `MAX_COOKIE_SIZE`, 4093 bytes by default."""
+        """The size in bytes above which a cookie gives a warning: `MAX_COOKIE_SIZE`, by default
+        4093."""
         ctx = _cv_app.get(None)
         size: int = (
             ResponseBase.max_cookie_size if ctx is None else ctx.app.config["MAX_COOKIE_SIZE"]
@@ -164,7 +164,7 @@ class Response(ResponseBase):
 
 
 def content_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:
-    """The header lines of a body in one piece, as ASGI wants them."""
+    """Return the ASGI header lines of a one-piece body."""
     line = b"content-length", b"%d" % length
     if mimetype is None:
         return [line]
@@ -172,7 +172,7 @@ def content_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]
 
 
 def content_type_line(mimetype: str) -> tuple[bytes, bytes]:
-    """The header line of content of this type."""
+    """Return the ASGI header line for this mimetype."""
     line = content_type_lines.get(mimetype)
     if line is None:
         line = encode_headers(200, [("Content-Type", get_content_type(mimetype, "utf-8"))])[0]
@@ -188,19 +188,20 @@ _REMEMBERED_TYPES = 256
 
 
 def is_starlettes(value: object) -> bool:
-    """Whether *value* is a response of Starlette. Who has one has imported it: we need not."""
+    """Return `True` if *value* is a Starlette response. Does not import Starlette: whoever has
+    such a response already did."""
     module = sys.modules.get("starlette.responses")
     return isinstance(value, getattr(module, "Response", ()))
 
 
 def from_starlette(response_class: Callable[..., Response], source: StarletteResponse) -> Response:
-    """The Starlette response *source* as a response that hooks can read and change."""
+    """Convert the Starlette response *source* to a response that hooks can read and change."""
     body: Any = getattr(source, "body", None)
     if body is None:
         body = getattr(source, "body_iterator", None)
     elif not isinstance(body, bytes):
         body = bytes(body)
-    # With their names as WSGI servers write them.
+    # Capitalized as WSGI servers write them.
     headers = [(n.decode("latin-1").title(), v.decode("latin-1")) for n, v in source.raw_headers]
     response = response_class(body, status=source.status_code, headers=headers)
     response.background = source.background

@@ -128,5 +128,5 @@ def test_eventlet(monkeypatch: pytest.MonkeyPatch) -> None:
             return module == "thread"
 
     monkeypatch.setitem(sys.modules, "eventlet.patcher", Patcher)
-    with pytest.raises(RuntimeError, match="eventlet.monkey_patch"):
+    with pytest.raises(RuntimeError, match=r"eventlet\.monkey_patch"):
         start_thread(int, "a-name")

@@ -1,7 +1,5 @@
-"""Drive an ASGI app in memory, for tests: a WebSocket session, and a reader of events.
-
-Requests are httpx's `ASGITransport` or the WSGI face; starting and stopping is `lifespan`.
-"""
+"""In-memory clients of an ASGI app, for tests: WebSocket sessions and event streams. For
+requests, use httpx's `ASGITransport` or WSGI; for start-up and shutdown, `lifespan`."""
 
 from __future__ import annotations
 
@@ -28,11 +26,11 @@ HeaderLines = Mapping[str, str] | Iterable[tuple[str, str]]
 OnAnswer = Callable[[list[tuple[str, str]]], object]
 
 LEAVE_SECONDS: Final = 5
-"""How long the app may take to end after its client has left."""
+"""Seconds that the app has to end after its client has left."""
 
 
 class _OtherAnswer(Exception):
-    """The app answered by a response that is not what the client asked for."""
+    """The app answered with a response other than the client asked for."""
 
     message: str
 
@@ -44,29 +42,29 @@ class _OtherAnswer(Exception):
 
 
 class NoEventStream(_OtherAnswer):
-    """The request for an event stream was answered by another response."""
+    """The app answered a request for an event stream with another response."""
 
     message = "The answer has status {} and is no event stream."
 
 
 class WebSocketDenied(_OtherAnswer):
-    """The handshake was answered by a response."""
+    """The app rejected the WebSocket's handshake with a response."""
 
     message = "The WebSocket was denied with status {}."
 
 
 class _Session(AbstractAsyncContextManager[object], Generic[T]):
-    """What is received one by one from an app that runs as a task: `with` and `for` in sync code,
-    `async with` and `async for` in async code."""
+    """A client that receives items one by one from an app that runs as a task. Use `with` and
+    `for` in sync code, `async with` and `async for` in async code."""
 
     end: type[Exception]
-    """What `receive` raises at the end."""
+    """The exception that `receive` raises at the end."""
 
     def __init__(self, app: ASGIApp, scope: Scope, on_answer: OnAnswer | None) -> None:
         self.scope = scope
         self.response_headers: list[tuple[str, str]] = []
         self._app = app
-        self._on_answer = on_answer  # given the headers of the answer
+        self._on_answer = on_answer  # called with the response's headers
         self._task: asyncio.Task[None] | None = None
 
     def _answered(self, message: Message) -> list[tuple[str, str]]:
@@ -76,7 +74,7 @@ class _Session(AbstractAsyncContextManager[object], Generic[T]):
         return headers
 
     async def _body(self) -> bytes:
-        """The body of a response that is not what was asked for."""
+        """Read the body of the response that came instead."""
         body = b""
         more = True
         while more:
@@ -95,11 +93,11 @@ class _Session(AbstractAsyncContextManager[object], Generic[T]):
         raise NotImplementedError
 
     def receive(self) -> Coro[T]:
-        """The next message of the app, or its next event."""
+        """Return the app's next message or event."""
         return value_or_awaitable(self._receive())
 
     def receive_json(self) -> Coro[Any]:
-        """The next message of the app, or the data of its next event, parsed as JSON."""
+        """Return the app's next message, or its next event's data, parsed as JSON."""
         return value_or_awaitable(self._receive_json())
 
     def __enter__(self) -> object:
@@ -113,7 +111,7 @@ class _Session(AbstractAsyncContextManager[object], Generic[T]):
     ) -> None:
         wait(self.__aexit__(exc_type, exc_value, tb))
 
-    if not TYPE_CHECKING:  # for a type checker, only what `with` gives has it
+    if not TYPE_CHECKING:  # type checkers: only the sync faces have it
 
         def __iter__(self) -> Iterator[T]:
             while True:
@@ -133,16 +131,17 @@ class _Session(AbstractAsyncContextManager[object], Generic[T]):
 
 
 class WebSocketSession(_Session[str | bytes]):
-    """A client's end of a WebSocket. `with` in sync code; `async with` in async code, where
-    the methods are awaited.
+    """The client of a WebSocket. Use `with` in sync code; use `async with` in async code, and
+    await the methods.
 
-    Entering it opens the connection and waits for the handshake: `WebSocketDenied` is raised if
-    it is refused. `receive` raises Starlette's `WebSocketDisconnect` once the app has closed.
+    Entering the block opens the connection and waits for the handshake. It raises
+    `WebSocketDenied` if the app rejects it. Once the app has closed the connection, `receive`
+    raises Starlette's `WebSocketDisconnect`.
     """
 
     end = WebSocketDisconnect
 
-    if TYPE_CHECKING:  # the same object, whose types are those of sync code
+    if TYPE_CHECKING:  # the same object, with sync code's types
 
         def __enter__(self) -> SyncWebSocketSession: ...
 
@@ -181,14 +180,14 @@ class WebSocketSession(_Session[str | bytes]):
     async def _message(self) -> Message:
         message = await self._from_app.get()
         if message is None or isinstance(message, BaseException):
-            await self._from_app.put(None)  # for whoever asks again
+            await self._from_app.put(None)  # for the next call
             raise message or WebSocketDisconnect(1006)
         if message["type"] == "websocket.close" and message.get("code") == INTERNAL_ERROR:
             await self._raise_of_app()
         return message
 
     async def _raise_of_app(self) -> None:
-        """The app has closed with 1011: raise the error of its handler, if it lets that out."""
+        """After a close with 1011, raise the handler's error, unless the app handled it."""
         assert self._task is not None
         await asyncio.wait([self._task], timeout=LEAVE_SECONDS)
         if self._task.done() and not self._from_app.empty():
@@ -266,26 +265,26 @@ class WebSocketSession(_Session[str | bytes]):
         return value_or_awaitable(self._send(data))
 
     def send_json(self, value: object) -> Coro[None]:
-        """Send *value* as a text message of JSON."""
+        """Send *value* as JSON in a text message."""
         return value_or_awaitable(self._send(json.dumps(value)))
 
     def close(self, code: int = 1000, reason: str = "") -> Coro[None]:
-        """Leave, with a close code."""
+        """Close the connection."""
         return value_or_awaitable(self._close(code, reason))
 
 
 class EventSource(_Session[ServerSentEvent]):
-    """A client's end of an event stream. `with` in sync code; `async with` in async code,
-    where `receive` is awaited.
+    """The client of an event stream. Use `with` in sync code; use `async with` in async code,
+    and await `receive`.
 
-    Entering it makes the request and waits for the answer: `NoEventStream` is raised if that is
-    no event stream. At the end of the block the client leaves. Iterating it gives the events,
-    until the stream ends.
+    Entering the block sends the request and waits for the response. It raises `NoEventStream`
+    if that is not an event stream. Iterate over the object to get the events until the stream
+    ends; leaving the block disconnects.
     """
 
     end = EOFError
 
-    if TYPE_CHECKING:  # the same object, whose types are those of sync code
+    if TYPE_CHECKING:  # the same object, with sync code's types
 
         def __enter__(self) -> SyncEventSource: ...
 
@@ -307,17 +306,17 @@ class EventSource(_Session[ServerSentEvent]):
             lines.append((b"last-event-id", last_event_id.encode()))
         self.scope["headers"] += lines
         self.last_event_id = last_event_id
-        """The id to give a new `EventSource` that goes on from here."""
+        """The id with which a new `EventSource` resumes the stream here."""
         self._parser = EventParser()
         self._events: deque[ServerSentEvent] = deque()
-        # One message, so that the app waits for its client.
+        # Room for one message, so that the app waits for its client.
         self._from_app: asyncio.Queue[Message | BaseException | None] = asyncio.Queue(1)
         self._asked = self._ended = False
         self._left = asyncio.Event()
 
     @property
     def retry(self) -> int | None:
-        """After how many milliseconds the app wants its client to connect again."""
+        """The reconnection delay that the app requested, in milliseconds, or `None`."""
         return self._parser.retry
 
     async def _run(self) -> None:
@@ -361,7 +360,7 @@ class EventSource(_Session[ServerSentEvent]):
         return self
 
     async def _leave(self) -> BaseException | None:
-        """Leave, and see the app end; gives its error."""
+        """Disconnect and wait until the app ends. Return its error."""
         assert self._task is not None
         self._left.set()
         end: Message | BaseException | None = None
@@ -406,7 +405,7 @@ class EventSource(_Session[ServerSentEvent]):
 
 
 class SyncWebSocketSession(Protocol):
-    """A `WebSocketSession` as `with` gives it to sync code: methods block, and give the value."""
+    """A `WebSocketSession` in a `with` block of sync code: methods block and return the value."""
 
     scope: Scope
     response_headers: list[tuple[str, str]]
@@ -421,7 +420,7 @@ class SyncWebSocketSession(Protocol):
 
 
 class SyncEventSource(Protocol):
-    """An `EventSource` as `with` gives it to sync code."""
+    """An `EventSource` in a `with` block of sync code."""
 
     scope: Scope
     response_headers: list[tuple[str, str]]
@@ -440,7 +439,7 @@ def _scope(
     headers: HeaderLines,
     state: State | None,
 ) -> Scope:
-    """What requests and WebSockets have in common."""
+    """Return the part of the scope that requests and WebSockets share."""
     base = urlsplit(base_url)
     target = urlsplit(url)
     pairs = list(headers.items() if isinstance(headers, Mapping) else headers)

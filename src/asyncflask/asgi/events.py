@@ -1,7 +1,5 @@
-"""Server-sent events (WHATWG HTML, section 9.2): their format, and how a stream of them is sent.
-
-What a view returns is `EventStream`, in `asyncflask/events.py`.
-"""
+"""Server-sent events (WHATWG HTML, section 9.2): the format, and sending a stream. The response
+for views, `EventStream`, is in `asyncflask/events.py`."""
 
 from __future__ import annotations
 
@@ -25,14 +23,14 @@ from .threads import Driver
 MIMETYPE: Final = "text/event-stream"
 
 KEEP_ALIVE: Final = b":\n\n"
-"""A comment, which a client skips (section 9.2.7 recommends one every 15 seconds or so)."""
+"""A comment, which clients ignore (section 9.2.7 recommends one about every 15 seconds)."""
 
 LAST_SECONDS: Final = 1.0
-"""How long a client that takes nothing is given for the end of its stream at shutdown."""
+"""Seconds that a client that reads nothing gets for the end of its stream at shutdown."""
 
 RECONNECT_MILLISECONDS: Final = 1000, 5000
-"""When clients come back after a shutdown: not all at once, or they would run the new server
-down."""
+"""The range of delays before clients reconnect after a shutdown, spread out so that they do not
+overload the new server."""
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -41,13 +39,15 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 class ServerSentEvent:
     """An event for the browser's `EventSource`.
 
-    *data*: a `str`, or a value that is sent as JSON; `None` for no data, which sets the other
-    fields and dispatches nothing. *event*: its type, ``message`` if there is none. *id*: what the
-    client sends back as `Last-Event-ID` when it connects again. *retry*: after how many
-    milliseconds it does so. *comment*: is not seen by scripts.
-
-    Raises `ValueError` for what the format cannot carry: a line end in *event* or *id*, a NUL in
-    one of them, a negative *retry*; `TypeError` for wrong types.
+    :param data: a `str`, or a value to send as JSON. Default: no data; the browser then applies
+        the other fields but dispatches no event.
+    :param event: the event's type. Default: ``message``.
+    :param id: a `str` or `int` that the browser sends back as `Last-Event-ID` when it
+        reconnects.
+    :param retry: the milliseconds before the browser reconnects.
+    :param comment: text that scripts do not see.
+    :raises ValueError: if *event* or *id* contains a line end or NUL, or *retry* is negative.
+    :raises TypeError: if a value has the wrong type, or *data* is bytes.
     """
 
     data: Any = None
@@ -78,7 +78,8 @@ class ServerSentEvent:
             )
 
     def encode(self, dumps: Callable[[Any], str] = json.dumps) -> bytes:
-        """The event as it is sent. *dumps* makes JSON of data that is no `str`."""
+        """Return the event in the format of the stream. *dumps* serializes data that is not a
+        `str`."""
         lines = []
         if self.comment is not None:
             lines += [f": {line}" for line in _LINE_END.split(self.comment)]
@@ -92,19 +93,19 @@ class ServerSentEvent:
 
 
 class EventParser:
-    """A client's end of the format (section 9.2.6)."""
+    """Parses an event stream, as a client does (section 9.2.6)."""
 
     def __init__(self) -> None:
         self.retry: int | None = None
-        """The milliseconds that the stream has asked for."""
+        """The reconnection delay that the stream requested, in milliseconds."""
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
         self._text = ""
         self._fields: dict[str, Any] = {}
 
     def feed(self, data: bytes) -> Iterator[ServerSentEvent]:
-        """The events that are complete with *data*. Their data are `str`."""
+        """Yield the events that *data* completes. Their data is always `str`."""
         self._text += self._decoder.decode(data)
-        # A carriage return at the very end may be half of a line end.
+        # A final carriage return may be the first half of a line end.
         held = self._text.endswith("\r")
         *lines, rest = _LINE_END.split(self._text[:-1] if held else self._text)
         self._text = rest + "\r" if held else rest
@@ -129,22 +130,21 @@ class EventParser:
 
 @dataclass(frozen=True)
 class Options:
-    """How a stream is sent."""
+    """How to send a stream."""
 
     keep_alive: float
-    """A comment is sent after so many seconds without an event, also while sync code blocks;
-    none for 0."""
+    """Seconds without an event before a comment is sent, even while sync code blocks. 0: never."""
 
     retry: int | None
-    """The milliseconds that the client is told at first."""
+    """The reconnection delay to send first, in milliseconds."""
 
     finite: bool
-    """Whether the stream comes to an end. One that does not is ended at once at shutdown."""
+    """True if the stream ends by itself. Other streams are ended at once at shutdown."""
 
 
 class _Outlet:
-    """`send` for the chunks of an event stream: with comments while there is no event, and an
-    end that is sent once."""
+    """`send` for an event stream's chunks. Adds comments during silence, and ends the stream
+    only once."""
 
     def __init__(self, send: Send, keep_alive: float) -> None:
         self._send = send
@@ -157,7 +157,7 @@ class _Outlet:
 
     async def __call__(self, message: Message) -> None:
         async with self._lock:
-            if self._over:  # a generator that takes no notice of its cancellation
+            if self._over:  # the generator ignored its cancellation
                 raise asyncio.CancelledError
             await self._send(message)
             self._last_sent = asyncio.get_running_loop().time()
@@ -171,16 +171,16 @@ class _Outlet:
                     await self(_chunk(KEEP_ALIVE))
 
     async def end(self, last: bytes, seconds: float | None = None) -> None:
-        """Complete the response, if that has not been done. *seconds*: how long that may take."""
+        """Complete the response, if that is still to be done, within *seconds*."""
         self.stop()
-        with suppress(OSError):  # TimeoutError is one, and so is the news that the client left
+        with suppress(OSError):  # TimeoutError, or the client has left
             async with asyncio.timeout(seconds), self._lock:
                 if not self._over:
                     self._over = True
                     await self._send(_chunk(last, more=False))
 
     def stop(self) -> None:
-        """Send no more comments."""
+        """Stop sending comments."""
         if self._ticker is not None:
             self._ticker.cancel()
 
@@ -198,8 +198,8 @@ async def send_events(
     content: Iterable[bytes] | AsyncIterable[bytes],
     options: Options,
 ) -> None:
-    """Send a response as `http.send_response` does: the message *start*, and *content*, each
-    chunk of which is an event."""
+    """Send a response as `http.send_response` does: the message *start*, then *content*, whose
+    chunks are events."""
 
     def last() -> bytes:
         again = None if options.retry is not None else random.randint(*RECONNECT_MILLISECONDS)
@@ -207,10 +207,10 @@ async def send_events(
 
     async def end_at_shutdown() -> None:
         conversation.end("shutdown")
-        # Not left to the block: sync code may go on blocking in it.
+        # Not in the block below: sync code in it may go on blocking.
         await outlet.end(last(), LAST_SECONDS)
 
-    ending: list[asyncio.Task[None]] = []  # a task that nobody holds may vanish
+    ending: list[asyncio.Task[None]] = []  # the loop keeps no strong reference to tasks
 
     def told() -> None:
         ending.append(asyncio.create_task(end_at_shutdown()))
@@ -219,13 +219,13 @@ async def send_events(
     if start is not None:
         await send(start)
     outlet = _Outlet(send, options.keep_alive)
-    # The thread of a sync stream mostly waits. Counted as running, the streams of some clients
-    # would be all the sync code that runs.
+    # A sync stream's thread mostly waits. If it counted against the limit, a few clients'
+    # streams would keep all other sync code from running.
     limit, driver.limit, driver.slots = driver.limit, None, None
     try:
         when_told = None if options.finite else told
         async with Conversation(conversations, body.gone_unread, when_told) as conversation:
-            # Some servers hold the head of the response back until the body begins.
+            # Some servers hold back the head of the response until the body begins.
             await outlet(_chunk(ServerSentEvent(retry=options.retry).encode()))
             if isinstance(content, AsyncIterable):
                 await send_async_chunks(outlet, body, content)

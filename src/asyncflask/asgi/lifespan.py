@@ -1,10 +1,10 @@
-"""Start and stop: the lifespan protocol from both ends, and the news that a server stops.
+"""Start-up and shutdown: the lifespan protocol from both ends, and signals that stop the
+server.
 
-`serve_lifespan` answers a server, for an app that starts and stops by a context manager;
-`lifespan` drives the protocol against an app (a mounted one, or the one under test), and `started`
-does so in sync code;
-`on_stop_signal` tells when the server is asked to stop, which ASGI does only after the last
-connection has ended.
+`serve_lifespan` answers a server, for an app that starts and stops with a context manager.
+`lifespan` drives the protocol against an app (a mounted one, or one under test); `started` does
+so in sync code. `on_stop_signal` reports that the server was asked to stop, which ASGI reports
+only after the last connection has ended.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .waiting import wait
 
 
 class LifespanFailed(RuntimeError):
-    """An app said that its start-up or shutdown has failed."""
+    """An app reported that its start-up or shutdown failed."""
 
 
 async def serve_lifespan(
@@ -34,9 +34,9 @@ async def serve_lifespan(
     receive: Receive,
     send: Send,
 ) -> None:
-    """Enter *serving* when the server starts and leave it when it stops; what it gives is the
-    lifespan state (ASGI specification, Lifespan Protocol). What it raises goes to the server, as
-    a message and as it is."""
+    """Enter *serving* when the server starts and leave it when the server stops. The value it
+    yields is the lifespan state (ASGI specification, Lifespan Protocol). Its exceptions are
+    reported to the server in a message, and raised."""
     stage = "startup"
     await receive()
     try:
@@ -55,10 +55,10 @@ async def serve_lifespan(
 
 @asynccontextmanager
 async def lifespan(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
-    """Start *app*, run the block, stop it; gives the app's lifespan state. An app that does not
-    speak the lifespan protocol is left alone (ASGI specification, Lifespan Protocol).
+    """Start *app*, run the block, stop *app*. Yields the app's lifespan state. An app that does
+    not support the lifespan protocol is left alone (ASGI specification, Lifespan Protocol).
 
-    Raises `LifespanFailed` with the app's message.
+    :raises LifespanFailed: if start-up or shutdown fails, with the app's message.
     """
     to_app: asyncio.Queue[Message] = asyncio.Queue()
     from_app: asyncio.Queue[Message | None] = asyncio.Queue()
@@ -100,8 +100,8 @@ async def lifespan(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
 
 @contextmanager
 def started(app: ASGIApp) -> Iterator[dict[str, Any]]:
-    """`lifespan` for sync code, on the loop that runs its coroutine functions. In a coroutine
-    function of a test, on another loop than the test's, as with all that blocks it."""
+    """Run `lifespan` in sync code, on the loop for sync code's coroutines. In an async test,
+    that is a loop other than the test's, as for everything that blocks the test's loop."""
     with off_loop():
         running = lifespan(app)
         state = wait(running.__aenter__())
@@ -117,8 +117,9 @@ def _error(task: asyncio.Task[None]) -> BaseException | None:
 
 
 class Listener(NamedTuple):
-    """Who is told on *loop* that the server is to stop; and before that, for *seconds* in which it
-    serves as before, that it will be."""
+    """The functions to call on *loop* when the server is to stop. If *seconds* is not 0, the
+    server first serves as before for that long, and *drain* is called at the beginning of that
+    time."""
 
     loop: asyncio.AbstractEventLoop
     tell: Callable[[], object]
@@ -130,12 +131,13 @@ class Listener(NamedTuple):
 def on_stop_signal(
     tell: Callable[[], object], seconds: float = 0.0, drain: Callable[[], object] = bool
 ) -> Iterator[bool]:
-    """Call *tell* on the running loop when the process gets a signal that stops its server,
-    beside what the server itself does then. Nothing is done outside of the main thread, or when
-    the server sets no handlers: yields whether *tell* will be called.
+    """Call *tell* on the running loop when the process receives a signal that stops its server,
+    in addition to the server's own handling. Does nothing outside the main thread or if the
+    server sets no signal handlers. Yields `True` if *tell* will be called.
 
-    *seconds*: so much later do the server and *tell* hear of the first SIGTERM, at which *drain*
-    is called; of another signal meanwhile they hear at once."""
+    With *seconds*, the first SIGTERM calls *drain* at once and reaches the server and *tell*
+    that much later. Another signal in the meantime reaches them at once.
+    """
     listener = Listener(asyncio.get_running_loop(), tell, seconds, drain)
     handlers: dict[signal.Signals, _StopHandler] = {}
     if threading.current_thread() is threading.main_thread():
@@ -159,8 +161,8 @@ def on_stop_signal(
 
 
 class _StopHandler:
-    """What is called for a signal, in place of *before* and with it. One for all apps that run
-    at the same time: they end in any order, and a handler below another cannot be taken away."""
+    """A signal handler that wraps the handler *before*. All apps that run at the same time
+    share it: they stop in any order, and a handler below another one could not be removed."""
 
     def __init__(self, before: Callable[[int, FrameType | None], object]) -> None:
         self.before = before

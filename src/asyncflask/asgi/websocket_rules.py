@@ -1,6 +1,5 @@
-"""The rules for WebSockets, which know no connection: its states and the steps that are legal in
-each, close codes, what a route may lay down, and which pages may open one.
-"""
+"""WebSocket rules that need no connection: states and the steps allowed in each, close codes,
+the options of a route, and the origin check."""
 
 from __future__ import annotations
 
@@ -21,38 +20,38 @@ TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
 SERVICE_RESTART: Final = 1012
 TRY_AGAIN_LATER: Final = 1013
-"""Close codes: RFC 6455 section 7.4.1, and the IANA registry for 1012 and 1013."""
+"""Close codes (RFC 6455 section 7.4.1; the IANA registry for 1012 and 1013)."""
 
 REASON_BYTES: Final = 123
-"""How long the reason of a close is at most (RFC 6455 section 5.5)."""
+"""The maximum size of a close reason in bytes (RFC 6455 section 5.5)."""
 
 _NOT_SENT: Final = 1004, 1005, 1006
-"""Codes in this range that are never sent, or reserved."""
+"""Codes in the valid range that are reserved or never sent."""
 
 Policy = Literal["close", "drop_oldest", "wait"]
 POLICIES: Final[tuple[Policy, ...]] = ("close", "drop_oldest", "wait")
 
 SEND_TIMEOUT: Final = 20.0
-"""Seconds in which a client has to take a message in; TCP has tried several times by then."""
+"""Seconds that a client has to take in a message. TCP retries several times in that time."""
 
 QUEUED_MESSAGES: Final = 1_000
-"""How many delivered messages may wait for one client."""
+"""How many delivered messages may be queued for one client."""
 
 QUEUED_BYTES: Final = 1_048_576
-"""And how much they may be together; a longer message waits alone."""
+"""Their maximum total size in bytes. A longer message is queued only alone."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class State(Enum):
-    """Of a connection. The value goes into errors."""
+    """The state of a connection. The value completes a sentence in error messages."""
 
     CONNECTING = "has not been accepted yet"
     ACCEPTED = "has been accepted"
     CLOSED = "has been closed by its handler"
     ENDED = "has ended"
-    """Its client has left or was cut off, or the server stops. A handler cannot know that before
-    it tries: every step but `close` raises `WebSocketDisconnect`."""
+    """The client left or was cut off, or the server is stopping. A handler learns that only by
+    trying, so every step but `close` raises `WebSocketDisconnect`."""
 
 
 CONNECTING, ACCEPTED, CLOSED, ENDED = State
@@ -69,9 +68,10 @@ STEPS: Final[dict[State, dict[str, State]]] = {
     CLOSED: {"receive": CLOSED, "close": CLOSED},
     ENDED: {"close": ENDED},
 }
-"""The steps that a handler may take, and where they lead. `receive` and `send` accept the
-handshake where that has not been done. After `close`, `receive` gives what came before, and then
-raises `WebSocketDisconnect`, which ends a loop over the messages; `close` does nothing more."""
+"""The steps allowed in each state, and the state that each leads to. `receive` and `send`
+accept the handshake if needed. After `close`, `receive` returns the messages that came earlier
+and then raises `WebSocketDisconnect`, which ends a loop over the messages; another `close` does
+nothing."""
 
 _ADVICE: Final = {
     (ACCEPTED, "accept"): "Call 'accept' once, before 'receive' and 'send', which otherwise"
@@ -82,14 +82,17 @@ _ADVICE: Final = {
     (
         CLOSED,
         "deny",
-    ): "To reject the connection with a response, return it instead of calling 'websocket.close()'.",
+    ): "To reject with a response, return it instead of calling 'websocket.close()'.",
 }
-"""The line to write, for each step that the table leaves out."""
+"""Advice for each step that `STEPS` does not allow."""
 
 
 def next_state(state: State, step: str) -> State:
-    """Where *step* leads. Raises `RuntimeError` for one that is not legal, but in `ENDED`
-    `KeyError`: what is tried then is no mistake."""
+    """Return the state that *step* leads to.
+
+    :raises RuntimeError: if the step is not allowed.
+    :raises KeyError: if it is not allowed in `ENDED`, where trying is no mistake.
+    """
     steps = STEPS[state]
     if step in steps or state is ENDED:
         return steps[step]
@@ -102,20 +105,21 @@ def next_state(state: State, step: str) -> State:
 
 @dataclass(frozen=True, slots=True)
 class WebSocketOptions:
-    """What a route or the app lays down for its connections."""
+    """The options of a route, or of the app, for its WebSockets."""
 
     subprotocols: Sequence[str] = ()
-    """Those that the server speaks, the best first. The first that the client offers is taken."""
+    """The server's subprotocols, best first. The first one that the client offers is used."""
     max_message_size: int | None = None
-    """Bytes of a received message, beside the server's limit; more closes with 1009."""
+    """Maximum size of a received message in bytes, in addition to the server's limit. A larger
+    one closes the connection with 1009."""
     send_timeout: float | None = SEND_TIMEOUT
-    """Seconds in which the client has to take a message in; else it is closed with 1013."""
+    """Seconds that the client has to take in a message before it is closed with 1013."""
     send_queue: int = QUEUED_MESSAGES
-    """How many delivered messages may wait for the client."""
+    """How many delivered messages may be queued for the client."""
     send_queue_bytes: int = QUEUED_BYTES
-    """How much they may be together; a longer message waits alone."""
+    """Their maximum total size in bytes. A longer message is queued only alone."""
     send_policy: Policy = "close"
-    """What happens to a delivered message when that is full; see `WebSocket.deliver`."""
+    """What happens to a delivered message when the queue is full; see `WebSocket.deliver`."""
 
     def __post_init__(self) -> None:
         if isinstance(self.subprotocols, str):
@@ -144,13 +148,13 @@ def check_code(code: int) -> None:
 
 
 def shortened(reason: str) -> str:
-    """As much of *reason* as can be sent, without half a character."""
+    """Cut *reason* to the size that can be sent, without splitting a character."""
     return reason.encode("utf-8", "replace")[:REASON_BYTES].decode("utf-8", "ignore")
 
 
 def check_returned(value: object, endpoint: str | None, accepted: bool) -> None:
-    """Raise `TypeError` for what a handler returns by mistake: before the handshake it may return
-    a response, which refuses the connection; after it nothing."""
+    """Raise `TypeError` for a wrong return value. Before the handshake, a handler may return a
+    response, which rejects the connection; after it, nothing."""
     handler = f"The WebSocket handler for {endpoint!r}"
     if isinstance(value, CoroutineType):
         value.close()
@@ -175,7 +179,8 @@ def check_returned(value: object, endpoint: str | None, accepted: bool) -> None:
 
 
 def _status_of(value: object) -> int | None:
-    """That of the response which *value* becomes; `None` for nothing, or what is not known."""
+    """Return the status of the response that *value* becomes, or `None` if there is none or it
+    is unknown."""
     if isinstance(value, tuple) and len(value) > 1:
         status = value[1] if isinstance(value[1], int | str) else _status_of(value[0])
         with suppress(ValueError):
@@ -187,13 +192,13 @@ def _status_of(value: object) -> int | None:
 
 
 def message_of(data: object) -> Message:
-    """The ASGI message that sends *data*."""
+    """Return the ASGI message that sends *data*."""
     if isinstance(data, str):
         return {"type": "websocket.send", "text": data}
     if isinstance(data, bytes | bytearray | memoryview):
         return {"type": "websocket.send", "bytes": bytes(data)}
     if isinstance(data, CoroutineType):
-        data.close()  # that it was never awaited is said here
+        data.close()  # the error below replaces Python's warning
         raise TypeError(f"A WebSocket message is str or bytes, not a coroutine. {await_it(data)}")
     raise TypeError(
         f"A WebSocket message is str or bytes, not {type(data).__name__}; for JSON write"
@@ -202,22 +207,22 @@ def message_of(data: object) -> Message:
 
 
 def await_it(coro: CoroutineType[Any, Any, Any]) -> str:
-    """What to write, where a value was wanted and not a coroutine."""
+    """Return advice for code that passed a coroutine instead of its value."""
     return f"Write 'await' before the call of {coro.__qualname__!r}."
 
 
 def bytes_of(data: str | bytes, limit: int) -> int:
-    """The size of *data* as it was sent; of a text that is within *limit* anyway, about."""
+    """Return the size of *data* in UTF-8, approximately if it cannot exceed *limit* anyway."""
     if isinstance(data, bytes) or len(data) * 4 <= limit:
         return len(data)
     return len(data.encode())
 
 
 def origin_allowed(scope: Scope, allowed: Iterable[str] | None) -> bool:
-    """Whether the page that opens this WebSocket may (RFC 6455 section 10.2). Browsers always
-    say what page it is: no `Origin` means another client. Otherwise it has to be the app's
-    host with the same scheme and port, or one of *allowed* (``"https://example.com"``; ``"*"``
-    for any)."""
+    """Return `True` if the page that opens this WebSocket is allowed to (RFC 6455 section
+    10.2). Browsers always send `Origin`; without one, the client is not a browser. Otherwise it
+    must be the app's own host with the same scheme and port, or be in *allowed*
+    (``"https://example.com"``; ``"*"`` for any)."""
     origins = [value for name, value in scope["headers"] if name == b"origin"]
     if not origins:
         return True

@@ -222,7 +222,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         client = self.clients.get(eio_sid)
         if client is not None and not client.namespaces:
             self.app.logger.info(
-                "A Socket.IO client was disconnected: it did not connect to a namespace within SOCKETIO_CONNECT_TIMEOUT."
+                "A Socket.IO client was disconnected: it did not connect to a namespace within"
+                " SOCKETIO_CONNECT_TIMEOUT."
             )
             self.eio.start_background_task(self.close_client, eio_sid)
 
