@@ -13,6 +13,7 @@ import platform
 import traceback
 import typing as t
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import click
 from click.core import ParameterSource
@@ -111,6 +112,20 @@ _debug_option = click.Option(
 )
 
 
+def _set_lifespan(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(ScriptInfo).lifespan = True
+
+
+_lifespan_option = click.Option(
+    ["--lifespan"],
+    is_flag=True,
+    expose_value=False,
+    callback=_set_lifespan,
+    help="Start the app before the command, as a server does, and stop it afterwards.",
+)
+
+
 def _dotenv() -> t.Any:
     """The package python-dotenv, or `None`. Looked for when needed: it may be absent."""
     return import_string("dotenv", silent=True)
@@ -165,7 +180,7 @@ class FlaskGroup(AppGroup):
     ) -> None:
         # Options with callbacks, not parameters of the group: those stay for users.
         params: list[click.Parameter] = list(extra.pop("params", None) or ())
-        params += (_env_file_option, _app_option, _debug_option)
+        params += (_env_file_option, _app_option, _debug_option, _lifespan_option)
         if add_version_option:
             params.append(version_option)
         settings = extra.setdefault("context_settings", {})
@@ -235,6 +250,8 @@ class FlaskGroup(AppGroup):
         # Before the command's parameters are parsed, so that their callbacks have it.
         current = _cv_app.get(None)
         if current is None or current.app is not app:
+            info = ctx.ensure_object(ScriptInfo)
+            info._after_context = ctx.with_resource(ExitStack())
             ctx.with_resource(app.app_context())
         return app.cli.get_command(ctx, name)
 

@@ -15,12 +15,13 @@ import sys
 import traceback
 import typing as t
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from difflib import get_close_matches
 from types import ModuleType
 
 import click
 
+from .asgi.lifespan import LifespanFailed, started
 from .asgi.waiting import wait
 from .ctx import _cv_app
 from .helpers import get_debug_flag, get_load_dotenv
@@ -300,6 +301,13 @@ class ScriptInfo:
         self.set_debug_flag = set_debug_flag
         self.load_dotenv_defaults = get_load_dotenv(load_dotenv_defaults)
         """For those who load the files; this class does not."""
+        self.lifespan = False
+        """Whether the app is started for every command: the option `--lifespan`."""
+        self.lifespan_state: dict[str, t.Any] | None = None
+        """What the app's lifespan gave, if the app was started for the command: what requests have
+        as `request.state`."""
+        self._after_context: ExitStack | None = None
+        """What is done after the app context of the command has ended."""
         self._loaded_app: App | None = None
 
     def load_app(self) -> App:
@@ -322,7 +330,7 @@ class ScriptInfo:
 
     def __getstate__(self) -> dict[str, t.Any]:
         # A worker process, which is sent this, finds the app itself.
-        return {**vars(self), "_loaded_app": None}
+        return {**vars(self), "_loaded_app": None, "_after_context": None}
 
     def _find_app(self) -> App | None:
         if self.create_app is not None:
@@ -348,7 +356,8 @@ def _value(result: t.Any) -> t.Any:
     """What a command returned; of an `async def` command, what it returns in the end."""
     if not inspect.iscoroutine(result):
         return result
-    return wait(_in_click_context(result, click.get_current_context(silent=True)))
+    running = _in_click_context(result, click.get_current_context(silent=True))
+    return wait(running, to_its_end=True)  # before the app is stopped
 
 
 async def _in_click_context(
@@ -359,17 +368,69 @@ async def _in_click_context(
         return await coro
 
 
-def with_appcontext(f: F) -> F:
-    """Have *f*, sync or async, called in a context of the script's app, unless it is in one
-    already. Commands of `app.cli` and `blueprint.cli` always are."""
+@t.overload
+def with_appcontext(f: F, /) -> F: ...
 
+
+@t.overload
+def with_appcontext(*, lifespan: bool = ...) -> Callable[[F], F]: ...
+
+
+def with_appcontext(f: t.Any = None, /, *, lifespan: bool = False) -> t.Any:
+    """Have *f*, sync or async, called in a context of the script's app, unless it is in one
+    already. Commands of `app.cli` and `blueprint.cli` always are.
+
+    :param lifespan: start the app before the command, as a server would, and stop it afterwards:
+        `@with_appcontext(lifespan=True)`. Default: only with the option `--lifespan`.
+    """
+    if f is None:
+        return functools.partial(_in_appcontext, lifespan=lifespan)
+    return _in_appcontext(f, lifespan=lifespan)
+
+
+def _in_appcontext(f: F, *, lifespan: bool) -> F:
     @click.pass_context
     def in_context(ctx: click.Context, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        if _cv_app.get(None) is None:
-            ctx.with_resource(ctx.ensure_object(ScriptInfo).load_app().app_context())
+        current = _cv_app.get(None)
+        info = ctx.find_object(ScriptInfo) if current else None
+        if info is None:  # the context's object may be another one: it stays
+            info = ScriptInfo() if current else ctx.ensure_object(ScriptInfo)
+        app = current.app if current else info.load_app()
+        if lifespan or info.lifespan:
+            stack = info._after_context
+            start = ctx.with_resource if stack is None else stack.enter_context
+            info.lifespan_state = start(_started(app))
+        if current is None:
+            ctx.with_resource(app.app_context())
         return _value(ctx.invoke(f, *args, **kwargs))
 
     return t.cast(F, functools.update_wrapper(in_context, f))
+
+
+@contextmanager
+def _started(app: t.Any) -> Iterator[dict[str, t.Any]]:
+    """Start the `Flask` *app*, unless it is started already, and stop it in the end. If it cannot
+    be, that is an error that Click shows; the error of the command goes before."""
+    running = app._conversations.state
+    if running is not None:
+        yield running
+        return
+    lifespan = started(app)
+    try:
+        state = lifespan.__enter__()
+    except LifespanFailed as error:
+        raise click.ClickException(f"The app could not be started:\n\n{error}") from error
+    try:
+        yield state
+    finally:
+        failed = sys.exception()
+        try:
+            lifespan.__exit__(None, None, None)
+        except LifespanFailed as error:
+            message = f"The app could not be stopped:\n\n{error}"
+            if failed is None or isinstance(failed, click.exceptions.Exit):
+                raise click.ClickException(message) from error
+            click.secho(f"Error: {message}", err=True)
 
 
 def _without_appcontext(f: Callable[..., t.Any]) -> Callable[..., t.Any]:
@@ -392,8 +453,16 @@ class AppGroup(click.Group):
     ) -> Callable[[Callable[..., t.Any]], click.Command]: ...
 
     def command(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        """As Click's, with `with_appcontext` applied unless `with_appcontext=False`."""
-        wrap = with_appcontext if kwargs.pop("with_appcontext", True) else _without_appcontext
+        """As Click's, with `with_appcontext` applied unless `with_appcontext=False`.
+        `lifespan=True` starts the app before the command, and stops it afterwards."""
+        lifespan = kwargs.pop("lifespan", False)
+        wrap: Callable[[Callable[..., t.Any]], Callable[..., t.Any]]
+        if kwargs.pop("with_appcontext", True):
+            wrap = with_appcontext(lifespan=lifespan)
+        elif lifespan:
+            raise TypeError("With 'lifespan' a command has the app: leave out 'with_appcontext'.")
+        else:
+            wrap = _without_appcontext
         if len(args) == 1 and callable(args[0]):
             return super().command(wrap(args[0]))
         decorate = super().command(*args, **kwargs)

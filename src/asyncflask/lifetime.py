@@ -93,6 +93,7 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, objec
         if app._loop_guard is None and (guard := LoopGuard.of_config(app)) is not None:
             stack.enter_context(guard.installed())
             guard.watch(driver.loop)
+        conversations.state = state
         try:
             yield state
         finally:

@@ -312,5 +312,7 @@ class FlaskCliRunner(CliRunner):
         if "obj" not in kwargs:
             create_app: Callable[[], Flask] = lambda: self.app  # noqa: E731
             kwargs["obj"] = ScriptInfo(create_app=create_app)
-        with started(self.app) if self._lifespan else nullcontext():
+        with started(self.app) if self._lifespan else nullcontext() as state:
+            if isinstance(kwargs["obj"], ScriptInfo):
+                kwargs["obj"].lifespan_state = state
             return super().invoke(cli, args, **kwargs)

@@ -37,6 +37,8 @@ class Conversations:
         """How many WebSockets hold a thread for as long as they last."""
         self.stopping = False
         self.over = False
+        self.state: dict[str, object] | None = None
+        """What the app's lifespan gave, from its start to its stop."""
 
     async def stop(self, timeout: float) -> None:
         """Tell all of them, wait *timeout* seconds, cancel those that are left. A client that

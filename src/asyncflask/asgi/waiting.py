@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import copy_context
 from functools import wraps
 from types import CoroutineType
@@ -27,10 +28,13 @@ class CannotWait(RuntimeError):
     """Sync code on the loop would have to wait for a coroutine."""
 
 
-def wait(awaitable: Awaitable[T]) -> T:
+def wait(awaitable: Awaitable[T], *, to_its_end: bool = False) -> T:
     """From sync code: run *awaitable* on the request's loop and give its value. Outside of a
     request the running server's loop serves, or one in the background. Changes of context
     variables are seen in both.
+
+    KeyboardInterrupt cancels *awaitable*. With *to_its_end* it is raised when that has ended, or
+    again meanwhile.
 
     Raises `RuntimeError` on a thread whose loop is running: there it would wait for itself.
     """
@@ -82,6 +86,9 @@ def wait(awaitable: Awaitable[T]) -> T:
             tasks.clear()  # it has the error, whose traceback refers to this frame
         else:  # KeyboardInterrupt, or what gevent raises in a greenlet
             loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+            if to_its_end:
+                with suppress(asyncio.CancelledError):
+                    outcome.result()
         raise
     finally:
         adopt(context)
