@@ -1,7 +1,4 @@
-"""What an app has round it and beside it: ASGI middleware, mounted apps, health checks.
-
-What few apps use is imported by the method that sets it up.
-"""
+"""ASGI middleware, mounted apps and health checks of an app. Methods import what few apps need."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Around(metaclass=AppType):
-    """The methods of `Flask` for it."""
+    """The methods of `Flask` for what surrounds the app."""
 
     asgi_app: Any
     before_request_funcs: dict[Any, Any]
@@ -29,17 +26,17 @@ class Around(metaclass=AppType):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._guarded: list[ASGIApp] = []
-        """Mounted apps that the app's own hooks guard: routes lead to them."""
+        """Mounted apps that this app's hooks guard; they are reached by routes."""
         self._drain_seconds = 0.0
-        """How long the app still serves after SIGTERM: see `health`."""
+        """Seconds that the app continues to serve after SIGTERM; see `health`."""
         super().__init__(*args, **kwargs)
 
     def add_middleware(
         self, middleware_class: Callable[..., ASGIApp] | Middleware, *args: Any, **kwargs: Any
     ) -> None:
-        """Wrap the app in an ASGI middleware, outside of those before it (Starlette:
+        """Wrap the app in ASGI middleware, outside of the middleware added earlier (Starlette:
         `Starlette.add_middleware`)."""
-        from starlette.middleware import Middleware  # which not every app has
+        from starlette.middleware import Middleware  # not every app needs it
 
         if isinstance(middleware_class, Middleware):
             args, kwargs = (*middleware_class.args, *args), {**middleware_class.kwargs, **kwargs}
@@ -49,14 +46,20 @@ class Around(metaclass=AppType):
     def mount(
         self, path: str, app: ASGIApp, name: str | None = None, *, guarded: bool | None = None
     ) -> None:
-        """Have the ASGI *app* answer all below *path*; its lifespan is run with this app's. It
-        is asked before the routes, but at ``"/"`` after them. *path* itself is redirected to
-        ``path/``, if no route has it.
+        """Mount an ASGI app under *path*. Its lifespan runs together with this app's.
 
-        Hooks and error handlers of this app are not run for it, unless it is *guarded*: then its
-        requests and WebSockets are this app's, with `before_request` functions, session, `g`,
-        `current_app` and teardown, and *app* answers in the place of a view. Routes of this app
-        below *path* come first then.
+        The mounted app is asked before the routes, or after them if *path* is ``"/"``. *path*
+        without a trailing slash redirects to ``path/``, unless a route matches it.
+
+        This app's hooks and error handlers do not run for the mounted app, unless you pass
+        ``guarded=True``: then its requests and WebSockets are handled as this app's, with
+        `before_request` functions, session, `g`, `current_app` and teardown, and *app* takes
+        the place of the view. Routes of this app under *path* then come first.
+
+        :param name: the name of the mount; if guarded, its endpoint. Default: made from the
+            path.
+        :param guarded: see above. With the default, `None`, you get a warning if this app has
+            `before_request` functions; pass `False` to suppress it.
         """
         if guarded:
             from .guarded import mount
@@ -81,13 +84,16 @@ class Around(metaclass=AppType):
         timeout: float = 5.0,
         drain: float = 3.0,
     ) -> None:
-        """Answer the probes of an orchestrator, such as Kubernetes. No hooks are run for them.
+        """Add URLs for the probes of an orchestrator such as Kubernetes. No hooks run for them.
 
-        *live* gets a 200 as long as the app serves. *ready* gets a 200 once the `before_serving`
-        functions have run, while all *checks* pass; otherwise a 503. A check is a function, sync
-        or async, that raises an exception or returns `False` if it fails; so does one that takes
-        longer than *timeout* seconds. At SIGTERM, *ready* gets a 503 for *drain* seconds, in
-        which the app serves as before; then the server stops.
+        :param live: the URL that answers 200 as long as the app serves; `None` for none.
+        :param ready: the URL that answers 200 if the `before_serving` functions have run and
+            all *checks* pass, otherwise 503; `None` for none.
+        :param checks: functions, sync or async. A check fails if it raises an exception or
+            returns `False`, or takes longer than *timeout*.
+        :param timeout: seconds that the checks have.
+        :param drain: seconds after SIGTERM in which *ready* answers 503 while the app serves as
+            before; then the server stops.
         """
         from .health import add_health
 

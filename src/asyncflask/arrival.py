@@ -1,8 +1,5 @@
-"""How a request arrives: its contexts are pushed, its rule and its plan are found, and its body is
-expected.
-
-`enter` does it for most requests, before anything of them is looked at; `arrive` has the rest.
-"""
+"""A request's arrival: push its contexts, find its rule and plan, and expect its body. `enter`
+does this for most requests, without async calls; `arrive` does what it leaves."""
 
 from __future__ import annotations
 
@@ -23,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def enter(app: Flask, ctx: RequestContext) -> Plan | None:
-    """Push the contexts and find the rule, as far as no code of the app has a say in it. Returns
-    the request's plan; `None` if the rest is left to `arrive`."""
+    """Push the contexts and find the rule, as far as that needs no code of the app. Return the
+    request's plan, or `None` if `arrive` must do the rest."""
     setup = ctx.setup
     scope = ctx.scope
     lines = ctx.lines
@@ -62,15 +59,15 @@ def enter(app: Flask, ctx: RequestContext) -> Plan | None:
 
 
 def app_context_for(app: Flask, ctx: RequestContext) -> AppContext | None:
-    """The app context to push for a request. `None` if it is to share the current one, as it is
-    for a request that a test client or WSGI has made."""
+    """Return the app context to push for a request, or `None` if it shares the current one, as
+    requests from a test client or WSGI do."""
     if ctx.unplanned and ctx.shared_app_context() is not None:
         return None
     return ctx.setup.app_context(app)
 
 
 async def arrive(app: Flask, ctx: RequestContext, call: Call) -> Plan:
-    """What `enter` has left to be done."""
+    """Do what `enter` left."""
     scope = ctx.scope
     ctx.scope = normalised(scope)
     if ctx.scope is not scope:
@@ -91,7 +88,7 @@ async def arrive(app: Flask, ctx: RequestContext, call: Call) -> Plan:
 
 
 def tell_middleware(scope: Scope) -> None:
-    """Put what is known of the rule into the scopes that *scope* is a copy of, too: those are what
+    """Add the matched rule to the scopes that *scope* was copied from, which are the ones that
     ASGI middleware has."""
     told = {key: scope[key] for key in ("route", "endpoint", "path_params")}
     received: Scope | None = scope.get(RECEIVED)
@@ -101,7 +98,7 @@ def tell_middleware(scope: Scope) -> None:
 
 
 def look_for_body(ctx: RequestContext) -> None:
-    """Have the body received, unless there is surely none."""
+    """Expect the body, unless the request certainly has none."""
     lines = ctx.lines
     if ctx.websocket is None and (
         lines is None

@@ -1,9 +1,9 @@
-"""The contexts: `RequestContext` is what belongs to one request or WebSocket, `AppContext` what
-belongs to one use of an app.
+"""The contexts: `RequestContext` for one request or WebSocket, `AppContext` for one use of an
+app.
 
-`_cv_app` and `_cv_request` are the only variables; the framework passes the contexts by hand
-and reads the variables only where user code calls in without one. What users call to get at a
-context is in `ctx.py`.
+`_cv_app` and `_cv_request` are the only context variables. The framework passes contexts by
+hand and reads the variables only where user code calls it without one. The public functions
+around contexts are in `ctx.py`.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _new = object.__new__
 _sentinel: Any = object()
 _unbound: object = object()
 
-_making = threading.RLock()  # a signal handler may ask, too
+_making = threading.RLock()  # reentrant: a signal handler may need it too
 
 
 class _Context:
-    """Both contexts: entered and left by hand, by `with`, or by `async with` where functions
-    that run at teardown may be asynchronous."""
+    """Base of both contexts. Push and pop it by hand, use `with`, or `async with` if teardown
+    functions may be async."""
 
     app: Flask
     _url_adapter: Any = _unbound
@@ -65,12 +65,12 @@ class _Context:
         raise NotImplementedError
 
     def _bind_urls(self) -> MapAdapter | None:
-        """Make what `url_adapter` gives."""
+        """Make the value of `url_adapter`."""
         raise NotImplementedError
 
     @property
     def url_adapter(self) -> MapAdapter | None:
-        """What matches and builds URLs here (Werkzeug: `MapAdapter`), or `None`."""
+        """The adapter that matches and builds URLs (Werkzeug: `MapAdapter`), or `None`."""
         return self._bind_urls() if self._url_adapter is _unbound else self._url_adapter
 
     @url_adapter.setter
@@ -82,8 +82,8 @@ class _Context:
         drive(self.push_by(call_here))
 
     def pop(self, exc: BaseException | None = _sentinel) -> None:
-        """Undo `push`; the last `pop` runs the teardown functions with *exc*, by default the
-        exception that is being handled."""
+        """Undo `push`. The last `pop` runs the teardown functions with *exc*, by default the
+        exception being handled."""
         drive(self.pop_by(exc, call_here))
 
     def __enter__(self) -> Self:
@@ -116,16 +116,17 @@ class _Context:
 
 
 def _note_push() -> None:
-    """A context is pushed, or popped, while a request is handled: its plan knows of none."""
+    """Note that a context is pushed or popped during a request, which its plan does not
+    include."""
     if (current := _cv_request.get(None)) is not None:
         current.unplanned = True
 
 
 class AppContext(_Context):
-    """An app in use, with its `g` (Flask: The Application Context)."""
+    """The context of an app in use, with its `g` (Flask: The Application Context)."""
 
-    # No defaults in the class: either they or a look at `__dict__` keep Python 3.11 from reading
-    # attributes in its fast way. In `RequestContext` too.
+    # No class-level defaults: they, or any access to `__dict__`, disable Python 3.11's fast
+    # attribute access. The same goes for `RequestContext`.
 
     def __init__(self, app: Flask) -> None:
         self.app = app
@@ -156,7 +157,7 @@ class AppContext(_Context):
             raise collected("app", errors)
 
     async def tell(self, call: Call, errors: list[BaseException]) -> None:
-        """Tell who is to be told of a pop."""
+        """Send the `appcontext_popped` signal. Collect an exception in *errors*."""
         try:
             await emit(appcontext_popped, self.app, call)
         except BaseException as error:
@@ -164,50 +165,50 @@ class AppContext(_Context):
 
 
 class RequestContext(_Context):
-    """One request or WebSocket: its `request`, `session` and matched rule (Flask: The Request
-    Context). Made by `Flask.request_context` and `Flask.test_request_context`, or `of_scope`.
+    """The context of one request or WebSocket: its `request`, `session` and matched rule
+    (Flask: The Request Context). Created by `Flask.request_context`,
+    `Flask.test_request_context` or `of_scope`.
 
-    *environ*: a WSGI environ, from which the request is made unless *request* is given.
+    :param environ: a WSGI environ to make the request from, unless *request* is given.
     """
 
-    # In the class: what few requests have, and what is set once, before it is read.
+    # Class attributes: set for few requests, or set once before they are read.
 
     flashes: list[tuple[str, str]] | None = None
-    """The messages of `get_flashed_messages`, once it was called."""
+    """The messages of `get_flashed_messages`, after its first call."""
 
     websocket: WebSocket = cast("WebSocket", None)
-    """The connection, if this is a WebSocket; else `None`."""
+    """The connection if this is a WebSocket, otherwise `None`."""
 
     _after_request_functions: Sequence[Callable[[Any], Any]] = ()
 
     answered_by: tuple[str, Callable[..., Any]] | None = None
-    """The hook or error handler that answered in place of the view, for messages, and what it
-    is."""
+    """The kind and function of the hook or error handler that answered instead of the view, for
+    error messages."""
 
     background: Sequence[Callable[[], None]] = ()
-    """What is begun after the response was sent."""
+    """Functions to call after the response was sent."""
 
     _deferred: tuple[AppContext | None, BaseException | None] | None = None
-    """What `pop_by` was to tear down when a stream held the context."""
+    """The app context and exception of a teardown that waits for a stream."""
 
     ending = False
-    """Whether it is being torn down: then sync functions run on the loop if no thread is to be
-    had."""
+    """`True` during teardown: sync functions then run on the loop if no thread is available."""
 
     error: BaseException | None = None
-    """What the view or a hook raised."""
+    """The exception that the view or a hook raised."""
 
     found: Any = _unbound
-    """What `Map.find` gave, if the rest is left to `find_rule`."""
+    """The result of `Map.find`, if `find_rule` is to do the rest."""
 
     holds = 0
     """How many streams need the context."""
 
     lines: dict[bytes, bytes] | None = None
-    """The header lines by name, if no name is repeated."""
+    """The request headers by name, if no name is repeated."""
 
     match: tuple[Any, dict[str, Any] | None, object] = _NO_MATCH
-    """The matched rule, the values of its placeholders, and what of them was to be computed."""
+    """The matched rule, the values of its placeholders, and the values still to be converted."""
 
     opened_session: SessionMixin = cast("SessionMixin", None)
     """The session, if it was opened."""
@@ -215,16 +216,16 @@ class RequestContext(_Context):
     origin: Origin | None = None
 
     plan: Plan = cast("Plan", None)
-    """What is done for the request, as it was when it was last looked at."""
+    """The request's plan, as of the last check."""
 
     prepare: Callable[..., Awaitable[None] | None] | None = None
-    """What a driver is to call before the first coroutine function, and, with `False` as second
-    argument, before it takes a thread. Set only while no function was called: if there is no
-    driver by then, `dispatch_request` calls it."""
+    """Called by a driver before the first coroutine function and, with `False` as second
+    argument, before it takes a thread. Set only until a function is called; without a driver by
+    then, `dispatch_request` calls it."""
 
     to_send: tuple[Message | None, bytes] | None = None
-    """The response, if all of it is there: the message that begins it, unless that was sent, and
-    its content."""
+    """The complete response: the message that starts it, or `None` if that was sent, and the
+    content."""
 
     def __init__(
         self,
@@ -236,12 +237,13 @@ class RequestContext(_Context):
         self.app = app
         self._cv_tokens: list[tuple[Token[RequestContext], AppContext | None]] = []
         self.driver_or_none: Driver | None = None
-        """What `driver` gives, if it was made."""
+        """The value of `driver`, if it was created."""
         self.request_or_none = cast("Request", request)
-        """What `request` gives, if it was made."""
+        """The value of `request`, if it was created."""
         self.unplanned = False
-        """Whether something has a part in the end of the request that its plan does not know of:
-        a session, `after_this_request`, a stream, a background task, a test, another context."""
+        """`True` if something that the plan does not include takes part in the end of the
+        request: a session, `after_this_request`, a stream, a background task, a test, another
+        context."""
         if session is not None:
             self._session = session
         if environ is not None:
@@ -250,23 +252,23 @@ class RequestContext(_Context):
                 self.request_or_none.json_module = app.json
             self._bind_urls()
 
-    # Of a request that has arrived by ASGI.
+    # Only for requests that arrived over ASGI.
     outer: Context
     receive: Receive
     setup: Setup
 
     send: Send
-    """Set once the request waits for something, or is on a thread."""
+    """Set once the request waits for something or is on a thread."""
 
     scope: Scope = cast("Scope", None)
 
     context: Context | None = None
-    """Where the code of the request runs; `None` for a context that was pushed by hand."""
+    """The `contextvars.Context` that the request's code runs in; `None` if pushed by hand."""
 
     @classmethod
     def of_scope(cls, app: Flask, setup: Setup, scope: Scope, receive: Receive) -> Self:
-        """The context of a request that has arrived by ASGI. It runs in a copy of the current
-        `contextvars.Context`, and *receive* in another one."""
+        """Create the context of a request that arrived over ASGI. The request runs in a copy of
+        the current `contextvars.Context`, and *receive* in another copy."""
         self = _new(cls)
         self.app = app
         self.setup = setup
@@ -288,8 +290,8 @@ class RequestContext(_Context):
 
     @property
     def driver(self) -> Driver | None:
-        """What runs the request, made when it is first needed; `None` for a context that was
-        pushed by hand."""
+        """The driver that runs the request, created on first use; `None` for a context pushed
+        by hand."""
         if self.driver_or_none is None and self.context is not None:
             with _making:
                 if self.driver_or_none is None:
@@ -307,7 +309,7 @@ class RequestContext(_Context):
         self.driver_or_none = value
 
     def call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-        """`Driver.call`, which needs no driver for coroutine functions."""
+        """Like `Driver.call`, but coroutine functions need no driver."""
         driver = self.driver_or_none
         if driver is None:
             if is_async(func) and self.prepare is None:
@@ -318,7 +320,7 @@ class RequestContext(_Context):
 
     @property
     def request(self) -> Request:
-        """The request, made when it is first needed."""
+        """The request, created on first use."""
         request = self.request_or_none
         return self._make_request() if request is None else request
 
@@ -327,21 +329,21 @@ class RequestContext(_Context):
         self.request_or_none = value
 
     def _make_request(self) -> Request:
-        with _making:  # two threads of the user's may ask at once
+        with _making:  # two user threads may ask at once
             if self.request_or_none is None:
                 app = self.app
                 request = app.request_class.from_scope(
                     self.scope, self.receive, self.outer, self.lines
                 )
                 request.json_module = app.json
-                if self.request_or_none is not None:  # its initializer has asked for it
+                if self.request_or_none is not None:  # created by its own initializer's access
                     return self.request_or_none
                 request.url_rule, request.view_args, _ = self.match
                 self.request_or_none = request
             return self.request_or_none
 
     def current_plan(self) -> Plan:
-        """What is to be done for this request, as things are now."""
+        """Return the request's plan, remade if it is out of date."""
         plan, request = self.plan, self.request_or_none
         if plan is not None and request is None and next(plan.same):
             return plan
@@ -362,18 +364,20 @@ class RequestContext(_Context):
         return adapter
 
     def copy(self) -> RequestContext:
-        """Another context with the same request and session, to be pushed in another
-        thread or task."""
+        """Return another context for the same request and session, to push in another thread or
+        task."""
         ctx = self.__class__(self.app, None, self.request, self.opened_session)
         ctx.websocket = self.websocket
         return ctx
 
     def match_request(self) -> None:
-        """Find the rule of the request's URL, or note the `HTTPException` that says why not."""
+        """Find the rule for the request's URL, or keep the `HTTPException` that matching
+        raised."""
         drive(self.find_rule(call_here))
 
     async def find_rule(self, call: Call) -> None:
-        """`match_request`. Converters that are not Werkzeug's own are sync code of the app's."""
+        """`match_request`, for the pipeline. Converters other than Werkzeug's are called as
+        sync code."""
         found, self.found = self.found, _unbound
         if found is _unbound:
             found = self._find_by_path(self.app._setup())
@@ -409,8 +413,8 @@ class RequestContext(_Context):
                 self.request_or_none.url_rule, self.request_or_none.view_args = rule, values
 
     def _find_by_path(self, setup: Setup) -> object:
-        """What `Map.find` gives, if the path alone decides; otherwise `None`. By the scope: what a
-        subclass of `Request` says is for its own use, unless it has made another environ."""
+        """Return the result of `Map.find` if the path alone decides, otherwise `None`. Reads
+        the scope: what a `Request` subclass changes counts only if it made another environ."""
         scope, request = self.scope, self.request_or_none
         paths = setup.paths(self.app)
         if (
@@ -425,15 +429,14 @@ class RequestContext(_Context):
 
     @property
     def session(self) -> SessionMixin:
-        """The session, opened now if it was not before. Reading it marks it as accessed, for
-        the `Vary` header."""
+        """The session, opened on first access. Access is noted, for the `Vary` header."""
         session = self._session
         session.accessed = True
         return session
 
     @property
     def _session(self) -> SessionMixin:
-        """The session, opened now if it was not before; not marked as accessed."""
+        """The session, opened on first access. Access is not noted."""
         if self.opened_session is None:
             drive(self.open_session(call_here))
         return self.opened_session
@@ -451,7 +454,8 @@ class RequestContext(_Context):
         self._session = session
 
     async def push_by(self, call: Call, app_ctx: AppContext | None = None) -> None:
-        """*app_ctx*: what to use in place of a current one, which is then not looked at."""
+        """`push`, for the pipeline. With *app_ctx*, use it instead of looking for a current
+        one."""
         _note_push()
         self.unplanned = True
         if app_ctx is None and self.shared_app_context() is None:
@@ -462,28 +466,29 @@ class RequestContext(_Context):
             await self.find_rule(call)
 
     def shared_app_context(self) -> AppContext | None:
-        """The current app context, if it is of the same app: a request that a test or a WSGI
-        server makes within it shares it, as in Flask 3.1."""
+        """Return the current app context if it belongs to the same app. As in Flask 3.1, a
+        request made within it by a test or a WSGI server shares it."""
         current = _cv_app.get(None)
         if current is None or current.app is not self.app or self.app.flask_api >= (3, 2):
             return None
         return current
 
     def set_current(self, app_ctx: AppContext | None) -> None:
-        """Make this the current context, and *app_ctx* unless there is one to be shared."""
+        """Make this the current context, and *app_ctx* too, unless it is `None`."""
         if app_ctx is not None:
             app_ctx._cv_tokens.append((_cv_app.set(app_ctx), None))
         self._cv_tokens.append((_cv_request.set(self), app_ctx))
 
     async def begin(self, call: Call, app_ctx: AppContext | None) -> None:
-        """What follows `_set`: the signal, and a session that is not opened when it is read."""
+        """Continue after `set_current`: send the signal, and open a session that is not opened
+        lazily."""
         if app_ctx is not None and appcontext_pushed.receivers:
             await emit(appcontext_pushed, self.app, call)
         if self.opened_session is None and not self.app._opens_session_lazily():
             await self.open_session(call)
 
     async def pop_by(self, exc: BaseException | None, call: Call) -> None:
-        """`pop`, with *call* for what is to be called."""
+        """`pop`, for the pipeline: *call* calls the functions."""
         self.unplanned = True
         exc = sys.exception() if exc is _sentinel else exc
         last = len(self._cv_tokens) == 1
@@ -496,15 +501,15 @@ class RequestContext(_Context):
         await self.end_by(exc, call, self.current_plan() if last else None)
 
     async def end_by(self, exc: BaseException | None, call: Call, plan: Plan | None) -> None:
-        """Undo a push; *plan* says what is to be called, if it is the last one."""
+        """Undo a push. If it is the last one, *plan* has the functions to call."""
         errors: list[BaseException] = []
         if plan is not None:
             if plan.end_request.functions or request_tearing_down.receivers:
                 await tear_down(self.app, call, plan.end_request, exc, errors, self)
-                plan = self.current_plan()  # they may have registered functions for the next stage
+                plan = self.current_plan()  # they may have registered some for the next stage
             if self.request_or_none is not None:
                 self._close_request(errors)
-        checked = errors if self.unplanned else None  # otherwise nobody else has pushed any
+        checked = errors if self.unplanned else None  # otherwise no other context was pushed
         app_ctx: AppContext | None = _undo(_cv_request, self._cv_tokens, self, checked)
         if app_ctx is not None:
             if (
@@ -513,7 +518,7 @@ class RequestContext(_Context):
                 and (checked is None or len(app_ctx._cv_tokens) == 1)
             ):
                 await tear_down(self.app, call, plan.end_app, exc, errors, self)
-                checked = errors  # `unplanned` tells of none that is pushed outside a request
+                checked = errors  # outside a request, `unplanned` notes no pushes
             _undo(_cv_app, app_ctx._cv_tokens, app_ctx, checked)
             if appcontext_popped.receivers:
                 await app_ctx.tell(call, errors)
@@ -521,7 +526,7 @@ class RequestContext(_Context):
             raise collected("context", errors)
 
     def leave(self) -> None:
-        """`end_by` with nothing to call, in the flow, of which `unplanned` is not set."""
+        """`end_by` without functions to call, for a request that is not `unplanned`."""
         if self.request_or_none is not None:
             self.request_or_none.close()
         token, app_ctx = self._cv_tokens.pop()
@@ -535,17 +540,17 @@ class RequestContext(_Context):
             errors.append(error)
 
     def add_background(self, begin: Callable[[], None]) -> None:
-        """Have *begin* called after the response was sent."""
+        """Register *begin* to be called after the response was sent."""
         self.background = [*self.background, begin]
         self.unplanned = True
 
     def hold(self) -> None:
-        """Put off the teardown until `release`: a stream still needs the context."""
+        """Delay the teardown until `release`, because a stream still needs the context."""
         self.holds += 1
         self.unplanned = True
 
     def release(self) -> None:
-        """Undo `hold`; run the teardown if the context was popped meanwhile."""
+        """Undo `hold`. Runs the teardown if the context was popped in the meantime."""
         self.holds -= 1
         if self._deferred is not None and not self.holds:
             (app_ctx, exc), self._deferred = self._deferred, None
@@ -565,9 +570,9 @@ def _undo(
     popped: _Context | None = None,
     errors: list[BaseException] | None = None,
 ) -> Any:
-    """Undo the last push that was made in this `contextvars.Context`: a stream may still have a
-    context pushed which a test client pushed again in the test's. Returns what was with it.
-    *errors*: is told if *popped* is not current."""
+    """Undo the last push made in this `contextvars.Context`: a test client may have pushed, in
+    the test's, a context that a stream still has pushed in its own. Return the value stored
+    with it. If *popped* is not current, add that to *errors*."""
     if errors is not None and variable.get(None) is not popped:
         kind, current = "app" if variable is _cv_app else "request", variable.get(None)
         message = f"Popped wrong {kind} context: {current!r} instead of {popped!r}."
@@ -587,8 +592,8 @@ def _undo(
 
 
 async def _call_on_loop(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """`Driver.call` for `async with`: what sync functions clean up was made by sync code in
-    that same block, on the loop's thread."""
+    """`Driver.call` for `async with`: sync functions run on the loop's thread, since what they
+    clean up was made by sync code in the same block."""
     value = func(*args, **kwargs)
     return await value if isinstance(value, Awaitable) else value
 

@@ -1,5 +1,5 @@
-"""The proxies that users import, such as `request` and `g`. The framework itself does not use
-them, except as globals of templates."""
+"""The proxies that users import, such as `request` and `g`. The framework itself uses them only
+as template globals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .ctx import (
 from .sessions import SessionMixin
 from .wrappers import Request
 
-if TYPE_CHECKING:  # the app is above: it gives the proxies to its templates
+if TYPE_CHECKING:  # the app imports this module
     from .app import Flask
 
 
@@ -37,7 +37,7 @@ def _websocket() -> WebSocket:
 
 
 class _Proxy(LocalProxy[Any]):
-    """As its base, where the most frequent operations have to make a function first."""
+    """`LocalProxy` with faster versions of the most frequent operations."""
 
     __slots__ = ()
 
@@ -58,7 +58,7 @@ class _Proxy(LocalProxy[Any]):
 
 
 def _session() -> Any:
-    """What is `session` of the request context, with one step instead of three if it is open."""
+    """Return the current session, in one step instead of three if it is open."""
     ctx = _cv_request.get(None)
     if ctx is None:
         raise RuntimeError(NO_REQUEST)
@@ -70,15 +70,15 @@ def _session() -> Any:
 
 
 class _RequestProxy(_Proxy):
-    """With a short way to what views ask for most: Python looks for a name in the proxy before it
-    asks `__getattr__`, and makes an exception of that."""
+    """Has a property for each common attribute: Python finds those before it calls
+    `__getattr__`, which costs an exception."""
 
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
         if name in _OF_REQUEST:
-            # Python asks here too after an AttributeError of the property, and forgets that one:
-            # to read anew could be to read what is left of a body.
+            # Python also calls this after an AttributeError in the property, and drops that
+            # error. Do not read again: part of a body may be gone.
             raise _failed.error
         return getattr(self._get_current_object(), name)
 
@@ -144,12 +144,12 @@ class _GProxy(_Proxy):
 
 
 class _WebSocketProxy(_Proxy):
-    """Without Werkzeug's way to an attribute, which for these takes longer than the message."""
+    """Skips Werkzeug's attribute access, which takes longer than the message itself."""
 
     __slots__ = ()
 
     def receive(self, timeout: float | None = None) -> Any:
-        try:  # What is called here makes a coroutine, no more: no code of it can raise these.
+        try:  # These calls only create a coroutine, so the errors cannot come from its code.
             connection = _cv_request.get().websocket
             if connection.thread == get_ident() and timeout is None:
                 return connection.receive_on_loop()
@@ -168,29 +168,30 @@ class _WebSocketProxy(_Proxy):
 
 
 for _class in (_Proxy, _RequestProxy, _GProxy, _WebSocketProxy):
-    _class.__name__ = LocalProxy.__name__  # an unbound proxy shows it
-    _class.__doc__ = vars(LocalProxy)["__doc__"]  # that of what it stands for
+    _class.__name__ = LocalProxy.__name__  # shown by an unbound proxy
+    _class.__doc__ = vars(LocalProxy)["__doc__"]  # the docstring of the object behind the proxy
 
 app_ctx: AppContext = cast(AppContext, _Proxy(_cv_app, unbound_message=NO_APP))
 """The current app context."""
 
 current_app: Flask = cast("Flask", _Proxy(_cv_app, "app", unbound_message=NO_APP))
-"""The app that is in use."""
+"""The current app."""
 
 g: _AppCtxGlobals = cast(_AppCtxGlobals, _GProxy(_cv_app, "g", unbound_message=NO_APP))
-"""A namespace that lasts as long as the request: any attribute may be set on it."""
+"""A namespace for the duration of the app context, usually one request. Set any attribute on
+it."""
 
 request_ctx: RequestContext = cast(RequestContext, _Proxy(_cv_request, unbound_message=NO_REQUEST))
 """The current request context."""
 
 request: Request = cast(Request, _RequestProxy(_cv_request, "request", unbound_message=NO_REQUEST))
-"""The request being handled; for a WebSocket, that of its handshake."""
+"""The current request; for a WebSocket, its handshake."""
 
 session: SessionMixin = cast(
     SessionMixin, _Proxy(_cv_request, "session", unbound_message=NO_REQUEST)
 )
-"""The session of the client."""
+"""The current request's session."""
 object.__setattr__(session, "_get_current_object", _session)
 
 websocket: WebSocket = cast(WebSocket, _WebSocketProxy(_websocket))
-"""The WebSocket being handled."""
+"""The current WebSocket."""

@@ -1,5 +1,5 @@
-"""How a view is called where that is more than a call: with its client or the clock watched, or as
-the handler of a WebSocket."""
+"""Calling a view where it takes more than a call: with its client or a timeout watched, or as a
+WebSocket's handler."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ TOO_LONG: Final = "The server took too long to answer. Try again later."
 
 
 class Answered(BaseException):
-    """The client has its answer already: what is left of the request is its end. No `Exception`,
-    as error handlers have no part in it."""
+    """The client already has its answer; only the end of the request is left. Not an
+    `Exception`, so that error handlers do not see it."""
 
 
 def call_supervised(
     ctx: RequestContext, plan: Plan, view: Any, values: dict[str, Any]
 ) -> Awaitable[Any]:
-    """Call a view that may be ended from outside: by its client or by the clock."""
+    """Call a view that its client's disconnect or a timeout may end."""
     if plan.timeout is None:
         return call_until_disconnect(ctx, view, values)
     if is_async(view):
@@ -41,11 +41,11 @@ def call_supervised(
 
 
 async def call_until_disconnect(ctx: RequestContext, view: Any, values: dict[str, Any]) -> Any:
-    """Call *view*, and cancel it when the client leaves."""
+    """Call *view*, and cancel it when the client disconnects."""
     driver = ctx.driver
     assert driver is not None
     await driver.ready_for_async()
-    # Not among the app's conversations: a request that is being answered outlives a shutdown.
+    # Not added to the app's conversations: shutdown does not end a request in progress.
     async with Conversation(Conversations(), ctx.request.asgi_body.gone):
         try:
             return await driver.call(view, **values)
@@ -55,7 +55,7 @@ async def call_until_disconnect(ctx: RequestContext, view: Any, values: dict[str
 
 
 async def call_in_time(ctx: RequestContext, plan: Plan, view: Any, values: dict[str, Any]) -> Any:
-    """Call the coroutine function *view*, and cancel it when its time is over. Raises
+    """Call the coroutine function *view*, and cancel it after the timeout. Raises
     `ServiceUnavailable` (503) then."""
     driver = ctx.driver
     assert driver is not None
@@ -82,8 +82,8 @@ async def _call(ctx: RequestContext, view: Any, values: dict[str, Any]) -> Any:
 async def answer_in_time(
     ctx: RequestContext, timeout: float, view: Any, values: dict[str, Any]
 ) -> Any:
-    """Call the sync function *view*. When its time is over, the client is answered with a 503;
-    the view runs to its end, as a thread cannot be interrupted. Raises `Answered` then."""
+    """Call the sync function *view*. After the timeout, send a 503; the view runs to its end,
+    since a thread cannot be interrupted, and then `Answered` is raised."""
     driver = ctx.driver
     assert driver is not None
     await driver.to_loop()
@@ -123,8 +123,8 @@ async def answer_in_time(
 async def call_handler(
     ctx: RequestContext, call: Call, handler: Any, values: dict[str, Any]
 ) -> Any:
-    """Call the handler of a WebSocket; an asynchronous one as a task, so that a message wakes
-    the handler alone, not all that called it."""
+    """Call a WebSocket's handler. An async one runs as a task, so that a message wakes only the
+    handler, not its callers."""
     driver = ctx.driver
     if driver is None:
         return await call(handler, **values)
@@ -142,8 +142,8 @@ async def call_handler(
 
 @contextmanager
 def _holding_thread(ctx: RequestContext) -> Iterator[None]:
-    """Count a WebSocket that has a thread for as long as it lasts. Raises `NoThread`: if they had
-    all threads, there were none for requests."""
+    """Count a WebSocket as holding a thread while it lasts. Raises `NoThread` at the limit,
+    which keeps threads free for requests."""
     conversations, config = ctx.app._conversations, ctx.app.config
     most = min(config["WEBSOCKET_THREADS"], max(1, config["MAX_THREADS"] // 2))
     if conversations.threads >= most:
@@ -160,8 +160,8 @@ def _holding_thread(ctx: RequestContext) -> Iterator[None]:
 
 
 async def converse(ctx: RequestContext, call: Call, answering: Awaitable[Any]) -> Any:
-    """The return value of a WebSocket's handler: a response that refuses the connection. One that
-    used the socket of the environ has answered by that, whatever it returns."""
+    """Return the handler's return value, a response that rejects the connection. `None` if the
+    handler answered through the environ's socket, whatever it returned."""
     sock: EnvironSocket = ctx.websocket.scope["asyncflask.handshake"]["werkzeug.socket"]
     try:
         rv = await answering

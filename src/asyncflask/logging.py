@@ -1,4 +1,4 @@
-"""The app's logger, and where it writes when nobody configured logging."""
+"""The app's logger, and the handler that it gets if logging is not configured."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @LocalProxy
 def wsgi_errors_stream() -> TextIO:
-    """The error stream of the moment: that of the current request if it came with a WSGI
-    environ (its ``wsgi.errors``, PEP 3333), otherwise :data:`sys.stderr`.
+    """The error stream for log messages: the ``wsgi.errors`` (PEP 3333) of the current request
+    if it has a WSGI environ, otherwise :data:`sys.stderr`.
 
-    In a logging configuration: ``ext://asyncflask.logging.wsgi_errors_stream``.
+    Use it in a logging configuration as ``ext://asyncflask.logging.wsgi_errors_stream``.
     """
     ctx = _cv_request.get(None)
 
     if ctx is not None:
-        # Only what is there already: to make an environ costs more than the log message.
+        # Never creates an environ, which would cost more than the log message.
         origin = (getattr(ctx.request, "asgi_scope", None) or {}).get(ORIGIN)
         environ = vars(ctx.request).get("environ") if origin is None else origin.environ
 
@@ -37,7 +37,7 @@ def wsgi_errors_stream() -> TextIO:
 
 
 def has_level_handler(logger: logging.Logger) -> bool:
-    """Whether some handler, of the logger or above it, takes messages of the logger's level."""
+    """Return ``True`` if the logger, or one above it, has a handler for the logger's level."""
     level = logger.getEffectiveLevel()
     current: logging.Logger | None = logger
 
@@ -50,7 +50,7 @@ def has_level_handler(logger: logging.Logger) -> bool:
     return False
 
 
-#: Writes to :data:`wsgi_errors_stream`; an app's logger has it if nothing else is configured.
+#: Writes to :data:`wsgi_errors_stream`. The app's logger gets it if logging is not configured.
 default_handler = logging.StreamHandler(cast(TextIO, wsgi_errors_stream))
 default_handler.setFormatter(
     logging.Formatter("[%(asctime)s] %(levelname)s in %(module)s: %(message)s")
@@ -58,10 +58,10 @@ default_handler.setFormatter(
 
 
 def create_logger(app: Flask) -> logging.Logger:
-    """The logger of the app's name.
+    """Return the logger with the app's name.
 
-    In debug mode its level becomes ``DEBUG``, unless it has one. It gets the
-    :data:`default_handler` unless it, or a logger above it, has a handler for its level.
+    In debug mode, set its level to ``DEBUG`` unless it has a level. Add the
+    :data:`default_handler` unless the logger, or one above it, has a handler for its level.
     """
     logger = logging.getLogger(app.name)
 

@@ -1,7 +1,7 @@
-"""Sessions: the dict-like objects, and how they are kept between requests.
+"""Sessions: the dict-like objects, and interfaces that keep them between requests.
 
-The default keeps them in a signed cookie, byte for byte Flask's: itsdangerous signs, Werkzeug
-writes the headers. When a session is opened and saved is the pipeline's business.
+The default keeps them in a signed cookie, byte for byte Flask's: itsdangerous signs it,
+Werkzeug writes the header. The pipeline decides when to open and save a session.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class SessionMixin(MutableMapping[str, Any]):
-    """What a session has in addition to a dict's methods."""
+    """The attributes that a session has in addition to a dict's methods."""
 
     @property
     def permanent(self) -> bool:
@@ -43,14 +43,15 @@ class SessionMixin(MutableMapping[str, Any]):
     def permanent(self, value: bool) -> None:
         self["_permanent"] = bool(value)
 
-    #: Whether the session began with this request, for those that can tell.
+    #: ``True`` if the session began with this request, for sessions that can tell.
     new = False
 
-    #: Whether there is something to save. Those that cannot tell say ``True``.
+    #: ``True`` if the session must be saved. Sessions that cannot detect changes leave it
+    #: ``True``.
     modified = True
 
-    #: Whether the request looked at the session, which makes its response depend on the
-    #: cookie. The request context sets it.
+    #: ``True`` if the request accessed the session, so that the response depends on the cookie.
+    #: Set by the request context.
     accessed = False
 
 
@@ -65,7 +66,7 @@ class SecureCookieSession(CallbackDict[str, Any], SessionMixin):
     """
 
     #: Set by each change of the session itself. A change inside a value, such as
-    #: ``session["cart"].append(1)``, is not seen: write ``session.modified = True`` after it.
+    #: ``session["cart"].append(1)``, is not detected: set ``session.modified = True`` after it.
     modified = False
 
     def __init__(self, initial: Mapping[str, Any] | None = None) -> None:
@@ -104,10 +105,10 @@ class SessionInterface:
     One instance serves concurrent requests, so keep no request's data on it.
     """
 
-    #: What :meth:`make_null_session` makes and :meth:`is_null_session` looks for.
+    #: The class that :meth:`make_null_session` creates and :meth:`is_null_session` checks for.
     null_session_class = NullSession
 
-    #: Whether sessions are pickled, for extensions that ask.
+    #: Whether sessions are pickled, for extensions that check it.
     pickle_based = False
 
     def make_null_session(self, app: Flask) -> NullSession:
@@ -194,14 +195,14 @@ session_json_serializer = TaggedJSONSerializer()
 
 
 def _lazy_sha1(string: bytes = b"") -> Any:
-    # Looked up when called: a FIPS build of Python may lack SHA-1, and then importing this
-    # module must still work for those who choose another digest.
+    # Looked up on call: a FIPS build of Python may lack SHA-1, and then importing this module
+    # must still work for apps with another digest.
     return hashlib.sha1(string)
 
 
 class _Signer(TimestampSigner):
-    """Remembers the keys that it derives. itsdangerous derives one for each signature, which
-    takes longer than the signature itself."""
+    """Caches the derived keys. itsdangerous derives one per signature, which takes longer than
+    signing."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -215,7 +216,7 @@ class _Signer(TimestampSigner):
 
 
 class _SigningSerializer(URLSafeTimedSerializer):
-    """Keeps its signer, and so the keys that are derived."""
+    """Keeps its signer, and so the derived keys."""
 
     _kept: Any = None
 
@@ -235,7 +236,7 @@ def _signing_serializer(
     key_derivation: str,
     digest_method: Any,
 ) -> URLSafeTimedSerializer:
-    if digest_method is _lazy_sha1:  # which `hmac` cannot leave to OpenSSL
+    if digest_method is _lazy_sha1:  # `hmac` cannot pass that one to OpenSSL
         digest_method = hashlib.sha1
     return _SigningSerializer(
         cast("list[bytes]", [*keys]),
@@ -250,16 +251,16 @@ class SecureCookieSessionInterface(SessionInterface):
     """The default: sessions in a cookie that is signed, but not encrypted. Clients can read its
     contents and cannot change them."""
 
-    #: Sets the signatures of session cookies apart from others that use the same key.
+    #: The salt that separates session cookies from other signatures with the same key.
     salt = "cookie-session"
 
-    #: The digest of the signature.
+    #: The digest for the signature.
     digest_method = staticmethod(_lazy_sha1)
 
     #: How itsdangerous derives the signing key from the secret key.
     key_derivation = "hmac"
 
-    #: What writes and reads the contents: ``dumps`` and ``loads``.
+    #: The serializer for the contents, with ``dumps`` and ``loads``.
     serializer = session_json_serializer
 
     session_class = SecureCookieSession
@@ -299,7 +300,7 @@ class SecureCookieSessionInterface(SessionInterface):
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Set the cookie if :meth:`should_set_cookie` says so, delete it if the session was
         emptied, and add ``Vary: Cookie`` if the session was accessed."""
-        # RFC 9110 section 12.5.5: the response depends on what was looked at.
+        # RFC 9110 section 12.5.5: the response depends on what was accessed.
         if session.accessed:
             _vary_by_cookie(response)
 
@@ -327,12 +328,12 @@ class SecureCookieSessionInterface(SessionInterface):
         else:
             return
 
-        if not session.accessed:  # otherwise it has been told
+        if not session.accessed:  # otherwise done above
             _vary_by_cookie(response)
 
 
 def _vary_by_cookie(response: Response) -> None:
-    # `response.vary` is read, and so parsed, only if there is something to parse.
+    # Reading `response.vary` parses it, so read it only if there is something to parse.
     if response.headers.getlist("Vary"):
         response.vary.add("Cookie")
     else:
@@ -354,11 +355,11 @@ def may_renew(interface: SecureCookieSessionInterface, app: Flask, request: Requ
     if (
         type(interface.serializer) is not TaggedJSONSerializer
         or interface.session_class is not SecureCookieSession
-        or value.startswith(".")  # compressed: not to be unpacked unverified
+        or value.startswith(".")  # compressed: do not unpack it unverified
     ):
         return True
 
     try:
         return b"_permanent" in base64_decode(value.partition(".")[0])
     except BadData:
-        return False  # no cookie of ours
+        return False  # not one of our cookies

@@ -1,7 +1,5 @@
-"""The signals that the framework itself sends, by blinker.
-
-The senders are elsewhere; extensions take ``Namespace`` from here for their signals.
-"""
+"""The signals that the framework sends, made with blinker, and the functions to send them.
+Extensions import ``Namespace`` from here for their own signals."""
 
 from __future__ import annotations
 
@@ -13,27 +11,27 @@ from blinker import Namespace as Namespace
 
 from .asgi.waiting import call_here, drive
 
-# Not for extensions: two packages that choose one name would share one signal.
+# Not for extensions: two packages that choose the same name would share a signal.
 _signals = Namespace()
 
-#: Rendering: sent with ``template`` and ``context``, after and before.
+#: Sent after and before a template is rendered, with ``template`` and ``context``.
 template_rendered = _signals.signal("template-rendered")
 before_render_template = _signals.signal("before-render-template")
 
-#: A request: before its first hook, with the final ``response``, at teardown with ``exc``.
+#: Sent before a request's first hook; with the final ``response``; at teardown, with ``exc``.
 request_started = _signals.signal("request-started")
 request_finished = _signals.signal("request-finished")
 request_tearing_down = _signals.signal("request-tearing-down")
 
-#: An exception that no error handler took; sent with ``exception``.
+#: Sent with ``exception`` if no error handler handled it.
 got_request_exception = _signals.signal("got-request-exception")
 
-#: The app context: pushed, at teardown with ``exc``, popped.
+#: Sent when the app context is torn down, with ``exc``; after it is pushed; after it is popped.
 appcontext_tearing_down = _signals.signal("appcontext-tearing-down")
 appcontext_pushed = _signals.signal("appcontext-pushed")
 appcontext_popped = _signals.signal("appcontext-popped")
 
-#: ``flash()`` was called; sent with ``message`` and ``category``.
+#: Sent by ``flash()``, with ``message`` and ``category``.
 message_flashed = _signals.signal("message-flashed")
 
 
@@ -47,7 +45,7 @@ def send(signal: NamedSignal, sender: object, **kwargs: object) -> None:
 async def emit(
     signal: NamedSignal, sender: object, call: Callable[..., Awaitable[Any]], **kwargs: object
 ) -> None:
-    """Send *signal* from the pipeline: sync and async receivers, each by *call*."""
+    """Send *signal* from the pipeline. *call* calls each receiver, sync or async."""
     if not signal.is_muted:
         for receiver in signal.receivers_for(sender):
             await call(receiver, sender, **kwargs)

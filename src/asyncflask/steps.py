@@ -1,8 +1,8 @@
-"""The steps of a request as methods of the app, for sync code: an override calls them by
-`super()`, a test calls them itself.
+"""The steps of a request as methods of the app, for sync code: overrides call them with
+`super()`, tests call them directly.
 
-The steps are in `dispatch.py`. Each method takes Flask 3.1's arguments, or the context before them
-as in Flask 3.2.
+The steps themselves are in `dispatch.py`. Each method takes the arguments of Flask 3.1, or the
+context first as in Flask 3.2.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _CURRENT: dict[str, Callable[[], Any]] = {
 
 
 def _with_ctx(method: Callable[..., T]) -> Callable[..., T]:
-    """A step's method, which Flask 3.2 gives the context first and Flask 3.1 does not."""
+    """Let a step's method take the context as its first argument (Flask 3.2) or not (Flask
+    3.1)."""
     current = _CURRENT.get(method.__name__, current_request_ctx)
 
     @wraps(method)
@@ -47,7 +48,7 @@ def _with_ctx(method: Callable[..., T]) -> Callable[..., T]:
         else:
             ctx = kwargs.pop("ctx") if "ctx" in kwargs else current()
         if isinstance(ctx, RequestContext):
-            ctx.current_plan()  # it may have been made long ago
+            ctx.current_plan()  # the existing one may be out of date
         return method(self, ctx, *args, **kwargs)
 
     signature = inspect.signature(method)
@@ -58,64 +59,64 @@ def _with_ctx(method: Callable[..., T]) -> Callable[..., T]:
 
 
 class Steps(metaclass=AppType):
-    """What `Flask` has of its steps."""
+    """The steps, as methods of `Flask`."""
 
     @_with_ctx
     def full_dispatch_request(self: Any, ctx: RequestContext) -> Response:
-        """Run hooks, view and error handlers. Returns the response."""
+        """Run hooks, view and error handlers. Return the response."""
         return drive(dispatch.full_dispatch_request(self, ctx, call_here))  # type: ignore[no-any-return]
 
     @_with_ctx
     def preprocess_request(self: Any, ctx: RequestContext) -> Any:
-        """Run the `before_request` functions. Returns the value of the first that has one."""
+        """Run the `before_request` functions. Return the first value that is not `None`."""
         return drive(dispatch.preprocess_request(self, ctx, call_here))
 
     @_with_ctx
     def dispatch_request(self: Any, ctx: RequestContext) -> Any:
-        """Call the view of the matched rule. Returns its value; raises the routing exception if
-        no rule matched."""
+        """Call the view of the matched rule and return its value. Raise the routing exception
+        if no rule matched."""
         return drive(dispatch.dispatch_request(self, ctx, call_here))
 
     @_with_ctx
     def handle_http_exception(self: Any, ctx: RequestContext, e: HTTPException) -> Any:
-        """Call the error handler for *e*. Returns its value, or *e* if there is none."""
+        """Call the error handler for *e* and return its value. Without one, return *e*."""
         return drive(dispatch.handle_http_exception(self, ctx, call_here, e))
 
     @_with_ctx
     def handle_user_exception(self: Any, ctx: RequestContext, e: Exception) -> Any:
-        """Call the error handler for *e*. Returns its value; raises *e* if there is none."""
+        """Call the error handler for *e* and return its value. Without one, raise *e*."""
         return drive(dispatch.handle_user_exception(self, ctx, call_here, e))
 
     @_with_ctx
     def handle_exception(self: Any, ctx: RequestContext, e: Exception) -> Response:
-        """The response to an exception that no handler took: a 500, or it is raised again."""
+        """Return the response to an unhandled exception, a 500, or raise the exception again."""
         return drive(dispatch.handle_exception(self, ctx, call_here, e))  # type: ignore[no-any-return]
 
     @_with_ctx
     def finalize_request(
         self: Any, ctx: RequestContext, rv: Any, from_error_handler: bool = False
     ) -> Response:
-        """Make the response of a view's return value, and run the `after_request` functions."""
+        """Make a response from a view's return value, and run the `after_request` functions."""
         return drive(  # type: ignore[no-any-return]
             dispatch.finalize_request(self, ctx, call_here, rv, from_error_handler)
         )
 
     def make_response(self: Any, rv: Any) -> Response:
-        """Make the response of a view's return value: `str`, `bytes`, `dict`, `list`, an iterator,
-        an asynchronous iterator, a response of Werkzeug or Starlette, a WSGI callable, or a tuple
-        of one of these with status and headers. Raises `TypeError` for anything else."""
+        """Make a response from a view's return value: a `str`, `bytes`, `dict`, `list`,
+        iterator, async iterator, Werkzeug or Starlette response, WSGI callable, or a tuple of
+        one of these with status and headers. Raises `TypeError` for anything else."""
         return respond.make_response(self, _cv_request.get(None), rv)  # type: ignore[no-any-return]
 
     @_with_ctx
     def process_response(self: Any, ctx: RequestContext, response: Response) -> Response:
-        """Run the `after_request` functions, and save the session."""
+        """Run the `after_request` functions and save the session."""
         return drive(dispatch.process_response(self, ctx, call_here, response))  # type: ignore[no-any-return]
 
     @_with_ctx
     def do_teardown_request(
         self: Any, ctx: RequestContext, exc: BaseException | None = _sentinel
     ) -> None:
-        """Run the `teardown_request` functions; *exc* is by default the current exception."""
+        """Run the `teardown_request` functions. *exc* defaults to the current exception."""
         exc = sys.exception() if exc is _sentinel else exc
         drive(dispatch.do_teardown_request(self, ctx, call_here, exc))
 
@@ -123,24 +124,24 @@ class Steps(metaclass=AppType):
     def do_teardown_appcontext(
         self: Any, ctx: AppContext, exc: BaseException | None = _sentinel
     ) -> None:
-        """Run the `teardown_appcontext` functions; *exc* is by default the current exception."""
+        """Run the `teardown_appcontext` functions. *exc* defaults to the current exception."""
         exc = sys.exception() if exc is _sentinel else exc
         drive(dispatch.do_teardown_appcontext(self, ctx, call_here, exc))
 
     @_with_ctx
     def update_template_context(self: Any, ctx: Any, context: dict[str, Any]) -> None:
-        """Add to *context* what the context processors return."""
+        """Add the values of the context processors to *context*."""
         drive(dispatch.update_template_context(self, ctx, call_here, context))
 
     @_with_ctx
     def log_exception(self: Any, ctx: RequestContext, exc_info: Any) -> None:
-        """Log an exception that became a 500."""
+        """Log an exception that led to a 500."""
         req = ctx.request
         self.logger.error("Exception on %s [%s]", req.path, req.method, exc_info=exc_info)
 
     @_with_ctx
     def make_default_options_response(self: Any, ctx: RequestContext) -> Response:
-        """The answer to OPTIONS: what methods the URL has."""
+        """Return the response to OPTIONS, with the URL's methods in `Allow`."""
         response: Response = self.response_class()
         assert ctx.url_adapter is not None
         response.allow.update(ctx.url_adapter.allowed_methods())

@@ -1,8 +1,5 @@
-"""Class-based views.
-
-:meth:`View.as_view` makes the function to register. If nothing in the class needs a thread,
-the function is ``async def`` and runs on the loop. Routing is in the scaffold.
-"""
+"""Class-based views. :meth:`View.as_view` creates the view function: ``async def``, to run on
+the loop, if nothing in the class needs a thread."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from .asgi.threads import is_async
 from .asgi.waiting import async_to_sync
 from .ctx import current_app_ctx, current_request_ctx
 
-#: The methods of a :class:`MethodView` that are handlers by their name.
+#: The names of :class:`MethodView` methods that handle requests.
 http_method_funcs = frozenset(
     ["get", "post", "head", "options", "delete", "put", "trace", "patch"]
 )
@@ -37,18 +34,18 @@ class View:
         app.add_url_rule("/news/<int:year>", view_func=Page.as_view("news", "news.html"))
     """
 
-    #: The HTTP methods to register for. Default: as for a function.
+    #: The HTTP methods to register for. Default: those of a view function.
     methods: ClassVar[Collection[str] | None] = None
 
-    #: Whether OPTIONS is answered by the app. Default: as for a function.
+    #: Whether the app answers OPTIONS. Default: as for a view function.
     provide_automatic_options: ClassVar[bool | None] = None
 
-    #: Applied to the function that :meth:`as_view` returns, the first one innermost. They
-    #: are given a sync function, so that decorators unaware of ``async`` work too.
+    #: Decorators for the function that :meth:`as_view` returns, innermost first. They receive a
+    #: sync function, so decorators that do not support ``async`` work too.
     decorators: ClassVar[list[Callable[..., Any]]] = []
 
-    #: ``False``: one instance serves all requests, at the same time; then ``self`` is no place
-    #: for what belongs to one of them.
+    #: If ``False``, one instance serves all requests concurrently, so do not store a request's
+    #: data on ``self``.
     init_every_request: ClassVar[bool] = True
 
     def dispatch_request(
@@ -78,7 +75,7 @@ class View:
         if cls.init_every_request:
 
             def instance() -> View:
-                # By way of the function, so that its `view_class` can be replaced.
+                # Read from the function, so that its `view_class` can be replaced.
                 created: View = view.view_class(*class_args, **class_kwargs)
                 return created
 
@@ -152,8 +149,8 @@ class MethodView(View):
 
     @classmethod
     def _let_sync_dispatch_call_async_handlers(cls) -> None:
-        """A sync `dispatch_request` of an extension (Flask-RESTful's) uses the return value of a
-        handler at once. So async handlers are wrapped: in a thread they wait for the value."""
+        """Wrap async handlers so that a thread waits for their value: a sync `dispatch_request`
+        in an extension, such as Flask-RESTful's, uses the return value at once."""
         if is_async(cls.dispatch_request):
             return
 

@@ -1,6 +1,5 @@
-"""JSON providers: how an app reads and writes JSON.
-
-An app has one, ``app.json``; subclass :class:`JSONProvider` to use another library.
+"""JSON providers: how an app reads and writes JSON. To use another library, subclass
+:class:`JSONProvider` and assign an instance to ``app.json``.
 """
 
 from __future__ import annotations
@@ -104,14 +103,14 @@ def _default(o: object) -> Any:
 
     message = f"Object of type {type(o).__name__} is not JSON serializable"
     if isinstance(o, CoroutineType):
-        o.close()  # that it was never awaited is said here
+        o.close()  # the error below replaces Python's warning
         message = f"{message}. {await_it(o)}"
     raise TypeError(message)
 
 
 def _sync(default: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
-    """*default*, which JSON is to be made by: no coroutine function, whose value would be asked
-    of it for ever."""
+    """Return *default*, unless it is a coroutine function: JSON would be asked to serialize its
+    coroutine, forever."""
     if iscoroutinefunction(default):
         raise RuntimeError(
             "The 'default' of a JSON provider is called by sync code, but this one is 'async"
@@ -133,7 +132,8 @@ def _encoder(
     sort_keys: bool,
     separators: tuple[str, str],
 ) -> json.JSONEncoder:
-    """`json.dumps` creates one for each value, which takes longer than to write a small value."""
+    """Cache encoders: `json.dumps` creates one per value, which takes longer than a small
+    value."""
     return json.JSONEncoder(
         default=_sync(default),
         ensure_ascii=ensure_ascii,
@@ -148,8 +148,8 @@ _COMPACT = (",", ":")
 
 
 def _decode(s: str | bytes, decoder: json.JSONDecoder) -> Any:
-    """What `json.loads` gives with a decoder that is kept: it would create one for each text."""
-    # An object or array, in UTF-8 if in bytes; `json.loads` looks for more encodings.
+    """`json.loads` with a cached decoder, which it would create for each text."""
+    # An object or array, in UTF-8 if it is bytes. `json.loads` detects other encodings.
     if type(s) is bytes and s[:1] in (b"{", b"[") and s[1:2] != b"\0":
         s = s.decode("utf-8", "surrogatepass")
 
@@ -167,22 +167,22 @@ class DefaultJSONProvider(JSONProvider):
     it returns.
     """
 
-    #: Called for a value that :mod:`json` does not know: returns one that it does, or raises
-    #: ``TypeError``. Works on the class too: ``DefaultJSONProvider.default(o)``.
+    #: Called for a value that :mod:`json` cannot serialize. Returns one that it can, or raises
+    #: ``TypeError``. Can be called on the class: ``DefaultJSONProvider.default(o)``.
     default: Callable[[Any], Any] = staticmethod(_default)
 
-    #: Escape all that is not ASCII. ``False`` is shorter and faster.
+    #: Escape non-ASCII characters. ``False`` is shorter and faster.
     ensure_ascii = True
 
-    #: Sort the keys of dicts, so that equal values are equal text, which caches like.
-    #: All keys of a dict must then be of one kind.
+    #: Sort the keys of dicts, so that equal values give equal text, for caches. All keys of a
+    #: dict must then have comparable types.
     sort_keys = True
 
-    #: ``True``: :meth:`response` writes no spaces and no indentation; ``False``: it does;
-    #: ``None``: it does in debug mode.
+    #: ``True``: :meth:`response` adds no spaces or indentation. ``False``: it does. ``None``:
+    #: only in debug mode.
     compact: bool | None = None
 
-    #: Of :meth:`response`.
+    #: The mimetype of :meth:`response`.
     mimetype = "application/json"
 
     def dumps(self, obj: object, **kwargs: Any) -> str:
@@ -197,7 +197,7 @@ class DefaultJSONProvider(JSONProvider):
 
             try:
                 encoder = _encoder(self.default, self.ensure_ascii, self.sort_keys, separators)
-            except TypeError:  # one of them cannot be hashed
+            except TypeError:  # an argument is unhashable
                 pass
             else:
                 return encoder.encode(obj)
@@ -224,7 +224,7 @@ class DefaultJSONProvider(JSONProvider):
             if kwargs == {"parse_constant": float}:
                 return _decode(s, _LENIENT)
 
-            if "cls" not in kwargs:  # the caller's decoder need not know the argument
+            if "cls" not in kwargs:  # the caller's decoder may not accept the argument
                 kwargs.setdefault("parse_constant", _refuse_constant)
 
             return json.loads(s, **kwargs)

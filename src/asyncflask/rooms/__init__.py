@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _CONNECTION = re.compile("[0-9a-f]{16}:[0-9]+")
 
 MOST_MESSAGES = 2**31
-"""More of a history cannot be asked for: Redis has its limit for numbers."""
+"""The most messages that can be requested; Redis limits numbers."""
 
 F = TypeVar("F", bound=Callable[[Change], object])
 
@@ -190,7 +190,9 @@ class Rooms:
             surrogate.
         """
         excluded = {exclude} if isinstance(exclude, str) else set(exclude)
-        excluded = {id for id in excluded if _CONNECTION.fullmatch(id)}  # others are nobody's
+        excluded = {
+            id for id in excluded if _CONNECTION.fullmatch(id)
+        }  # other ids belong to nobody
         return value_or_awaitable(self._send(self._name(room), data, keep, exclude_self, excluded))
 
     async def _send(
@@ -207,7 +209,7 @@ class Rooms:
             payload = hub.app.json.dumps(data)
             if "Infinity" in payload or "NaN" in payload:
                 try:
-                    hub.app.json.loads(payload)  # raises for such numbers, which are no JSON
+                    hub.app.json.loads(payload)  # raises for such numbers
                 except ValueError as error:
                     raise RoomsValueError(str(error)) from None
         else:
@@ -255,7 +257,7 @@ class Rooms:
 
     def _name(self, room: str) -> str:
         most = self._state().settings.name_bytes
-        fault: type[ValueError] = ValueError  # the app's own, for what is no text
+        fault: type[ValueError] = ValueError  # the app's own mistake, if it is not a str
         if isinstance(room, str):
             fault = RoomsValueError
             with suppress(UnicodeError):
@@ -328,7 +330,7 @@ def _websocket(method: str) -> WebSocket:
 def _count(count: int) -> int:
     if not isinstance(count, int):
         raise TypeError(f"The number of messages must be an int, not {count!r:.80}.")
-    return min(max(int(count), 0), MOST_MESSAGES)  # it may come from a client
+    return min(max(int(count), 0), MOST_MESSAGES)  # the number may come from a client
 
 
 def _id(after: str | None) -> str | None:

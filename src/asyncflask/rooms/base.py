@@ -1,8 +1,5 @@
-"""What all kinds of rooms share: messages, members, errors, and what a place to
-keep them has to offer (`Backend`).
-
-Not here: sockets (`hub.py`), the places themselves (`memory.py`, `redis.py`).
-"""
+"""What all rooms share: messages, members, errors, and the interface of a storage (`Backend`).
+The storages are in `memory.py` and `redis.py`, the sockets in `hub.py`."""
 
 from __future__ import annotations
 
@@ -18,36 +15,36 @@ _ID = re.compile(r"([0-9]{1,16})-([0-9]{1,16})")
 
 
 class RoomsError(RuntimeError):
-    """What was asked of rooms cannot be done now, or was not done in time."""
+    """Rooms cannot do what was asked, or not in time."""
 
 
 class RoomsLimit(TooManyRequests, RoomsError):
-    """A client took more of rooms than the settings allow. If the handler lets it pass, its
-    WebSocket is closed with 1008, and a request gets a 429; that is logged as a warning."""
+    """A client exceeds a limit of rooms. If the handler does not catch it, its WebSocket is
+    closed with 1008 or its request gets a 429. Logged as a warning."""
 
     def __str__(self) -> str:
         return self.description or ""
 
 
 class RoomsValueError(BadRequest, ValueError):
-    """What was given for a room's name, for a message or its id is none. Often that comes from a
-    client: if the handler lets it pass, its WebSocket is closed with 1008, and a request gets a
-    400."""
+    """The name of a room, a message, a message id or a member is invalid, often because of what
+    a client sent. If the handler does not catch it, its WebSocket is closed with 1008 or its
+    request gets a 400."""
 
     def __str__(self) -> str:
         return self.description or ""
 
 
 class FellBehind(RoomsError):
-    """Who follows a room takes its messages too slowly. Follow it again after the last one's id
-    to get those that were missed."""
+    """A follower of a room read its messages too slowly. To get the missed ones, follow the
+    room again with ``after=`` the last message's id."""
 
 
 class Message:
-    """What was sent to a room.
+    """A message in a room.
 
-    `id` orders the messages of a room, over all processes; it is `None` for one that was not
-    kept. `payload` is what WebSockets get: `str`, or `bytes`.
+    `room` is the room's name. `id` orders a room's messages across processes; it is `None` for
+    a message that was not kept. `payload` is what WebSockets receive: `str` or `bytes`.
     """
 
     __slots__ = ("_frame", "_loads", "id", "payload", "room")
@@ -67,22 +64,23 @@ class Message:
 
     @property
     def data(self) -> Any:
-        """What was given to `Rooms.send`: `str`, `bytes`, or the value that became JSON."""
+        """What was passed to `Rooms.send`: `str`, `bytes`, or the value that was serialized as
+        JSON."""
         return self.payload if self._loads is None else self._loads(self.payload)  # type: ignore[arg-type]
 
     @property
     def is_json(self) -> bool:
-        """Whether `payload` is `data` as JSON."""
+        """`True` if `payload` is `data` serialized as JSON."""
         return self._loads is not None
 
     @property
     def time(self) -> float | None:
-        """When it was sent, in seconds since the epoch; `None` for one without an id."""
+        """The time of sending in seconds since the epoch; `None` without an id."""
         return None if self.id is None else int(self.id.partition("-")[0]) / 1000
 
     @property
     def frame(self) -> Frame:
-        """The message for the server (ASGI: Send - send event), one for all sockets."""
+        """The ASGI message (Send - send event), shared by all sockets."""
         if self._frame is None:
             key = "text" if isinstance(self.payload, str) else "bytes"
             self._frame = {"type": "websocket.send", key: self.payload}
@@ -93,19 +91,19 @@ class Message:
 
 
 class Member(NamedTuple):
-    """Somebody who is in a room: one connection that joined it with a name."""
+    """A member of a room: one connection that joined with a name."""
 
     id: str
-    """Of this one connection, and of no other in any process."""
+    """Unique to this connection, across processes."""
     name: str
     info: object
-    """What `Rooms.join` was given: any JSON value."""
+    """The value passed to `Rooms.join`: any JSON value."""
     joined_at: float
-    """Seconds since the epoch, by the clock of its process."""
+    """Seconds since the epoch, by the clock of the connection's process."""
 
 
 class Change(NamedTuple):
-    """Who came into a room and who left it."""
+    """A change in a room's members: who joined and who left."""
 
     room: str
     joined: list[Member]
@@ -113,25 +111,25 @@ class Change(NamedTuple):
 
 
 class Backend(Protocol):
-    """Where rooms are kept, for one process and event loop."""
+    """Stores rooms, for one process and event loop."""
 
     async def subscribe(self, room: str) -> None:
-        """Have the hub told of the messages to *room*, from now on."""
+        """Start passing messages to *room* to the hub."""
 
     def unsubscribe(self, room: str) -> None: ...
 
     async def publish(
         self, room: str, payload: str | bytes, is_json: bool, size: int, exclude: frozenset[str]
     ) -> str | None:
-        """Send; gives the message's id, if it is kept. *size*: how many bytes it counts in the
-        history; 0: it is not kept."""
+        """Send a message and return its id, or `None` if it is not kept. *size* is its size in
+        the history in bytes; 0 means that it is not kept."""
 
     async def history(self, room: str, count: int | None, after: str | None) -> list[Message]:
-        """The last *count* messages that are kept, or all, oldest first; those with an id above
-        *after*."""
+        """Return the last *count* kept messages (`None`: all) whose id is above *after*, oldest
+        first."""
 
     async def enter(self, room: str, member: Member, size: int) -> None:
-        """Raises `RoomsLimit` if there is no place for a member of *size* bytes."""
+        """Add a member of *size* bytes. Raises `RoomsLimit` if there is no room for it."""
 
     async def exit(self, room: str, member: Member) -> None: ...
     async def members(self, room: str) -> list[Member]: ...
@@ -139,12 +137,12 @@ class Backend(Protocol):
 
 
 def position(id: str) -> tuple[int, int]:
-    """An id, to be compared with others. Raises `RoomsValueError` for what is none."""
+    """Return an id in comparable form. Raises `RoomsValueError` if it is invalid."""
     if not isinstance(id, str) or (match := _ID.fullmatch(id)) is None:
         raise RoomsValueError(f"{id!r:.80} is not a message id.")
     return int(match[1]), int(match[2])
 
 
 def oldest(seconds: float) -> int:
-    """The first part of the ids that are not older than *seconds*."""
+    """Return the first part of the oldest id that is within *seconds*."""
     return int((time.time() - seconds) * 1000)

@@ -1,8 +1,6 @@
-"""The rooms of one process and event loop: which of its sockets and followers are in which room,
-and handing messages to them. Used on the loop's thread only.
-
-Not here: how a message comes from another process, and what is kept (`memory.py`, `redis.py`).
-"""
+"""The rooms of one process and event loop: which sockets and followers are in which room, and
+delivering messages to them. Runs on the loop's thread only. Storing messages and passing them
+between processes is in `memory.py` and `redis.py`."""
 
 from __future__ import annotations
 
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CLOSE_SECONDS: Final = 5.0
-"""How long a hub that is closed waits for what is going on."""
+"""Seconds that closing a hub waits for unfinished work."""
 
 
 class Listener:
@@ -51,15 +49,15 @@ class Listener:
     id: str
     room: str
     since = (0, 0)
-    """The position of the last message that it got from the history."""
+    """The position of the last message it received from the history."""
 
     def hand(self, message: Message) -> Awaitable[None] | None:
-        """Give it a message; what it gives back, if anything, waits until that is through."""
+        """Deliver a message. The awaitable it may return waits until the message has been sent."""
         raise NotImplementedError
 
 
 class Room:
-    """Who is in a room, in this process."""
+    """A room's listeners in this process."""
 
     __slots__ = ("_sockets", "_targets", "arriving", "followers", "last")
 
@@ -68,13 +66,14 @@ class Room:
         self._targets: tuple[Join, ...] | None = ()
         self.followers: dict[Inbox, None] = {}
         self.arriving: dict[Listener, list[tuple[Message, frozenset[str]]] | None] = {}
-        """Those who are still to get what came before them; a list keeps what comes meanwhile."""
+        """Listeners that still receive earlier messages. A list collects the messages that
+        arrive meanwhile."""
         self.last = (0, 0)
-        """The position of the last message that was delivered here."""
+        """The position of the last message delivered here."""
 
     @property
     def targets(self) -> tuple[Join, ...]:
-        """The sockets; not changed by who comes and goes while they are sent to."""
+        """The sockets, as a snapshot that joins and leaves do not change during delivery."""
         if self._targets is None:
             self._targets = tuple(self._sockets)
         return self._targets
@@ -100,17 +99,17 @@ class Room:
 
 
 class Join(Listener):
-    """A WebSocket in a room, until it leaves or is closed. `Rooms.join` returns it, for
-    `async with` or `await`; in sync code for `with` or by itself."""
+    """A WebSocket in a room, until it leaves or is closed. `Rooms.join` returns it. Use it with
+    `async with` or `await`; in sync code, with `with` or on its own."""
 
     def __init__(self, hub: Hub, websocket: WebSocket, room: str, member: Member | None) -> None:
         self.id = member.id if member is not None else hub.new_id()
-        """Of this connection in this room: what `Rooms.send` may `exclude`."""
+        """The id of this connection in this room, for `exclude` of `Rooms.send`."""
         self.room = room
         self.member = member
-        """As others see it in `Rooms.members`; `None` for who joined without a name."""
+        """The entry in `Rooms.members`; `None` if it joined without a name."""
         self.active = False
-        """Whether it is in the room."""
+        """`True` while it is in the room."""
         self.announced = False
         self.hub = hub
         self.websocket = websocket
@@ -119,7 +118,7 @@ class Join(Listener):
         return self.websocket.deliver(message.frame)
 
     def leave(self) -> Coro[None]:
-        """Leave the room; nothing happens if it has left."""
+        """Leave the room. Does nothing if it has left already."""
         return value_or_awaitable(self.hub.leave(self))
 
     def __enter__(self) -> Join:
@@ -135,7 +134,7 @@ class Join(Listener):
 
 
 class Joining:
-    """What `Rooms.join` gives on the loop."""
+    """The return value of `Rooms.join` on the loop."""
 
     def __init__(self, coro: Coro[Join]) -> None:
         self._coro = coro
@@ -159,7 +158,7 @@ class Joining:
 
 
 class Inbox(Listener):
-    """The messages that wait for somebody who follows a room."""
+    """The queued messages of one follower of a room."""
 
     def __init__(self, hub: Hub, room: str, after: str | None) -> None:
         self.id = hub.new_id()
@@ -171,12 +170,12 @@ class Inbox(Listener):
         self._bytes = 0
         self._changed = asyncio.Event()
         self._ended = self._behind = False
-        # To be told, as streams are not, when the server begins to stop.
+        # Unlike a stream, it is to be told when the server begins to stop.
         self._conversation = Conversation(hub.app._conversations, _never, self._end)
         self._started = False
 
     async def take(self) -> Message:
-        """The next message. Raises `StopAsyncIteration` if there is none any more."""
+        """Return the next message. Raises `StopAsyncIteration` at the end."""
         if not self._started:
             await self._start()
         while not self._messages:
@@ -224,7 +223,7 @@ class Inbox(Listener):
     def _end(self) -> None:
         self._ended = True
         self._changed.set()
-        # The server need not wait for us.
+        # The server need not wait for this conversation.
         self._conversation.conversations.open.discard(self._conversation)
 
     def close(self) -> None:
@@ -237,7 +236,7 @@ class Inbox(Listener):
 
 class Follow:
     """The messages of a room, for `async for`. Ends when the server stops. Raises `FellBehind`
-    when more than `ROOMS_FOLLOW_QUEUE` messages were not taken."""
+    if more messages are unread than `ROOMS_FOLLOW_QUEUE` or `ROOMS_FOLLOW_QUEUE_BYTES` allows."""
 
     def __init__(self, hub: Hub, room: str, after: str | None) -> None:
         self._loop = hub.loop
@@ -251,7 +250,7 @@ class Follow:
         return self._inbox.take()
 
     async def aclose(self) -> None:
-        """Stop following. Happens by itself when nothing refers to this object any more."""
+        """Stop following. Happens automatically when the object is no longer referenced."""
         self._inbox.close()
 
     async def __aenter__(self) -> Follow:
@@ -271,7 +270,7 @@ class Follow:
 
 
 class Hub:
-    """What an app has in its rooms, in this process and on this loop."""
+    """The rooms of an app in this process and on this loop."""
 
     backend: Backend
 
@@ -291,7 +290,7 @@ class Hub:
         self._telling = False
         self._told_some = asyncio.Event()
         self._entering = 0
-        """How many members are on their way in, and are changes soon."""
+        """How many members are joining, and will soon be reported as changes."""
         self._not_kept = Notice()
         self._forgotten = Notice()
         self._tasks: set[asyncio.Task[object]] = set()
@@ -310,7 +309,7 @@ class Hub:
         history: int,
         after: str | None,
     ) -> Join:
-        """Put a socket into *room*, which completes its handshake."""
+        """Put a socket into *room*. Completes its handshake."""
         if not websocket.accepted:
             await websocket.accept_on_loop()
         if websocket.closed:
@@ -364,7 +363,8 @@ class Hub:
             self._told_some.set()
 
     def _size_of(self, member: Member) -> int:
-        """What *member* counts. Raises `RoomsValueError` if that is too much."""
+        """Return the size of *member* in bytes. Raises `RoomsValueError` if it exceeds the
+        limit."""
         size = len(self.settings.dumps([member.name, member.info]))
         if size > self.settings.member_bytes:
             raise RoomsValueError(
@@ -381,7 +381,8 @@ class Hub:
 
     async def leave(self, join: Join) -> None:
         if self._remove_join(join):
-            # Not to be interrupted by the cancellation of a handler whose client has left.
+            # Shielded: a handler whose client left is cancelled, but others still have to be
+            # told.
             await asyncio.shield(self.spawn(self._exit(join)))
 
     def _socket_closed(self, websocket: WebSocket) -> None:
@@ -390,7 +391,7 @@ class Hub:
                 self.spawn(self._exit(join))
 
     def _remove_join(self, join: Join) -> bool:
-        """Give whether others have been told of it, and are to be told again."""
+        """Return `True` if others were told of this join and so have to be told of its end."""
         was_active, join.active = join.active, False
         if was_active:
             self._joins.get(join.websocket, {}).pop(join.room, None)
@@ -403,8 +404,8 @@ class Hub:
             self.changed(Change(join.room, [], [join.member]))
 
     async def arrive(self, listener: Listener, count: int, after: str | None) -> None:
-        """Put a listener into its room: first come *count* messages of its history, or those
-        after the id *after*, then each later one, none twice and none left out."""
+        """Add a listener to its room. It first receives *count* messages of the history, or
+        those after the id *after*, then every later one, without gaps or duplicates."""
         room = self.rooms.get(listener.room)
         if room is None:
             room = self.rooms[listener.room] = Room()
@@ -433,7 +434,8 @@ class Hub:
     def _hand_late(
         self, room: Room, listener: Listener, message: Message, exclude: frozenset[str]
     ) -> Awaitable[None] | None:
-        """What comes live to a listener which may have had it from the history."""
+        """Deliver a live message to a listener that may have received it from the history
+        already."""
         if message.id is not None:
             if position(message.id) <= listener.since:
                 return None
@@ -451,8 +453,8 @@ class Hub:
     # -- messages
 
     def deliver(self, message: Message, exclude: frozenset[str]) -> list[Awaitable[None]]:
-        """Hand a message to all in its room here but those with the ids *exclude*. Gives what
-        has to be awaited, if a socket has it that senders wait."""
+        """Deliver a message to everyone in its room here except the ids in *exclude*. Return
+        what to await, for sockets whose policy makes senders wait."""
         room = self.rooms.get(message.room)
         if room is None:
             return []
@@ -478,7 +480,7 @@ class Hub:
         return waiting
 
     def size_in_history(self, room: str, payload: str | bytes) -> int:
-        """How many bytes a message counts in the history; 0: it is not kept."""
+        """Return the size of a message in the history in bytes; 0 if it is not kept."""
         if not self.settings.history:
             return 0
         size = size_of(payload)
@@ -495,7 +497,7 @@ class Hub:
         return 0
 
     def warn_of_forgotten_rooms(self) -> None:
-        """The history of the room that was sent to longest ago is gone."""
+        """Warn that the room that was silent longest lost its history."""
         if self._forgotten.due():
             self.app.logger.warning(
                 "Rooms reached ROOMS_HISTORY_TOTAL_BYTES (%d) or ROOMS_HISTORY_ROOMS (%d):"
@@ -507,7 +509,7 @@ class Hub:
     # -- presence
 
     def changed(self, change: Change) -> None:
-        """Have the functions told that somebody came or left, one change after the other."""
+        """Report a change to the registered functions, one change at a time."""
         if self._told:
             self._changes.append(change)
             if not self._telling:
@@ -537,11 +539,11 @@ class Hub:
     # -- tasks
 
     def start(self, coro: Coro[T]) -> asyncio.Task[T]:
-        """A task in no request's context."""
+        """Start a task outside any request's context."""
         return self.loop.create_task(coro, context=Context())
 
     def spawn(self, coro: Coro[T]) -> asyncio.Task[T]:
-        """A task that `close` waits for."""
+        """Start a task that `close` waits for."""
         task = self.start(coro)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -558,7 +560,7 @@ class Hub:
 
 
 async def _never() -> None:
-    """What `Conversation` asks for, and does not call for what is not entered."""
+    """A placeholder that is never called: the `Conversation` of a follower is not entered."""
 
 
 async def _all(waiting: Iterable[Awaitable[None] | None]) -> None:

@@ -1,4 +1,4 @@
-"""`SocketIOTestClient`: a client in memory, for sync tests."""
+"""`SocketIOTestClient`: an in-memory client for sync tests."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
 
 class SocketIOTestClient:
-    """A client of *socketio* that connects when it is created. Each method returns when the
-    server has done all that it does about it; sync handlers run on the thread that calls, and
-    what handlers raise is raised here (Flask-SocketIO: `SocketIOTestClient`).
+    """A Socket.IO client for tests, which connects when you create it (Flask-SocketIO:
+    `SocketIOTestClient`). Each method returns when the server has finished handling it. Sync
+    handlers run on the calling thread, and handlers' exceptions are raised here.
 
-    :param namespace: what to connect to. Default: ``"/"``.
-    :param query_string: of the URL.
-    :param headers: further headers of the request.
-    :param auth: what the handler of ``connect`` gets.
-    :param flask_test_client: `app.test_client()`, for its cookies.
-    :raises RuntimeError: for a server with a message queue; on an event loop.
+    :param app: the app.
+    :param socketio: the app's `SocketIO`.
+    :param namespace: the namespace to connect to. Default: ``"/"``.
+    :param query_string: the query string of the URL.
+    :param headers: additional headers of the request.
+    :param auth: the data for the ``connect`` handler.
+    :param flask_test_client: an `app.test_client()` whose cookies to send.
+    :raises RuntimeError: if the server has a message queue, or on an event loop.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class SocketIOTestClient:
                 "The test client does not support a message queue. Leave 'message_queue' out"
                 " of the test configuration."
             )
-        server.async_handlers = False  # so that an event has been handled when 'emit' returns
+        server.async_handlers = False  # so that 'emit' returns after the event was handled
         server.eio.sockets[self.eio_sid] = _Connection(server, self)
         self.connect(namespace, query_string, headers, auth)
 
@@ -69,7 +71,7 @@ class SocketIOTestClient:
         headers: object = None,
         auth: object = None,
     ) -> None:
-        """Connect to another namespace as well. The parameters are those of the class."""
+        """Connect to another namespace. The parameters are those of the class."""
         namespace = namespace or "/"
         environ = self._environ(query_string, headers)
         server = self.socketio.server
@@ -91,9 +93,12 @@ class SocketIOTestClient:
         del self.connected[namespace or "/"]
 
     def emit(self, event: str, *args: object, **kwargs: Any) -> Any:
-        """Send *event* with *args* to *namespace*. With ``callback=True``, request an
-        acknowledgement and return its value, a list if there are several. Raises `RuntimeError` if
-        the client is not connected."""
+        """Send *event* with *args*. Raises `RuntimeError` if the client is not connected.
+
+        :param namespace: the namespace to send to. Default: ``"/"``.
+        :param callback: if `True`, request an acknowledgement and return its value, a list if
+            there are several values. Default: `False`.
+        """
         namespace = kwargs.pop("namespace", None)
         self._check(namespace)
         number = None
@@ -113,13 +118,14 @@ class SocketIOTestClient:
         callback: bool = False,
         namespace: str | None = None,
     ) -> Any:
-        """Send the event ``message``, or ``json`` if *json* is true."""
+        """Send the event ``message``, or ``json`` if *json* is true, with *data*."""
         name = "json" if json else "message"
         return self.emit(name, data, callback=callback, namespace=namespace)
 
     def get_received(self, namespace: str | None = None) -> list[dict[str, Any]]:
-        """Return the events received from *namespace* since the last call, as dicts with ``name``,
-        ``args`` and ``namespace``. Raises `RuntimeError` if the client is not connected."""
+        """Return the events received from *namespace* since the last call, as dicts with
+        ``name``, ``args`` and ``namespace``. Raises `RuntimeError` if the client is not
+        connected."""
         self._check(namespace)
         received = [event for event in self.queue if event["namespace"] == (namespace or "/")]
         self.queue = [event for event in self.queue if event not in received]
@@ -179,7 +185,7 @@ class SocketIOTestClient:
 
 
 class _Connection(engineio.async_socket.AsyncSocket):  # type: ignore[misc]
-    """Engine.IO's end of it, which hands over what it is given to send."""
+    """The server's end of the Engine.IO connection. Passes what it is to send to the client."""
 
     def __init__(self, server: Server, client: SocketIOTestClient) -> None:
         super().__init__(server.eio, client.eio_sid)
