@@ -1,8 +1,8 @@
-"""A WebSocket, from its handshake to its end: a request whose answer is a conversation.
+"""A WebSocket's steps, from handshake to end.
 
-It is matched, guarded by hooks and torn down by the steps of `dispatch.py`. Here is what a request
-has not: the origin of the page, a handshake that is accepted or refused, and a session that can be
-changed after the answer.
+`dispatch.py` has the steps it shares with requests: matching, hooks, teardown. This file has
+what requests lack: the origin check, accepting or rejecting the handshake, and a session that
+can change after the response.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 async def serve_websocket(app: Flask, ctx: RequestContext, send: Send) -> None:
-    """Hold one conversation."""
+    """Handle one WebSocket."""
     driver = ctx.driver
     assert driver is not None
     websocket = _open(app, ctx, driver, send)
@@ -89,20 +89,20 @@ async def serve_websocket(app: Flask, ctx: RequestContext, send: Send) -> None:
             if ctx._cv_tokens:
                 await finish(app, ctx, error)
             await driver.to_loop()
-            error = ctx.error = None  # its traceback has this frame: a cycle
+            error = ctx.error = None  # its traceback refers to this frame: a cycle
 
 
 def close_of(error: BaseException | None) -> tuple[int, str | None]:
-    """The close code and the reason after a handler that raised *error*, or nothing."""
+    """Return the close code and reason after a handler that raised *error*, or `None`."""
     if error is None:
         return NORMAL, None
     if isinstance(error, HTTPException) and error.code is not None and 400 <= error.code < 500:
-        return POLICY_VIOLATION, error.description  # the client's fault, and nothing secret
+        return POLICY_VIOLATION, error.description  # the client's fault, so it may know
     return INTERNAL_ERROR, None
 
 
 def _open(app: Flask, ctx: RequestContext, driver: Driver, send: Send) -> WebSocket:
-    """Make the connection of *ctx*, not accepted yet."""
+    """Create the connection of *ctx*, not yet accepted."""
     scope = ctx.scope
     sock = EnvironSocket(driver.loop)
     scope["asyncflask.handshake"] = handshake_environ(scope, sock)
@@ -129,7 +129,8 @@ async def _answer(app: Flask, ctx: RequestContext, call: Call) -> Any:
 
 
 def may_open(app: Flask, ctx: RequestContext) -> bool:
-    """Whether the page that opens a WebSocket may. Not a step: nothing can leave it out."""
+    """Return `True` if the page's origin may open the WebSocket. Not a step, so nothing can
+    skip it."""
     allowed = getattr(ctx.request.url_rule, "allowed_origins", None)
     if allowed is None:
         allowed = app.config["WEBSOCKET_ALLOWED_ORIGINS"]
@@ -144,7 +145,7 @@ def may_open(app: Flask, ctx: RequestContext) -> bool:
 
 
 def websocket_options(app: Flask, ctx: RequestContext) -> WebSocketOptions:
-    """The options of the route; those it does not set are the config's."""
+    """Return the route's options, with the config's values for those it does not set."""
     given = getattr(ctx.request.url_rule, "websocket_options", {})
     values = {
         name: given[name] if name in given else app.config[f"WEBSOCKET_{name.upper()}"]
@@ -156,7 +157,7 @@ def websocket_options(app: Flask, ctx: RequestContext) -> WebSocketOptions:
 async def deny(
     websocket: WebSocket, ctx: RequestContext, driver: Driver, response: object, start: Message
 ) -> None:
-    """Refuse a handshake with *response*, sent in one piece."""
+    """Reject a handshake with *response*, sent in one piece."""
     try:
         content = content_of(response, ctx)
         if isinstance(content, AsyncIterable):
@@ -173,7 +174,7 @@ async def deny(
 
 
 async def accept_headers(app: Flask, ctx: RequestContext) -> list[tuple[bytes, bytes]]:
-    """The headers of a handshake's answer: the session's cookie."""
+    """Return the headers for accepting the handshake: the session's cookie."""
     response = app.response_class()
     driver = ctx.driver
     assert driver is not None
@@ -189,7 +190,7 @@ async def accept_headers(app: Flask, ctx: RequestContext) -> list[tuple[bytes, b
 
 
 async def save_late_session(app: Flask, ctx: RequestContext) -> None:
-    """After a WebSocket: save what its handler changed in the session since it was accepted."""
+    """Save what a WebSocket's handler changed in the session after accepting."""
     session = ctx.opened_session
     if session is None or app.session_interface.is_null_session(session):
         return
@@ -208,7 +209,7 @@ async def save_late_session(app: Flask, ctx: RequestContext) -> None:
 
 
 def _call_on_thread(driver: Driver) -> Call:
-    """`Driver.call` for code that is not the request's own coroutine."""
+    """`Driver.call` for code outside the request's own coroutine."""
 
     async def call(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         value = await driver.run_sync(func, *args, **kwargs)

@@ -1,5 +1,5 @@
-"""Functions that work with the current contexts, and the namespace behind `g`. The contexts
-themselves are in `contexts.py`, the proxies in `globals.py`."""
+"""The functions around the current contexts, and the namespace behind `g`. The contexts are in
+`contexts.py`, the proxies in `globals.py`."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class _AppCtxGlobals:
     """The namespace behind `g`. Store anything that your code needs again during the same request:
     `g.user = user`. Use `"user" in g` to test for a name, and `iter(g)` for all names."""
 
-    # Named so for type checkers: any attribute may be there.
+    # For type checkers: any attribute may exist.
     def __getattr__(self, name: str) -> Any:
         try:
             return self.__dict__[name]
         except KeyError:
             raise AttributeError(name) from None
 
-    if TYPE_CHECKING:  # as any object has them
+    if TYPE_CHECKING:  # as on any object
 
         def __setattr__(self, name: str, value: Any) -> None: ...
         def __delattr__(self, name: str) -> None: ...
@@ -158,7 +158,7 @@ def copy_current_request_context(f: F) -> F:
         )
     copied = original.copy()
 
-    # A copy for each call: several threads or tasks may be in it at once.
+    # A copy per call: several threads or tasks may use it at once.
 
     if is_async(f):
 

@@ -1,9 +1,9 @@
-"""A request, from its arrival to its end: the steps, in the order in which they happen.
+"""A request's steps, in order, from arrival to end.
 
-`serve_http` is the one flow of HTTP; a WebSocket (`converse.py`) goes through the same steps. What
-is to be called in each step is in the request's `Plan`. Each step is written once, as a coroutine
-function, and reaches user code through `call` alone (see `asgi/threads.py`), so that the public
-methods of `Flask` with the steps' names can run them for sync code.
+`serve_http` is the one flow of HTTP; a WebSocket (`converse.py`) uses the same steps. A
+request's `Plan` has the functions to call in each step. Each step is written once, as a
+coroutine function that calls user code only through `call` (see `asgi/threads.py`), so the
+`Flask` methods named after the steps can run them for sync code.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ Flow = Callable[["Flask", RequestContext, Send], Coroutine[Any, Any, None]]
 
 
 async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
-    """Answer one request. A response of which all is there is left in `ctx.to_send`, all else
-    done: it is for the caller to send, in the context of the server."""
+    """Answer one request. A complete response is left in `ctx.to_send` when everything else is
+    done; the caller then sends it in the server's own context."""
     error: BaseException | None = None
     response: object = None
     unseen: Complete | None = None
@@ -83,7 +83,7 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
             if plan.full_dispatch is None:
                 rv = await answer(app, ctx, ctx.call, plan)
                 if ctx.request_or_none is not None or not next(plan.same):
-                    plan = ctx.current_plan()  # the view may have registered functions
+                    plan = ctx.current_plan()  # the view may have registered some
                 if plan.bare and not (
                     ctx.unplanned
                     or any(_AT_END)
@@ -104,7 +104,7 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
                 start = await start_wsgi(ctx, send, response, start)
             source = getattr(response, "asgi_response", None)
             ctx.holds += getattr(source, "holds_context", False)
-            # A stream needs the contexts, and so does a WSGI response that has not started.
+            # A stream needs the contexts, as does a WSGI response that has not started.
             held = ctx.holds > 0 or (ctx.origin is not None and start is not None)
     except BaseException as exc:
         error = exc
@@ -117,7 +117,7 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
                 await keep_contexts(ctx, ctx.origin)
             if not held:
                 await finish(app, ctx, error, None if unseen is None else plan)
-        error = None  # its traceback has this frame: a cycle
+        error = None  # its traceback refers to this frame: a cycle
     if unseen is not None:
         ctx.to_send = unseen
         if ctx.request_or_none is not None:
@@ -134,8 +134,8 @@ async def send_response(
     start: Message | None,
     held: bool,
 ) -> None:
-    """Send *response*, or leave it in `ctx.to_send`. *held*: the contexts still have to be torn
-    down then. *start*: `None` if it was sent."""
+    """Send *response*, or leave it in `ctx.to_send`. If *held*, tear down the contexts
+    afterwards. *start* is `None` if it was already sent."""
     try:
         content = None if ctx.holds or ctx.background else content_at_hand(ctx, response)
         if content is None:
@@ -151,7 +151,7 @@ async def send_response(
 async def serve_by_wsgi(
     app: Flask, ctx: RequestContext, send: Send, wsgi_app: Callable[..., Any]
 ) -> None:
-    """Have *wsgi_app*, which is round the app, answer."""
+    """Answer with *wsgi_app*, the WSGI middleware around the app."""
     driver = ctx.driver
     assert driver is not None
     body = Body(ctx.scope, driver.outside(ctx.receive))
@@ -164,8 +164,8 @@ async def serve_by_wsgi(
 
 
 async def keep_contexts(ctx: RequestContext, origin: Origin) -> None:
-    """Hand the contexts to a test client that asked for them; it pushes them again. What the
-    view did not read of the body, the test still may."""
+    """Pass the contexts to a test client that asked for them and will push them again. The test
+    may still read the rest of the body."""
     if origin.keep is None or not ctx._cv_tokens:
         return
     driver = ctx.driver
@@ -180,9 +180,9 @@ async def keep_contexts(ctx: RequestContext, origin: Origin) -> None:
 async def finish(
     app: Flask, ctx: RequestContext, error: BaseException | None, plan: Plan | None = None
 ) -> None:
-    """Tear the context down, once. A teardown function that fails is logged, or raised where
-    exceptions propagate; it does not take the client's answer away. *plan*: if it is known to be
-    current."""
+    """Tear down the context, once. An error in a teardown function is logged, or raised if
+    exceptions propagate; the client still gets its response. *plan*: the plan, if it is known
+    to be current."""
     if error is not None:
         if app.should_ignore_error(error):
             error = None
@@ -194,7 +194,7 @@ async def finish(
         ctx.driver_or_none.prepare = ctx.driver_or_none.before_thread = None
     try:
         if ctx.unplanned:
-            if ctx._cv_tokens:  # the app has not popped it
+            if ctx._cv_tokens:  # the app did not pop it itself
                 await ctx.pop_by(error, ctx.call)
         else:
             await ctx.end_by(error, ctx.call, plan or ctx.current_plan())
@@ -208,8 +208,8 @@ async def finish(
 
 
 async def full_dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Any:
-    """Run hooks, view and error handlers. Returns the response; `None` for a WebSocket that was
-    accepted."""
+    """Run hooks, view and error handlers. Return the response, or `None` for an accepted
+    WebSocket."""
     rv = await answer(app, ctx, call, ctx.plan)
     websocket = ctx.websocket
     if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
@@ -218,7 +218,7 @@ async def full_dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> 
 
 
 async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any:
-    """The return value of a hook, of the view, or of the handler of what these raised."""
+    """Return the value of a hook or the view, or of the error handler for their exception."""
     if not app._got_first_request:
         app._got_first_request = True
     try:
@@ -249,11 +249,11 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
         handled: object = None
         try:
             handled = await step(app, "handle_user_exception")(app, ctx, call, error)
-            if ctx.request.routing_exception is error:  # which keeps it
+            if ctx.request.routing_exception is error:  # the request keeps it
                 error.__traceback__ = error.__context__ = None
             return handled
         finally:
-            del error, handled  # its traceback has this frame: a cycle
+            del error, handled  # its traceback refers to this frame: a cycle
     return rv
 
 
@@ -275,17 +275,17 @@ async def preprocess_request(app: Flask, ctx: RequestContext, call: Call) -> Any
 
 
 def dispatch(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Awaitable[Any]:
-    """`dispatch_request`, or what took its place; for a WebSocket the conversation too."""
+    """Call `dispatch_request` or its replacement; for a WebSocket, hold the conversation too."""
     replaced = plan.dispatch
     answering = dispatch_request(app, ctx, call) if replaced is None else call(replaced)
     return answering if ctx.websocket is None else converse(ctx, call, answering)
 
 
 def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[Any]:
-    """Call the view of the matched rule. Raises the routing exception if there is none."""
+    """Call the view of the matched rule. Raise the routing exception if no rule matched."""
     plan = ctx.plan
     request = ctx.request_or_none
-    if request is None:  # GET or HEAD: for other methods `look_for_body` has made one
+    if request is None:  # GET or HEAD; for other methods `look_for_body` made one
         rule, values, _ = ctx.match
     else:
         if request.routing_exception is not None:
@@ -296,7 +296,7 @@ def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[A
     view: Any = app.view_functions[rule.endpoint]  # type: ignore[union-attr]
     if call is not call_here:
         if plan.direct and view is plan.view and ctx.driver_or_none is None:
-            # What `call` would do.
+            # Inlines `call`.
             if ctx.prepare is not None:
                 return call_with_body(ctx, view, values or {})
             return view(**values) if values else view()  # type: ignore[no-any-return]
@@ -310,7 +310,7 @@ def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[A
 async def finalize_request(
     app: Flask, ctx: RequestContext, call: Call, rv: object, from_error_handler: bool = False
 ) -> Any:
-    """Make the response of a view's or a handler's return value, and run the hooks on it."""
+    """Make a response from a view's or handler's return value, and run the hooks on it."""
     plan = ctx.plan
     if plan.make_response is not None:
         response = await call(plan.make_response, rv)
@@ -340,7 +340,7 @@ def finalize(
     rv: object,
     from_error_handler: bool = False,
 ) -> Awaitable[Any]:
-    """`finalize_request`, or what took its place."""
+    """Call `finalize_request` or its replacement."""
     no_more_body(ctx)
     if plan.finalize is not None:
         return call(plan.finalize, rv, from_error_handler)
@@ -351,7 +351,7 @@ _RESPONSES = (BaseResponse, HTTPException)
 
 
 async def process_response(app: Flask, ctx: RequestContext, call: Call, response: Any) -> Any:
-    """Run the `after_request` functions, and save the session."""
+    """Run the `after_request` functions and save the session."""
     plan = ctx.plan
     functions: Iterable[tuple[Callable[..., Any], bool]] = plan.after
     if ctx._after_request_functions:
@@ -376,13 +376,13 @@ async def process_response(app: Flask, ctx: RequestContext, call: Call, response
 
 def _after_this_request(ctx: RequestContext) -> Iterator[tuple[Callable[..., Any], bool]]:
     done = 0
-    while done < len(ctx._after_request_functions):  # which may add to them
+    while done < len(ctx._after_request_functions):  # they may add more
         yield ctx._after_request_functions[done], False
         done += 1
 
 
 _UNKNOWN: Final = (b"cookie", b"content-length")
-"""What header lines may be there, for all that is known."""
+"""The headers to assume if they are unknown."""
 
 _AT_END: Final = tuple(
     signal.receivers
@@ -393,12 +393,12 @@ _AT_END: Final = tuple(
         appcontext_popped,
     )
 )
-"""Who wants to know of the response, or of the end."""
+"""Signals and registries that need the response or the end of the request."""
 
 
 def has_session(app: Flask, ctx: RequestContext) -> bool:
-    """Whether there is a session to save. One that nobody touched counts only if the client has
-    sent it and its lifetime may have to be renewed."""
+    """Return `True` if there is a session to save. A session that was not opened counts only if
+    the client sent it and its lifetime may have to be renewed."""
     if ctx.opened_session is not None:
         return True
     if b"cookie" not in (ctx.lines or _UNKNOWN):
@@ -408,14 +408,14 @@ def has_session(app: Flask, ctx: RequestContext) -> bool:
 
 
 async def save_session(app: Flask, ctx: RequestContext, call: Call, response: Any) -> None:
-    """Put the session into *response*."""
+    """Save the session and set its cookie on *response*."""
     interface = app.session_interface
     if ctx.opened_session is None:
         await ctx.open_session(call_here)
     session = ctx.opened_session
     if interface.is_null_session(session):
         return
-    if app._opens_session_lazily():  # nothing in it waits
+    if app._opens_session_lazily():  # it never blocks
         interface.save_session(app, session, response)
     else:
         await call(interface.save_session, app, session, response)
@@ -427,8 +427,8 @@ async def save_session(app: Flask, ctx: RequestContext, call: Call, response: An
 async def handle_http_exception(
     app: Flask, ctx: RequestContext, call: Call, error: HTTPException
 ) -> Any:
-    """The return value of the handler for *error*; without one the error, which is a response
-    too."""
+    """Return the value of the error handler for *error*; without one, *error*, which is also a
+    response."""
     if error.code is None or isinstance(error, RoutingException):
         return error
     handler = app._find_error_handler(error, ctx.request.blueprints)
@@ -443,8 +443,8 @@ def call_error_handler(
 
 
 def raised(error: Exception) -> Exception:
-    """What the user's code raised: `StopIteration`, once it leaves a coroutine, is the cause of a
-    `RuntimeError` (PEP 479)."""
+    """Return the exception that user code raised. `StopIteration` that leaves a coroutine
+    becomes the cause of a `RuntimeError` (PEP 479)."""
     cause = error.__cause__
     if isinstance(cause, StopIteration) and error.args == ("coroutine raised StopIteration",):
         return cause
@@ -454,7 +454,7 @@ def raised(error: Exception) -> Exception:
 async def handle_user_exception(
     app: Flask, ctx: RequestContext, call: Call, error: Exception
 ) -> Any:
-    """The return value of the handler for *error*; without one it is raised again."""
+    """Return the value of the error handler for *error*. Without one, raise it again."""
     if isinstance(error, BadRequestKeyError) and (
         app.debug or app.config["TRAP_BAD_REQUEST_ERRORS"]
     ):
@@ -466,13 +466,13 @@ async def handle_user_exception(
         try:
             raise error
         finally:
-            del error  # its traceback has this frame: a cycle
+            del error  # its traceback refers to this frame: a cycle
     return await call_error_handler(ctx, call, handler, error)
 
 
 async def handle_exception(app: Flask, ctx: RequestContext, call: Call, error: Exception) -> Any:
-    """The response to an exception that nobody took: it is logged and becomes a 500, or it is
-    raised if `PROPAGATE_EXCEPTIONS` (by default: in tests and in debug mode) says so."""
+    """Return the response to an unhandled exception: log it and make it a 500, or raise it if
+    `PROPAGATE_EXCEPTIONS` is on (by default in debug mode and tests)."""
     exc_info = sys.exc_info()
     add_advice(error, ctx.request, ctx.websocket)
     if got_request_exception.receivers:
@@ -490,8 +490,9 @@ async def handle_exception(app: Flask, ctx: RequestContext, call: Call, error: E
 async def respond_to_error(
     app: Flask, ctx: RequestContext, call: Call, error: Exception
 ) -> tuple[Any, Message]:
-    """The response to *error*, and its start. A response that cannot be sent either, since a
-    hook breaks every one, is replaced by a bare 500; by a bare 503 if no thread is to be had."""
+    """Return the response to *error* and its first message. If that cannot be sent either,
+    because a hook breaks every response, the client gets a bare 500; if there is no thread, a
+    bare 503."""
     response: object = None
     try:
         if isinstance(error, NoThread):
@@ -509,7 +510,7 @@ async def respond_to_error(
 
 
 def too_busy(app: Flask, error: NoThread) -> ServiceUnavailable:
-    """What a client gets for whom no thread is to be had (RFC 9110 section 15.6.4)."""
+    """Return the response if no thread is available (RFC 9110 section 15.6.4)."""
     app.logger.error("No thread for sync code: %s", error)
     unavailable = ServiceUnavailable(retry_after=RETRY_SECONDS)
     unavailable.__cause__ = error
@@ -517,7 +518,7 @@ def too_busy(app: Flask, error: NoThread) -> ServiceUnavailable:
 
 
 RETRY_SECONDS: Final = 5
-"""When a client that got a 503 for want of a thread is to come again."""
+"""`Retry-After` of the 503 if no thread is available."""
 
 
 # -- teardown ---------------------------------------------------------------------------------
@@ -526,7 +527,7 @@ RETRY_SECONDS: Final = 5
 async def do_teardown_request(
     app: Flask, ctx: RequestContext, call: Call, error: BaseException | None
 ) -> None:
-    """Run all `teardown_request` functions; what they raise is raised when all have run."""
+    """Run all `teardown_request` functions. Raise the first exception after all have run."""
     errors: list[BaseException] = []
     await tear_down(app, call, ctx.plan.teardown_request, error, errors)
     if errors:
@@ -536,7 +537,7 @@ async def do_teardown_request(
 async def do_teardown_appcontext(
     app: Flask, ctx: AppContext, call: Call, error: BaseException | None
 ) -> None:
-    """Run all `teardown_appcontext` functions; what they raise is raised when all have run."""
+    """Run all `teardown_appcontext` functions. Raise the first exception after all have run."""
     teardown = app._setup().plan(app, None).teardown_app
     errors: list[BaseException] = []
     await tear_down(app, call, teardown, error, errors)
@@ -550,9 +551,9 @@ async def do_teardown_appcontext(
 async def update_template_context(
     app: Flask, ctx: RequestContext | None, call: Call, context: dict[str, object]
 ) -> None:
-    """Add to *context* what the context processors return; what is there already wins."""
+    """Add the values of the context processors to *context*. Existing values take precedence."""
     names: Iterable[str | None] = (None,)
-    if ctx is not None and len(app.template_context_processors) > 1:  # not only the app's
+    if ctx is not None and len(app.template_context_processors) > 1:  # more than the app's
         names = chain(names, reversed(ctx.request.blueprints))
     given = context.copy()
     for name in names:
@@ -565,17 +566,17 @@ async def update_template_context(
 # -- steps that were replaced -----------------------------------------------------------------
 
 STEPS: dict[str, Step] = {name: globals()[name] for name in METHODS if name in globals()}
-"""By name the steps of this file."""
+"""The steps in this file, by name."""
 
 
 def step(app: Flask, name: str) -> Step:
-    """The step of this name: of this file, or what calls the method that took its place."""
+    """Return the step with this name, or a function that calls the method that replaced it."""
     method = app._setup().replaced.get(name)
     return STEPS[name] if method is None else partial(_call_replaced, method)
 
 
 def bound(app: Flask, name: str) -> Callable[..., Any]:
-    """The method of this name, as Flask 3.1 calls it."""
+    """Return the method with this name, to call as in Flask 3.1."""
     return app._setup().replaced.get(name) or getattr(app, name)
 
 

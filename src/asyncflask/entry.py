@@ -1,9 +1,10 @@
-"""How servers call an app: with ASGI's three arguments or with WSGI's two, whatever took the place
-of `Flask.__call__`.
+"""How servers call an app, over ASGI with three arguments or WSGI with two, even if
+`Flask.__call__` was replaced.
 
-Monitoring libraries and subclasses put WSGI functions there. Python looks a call up in the class,
-where a function of two arguments cannot be called with three: so the class of `Flask` puts one
-there that can, and under ASGI the function is WSGI middleware round the app.
+Monitoring libraries and subclasses replace it with WSGI functions. Python looks `__call__` up
+in the class, and a function of two arguments cannot be called with three. So the class of
+`Flask` wraps the function in one that accepts both; under ASGI, the function then acts as WSGI
+middleware around the app.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ ASGI = ("scope", "receive", "send")
 
 
 CHANGES: dict[str, object] = {"last": object()}
-"""The last change of any app, or of the class of one: another object each time that an attribute
-is set of which plans are made. (No counter: two threads may change apps at once.)"""
+"""The last change of any app or app class: a new object whenever an attribute is set that plans
+depend on. (Not a counter: two threads may change apps at once.)"""
 
 
 def note_change() -> None:
-    """An attribute was set, or deleted."""
+    """Record that an attribute was set or deleted."""
     CHANGES["last"] = object()
 
 
@@ -37,8 +38,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def marked_async(func: F) -> F:
-    """*func*, which returns a coroutine, so that servers take it for a coroutine function: by that
-    they tell ASGI 3 from ASGI 2 and WSGI."""
+    """Mark *func*, which returns a coroutine, as a coroutine function. That is how servers tell
+    ASGI 3 from ASGI 2 and WSGI."""
     if sys.version_info >= (3, 12):
         inspect.markcoroutinefunction(func)
     else:
@@ -47,15 +48,15 @@ def marked_async(func: F) -> F:
 
 
 def is_async(func: object) -> bool:
-    """Whether servers take *func* for a coroutine function."""
+    """Return `True` if servers treat *func* as a coroutine function."""
     if sys.version_info >= (3, 12):
         return inspect.iscoroutinefunction(func)
     return asyncio.iscoroutinefunction(func)
 
 
 def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """The arguments of a call, by position. Raises `TypeError` if they are neither WSGI's nor
-    ASGI's."""
+    """Return the arguments of a call by position. Raises `TypeError` if they are neither WSGI's
+    nor ASGI's."""
     count = len(args) + len(kwargs)
     names = {2: WSGI, 3: ASGI}.get(count, ())
     try:
@@ -70,7 +71,7 @@ def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
 
 
 class AppType(ABCMeta):
-    """The class of `Flask`. (Of `ABCMeta`, so that a subclass may be abstract too.)"""
+    """The metaclass of `Flask`. (Based on `ABCMeta`, so that a subclass may be abstract.)"""
 
     def __init__(
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
@@ -101,14 +102,14 @@ def _called_by_any_server(func: Any) -> Any:
         inspect.signature(func).bind(None, *ASGI)
     except TypeError:
         takes_scope = False
-    except ValueError:  # it does not say what it takes
+    except ValueError:  # its signature is unknown
         return func
     if takes_scope and is_async(func):
         return func
 
     @wraps(func)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if takes_scope:  # in whatever form: `*args`, say
+        if takes_scope:  # in any form, such as `*args`
             return func(self, *args, **kwargs)
         args = arguments(args, kwargs)
         if len(args) == 2:
@@ -119,8 +120,8 @@ def _called_by_any_server(func: Any) -> Any:
 
 
 class _AsgiMethod:
-    """`asgi_app`, which gives an object when it is bound: middleware takes a bound method for an
-    app of ASGI 2 (Sentry's does)."""
+    """The method `asgi_app`. Accessing it gives an object rather than a bound method, which
+    some middleware (Sentry's) takes for an ASGI 2 app."""
 
     def __init__(self, func: Callable[..., Awaitable[None]]) -> None:
         self.func = func
@@ -134,7 +135,7 @@ class _AsgiMethod:
 
 
 class BoundAsgiApp:
-    """The ASGI application of one app, without the middleware round it."""
+    """The ASGI application of one app, without the middleware around it."""
 
     def __init__(self, func: Callable[..., Awaitable[None]], app: object) -> None:
         self.__wrapped__ = func

@@ -1,8 +1,8 @@
-"""ASGI apps mounted behind the hooks of the app: a route leads to each of them, and it answers in
-the place of a view, within the request's contexts.
+"""ASGI apps mounted behind the app's hooks: routes lead to them, and they answer in place of a
+view, within the request's contexts.
 
-So a request that a hook refuses does not reach it. What it sends goes through `send` as it is, but
-for the headers of `after_request` functions and the cookie of the session.
+A request that a hook rejects never reaches the mounted app. Its response is sent as it is,
+except that headers from `after_request` functions and the session's cookie are added.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 Line = tuple[bytes, bytes]
 
 _ADDED: Final = frozenset({b"link", b"server-timing", b"set-cookie", b"vary"})
-"""Headers of hooks that take no other's place: each line adds something."""
+"""Headers from hooks that add to the mounted app's instead of replacing them."""
 
 _OF_THE_CONTENT: Final = frozenset({b"content-length", b"etag"})
-"""What hooks compute from the content, which they do not have."""
+"""Headers that hooks compute from the content, which they do not have here."""
 
 
 def mount(app: Flask, path: str, inner: ASGIApp, name: str | None) -> None:
-    """Add the routes for *inner*, which is mounted at *path*."""
+    """Add the routes for *inner*, mounted at *path*."""
     mounted = Mount(path, inner, name=name)
-    endpoint = (name or f"mount:{mounted.path}").replace(".", "_")  # of no blueprint
+    endpoint = (name or f"mount:{mounted.path}").replace(".", "_")  # a dot would name a blueprint
     for rest in "", "<path:path>":
         for websocket in False, True:
             rule = app.url_rule_class(
@@ -61,14 +61,14 @@ async def _view(mounted: Mount, path: str = "") -> Any:
 def _scope_for(mounted: Mount, ctx: RequestContext) -> Scope:
     scope = {key: value for key, value in ctx.scope.items() if key not in (ORIGIN, "router")}
     match, child = mounted.matches(scope)
-    if match is Match.NONE:  # to Werkzeug a second slash at the beginning is none; or a line break
+    if match is Match.NONE:  # a second leading slash, which Werkzeug ignores, or a line break
         raise NotFound
     return {**scope, **child, "app_root_path": child["root_path"]}
 
 
 def _response(mounted: Mount, scope: Scope, ctx: RequestContext) -> Any:
-    """A response that is what the inner app sends. Hooks may add headers to it; what it has itself
-    is not known yet."""
+    """Return a response that the inner app will send. Hooks may add headers; the inner app's
+    headers are not known yet."""
     response: Any = ctx.app.response_class(direct_passthrough=True)
     response.headers = Headers()
     response.asgi_headers = frozenset()
@@ -78,8 +78,8 @@ def _response(mounted: Mount, scope: Scope, ctx: RequestContext) -> Any:
 
 
 def _body_of(ctx: RequestContext) -> AsyncIterator[bytes]:
-    """The body for the inner app. What a hook has read by `get_data` is kept, and so there once
-    more; of a form nothing but its fields is."""
+    """Return the body for the inner app. What a hook read with `get_data` is kept and can be
+    read again; a form's body is gone once parsed."""
     request = ctx.request
     kept: bytes | None = getattr(request, "_cached_data", None)
     if kept:
@@ -101,16 +101,17 @@ async def _single(content: bytes) -> AsyncIterator[bytes]:
 
 
 class Inner:
-    """The inner app as the source of a response."""
+    """The inner app, in the role of a Starlette response."""
 
     status_code = 200
-    """What hooks see; another one that they set takes the place of the inner app's."""
+    """The status that hooks see. If they set another, it replaces the inner app's."""
 
     holds_context = True
-    """The contexts stay until it has sent all. Taken when no hook can replace it any more."""
+    """Keeps the contexts until everything is sent. Read when no hook can replace the response
+    any more."""
 
     ends_with_client = False
-    """It is told that its client has left, and not cancelled."""
+    """The inner app is told that its client left, instead of being cancelled."""
 
     def __init__(
         self, mounted: Mount, scope: Scope, ctx: RequestContext, body: AsyncIterator[bytes]
@@ -129,11 +130,11 @@ class Inner:
             ctx.holds -= 1
 
     def merge(self, sent: Iterable[Line], ours: Iterable[Line]) -> list[Line]:
-        """The headers that the inner app has *sent*, with those of the hooks, which are *ours*."""
+        """Return the headers the inner app has *sent*, combined with *ours*, the hooks'."""
         ours = [line for line in ours if line[0] not in _OF_THE_CONTENT]
         replaced = {name for name, _ in ours} - _ADDED
         kept = [line for line in sent if line[0].lower() not in replaced]
-        # The session's cookie is the inner app's, if that has changed it once more.
+        # If the inner app changed the session's cookie again, its version wins.
         cookies = {_cookie(value) for name, value in kept if name.lower() == b"set-cookie"}
         added = [
             line for line in ours if line[0] != b"set-cookie" or _cookie(line[1]) not in cookies
@@ -142,7 +143,7 @@ class Inner:
 
 
 def _cookie(line: bytes) -> tuple[bytes, ...]:
-    """What makes a cookie the same as another one (RFC 6265 section 5.3): name, domain, path."""
+    """Return what identifies a cookie (RFC 6265 section 5.3): name, domain, path."""
     pair, *attributes = (part.strip() for part in line.split(b";"))
     within = (part.lower() for part in attributes)
     name, _, _ = pair.partition(b"=")
@@ -150,7 +151,7 @@ def _cookie(line: bytes) -> tuple[bytes, ...]:
 
 
 class _Body:
-    """`receive`, by the body of the request. *gone* gives the last message."""
+    """A `receive` that returns the request's body. *gone* returns the last message."""
 
     def __init__(self, chunks: AsyncIterator[bytes], gone: Receive) -> None:
         self._chunks: AsyncIterator[bytes] | None = chunks
@@ -167,9 +168,9 @@ class _Body:
 
 
 def _with_session(ctx: RequestContext, send: Send) -> Send:
-    """*send*, with the cookie of a session that the inner app has changed."""
+    """Wrap *send* to add the cookie of a session that the inner app changed."""
     if ctx.websocket is None and ctx.opened_session is not None:
-        ctx.opened_session.modified = False  # the hooks' changes are saved already
+        ctx.opened_session.modified = False  # changes by hooks are already saved
 
     async def sent(message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.accept"):

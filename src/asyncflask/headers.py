@@ -1,4 +1,4 @@
-"""The headers of a request: Werkzeug's, read from an ASGI scope until there is an environ."""
+"""Request headers: Werkzeug's class, reading the ASGI scope until an environ exists."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from .lazy import Lazy
 
 
 class RequestHeaders(EnvironHeaders):
-    """The header lines of a request: of its environ, once it has one, and until then of its scope
+    """The headers of a request, read from its environ if there is one, otherwise from its scope
     (Werkzeug: `EnvironHeaders`)."""
 
     _lines: dict[bytes, bytes] | None = None
-    """By name, while nothing else needs to be looked at."""
+    """The header lines by name, as long as they are sufficient."""
 
     def __init__(
         self, headers: Iterable[tuple[bytes, bytes]], lines: dict[bytes, bytes] | None
     ) -> None:
         Headers.__init__(self)
         self._headers = headers
-        if lines is not None and b"".join(lines).islower():  # as they should be
+        if lines is not None and b"".join(lines).islower():  # as ASGI requires
             self._lines = lines
 
     @Lazy
     def environ(self) -> dict[str, Any]:
-        """What an environ has of the lines."""
+        """The header variables of an environ."""
         return header_variables(self._headers)
 
     def follow(self, environ: Environ) -> None:
@@ -48,14 +48,14 @@ class RequestHeaders(EnvironHeaders):
         raise BadRequestKeyError(key)
 
     def get(self, key: str, default: Any = None, type: Any = None) -> Any:  # type: ignore[override]
-        """The value of a header; *default* if there is none, or if *type* does not take it."""
+        """Return the value of a header, or *default* if there is none or *type* rejects it."""
         if type is not None or self._lines is None:
             return super().get(key, default, type)
         line = self._lines.get(_line_name(key))
         return default if line is None else line.decode("latin-1").strip(BLANKS)
 
     def line(self, name: bytes) -> str | None:
-        """`get`, by a name in lower case."""
+        """`get`, for a name in lower case."""
         if self._lines is None:
             value: str | None = self.get(name.decode("latin-1"))
             return value

@@ -1,5 +1,4 @@
-"""The answers to an orchestrator's probes: whether the app is alive, and whether it is ready for
-requests."""
+"""Liveness and readiness probes for an orchestrator."""
 
 from __future__ import annotations
 
@@ -58,8 +57,8 @@ async def _ready(app: Flask, checking: Checks) -> Answer:
 
 
 class Checks:
-    """The checks of an app. Each runs once at a time, however many probes there are, so that one
-    that hangs takes one thread and no more."""
+    """An app's health checks. Each runs at most once at a time, however many probes arrive, so
+    a check that hangs takes only one thread."""
 
     def __init__(self, app: Flask, checks: Sequence[Check], timeout: float) -> None:
         self._app = app
@@ -68,7 +67,7 @@ class Checks:
         self._running: dict[Check, asyncio.Task[None]] = {}
 
     async def failed(self) -> list[str]:
-        """The names of the checks that fail, or have not ended in time."""
+        """Return the names of the checks that failed or did not end in time."""
         tasks = {check: self._task(check) for check in self._checks}
         if tasks:
             await asyncio.wait(tasks.values(), timeout=self._timeout)
@@ -93,10 +92,10 @@ class Checks:
         return task
 
     async def _run(self, check: Check) -> None:
-        """Run *check* in an app context, on the loop or in a thread."""
+        """Run *check* in an app context, on the loop or on a thread."""
         app = self._app
         driver = Driver(asyncio.get_running_loop(), context=Context())
-        driver.limit = None  # a check must not wait until requests have ended
+        driver.limit = None  # a check must not wait for requests to end
 
         async def run() -> None:
             app_ctx = app.app_context()

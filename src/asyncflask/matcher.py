@@ -1,8 +1,8 @@
-"""The rules of a URL map as a tree of the parts of their paths, and the walk along it.
+"""The rules of a URL map as a tree of path parts, and the search in it.
 
-The walk finds what Werkzeug's matcher finds, and tries each regular expression once
-(`tests/test_routing.py` holds the two equal). Two private names of Werkzeug are used: a rule's
-`_parts`, each with its regular expression and weight, and its `_converters`.
+The search finds what Werkzeug's matcher finds (`tests/test_routing.py` verifies that), but
+tries each regular expression only once. It uses two private names of Werkzeug: a rule's
+`_parts`, with their regular expressions and weights, and its `_converters`.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from werkzeug.routing.rules import RulePart
 
 Values = dict[str, Any]
 Texts = tuple[str, ...]
-"""What the placeholders stand for, before it is converted."""
+"""The text of the placeholders, before conversion."""
 
 _WERKZEUGS: Final = (IntegerConverter, FloatConverter, UUIDConverter)
-"""Besides those that give the text as it is: what they do takes no time and no context."""
+"""Converters that need no time and no context, besides those that return the text unchanged."""
 
 _GROUP: Final = "__werkzeug_"
-"""How Werkzeug names the groups of a part's regular expression that are placeholders."""
+"""The prefix of Werkzeug's group names for placeholders in a part's regular expression."""
 
 
 class Target:
-    """A rule, where its parts end in the tree."""
+    """A rule at the end of its parts in the tree."""
 
     __slots__ = ("converters", "pending", "redirects", "rule")
 
     def __init__(self, url_map: Map, rule: Rule) -> None:
         self.rule = rule
         self.converters = [(name, _function(c)) for name, c in rule._converters.items()]
-        """By the names of the placeholders; `None` where the text is the value."""
+        """Placeholder names with their conversion, or `None` if the text is the value."""
         self.pending = not all(
             function is None or type(converter) in _WERKZEUGS
             for (_, function), converter in zip(
@@ -54,7 +54,7 @@ class Target:
             or rule.redirect_to is not None
             or any(other.provides_defaults_for(rule) for other in before)
         )
-        """Whether it may: Werkzeug knows where to."""
+        """`True` if Werkzeug may redirect the rule; it knows where to."""
 
     def convert(self, texts: Texts) -> Values:
         values = {
@@ -73,14 +73,14 @@ def _function(converter: BaseConverter) -> Callable[[str], Any] | None:
 
 
 class _Way:
-    """The way over a part of a URL that has placeholders."""
+    """An edge of the tree: a part of a URL with placeholders."""
 
     __slots__ = ("all_groups", "final", "groups", "match", "node", "part", "suffixed")
 
     def __init__(self, part: RulePart) -> None:
         self.part = part
         pattern = re.compile(part.content)
-        # Converters may have groups; Werkzeug names and numbers those it adds.
+        # Converters may contain groups of their own; Werkzeug names and numbers those it adds.
         numbers = {
             int(name.removeprefix(_GROUP)): index
             for name, index in pattern.groupindex.items()
@@ -88,8 +88,8 @@ class _Way:
         }
         self.groups = tuple(numbers[number] for number in sorted(numbers))
         self.all_groups = tuple(range(1, pattern.groups + 1))
-        self.final = part.final  # takes all that is left of the URL
-        self.suffixed = part.suffixed  # may end in a slash, its last group
+        self.final = part.final  # matches the rest of the URL
+        self.suffixed = part.suffixed  # may end in a slash, captured by its last group
         self.match = pattern.match
         self.node = Node()
 
@@ -102,7 +102,8 @@ class Node:
         self.targets: list[Target] = []
         self.ways: list[_Way] = []
         self.only_way: _Way | None = None
-        """If there is but one, and it is over one part whose groups are the placeholders."""
+        """The only edge, if there is just one, it covers one part, and its groups are the
+        placeholders."""
 
     def way(self, part: RulePart) -> _Way:
         for way in self.ways:
@@ -117,19 +118,19 @@ class Node:
 
 
 class Tree:
-    """The rules of a map at one moment: another thread may add one meanwhile."""
+    """The rules of a map as they are now; another thread may be adding one."""
 
     __slots__ = ("fixed", "long", "pending", "root", "top")
 
     def __init__(self, url_map: Map, rules: Iterable[Rule]) -> None:
         self.root = Node()
         self.pending = False
-        """Whether a rule has a converter that is not Werkzeug's."""
+        """`True` if a rule has a converter that is not Werkzeug's."""
         self.long = False
-        """Whether a rule has two placeholders in one part, each of any length: where the one ends
-        and the other begins is found in a time that grows with the square of that."""
+        """`True` if a rule has two placeholders of any length in one part. Finding where one
+        ends and the other begins takes time that grows with the square of the length."""
         self.fixed: dict[tuple[str, str], Rule] = {}
-        """By path and method, where nothing has placeholders: what is fixed comes before those."""
+        """Rules without placeholders, by path and method. They take precedence."""
         domain = url_map.default_subdomain or ""
         for rule in rules:
             if rule.build_only:
@@ -149,7 +150,7 @@ class Tree:
             nodes.append(((), self.root.static[domain]))
         start = self.root.static.get(domain)
         self.top = start and not start.ways and not self.root.ways and start.static.get("")
-        """Where the paths of the default subdomain begin, if there is nowhere else to look."""
+        """The start of the paths of the default subdomain, if there is nowhere else to look."""
         while nodes:
             parts, node = nodes.pop()
             self._note("/".join(parts), node.targets)
@@ -178,11 +179,11 @@ def walk(
     websocket: bool,
     missed: list[Rule],
 ) -> tuple[Target | None, Texts] | None:
-    """Match the parts from *at* on, first by what is fixed, then by placeholders in the order of
-    their weight. No target: the URL needs another slash. *missed*: gets the rules for the path
-    that are for other methods, or for the other protocol."""
+    """Match the parts from *at* on: first by fixed text, then by placeholders in order of
+    weight. A result without target means that the URL needs a trailing slash. Rules that match
+    the path, but for other methods or the other protocol, are added to *missed*."""
     end = len(parts)
-    while at < end:  # as long as there is one way to go
+    while at < end:  # while there is only one way
         part = parts[at]
         after = node.static.get(part)
         if after is not None:

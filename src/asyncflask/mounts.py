@@ -1,8 +1,8 @@
-"""Other ASGI apps below an app's paths: which of them a request is for.
+"""ASGI apps mounted under paths of an app: finding the one that a request is for.
 
-They are asked before the app's routes, but at ``"/"`` after them. What must not reach any app (a
-second `Host`, a host that is not trusted) does not reach these either: then the request is left to
-the app itself, which refuses it. So is a path with no app and no route.
+They are asked before the app's routes, or after them if mounted at ``"/"``. Malformed requests
+(such as two `Host` headers), untrusted hosts and paths with neither a mount nor a route are
+left to the app, which rejects them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class App(Protocol):
-    """What has to be known of the outer app."""
+    """What mounts need of the outer app."""
 
     config: Config
     request_class: Any
@@ -36,25 +36,25 @@ class App(Protocol):
 
 
 class Mounts(tuple["Mount", ...]):
-    """The apps that are mounted in one app, in order. To mount another one is to make another of
-    these: so the app knows of the change."""
+    """The apps mounted in an app, in order. Immutable: mounting another one makes a new object,
+    so that the app registers the change."""
 
     __slots__ = ()
 
     def with_mount(self, path: str, app: ASGIApp, name: str | None) -> Mounts:
-        from starlette.routing import Mount  # which takes as long to import as all of `app`
+        from starlette.routing import Mount  # takes as long to import as all of `app`
 
         return Mounts((*self, Mount(path, app, name=name)))
 
     def asked(self, app: App, scope: Scope) -> ASGIApp | None:
-        """What is to answer in place of *app*, which *scope* is then changed for."""
+        """Return the mounted app that is to answer, after adapting *scope* for it, or `None`."""
         if malformed(scope) is not None or not _is_trusted(app, scope):
             return None
         for mount in self:
-            _, child = mount.matches(scope)  # nothing for a path that is not below
+            _, child = mount.matches(scope)  # empty if the path does not match
             if child and (mount.path or not _has_route(app, scope)):
                 scope.update(child, app_root_path=child["root_path"])
-                scope.pop("router", None)  # its URLs are below where it is mounted
+                scope.pop("router", None)  # its URLs are relative to the mount
                 return mount.handle
             if mount.path and scope["type"] == "http" and not scope["path"].endswith("/"):
                 within = {**scope, "path": scope["path"] + "/"}
@@ -64,8 +64,8 @@ class Mounts(tuple["Mount", ...]):
 
 
 async def _to_slash(scope: Scope, receive: Receive, send: Send) -> None:
-    """Redirect from ``/other`` to ``/other/``, with method and body (307, as Starlette's router).
-    The location has no host, which a proxy may know by another name."""
+    """Redirect ``/other`` to ``/other/``, keeping method and body (307, as Starlette's router).
+    The location has no host, since a proxy may use another name for it."""
     path = quote(scope.get("root_path", "") + route_path(scope), safe="/:@!$&'()*+,;=~")
     location = f"/{path.strip('/')}/".encode("ascii")
     if query := scope.get("query_string", b""):
@@ -82,7 +82,7 @@ def _is_trusted(app: App, scope: Scope) -> bool:
         trusted = app.request_class.trusted_hosts
     if trusted is None:
         return True
-    host = dict(scope["headers"]).get(b"host")  # `malformed` has seen that there is but one
+    host = dict(scope["headers"]).get(b"host")  # `malformed` checked that there is only one
     try:
         get_host(
             scope.get("scheme", "http"),
@@ -100,7 +100,7 @@ def _has_route(app: App, scope: Scope) -> bool:
     url_map = app.url_map
     if isinstance(url_map, Map) and not (url_map.host_matching or app.subdomain_matching):
         found = url_map.find(route_path(scope), scope.get("method", "GET"), websocket)
-        # Converters of the app are not for here: outside of the request's context.
+        # Do not call the app's converters here, outside of the request's context.
         if found is not None or url_map.pending:
             return found is not NOT_FOUND
     request = app.request_class.from_scope(scope, _nothing)

@@ -1,11 +1,11 @@
-"""What a request to an endpoint runs, in order, as a plan that is made once; and how it is known
-that a plan still holds.
+"""Plans: what a request to an endpoint calls, in order, worked out once; and the check that a
+plan is still valid.
 
-Users fill registries, set attributes and replace methods at any time. The registries tell
-nobody: a `Plan` is *compared* with what it was made of, in a few calls that run in C, and made
-anew when that differs. So they stay ordinary dicts and lists. Functions are compared by identity,
-since a wrapper may say that it equals what it wraps. An attribute that is set, of an app or of
-its class, is noted in `CHANGES`, which makes another `Setup`.
+Registries, attributes and methods can change at any time. Registries report nothing: a `Plan`
+is *compared* with them, in a few calls that run in C, and remade if it differs, so they remain
+ordinary dicts and lists. Functions are compared by identity, since a wrapper may compare equal
+to what it wraps. Setting an attribute of an app or its class is recorded in `CHANGES`, and
+leads to a new `Setup`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ METHODS: Final = (
     "make_default_options_response",
     "wsgi_app",
 )
-"""The methods of an app that are steps of a request: one that was replaced is user code."""
+"""The methods of an app that are steps of a request. If one is replaced, it is user code."""
 
 REGISTRIES: Final = (
     "url_value_preprocessors",
@@ -82,38 +82,38 @@ WATCHED: Final = frozenset(
         "view_functions",
     }
 )
-"""The attributes of an app of which a `Setup` is made: one that is set makes another."""
+"""The app attributes that a `Setup` depends on. Setting one leads to a new `Setup`."""
 
 _methods_of = attrgetter(*METHODS)
 _registries_of = attrgetter(*REGISTRIES)
 
 
 class Setup:
-    """What is true of all requests of *app*, and the plans of its endpoints.
+    """What applies to all requests of *app*, and the plans of its endpoints.
 
-    *original*: by name the methods as they are in `Flask` itself.
+    *original*: the methods of `Flask` itself, by name.
     """
 
     def __init__(self, app: Flask, original: dict[str, object]) -> None:
-        # First: what changes from here on makes another setup.
+        # First: any later change must lead to a new setup.
         self.since = CHANGES["last"]
         classes = type(app).__mro__
         last = max(n for n, cls in enumerate(classes) if isinstance(cls, AppType))
-        # The class of a mixin does not tell that it was changed.
+        # A mixin's class does not report changes.
         mixed = any(not isinstance(cls, AppType) for cls in classes[:last])
         self.methods = _methods_of(type(app)) if mixed else None
         self.version = None if mixed else self.since
-        """`CHANGES["last"]` as long as this setup is current. `None`: ask `is_current`."""
+        """`CHANGES["last"]` while this setup is current; `None` if `is_current` must decide."""
         self.replaced: dict[str, Callable[..., Any]] = {}
         for name in METHODS:
             if name in app._replaced or getattr(type(app), name) is not original[name]:
                 self.replaced[name] = _taking_ctx(name, getattr(app, name))
         self.wsgi_app = app.wsgi_app if "wsgi_app" in self.replaced else None
-        """What took the place of `Flask.wsgi_app`."""
+        """The replacement of `Flask.wsgi_app`, if any."""
         self.wsgi_middleware = _middleware(app, self.wsgi_app, original["wsgi_app"])
         looked_at = app._mounts or app._asks is not None or app._loop_guard is not None
         self.direct = "http" if self.wsgi_app is None and not looked_at else None
-        """The type of the scopes that are for the flow, without a look at anything else."""
+        """The scope type that can go straight to the flow."""
         self.lazy_session: bool = app._opens_session_lazily()
         self.app_context: Callable[[Flask], AppContext] = AppContext
         if "app_context" in self.replaced:
@@ -126,22 +126,22 @@ class Setup:
         )
         self.lazy_request = request_class.__init__ is Request.__init__
         self._paths = self._map_of_paths(app)
-        # Before anything of a request is looked at, if that is what all of these do.
+        # Allows finding the rule before anything else in the request is read.
         early = self.lazy_request and self.lazy_session and self.names_blueprints
         self.find = self._paths.find if early and self._paths is not None else _find_nothing
         self.plans: dict[Any, Plan] = {}
         self.by_path: dict[int, Plan] = {}
-        """By the id of the rule, where a path alone has decided: see `plan_by_path`."""
+        """By the id of the rule, for rules matched by path alone; see `plan_by_path`."""
         limit_threads(app.config["MAX_THREADS"])
 
     def is_current(self, app: Flask) -> bool:
-        """Whether the app is what it was."""
+        """Return `True` if the app has not changed."""
         return self.since is CHANGES["last"] and (
             self.methods is None or all(map(is_, self.methods, _methods_of(type(app))))
         )
 
     def _map_of_paths(self, app: Flask) -> Map | None:
-        """The URL map, where a path alone may match a rule."""
+        """Return the URL map if a path alone may match a rule, else `None`."""
         url_map = app.url_map
         if (
             not isinstance(url_map, Map)
@@ -152,7 +152,7 @@ class Setup:
         return url_map
 
     def paths(self, app: Flask) -> Map | None:
-        """The URL map, where the host has no part in matching and building."""
+        """Return the URL map if the host plays no part in matching and building, else `None`."""
         paths = self._paths
         if (
             paths is None
@@ -164,24 +164,25 @@ class Setup:
         return paths
 
     def plan_by_path(self, app: Flask, rule: Rule) -> Plan | None:
-        """The plan for requests that *rule* matched by their path alone, before anything else of
-        them was looked at. `None` if that may not be, as things are now."""
+        """Return the plan for requests that *rule* matched by path alone, before anything else
+        was read. `None` if that is not allowed at the moment."""
         if (
             not self.is_current(app)
             or self.paths(app) is None
-            or rule.methods is None  # the method may be one in small letters
+            or rule.methods is None  # the method may be in lower case
         ):
             return None
         plan = self.by_path[id(rule)] = self.plan(app, rule)
         return plan
 
     def plan(self, app: Flask, rule: Rule | None, names: tuple[str, ...] | None = None) -> Plan:
-        """The plan for requests that *rule* matched, or `None`. *names*: of the blueprints whose
-        hooks are run, innermost first; by default those of the rule's endpoint."""
+        """Return the plan for requests that *rule* matched; `None` for no rule. *names*: the
+        blueprints whose hooks run, innermost first. Default: those of the rule's endpoint."""
         key = id(rule) if names is None else (id(rule), names)
         plan = self.plans.get(key)
         if plan is None or not next(plan.as_it_was):
-            # A `Request` class may take names from its client: keep no plan for others than these.
+            # A `Request` class may take names from its client: only keep plans for known
+            # names.
             keep = names is None or (
                 len(set(names)) == len(names) and app.blueprints.keys() >= set(names)
             )
@@ -194,21 +195,21 @@ class Setup:
 
 
 def _find_nothing(path: str, method: str, websocket: bool = False) -> None:
-    """`Map.find`, where a path alone decides nothing."""
+    """`Map.find` for apps in which a path alone decides nothing."""
 
 
 def _middleware(app: Flask, wsgi_app: Any, original: Any) -> Any:
-    """What is to be called in place of `wsgi_app`, inside of each `ProxyFix`, which is applied to
-    the scope. `None` if that is the app's own."""
+    """Return what to call in place of `wsgi_app`, inside any `ProxyFix`, which is applied to
+    the scope instead. `None` if that is the app's own."""
     within = proxy.within(wsgi_app)
-    # By type: a wrapper may have all attributes of what it wraps.
+    # By type: a wrapper may have all attributes of the wrapped object.
     if type(within) is MethodType and within.__func__ is original and within.__self__ is app:
         return None
     return within
 
 
 class Route(NamedTuple):
-    """A matched rule as ASGI middleware looks at it (Starlette: `scope["route"]`)."""
+    """A matched rule as ASGI middleware sees it (Starlette: `scope["route"]`)."""
 
     path: str
     path_format: str
@@ -217,8 +218,8 @@ class Route(NamedTuple):
 
 
 class Plan:
-    """What is done for a request that *rule* matched: the functions of all registries in the
-    order in which they run, and the methods that took the places of steps."""
+    """What to call for a request that *rule* matched: the functions of all registries in order,
+    and the methods that replaced steps."""
 
     __slots__ = {
         "after": "The `after_request` functions.",
@@ -302,7 +303,8 @@ class Plan:
         self._look_at_view(app, rule)
 
     def _nonblocking_of(self, app: Flask) -> Collection[str] | None:
-        """`NONBLOCKING_HOOKS`, if the view is async: otherwise it needs a thread anyway."""
+        """Return `NONBLOCKING_HOOKS` if the view is async; otherwise `None`, as it needs a
+        thread anyway."""
         view = None if self.rule is None else app.view_functions.get(self.rule.endpoint)
         return app.config["NONBLOCKING_HOOKS"] if view is not None and is_async(view) else None
 
@@ -323,7 +325,7 @@ class Plan:
         )
 
     def is_current(self, app: Flask) -> bool:
-        """Whether the app is what it was, and its registries hold what they did."""
+        """Return `True` if neither the app nor the registries have changed."""
         return next(self.same) or (self.setup.is_current(app) and next(self.as_it_was))
 
 
@@ -333,11 +335,12 @@ _NONE: Final = repeat(())
 def _watch(
     app: Flask, since: object, registries: tuple[dict[Any, Any], ...], keys: tuple[Any, ...]
 ) -> Iterator[bool]:
-    """What is true each time it is asked (by `next`) while the lists in *registries* by *keys* and
-    the settings that plans are made of are what they are now, and nothing was changed *since*.
+    """Return an iterator whose `next` is `True` as long as the lists in *registries* under *keys*
+    and the settings that plans depend on are unchanged, and no change followed *since*.
 
-    Made of iterators without an end, so that a comparison is one call into C. (None of them keeps
-    anything from one time to the next: any thread may ask.)"""
+    It consists of endless iterators, so that a comparison is one call into C. They keep no state
+    between calls, so any thread may call `next`.
+    """
     settings = (
         "TRUSTED_HOSTS",
         "CANCEL_ON_DISCONNECT",
@@ -353,7 +356,7 @@ def _watch(
     functions = tuple(chain.from_iterable(lists))
     if not functions:
         return same
-    # By identity: a wrapper may say that it equals what it wraps.
+    # By identity: a wrapper may compare equal to what it wraps.
     now = map(partial(map, dict.get), repeat(registries), repeat(keys), _NONES)
     each = map(partial(map, is_), map(chain.from_iterable, now), repeat(functions))
     return map(and_, same, map(all, each))
@@ -365,7 +368,8 @@ _NONES: Final = repeat(_NONE)
 def _hooks(
     functions: Iterable[Callable[..., Any]], nonblocking: Collection[str] | None = None
 ) -> tuple[Hook, ...]:
-    """*nonblocking*: the `NONBLOCKING_HOOKS`; `None` if no sync hook is to run on the loop."""
+    """Mark which functions are async. *nonblocking*: the `NONBLOCKING_HOOKS`, or `None` if no sync
+    hook may run on the loop."""
     hooks = []
     for func in functions:
         asynchronous = is_async(func)
@@ -376,10 +380,11 @@ def _hooks(
 
 
 def _taking_ctx(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """*method* as Flask 3.1 calls it. Flask 3.2 gives the context first to one that names it."""
+    """Return *method* in the form that Flask 3.1 calls. If its first parameter is a context, as in
+    Flask 3.2, that is passed to it."""
     try:
         first = next(iter(inspect.signature(method).parameters.values()), None)
-    except (TypeError, ValueError):  # no Python function
+    except (TypeError, ValueError):  # not a Python function
         return method
     annotation = getattr(first, "annotation", None)
     of_a_context = str(getattr(annotation, "__name__", annotation)).endswith("AppContext")
@@ -402,7 +407,7 @@ _CURRENT: dict[str, Callable[[], Any]] = {
 
 
 def blueprints_of(endpoint: str) -> tuple[str, ...]:
-    """The names of an endpoint's blueprint and of those round it, innermost first."""
+    """Return the names of an endpoint's blueprint and those it is nested in, innermost first."""
     names = []
     while endpoint := endpoint.rpartition(".")[0]:
         names.append(endpoint)

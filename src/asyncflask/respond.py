@@ -1,8 +1,5 @@
-"""Responses: what a view's return value becomes, and how it is sent.
-
-`make_response` makes the response, `response_start` checks it before the first byte, and
-`send_content` sends what follows. When each is called is the business of `dispatch.py`.
-"""
+"""Responses: make one from a view's return value, check it and send it. `dispatch.py` decides
+when."""
 
 from __future__ import annotations
 
@@ -37,8 +34,8 @@ if TYPE_CHECKING:
 
 
 def make_response(app: Flask, ctx: RequestContext | None, rv: Any) -> Any:
-    """The response for the value *rv* of a view (Flask: `Flask.make_response`). Outside of a
-    request too, unless something in it is needed."""
+    """Make the response from a view's return value (Flask: `Flask.make_response`). Works
+    outside of a request if the value does not need one."""
     kind = type(rv)
     if kind is str or kind is bytes:
         return app.response_class(rv)
@@ -79,7 +76,7 @@ def make_response(app: Flask, ctx: RequestContext | None, rv: Any) -> Any:
                 raise TypeError(f"{exc}\n{message}").with_traceback(exc.__traceback__) from None
         else:
             if isinstance(rv, CoroutineType):
-                rv.close()  # that it was never awaited is said here
+                rv.close()  # the error below replaces Python's warning
             raise TypeError(wrong_return_value(rv, ctx or _cv_request.get(None)))
     if status is not None:
         if isinstance(status, (str, bytes, bytearray)):
@@ -96,12 +93,12 @@ def _is_stream(rv: object) -> bool:
 
 
 Complete = tuple[Message, bytes]
-"""The message that begins a response, and all of its content."""
+"""The message that starts a response, and all of its content."""
 
 
 class Ready:
-    """Content that is ready to be sent, and what it is: what a view returns that needs no object
-    for its response, unless a hook looks at it."""
+    """Content that is ready to be sent. A view that returns it needs no response object, unless
+    a hook uses it."""
 
     __slots__ = ("content", "mimetype", "status")
 
@@ -118,8 +115,8 @@ class Ready:
 
 
 def complete(app: Flask, ctx: RequestContext, rv: Any) -> Complete | None:
-    """The response for *rv*, without the object for it, which nobody is to see. `None` if its
-    headers may be others than those of its content."""
+    """Return the complete response for *rv* without creating a response object. `None` if
+    headers other than those of the content may be needed."""
     kind = type(rv)
     if kind is str:
         mimetype, content = Response.default_mimetype, rv.encode()
@@ -131,7 +128,7 @@ def complete(app: Flask, ctx: RequestContext, rv: Any) -> Complete | None:
             return None
         mimetype = provider.mimetype
         content = provider.response_text(provider._prepare_response_obj((rv,), {})).encode()
-        if ctx.unplanned:  # a function that makes JSON of an object may read the session
+        if ctx.unplanned:  # serializing an object may have read the session
             return None
     start = {
         "type": "http.response.start",
@@ -142,8 +139,8 @@ def complete(app: Flask, ctx: RequestContext, rv: Any) -> Complete | None:
 
 
 def response_start(response: Any, ctx: RequestContext) -> Message:
-    """The message that begins *response*, checked: a bad header raises `ValueError` here, where
-    it can still become a 500."""
+    """Return the message that starts *response*. A header that cannot be sent raises
+    `ValueError` here, where it can still become a 500."""
     status = response.status_code
     if (
         200 <= status < 600
@@ -154,12 +151,12 @@ def response_start(response: Any, ctx: RequestContext) -> Message:
             lines = content_lines(*response.mimetype_and_length)
             return checked_start_message(status, lines, response.status)
         headers = response.headers
-        # Without a copy of all headers, where that would change nothing in them.
+        # Skip copying all headers if the copy would change nothing.
         if isinstance(headers, Headers) and not 300 <= status < 400:
             try:
                 lines, by_name = encode_and_name(status, headers)
             except ValueError:
-                pass  # unless the copy is better
+                pass  # the copy may be valid
             else:
                 if b"content-length" in by_name and _CORRECTED.isdisjoint(by_name):
                     message = checked_start_message(status, lines, response.status)
@@ -176,7 +173,8 @@ _CORRECTED = frozenset({b"location", b"content-location"})
 
 
 def content_at_hand(ctx: RequestContext, response: Any) -> bytes | None:
-    """The content of *response*, if all of it is there and nothing is left to be done."""
+    """Return the content of *response* if it is complete and nothing is left to do, else
+    `None`."""
     if (
         not isinstance(response.response, (list, tuple))
         or response.direct_passthrough
@@ -184,7 +182,7 @@ def content_at_hand(ctx: RequestContext, response: Any) -> bytes | None:
         or type(response).close is not BaseResponse.close
         or getattr(response, "background", None) is not None
         or getattr(response, "asgi_response", None) is not None
-        or response.status_code == 413  # may end the connection: see `send_response`
+        or response.status_code == 413  # may close the connection, see `send_response`
     ):
         return None
     content: Any = content_of(response, ctx)
@@ -194,7 +192,7 @@ def content_at_hand(ctx: RequestContext, response: Any) -> bytes | None:
 def content_of(
     response: Any, ctx: RequestContext
 ) -> bytes | Iterable[bytes] | AsyncIterable[bytes]:
-    """What to send of *response*: nothing for HEAD and for statuses that have no body (RFC 9110
+    """Return the content to send: nothing for HEAD and for statuses without a body (RFC 9110
     section 6.4.1)."""
     status = response.status_code
     if ctx.scope.get("method") == "HEAD" or status < 200 or status in _WITHOUT_BODY:
@@ -222,7 +220,7 @@ async def send_content(
     response: Any,
     start: Message | None,
 ) -> None:
-    """Send *response*; a Starlette response sends itself, with the headers as they are now."""
+    """Send *response*. A Starlette response sends itself, with this response's headers."""
     source = getattr(response, "asgi_response", None)
     if source is None:
         content = content_of(response, ctx)
@@ -263,8 +261,8 @@ async def send_content(
 
 
 def may_move(ctx: RequestContext, response: Any, content: Any) -> bool:
-    """Whether *content* is that of a file, which does not matter to any code of the user's: then
-    it is read on any thread."""
+    """Return `True` if *content* is a file that no user code depends on, so any thread may read
+    it."""
     if ctx.holds or response._on_close or type(response).close is not BaseResponse.close:
         return False
     if isinstance(content, RangeWrapper):
@@ -277,8 +275,8 @@ def may_move(ctx: RequestContext, response: Any, content: Any) -> bool:
 async def start_wsgi(
     ctx: RequestContext, send: Send, response: object, start: Message | None
 ) -> Message | None:
-    """Start a response before the teardown: WSGI middleware may look at the request then. A
-    Starlette response starts itself. Returns what is still to be sent."""
+    """Start a response before the teardown, since WSGI middleware may use the request then. A
+    Starlette response starts itself. Return the message that is still to be sent, if any."""
     if start is None or getattr(response, "asgi_response", None) is not None:
         return start
     driver = ctx.driver
@@ -291,8 +289,8 @@ async def start_wsgi(
 async def send_rest(
     app: Flask, ctx: RequestContext, send: Send, response: Any, start: Message | None
 ) -> None:
-    """Send what is not all there yet, and do what was to be done after it. An error in closing
-    is logged: the client has its answer, and its connection need not break off."""
+    """Send the rest of a response and run what follows it. An error when closing is logged; the
+    client has its response, so the connection stays open."""
     driver = ctx.driver
     assert driver is not None
     body, outside = ctx.request.asgi_body, driver.outside(send)
@@ -308,7 +306,7 @@ async def send_rest(
         try:
             await close(response, driver)
         except Exception:
-            if ctx.origin is not None or propagates(app):  # WSGI, and tests, are told
+            if ctx.origin is not None or propagates(app):  # WSGI and tests see the error
                 raise
             app.logger.exception("The response to %s could not be closed.", ctx.request.path)
         finally:
@@ -319,7 +317,7 @@ async def send_rest(
 
 
 async def close(response: Any, driver: Driver) -> None:
-    """Close what *response* was made of, on the thread or the loop that ran it."""
+    """Close the sources of *response*, on the thread or loop that ran them."""
     content = response.response
     if isinstance(content, AsyncBody):
         await driver.to_loop()
@@ -334,6 +332,7 @@ async def close(response: Any, driver: Driver) -> None:
 
 
 def propagates(app: Flask) -> bool:
-    """Whether exceptions are raised to the server, or to the test, instead of answered."""
+    """Return `True` if exceptions are raised to the server or the test instead of becoming a
+    500."""
     propagate: bool | None = app.config["PROPAGATE_EXCEPTIONS"]
     return (app.testing or app.debug) if propagate is None else propagate

@@ -1,4 +1,4 @@
-"""What is called when a context ends: all of it, whatever it raises."""
+"""Run all functions at the end of a context, whatever they raise."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from .contexts import RequestContext
 
 Hook = tuple[Callable[..., Any], bool]
-"""A function, and whether it is asynchronous."""
+"""A function, and `True` if it is async."""
 
 
 class Teardown(NamedTuple):
-    """The functions that one context runs at its end, the signal that follows them, and the name
-    of the context."""
+    """The functions to run at the end of a context, the signal that follows them, and the
+    context's name."""
 
     functions: tuple[Hook, ...]
     signal: NamedSignal
@@ -30,16 +30,16 @@ class Teardown(NamedTuple):
 
 
 KEEP_CONTEXT: Final = "asyncflask.keep_context"
-"""In a scope: called with a copy of the `contextvars.Context` of a request that has failed, before
-its teardown. The debugger evaluates code in it."""
+"""Scope key. Called with a copy of a failed request's `contextvars.Context` before its
+teardown; the debugger evaluates code in it."""
 
 SILENT: Final = NamedSignal("nobody")
-"""For a method in the place of a step: if it calls that, the step sends the signal."""
+"""Passed to a method that replaced a step: if it calls the original, that sends the signal."""
 
 
 def is_bound_to_thread(ctx: RequestContext) -> bool:
-    """Whether sync code is still to tear *ctx* down: it may close what can only be used on the
-    thread that opened it, as a connection of `sqlite3`."""
+    """Return `True` if sync code has yet to tear down *ctx*. It may close things that only the
+    thread that opened them can use, such as a `sqlite3` connection."""
     if not ctx._cv_tokens:
         return False
     plan = ctx.plan
@@ -60,9 +60,9 @@ async def tear_down(
     errors: list[BaseException],
     ctx: RequestContext | None = None,
 ) -> None:
-    """Call all functions of *teardown* with *exc*, whatever they raise, and send its signal.
-    What they raise is added to *errors*: a cancellation too, for the others still have to run.
-    *ctx*: if it needed no driver so far, async functions need none."""
+    """Call all functions of *teardown* with *exc*, and send its signal. Exceptions, including
+    cancellation, are added to *errors*, so that every function runs. *ctx*: if it has no driver
+    yet, async functions do not need one."""
     functions, signal, name = teardown
     raised: list[BaseException] = []
     for func, asynchronous in functions:
@@ -85,7 +85,8 @@ async def tear_down(
 
 
 def collected(name: str, errors: list[BaseException]) -> BaseException:
-    """One error as it is; of several, what is no `Exception` before a group of all."""
+    """Return the exception to raise: a single one as it is, otherwise the first that is not an
+    `Exception`, otherwise a group of all."""
     for error in errors:
         if len(errors) == 1 or not isinstance(error, Exception):
             return error
