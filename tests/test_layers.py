@@ -17,7 +17,7 @@ asgi._ asgi.native asgi.nonblocking asgi.scope asgi.websocket_rules
 asgi.loops asgi.pool asgi.stepping
 asgi.threads
 asgi.waiting
-asgi.conversation asgi.outbox asgi.servers asgi.streams asgi.uploads asgi.watchdog
+asgi.conversation asgi.inbox asgi.outbox asgi.servers asgi.streams asgi.uploads asgi.watchdog
 asgi.http
 asgi.connection asgi.environ asgi.lifespan asgi.events
 asgi.websocket asgi.wsgi

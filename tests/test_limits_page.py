@@ -52,6 +52,7 @@ REAL_TIME = (
     "asgi.connection",
     "asgi.environ_socket",
     "asgi.events",
+    "asgi.inbox",
     "asgi.outbox",
     "asgi.websocket",
     "events",

@@ -17,6 +17,7 @@ from starlette.types import Message, Scope
 from asyncflask import Flask, Response
 from asyncflask import websocket as current
 from asyncflask.asgi import connection as module
+from asyncflask.asgi import inbox
 from asyncflask.asgi.threads import Driver
 from asyncflask.asgi.websocket import (
     WebSocket,
@@ -411,7 +412,7 @@ class TestMessages:
         await Client().run_plain(handler)
 
     async def test_client_has_to_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "RECEIVED_MESSAGES", 2)
+        monkeypatch.setattr(inbox, "RECEIVED_MESSAGES", 2)
         monkeypatch.setattr(module, "AWAY_SECONDS", 0)
         client = Client()
         client.say(*map(str, range(6)))
@@ -837,7 +838,7 @@ class TestGone:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The news of it is behind messages that nobody takes."""
-        monkeypatch.setattr(module, "RECEIVED_MESSAGES", 2)
+        monkeypatch.setattr(inbox, "RECEIVED_MESSAGES", 2)
 
         class Transport:
             def is_closing(self) -> bool:

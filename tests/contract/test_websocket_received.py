@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from asyncflask.asgi.connection import RECEIVED_BYTES, RECEIVED_MESSAGES
+from asyncflask.asgi.inbox import RECEIVED_BYTES, RECEIVED_MESSAGES
 from contract.raw import PARSERS, SECONDS, SOCKETS, Parser, serve
 from support.servers import Server
 

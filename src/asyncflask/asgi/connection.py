@@ -12,7 +12,6 @@ while the handler asks for none does another task receive (`gone`): for it the m
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
 from threading import get_ident
@@ -22,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.types import Message, Receive, Scope, Send
 
 from .http import Headers, encode_headers
+from .inbox import Bell, Inbox
+from .loops import task_on
 from .outbox import IN_A_ROW, Outbox
 from .servers import (
     abort,
@@ -62,12 +63,6 @@ SWITCHING_PROTOCOLS: Final = 101
 FORBIDDEN: Final = 403
 """The status of a handshake that is denied without a response (ASGI: `websocket.close`)."""
 
-RECEIVED_MESSAGES: Final = 64
-"""How many received messages wait for the handler before the client has to."""
-
-RECEIVED_BYTES: Final = 1_048_576
-"""And how long they are together; the last one may be longer."""
-
 AWAY_SECONDS: Final = 0.05
 """After how long without being asked for a message they are received ahead. The timer of a busy
 connection is set once in this time, not for each message."""
@@ -77,11 +72,6 @@ GRACE_SECONDS: Final = 1.0
 
 CLOSE_SECONDS: Final = 5.0
 """How long a client that is cut off may take to learn why."""
-
-if sys.version_info >= (3, 12):
-    _task_on = asyncio.current_task
-else:  # where that is not written in C, and takes longer than what it looks up
-    _task_on = vars(asyncio.tasks)["_current_tasks"].get
 
 
 def load() -> None:
@@ -97,28 +87,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     load()
     return globals()[name]
-
-
-class Bell:
-    """Wakes the tasks that wait for it. An `asyncio.Event` keeps 0.7 KiB for those who might."""
-
-    __slots__ = ("waiters",)
-
-    def __init__(self) -> None:
-        self.waiters: tuple[asyncio.Future[None], ...] = ()
-
-    async def wait(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self.waiters += (waiter,)
-        try:
-            await waiter
-        finally:
-            self.waiters = tuple(other for other in self.waiters if other is not waiter)
-
-    def ring(self) -> None:
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
 
 class Connection:
@@ -157,9 +125,8 @@ class Connection:
         self._direct = False
         """Whether the handshake is complete, the connection open, and its `receive` shared."""
         self._closing: asyncio.Task[None] | None = None
-        self._inbox: list[str | bytes] = []
+        self._inbox = Inbox()
         """What has been received ahead."""
-        self._inbox_size = 0
         self._news = Bell()
         """For who waits for a message, or for a turn to receive."""
         self._watcher = Bell()
@@ -309,7 +276,7 @@ class Connection:
                 if ahead is not None:
                     return ahead
             self._taken += 1
-            self._reader = _task_on(self._loop)
+            self._reader = task_on(self._loop)
             try:
                 message = await self._receive_now()
             except asyncio.CancelledError:
@@ -346,9 +313,7 @@ class Connection:
             if self._inbox:
                 self._taken += 1
                 self._watcher.ring()  # there is room
-                data = self._inbox.pop(0)
-                self._inbox_size -= len(data)
-                return data
+                return self._inbox.take()
             if self.close_code is not None:
                 raise self.disconnect_error()
             if self._direct and self._reader is None:
@@ -369,7 +334,7 @@ class Connection:
 
     def _was_woken(self) -> bool:
         """Whether it was `_wake` alone that cancelled who receives."""
-        task = _task_on(self._loop)
+        task = task_on(self._loop)
         return self._reader is None and task is not None and not task.uncancel()
 
     def _checked(self, message: Message) -> str | bytes | None:
@@ -424,10 +389,10 @@ class Connection:
 
     async def _receive_ahead(self) -> None:
         while not self.closed and self._reader is None:
-            if self._has_enough():
+            if self._inbox.full:
                 await self._wait_for_room()
                 continue
-            self._reader = _task_on(self._loop)
+            self._reader = task_on(self._loop)
             try:
                 message = await self._receive_now()
             except asyncio.CancelledError:
@@ -437,19 +402,12 @@ class Connection:
             finally:
                 self._reader = None
             if (data := self._checked(message)) is not None:
-                self._keep(data)
+                self._inbox.put(data)
                 if self._news.waiters:
                     self._news.ring()
                     if self._shared:  # the handler is back, and receives for itself
                         self._look_soon()
                         return
-
-    def _keep(self, data: str | bytes) -> None:
-        self._inbox.append(data)
-        self._inbox_size += len(data)
-
-    def _has_enough(self) -> bool:
-        return len(self._inbox) >= RECEIVED_MESSAGES or self._inbox_size >= RECEIVED_BYTES
 
     async def _wait_for_room(self) -> None:
         """The disconnect is behind what the client has sent, and that is not read now. So look
@@ -495,13 +453,13 @@ class Connection:
 
     def _lost(self) -> None:
         """The client has left, says `send`. What had come before is for the handler yet."""
-        while self._direct and not self._has_enough():
+        while self._direct and not self._inbox.full:
             coro: Any = self._receive_now()
             try:
                 coro.send(None)
             except StopIteration as stop:
                 if (data := self._checked(stop.value)) is not None:
-                    self._keep(data)
+                    self._inbox.put(data)
             except RuntimeError:  # a server that lets but one receive, and one is about to
                 break
             else:

@@ -1,11 +1,12 @@
 """The loop for code that runs on none: the server's, or one in the background.
 
-Not here: how code waits for what runs on it (`threads.py`).
+Not here: how code waits for what runs on it (`waiting.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import weakref
 from asyncio import _get_running_loop
 from collections.abc import Callable, Iterator
@@ -19,6 +20,12 @@ _background: list[_Background] = []
 _blocked: set[asyncio.AbstractEventLoop] = set()
 """Whose threads wait for a request that their coroutine function sent: see `off_loop`."""
 _lock = Lock()
+
+if sys.version_info >= (3, 12):
+    task_on = asyncio.current_task
+else:  # where that is not written in C, and takes longer than what it looks up
+    task_on = vars(asyncio.tasks)["_current_tasks"].get
+"""The task that a loop runs now."""
 
 
 class _Background:
