@@ -67,25 +67,13 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, objec
 
         return await driver.run(call())
 
-    state: dict[str, object] = {}
     async with stack:
         stack.callback(driver.release)
         stack.callback(setattr, app, "_conversations", Conversations())
         app._asks = None
         await run(app_ctx.push_by, driver.call)
         stack.push_async_callback(run, app_ctx.pop_by, None, driver.call)
-        for mounted in (*(mount.app for mount in app._mounts), *app._guarded):
-            state.update(await stack.enter_async_context(lifespan(mounted)))
-        if app.lifespan is not None:
-            user_lifespan = app.lifespan(app)
-            state.update(await run(user_lifespan.__aenter__) or {})
-            stack.push_async_exit(partial(run, user_lifespan.__aexit__))
-        for generator_function in app.while_serving_gens:
-            generator = generator_function()
-            await run(partial(_advance, generator))
-            stack.push_async_callback(run, partial(_finish, generator))
-        for func in app.before_serving_funcs:
-            await run(func)
+        state = await _start(app, stack, run)
         told = stack.enter_context(on_stop_signal(told_to_stop, app._drain_seconds, drain))
         if not told and server_of(receive) == "Hypercorn":
             app._asks = _StopOfServer(told_to_stop, stack)
@@ -102,6 +90,27 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, objec
             await end_background_tasks(app, timeout)
             for func in app.after_serving_funcs:
                 await run(func)
+
+
+async def _start(
+    app: Flask, stack: AsyncExitStack, run: Callable[..., Awaitable[Any]]
+) -> dict[str, object]:
+    """What is done before the first request, by *run*; what undoes it is on the *stack*. Gives the
+    state."""
+    state: dict[str, object] = {}
+    for mounted in (*(mount.app for mount in app._mounts), *app._guarded):
+        state.update(await stack.enter_async_context(lifespan(mounted)))
+    if app.lifespan is not None:
+        user_lifespan = app.lifespan(app)
+        state.update(await run(user_lifespan.__aenter__) or {})
+        stack.push_async_exit(partial(run, user_lifespan.__aexit__))
+    for generator_function in app.while_serving_gens:
+        generator = generator_function()
+        await run(partial(_advance, generator))
+        stack.push_async_callback(run, partial(_finish, generator))
+    for func in app.before_serving_funcs:
+        await run(func)
+    return state
 
 
 # -- what connections show --------------------------------------------------------------------

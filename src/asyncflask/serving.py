@@ -123,40 +123,50 @@ def serve(
         if it cannot start.
     """
     workers = workers or 1
+    patterns = tuple(exclude_patterns or ())
     if workers > 1:
         _check_workers(workers, reload, ssl, load)
     _check_no_loop()
-    served = target
     shutdown_timeout = getattr(target, "config", {}).get("SHUTDOWN_TIMEOUT", SHUTDOWN_TIMEOUT)
     options.setdefault("timeout_graceful_shutdown", shutdown_timeout + CLEAN_UP_SECONDS)
     options.update(host=host, port=port, **_ssl_options(ssl))
-    # For several workers or the reloader this one is not served: it shows what is wrong with the
-    # options, before a process is started.
-    if workers == 1:
-        if debugger:
-            target = _with_debugger(target, host, port, ssl is not None, evalex)
-        if reload if livereload is None else livereload:
-            target = LiveReload(target, served, tuple(exclude_patterns or ()))
-    config = _config(target, options)
-    if target is not served:
-        _keep_out_of_the_log(LIVERELOAD_PATH, "?__debugger__=yes")
 
     if workers > 1:
         assert load is not None
+        _config(target, options)  # says what is wrong with the options before a process starts
         _serve_from_workers(_Loader(load, debugger, is_installed_as_flask()), workers, options)
-    elif reload and not is_running_from_reloader():
-        watched = _Watched(
-            {os.getcwd(), os.path.abspath(getattr(served, "root_path", "."))},
-            {os.path.abspath(path) for path in extra_files or ()},
-            tuple(exclude_patterns or ()),
-        )
-        for taken in _bind(config) or ():  # said here, or the child's end would be waited out
-            taken.close()
-        limit = options["timeout_graceful_shutdown"]
-        # Requests have this long, and then background tasks.
-        _serve_from_child(watched, None if limit is None else 2 * limit + KILL_AFTER)
+        return
+    app = target
+    if debugger:
+        app = _with_debugger(app, host, port, ssl is not None, evalex)
+    if reload if livereload is None else livereload:
+        app = LiveReload(app, target, patterns)
+    config = _config(app, options)
+    if app is not target:
+        _keep_out_of_the_log(LIVERELOAD_PATH, "?__debugger__=yes")
+    if reload and not is_running_from_reloader():
+        _serve_with_reloader(config, target, extra_files or (), patterns)
     else:
         _run(config)
+
+
+def _serve_with_reloader(
+    config: uvicorn.Config,
+    app: ASGIApp,
+    extra_files: Iterable[str | os.PathLike[str]],
+    exclude_patterns: tuple[str, ...],
+) -> None:
+    """From a child process; *config* shows what is wrong with the options before it starts."""
+    watched = _Watched(
+        {os.getcwd(), os.path.abspath(getattr(app, "root_path", "."))},
+        {os.path.abspath(path) for path in extra_files},
+        exclude_patterns,
+    )
+    for taken in _bind(config) or ():  # said here, or the child's end would be waited out
+        taken.close()
+    limit = config.timeout_graceful_shutdown
+    # Requests have this long, and then background tasks.
+    _serve_from_child(watched, None if limit is None else 2 * limit + KILL_AFTER)
 
 
 def _config(app: t.Any, options: Mapping[str, t.Any]) -> uvicorn.Config:

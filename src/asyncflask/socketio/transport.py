@@ -60,129 +60,7 @@ class Transport:
         if (refusal := self._refusal(scope, sid)) is not None:
             await refusal(scope, receive, send)
             return
-        # The body of a request for nobody is not read.
-        first: Message = {"type": "http.request", "body": b"", "more_body": False}
-        if scope["type"] == "websocket" or sid in self.server.eio.sockets:
-            first = await receive()
-        if first["type"] == "http.disconnect":
-            return
-        if scope["type"] == "http" and self._overlaps(scope, sid):
-            await self.server.close_client(sid)
-            await PlainTextResponse("The last request is not over.", 400)(scope, receive, send)
-            return
-
-        async def left() -> None:
-            """Returns when a client that waits for news, in a request without a body, leaves."""
-            if scope["type"] != "http" or scope["method"] != "GET":
-                await _for_ever()
-            while (await receive())["type"] != "http.disconnect":
-                pass
-
-        inbox = [first]
-
-        async def receive_for_server() -> Message:
-            message = inbox.pop() if inbox else await self._next(scope, sid, receive)
-            text = message.get("text")
-            if text is not None and _PACKET.match(text) is None:
-                # Engine.IO would forget the client in the middle of an exception.
-                self.app.logger.warning(
-                    "A Socket.IO client sent an invalid packet and was disconnected."
-                )
-                return {"type": "websocket.disconnect", "code": PROTOCOL_ERROR}
-            return message
-
-        async def send_for_server(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                self._is_over(scope, sid)  # the client may send the next one at once
-            try:
-                async with asyncio.timeout(self.app.config["WEBSOCKET_SEND_TIMEOUT"]):
-                    await send(message)
-            except TimeoutError:
-                self.server.warn_of_slow_client()
-                abort(send)
-                raise OSError("This client did not read within WEBSOCKET_SEND_TIMEOUT.") from None
-
-        async def serve() -> None:
-            client_send.set(send)
-            try:
-                if scope["type"] == "http":
-                    inbox[0] = await self._received(scope, sid, first, receive)
-                await self.server.handle_request(scope, receive_for_server, send_for_server)
-            except RequestEntityTooLarge:
-                await PlainTextResponse("The message is too large.", 413)(scope, receive, send)
-            except BadRequest as error:
-                await PlainTextResponse(error.description or "", 400)(scope, receive, send)
-            except ClientDisconnect:
-                pass
-            except SessionClosed:
-                if scope["type"] == "http":
-                    await PlainTextResponse("The session is closed.", 400)(scope, receive, send)
-            finally:
-                self._is_over(scope, sid)
-
-        serving = asyncio.create_task(serve())
-        async with Conversation(self.app._conversations, left):
-            try:
-                # Left behind, if it does not let itself be cancelled: a client that reads nothing
-                # any more must not hold up the end.
-                await asyncio.shield(serving)
-            except asyncio.CancelledError:
-                serving.cancel()
-                # It may be about to send, to a server that takes no more.
-                serving.add_done_callback(_forget_error)
-                raise
-
-    def _overlaps(self, scope: Scope, sid: str) -> bool:
-        """Whether the client makes a second request of this kind before the first is answered:
-        against the protocol, and each would wait and keep a body."""
-        client = self.server.clients.get(sid)
-        if client is None or scope["method"] not in ("GET", "POST"):
-            return False
-        if scope["method"] in client.requests:
-            self.app.logger.warning(
-                "A Socket.IO client made two requests at once and was disconnected."
-            )
-            return True
-        client.requests.add(scope["method"])
-        return False
-
-    def _is_over(self, scope: Scope, sid: str) -> None:
-        if scope["type"] == "http" and (client := self.server.clients.get(sid)) is not None:
-            client.requests.discard(scope["method"])
-
-    async def _next(self, scope: Scope, sid: str, receive: Receive) -> Message:
-        """What a client sends next; by WebSocket, if it was there before, its change to that."""
-        connection = self.server.eio.sockets.get(sid) if scope["type"] == "websocket" else None
-        if connection is None or connection.upgraded:
-            return await receive()
-        try:
-            async with asyncio.timeout(UPGRADE_SECONDS):
-                return await receive()
-        except TimeoutError:
-            connection.upgrading = False
-            return {"type": "websocket.disconnect", "code": PROTOCOL_ERROR}
-
-    async def _received(self, scope: Scope, sid: str, first: Message, receive: Receive) -> Message:
-        """The body of a request, in one message. Raises `RequestEntityTooLarge` and
-        `BadRequest`."""
-        room = self.server.eio.max_http_buffer_size
-        if announced(scope)[0] > room:
-            raise RequestEntityTooLarge
-        body, message = first.get("body", b""), first
-        while message.get("more_body"):
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            body += message.get("body", b"")
-            if len(body) > room:
-                raise RequestEntityTooLarge
-        if scope["method"] == "POST" and not is_payload(body):
-            self.app.logger.warning(
-                "A Socket.IO client sent an invalid packet and was disconnected."
-            )
-            await self.server.close_client(sid)
-            raise BadRequest("The body contains no Engine.IO packets.")
-        return {"type": "http.request", "body": body, "more_body": False}
+        await _Exchange(self, scope, receive, send, sid).run()
 
     def _refusal(self, scope: Scope, sid: str) -> ASGIApp | None:
         """The answer to a request that Engine.IO is not to see: the app would not take it at any
@@ -218,6 +96,152 @@ class Transport:
         async with Conversation(self.app._conversations, _for_ever, told.set):
             await told.wait()
             await self.server.close_clients()
+
+
+class _Exchange:
+    """One request or WebSocket of a client, whose session is *sid*, on its way to Engine.IO."""
+
+    def __init__(
+        self, transport: Transport, scope: Scope, receive: Receive, send: Send, sid: str
+    ) -> None:
+        self.app = transport.app
+        self.server = transport.server
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.sid = sid
+        self.is_request: bool = scope["type"] == "http"
+        self.inbox: list[Message] = []
+        """What has been received for Engine.IO."""
+
+    async def run(self) -> None:
+        # The body of a request for nobody is not read.
+        first: Message = {"type": "http.request", "body": b"", "more_body": False}
+        if not self.is_request or self.sid in self.server.eio.sockets:
+            first = await self.receive()
+        if first["type"] == "http.disconnect":
+            return
+        if self.is_request and self._overlaps():
+            await self.server.close_client(self.sid)
+            await self._answer("The last request is not over.", 400)
+            return
+        self.inbox.append(first)
+        serving = asyncio.create_task(self._serve())
+        async with Conversation(self.app._conversations, self._left):
+            try:
+                # Left behind, if it does not let itself be cancelled: a client that reads nothing
+                # any more must not hold up the end.
+                await asyncio.shield(serving)
+            except asyncio.CancelledError:
+                serving.cancel()
+                # It may be about to send, to a server that takes no more.
+                serving.add_done_callback(_forget_error)
+                raise
+
+    async def _serve(self) -> None:
+        client_send.set(self.send)
+        try:
+            if self.is_request:
+                self.inbox[0] = await self._received(self.inbox[0])
+            await self.server.handle_request(
+                self.scope, self._receive_for_server, self._send_for_server
+            )
+        except RequestEntityTooLarge:
+            await self._answer("The message is too large.", 413)
+        except BadRequest as error:
+            await self._answer(error.description or "", 400)
+        except ClientDisconnect:
+            pass
+        except SessionClosed:
+            if self.is_request:
+                await self._answer("The session is closed.", 400)
+        finally:
+            self._is_over()
+
+    async def _answer(self, text: str, status: int) -> None:
+        await PlainTextResponse(text, status)(self.scope, self.receive, self.send)
+
+    async def _left(self) -> None:
+        """Returns when a client that waits for news, in a request without a body, leaves."""
+        if not self.is_request or self.scope["method"] != "GET":
+            await _for_ever()
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    # What Engine.IO calls.
+
+    async def _receive_for_server(self) -> Message:
+        message = self.inbox.pop() if self.inbox else await self._next()
+        text = message.get("text")
+        if text is not None and _PACKET.match(text) is None:
+            # Engine.IO would forget the client in the middle of an exception.
+            self._warn_of_invalid_packet()
+            return {"type": "websocket.disconnect", "code": PROTOCOL_ERROR}
+        return message
+
+    async def _send_for_server(self, message: Message) -> None:
+        if message["type"] == "http.response.body":
+            self._is_over()  # the client may send the next one at once
+        try:
+            async with asyncio.timeout(self.app.config["WEBSOCKET_SEND_TIMEOUT"]):
+                await self.send(message)
+        except TimeoutError:
+            self.server.warn_of_slow_client()
+            abort(self.send)
+            raise OSError("This client did not read within WEBSOCKET_SEND_TIMEOUT.") from None
+
+    async def _next(self) -> Message:
+        """What a client sends next; by WebSocket, if it was there before, its change to that."""
+        connection = None if self.is_request else self.server.eio.sockets.get(self.sid)
+        if connection is None or connection.upgraded:
+            return await self.receive()
+        try:
+            async with asyncio.timeout(UPGRADE_SECONDS):
+                return await self.receive()
+        except TimeoutError:
+            connection.upgrading = False
+            return {"type": "websocket.disconnect", "code": PROTOCOL_ERROR}
+
+    async def _received(self, first: Message) -> Message:
+        """The body of a request, in one message. Raises `RequestEntityTooLarge` and
+        `BadRequest`."""
+        room = self.server.eio.max_http_buffer_size
+        if announced(self.scope)[0] > room:
+            raise RequestEntityTooLarge
+        body, message = first.get("body", b""), first
+        while message.get("more_body"):
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            body += message.get("body", b"")
+            if len(body) > room:
+                raise RequestEntityTooLarge
+        if self.scope["method"] == "POST" and not is_payload(body):
+            self._warn_of_invalid_packet()
+            await self.server.close_client(self.sid)
+            raise BadRequest("The body contains no Engine.IO packets.")
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    def _warn_of_invalid_packet(self) -> None:
+        self.app.logger.warning("A Socket.IO client sent an invalid packet and was disconnected.")
+
+    def _overlaps(self) -> bool:
+        """Whether the client makes a second request of this kind before the first is answered:
+        against the protocol, and each would wait and keep a body."""
+        client, method = self.server.clients.get(self.sid), self.scope["method"]
+        if client is None or method not in ("GET", "POST"):
+            return False
+        if method in client.requests:
+            self.app.logger.warning(
+                "A Socket.IO client made two requests at once and was disconnected."
+            )
+            return True
+        client.requests.add(method)
+        return False
+
+    def _is_over(self) -> None:
+        if self.is_request and (client := self.server.clients.get(self.sid)) is not None:
+            client.requests.discard(self.scope["method"])
 
 
 def same_origin(app: Flask) -> Callable[[str, Environ], bool]:
