@@ -509,17 +509,25 @@ class RequestContext(_Context):
                 plan = self.current_plan()  # they may have registered some for the next stage
             if self.request_or_none is not None:
                 self._close_request(errors)
-        checked = errors if self.unplanned else None  # otherwise no other context was pushed
-        app_ctx: AppContext | None = _undo(_cv_request, self._cv_tokens, self, checked)
+        app_ctx: AppContext | None
+        if unplanned := self.unplanned:
+            app_ctx = _undo(_cv_request, self._cv_tokens, self, errors)
+        else:  # no other context was pushed
+            token, app_ctx = self._cv_tokens.pop()
+            _cv_request.reset(token)
         if app_ctx is not None:
+            tokens = app_ctx._cv_tokens
             if (
                 plan is not None
                 and (plan.end_app.functions or appcontext_tearing_down.receivers)
-                and (checked is None or len(app_ctx._cv_tokens) == 1)
+                and (not unplanned or len(tokens) == 1)
             ):
                 await tear_down(self.app, call, plan.end_app, exc, errors, self)
-                checked = errors  # outside a request, `unplanned` notes no pushes
-            _undo(_cv_app, app_ctx._cv_tokens, app_ctx, checked)
+                unplanned = len(tokens) != 1 or _cv_app.get(None) is not app_ctx
+            if unplanned:
+                _undo(_cv_app, tokens, app_ctx, errors)
+            else:
+                _cv_app.reset(tokens.pop()[0])
             if appcontext_popped.receivers:
                 await app_ctx.tell(call, errors)
         if errors:

@@ -73,9 +73,9 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
     """Answer one request. A complete response is left in `ctx.to_send` when everything else is
     done; the caller then sends it in the server's own context."""
     error: BaseException | None = None
-    response: object = None
     unseen: Complete | None = None
-    start: Message | None = None
+    response: object  # of what is seen; and `start`
+    start: Message | None
     held = False
     try:
         try:
@@ -231,8 +231,6 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
             else:
                 rv = await call(plan.preprocess)
         if rv is None:
-            if ctx.prepare is receive_small:
-                expect_all(ctx)
             if plan.direct:
                 rv = await dispatch_request(app, ctx, call)
             else:
@@ -276,6 +274,8 @@ async def preprocess_request(app: Flask, ctx: RequestContext, call: Call) -> Any
 
 def dispatch(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Awaitable[Any]:
     """Call `dispatch_request` or its replacement; for a WebSocket, hold the conversation too."""
+    if ctx.prepare is receive_small:
+        expect_all(ctx)
     replaced = plan.dispatch
     answering = dispatch_request(app, ctx, call) if replaced is None else call(replaced)
     return answering if ctx.websocket is None else converse(ctx, call, answering)
@@ -300,6 +300,8 @@ def dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> Awaitable[A
             if ctx.prepare is not None:
                 return call_with_body(ctx, view, values or {})
             return view(**values) if values else view()  # type: ignore[no-any-return]
+        if ctx.prepare is receive_small:
+            expect_all(ctx)
         if ctx.websocket is not None:
             return call_handler(ctx, call, view, values or {})
         if plan.supervised:

@@ -130,12 +130,11 @@ def complete(app: Flask, ctx: RequestContext, rv: Any) -> Complete | None:
         content = provider.response_text(provider._prepare_response_obj((rv,), {})).encode()
         if ctx.unplanned:  # serializing an object may have read the session
             return None
-    start = {
+    return {
         "type": "http.response.start",
         "status": 200,
         "headers": content_lines(mimetype, len(content)),
-    }
-    return start, content if ctx.scope["method"] != "HEAD" else b""
+    }, content if ctx.scope["method"] != "HEAD" else b""
 
 
 def response_start(response: Any, ctx: RequestContext) -> Message:
