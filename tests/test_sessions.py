@@ -38,6 +38,7 @@ from asyncflask.sessions import (
     SessionMixin,
     may_renew,
 )
+from support.asgi import exchange, http_scope
 
 # Made by Flask 3.1.3 with the secret key "test key", at the time below.
 SIGNED_AT = 1_700_000_000
@@ -510,6 +511,23 @@ class TestSigningSerializer:
 
 
 class TestSetCookie:
+    async def test_of_a_session_that_only_json_reads(self, app: Flask) -> None:
+        # After the view, when the response has no object yet.
+        class Counted:
+            def __html__(self) -> str:
+                session["visits"] = session.get("visits", 0) + 1
+                return str(session["visits"])
+
+        async def visits() -> dict[str, Any]:
+            return {"visits": Counted()}
+
+        app.add_url_rule("/visits", "visits", visits)
+        first = await exchange(app, http_scope("/visits"))
+        cookie = dict(first.headers)["set-cookie"].partition(";")[0]
+        second = await exchange(app, http_scope("/visits", headers=[("cookie", cookie)]))
+        bodies = [stdlib_json.loads(peer.body) for peer in (first, second)]
+        assert bodies == [{"visits": "1"}, {"visits": "2"}]
+
     def test_warns_of_one_that_is_too_large(self, app: Flask) -> None:
         app.add_url_rule("/large", "large", lambda: session.update(a=os.urandom(4000)) or "")
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar, cast
 
 import click
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -48,7 +48,7 @@ from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send
 from .lifetime import look_for_lifespan, serving, start_background_task
 from .loop_guard import LoopGuard
 from .mounts import Mounts
-from .plan import METHODS, WATCHED, Setup
+from .plan import METHODS, NO_SETUP, WATCHED, Setup
 from .sansio.app import App
 from .sessions import SecureCookieSessionInterface, SessionInterface
 from .steps import Steps
@@ -165,7 +165,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
         *,
         lifespan: Lifespan | None = None,
     ) -> None:
-        self._made_setup: Setup | None = None
+        self._made_setup = cast(Setup, NO_SETUP)
         self._replaced: frozenset[str] = frozenset()
         """The steps that were set on the app itself."""
         super().__init__(
@@ -225,7 +225,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
         """The ASGI application (ASGI specification 3.0). To wrap it in middleware, write
         ``app.asgi_app = Middleware(app.asgi_app)`` or call `add_middleware`."""
         setup = self._made_setup
-        if setup is None or setup.version is not CHANGES["last"]:
+        if setup.version is not CHANGES["last"]:
             setup = self._setup()
         flow: Flow = serve_http
         if scope["type"] != setup.direct:
@@ -496,7 +496,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
     def _setup(self) -> Setup:
         """The app's current setup, as requests use it."""
         setup = self._made_setup
-        if setup is None or not setup.is_current(self):
+        if setup.version is not CHANGES["last"] and not setup.is_current(self):
             setup = self._made_setup = Setup(self, _STEPS)
         return setup
 

@@ -223,6 +223,10 @@ class RequestContext(_Context):
     argument, before it takes a thread. Set only until a function is called; without a driver by
     then, `dispatch_request` calls it."""
 
+    ready: object = None
+    """The view's return value as a `Ready`, if it was serialized before the response turned out
+    to need an object."""
+
     to_send: tuple[Message | None, bytes] | None = None
     """The complete response: the message that starts it, or `None` if that was sent, and the
     content."""
@@ -242,8 +246,7 @@ class RequestContext(_Context):
         """The value of `request`, if it was created."""
         self.unplanned = False
         """`True` if something that the plan does not include takes part in the end of the
-        request: a session, `after_this_request`, a stream, a background task, a test, another
-        context."""
+        request: `after_this_request`, a stream, a background task, a test, another context."""
         if session is not None:
             self._session = session
         if environ is not None:
@@ -345,9 +348,9 @@ class RequestContext(_Context):
     def current_plan(self) -> Plan:
         """Return the request's plan, remade if it is out of date."""
         plan, request = self.plan, self.request_or_none
-        if plan is not None and request is None and next(plan.same):
-            return plan
         rule = self.match[0] if request is None else request.url_rule
+        if plan is not None and plan.rule is rule and next(plan.same):
+            return plan
         if plan is None or plan.rule is not rule or not plan.is_current(self.app):
             setup = self.app._setup()
             names = None if setup.names_blueprints else tuple(self.request.blueprints)
@@ -444,7 +447,6 @@ class RequestContext(_Context):
     @_session.setter
     def _session(self, session: SessionMixin) -> None:
         self.opened_session = session
-        self.unplanned = True
 
     async def open_session(self, call: Call) -> None:
         interface = self.app.session_interface

@@ -86,12 +86,13 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
                     plan = ctx.current_plan()  # the view may have registered some
                 if plan.bare and not (
                     ctx.unplanned
+                    or ctx.opened_session is not None
                     or any(_AT_END)
                     or (b"cookie" in (ctx.lines or _UNKNOWN) and has_session(app, ctx))
                 ):
                     unseen = complete(app, ctx, rv)
                 if unseen is None:
-                    response = await finalize(app, ctx, ctx.call, plan, rv)
+                    response = await finalize(app, ctx, ctx.call, plan, ctx.ready or rv)
             else:
                 response = await ctx.call(plan.full_dispatch)
             if unseen is None:

@@ -194,6 +194,19 @@ class Setup:
         return plan
 
 
+class _NoSetup:
+    """What an app has in place of a `Setup` before its first request."""
+
+    version: Final = None
+
+    def is_current(self, app: Flask) -> bool:
+        """No."""
+        return False
+
+
+NO_SETUP: Final = _NoSetup()
+
+
 def _find_nothing(path: str, method: str, websocket: bool = False) -> None:
     """`Map.find` for apps in which a path alone decides nothing."""
 

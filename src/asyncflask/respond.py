@@ -116,7 +116,8 @@ class Ready:
 
 def complete(app: Flask, ctx: RequestContext, rv: Any) -> Complete | None:
     """Return the complete response for *rv* without creating a response object. `None` if
-    headers other than those of the content may be needed."""
+    headers other than those of the content may be needed; content that was made by then is left
+    in `ctx.ready`."""
     kind = type(rv)
     if kind is str:
         mimetype, content = Response.default_mimetype, rv.encode()
@@ -128,7 +129,9 @@ def complete(app: Flask, ctx: RequestContext, rv: Any) -> Complete | None:
             return None
         mimetype = provider.mimetype
         content = provider.response_text(provider._prepare_response_obj((rv,), {})).encode()
-        if ctx.unplanned:  # serializing an object may have read the session
+        # Serializing an object may have read the session.
+        if ctx.unplanned or ctx.opened_session is not None:
+            ctx.ready = Ready(content, mimetype, 200)
             return None
     return {
         "type": "http.response.start",

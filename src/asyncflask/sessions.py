@@ -268,11 +268,13 @@ class SecureCookieSessionInterface(SessionInterface):
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
         """Return the serializer that signs with ``app.secret_key`` and also accepts signatures
         made with ``SECRET_KEY_FALLBACKS``, or ``None`` without a secret key."""
-        if not app.secret_key:
+        secret_key = app.secret_key
+
+        if not secret_key:
             return None
 
         fallbacks = app.config["SECRET_KEY_FALLBACKS"] or ()
-        keys = (*fallbacks, app.secret_key)  # itsdangerous signs with the last
+        keys = (*fallbacks, secret_key)  # itsdangerous signs with the last
         return _signing_serializer(
             keys, self.salt, self.serializer, self.key_derivation, self.digest_method
         )

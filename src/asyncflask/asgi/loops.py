@@ -66,9 +66,12 @@ class _Background:
 def note_loop() -> None:
     """Note the running loop as the one that serves requests, unless one is noted that runs."""
     loop = _served()
-    if loop is not (running := _get_running_loop()) and running is not None:
-        if loop is None or not loop.is_running():
-            remember(running)
+    if (
+        loop is not (running := _get_running_loop())
+        and running is not None
+        and (loop is None or not loop.is_running())
+    ):
+        remember(running)
 
 
 def remember(loop: asyncio.AbstractEventLoop) -> None:

@@ -28,7 +28,8 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, ClassVar
+from types import NoneType
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from markupsafe import Markup
@@ -209,7 +210,7 @@ class TaggedJSONSerializer:
     ``datetime``, and dicts that look like a tag.
     """
 
-    __slots__ = ("order", "tags")
+    __slots__ = ("_plain_order", "order", "tags")
 
     #: Registered by each new serializer, in this order.
     default_tags: ClassVar[list[type[JSONTag]]] = [
@@ -226,9 +227,14 @@ class TaggedJSONSerializer:
     def __init__(self) -> None:
         self.tags: dict[str, JSONTag] = {}
         self.order: list[JSONTag] = []
+        self._plain_order: list[JSONTag] = []
 
         for tag_class in self.default_tags:
             self.register(tag_class)
+
+        # What the order is if only those tags are there that take no plain value.
+        if self.default_tags == _DEFAULT_TAGS:
+            self._plain_order = self.order.copy()
 
     def register(
         self, tag_class: type[JSONTag], force: bool = False, index: int | None = None
@@ -259,6 +265,9 @@ class TaggedJSONSerializer:
 
     def tag(self, value: object) -> object:
         """Convert ``value`` to a form that JSON supports, with tags."""
+        if type(value) in _PLAIN and self.order == self._plain_order:
+            return value
+
         for tag in self.order:
             if tag.check(value):
                 return tag.tag(value)
@@ -313,3 +322,9 @@ class TaggedJSONSerializer:
             parsed = loads(value)
 
         return self._untag_scan(parsed)
+
+
+_PLAIN: Final = frozenset({str, int, float, bool, NoneType})
+"""Types whose values none of the default tags takes: they need not be asked one by one."""
+
+_DEFAULT_TAGS: Final = TaggedJSONSerializer.default_tags.copy()
