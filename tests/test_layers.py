@@ -14,10 +14,11 @@ SRC = Path(__file__).parent.parent / "src" / "asyncflask"
 # Lowest first. A file imports from the rows above its own, never from its own row.
 LAYERS = """
 asgi._ asgi.native asgi.nonblocking asgi.scope asgi.websocket_rules
-asgi.loops asgi.pool asgi.stepping
+asgi.loops asgi.pool asgi.servers asgi.stepping
 asgi.threads
 asgi.waiting
-asgi.conversation asgi.inbox asgi.outbox asgi.servers asgi.streams asgi.uploads asgi.watchdog
+asgi.conversation asgi.inbox asgi.outbox asgi.streams asgi.watchdog
+asgi.stalls
 asgi.http
 asgi.connection asgi.environ asgi.lifespan asgi.events
 asgi.websocket asgi.wsgi

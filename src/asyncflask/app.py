@@ -119,6 +119,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
             # Beyond Flask's.
             "ASYNC_MAX_CONTENT_LENGTH": 16 * 1024 * 1024,
             "CANCEL_ON_DISCONNECT": False,
+            "CLIENT_TIMEOUT": 60,
             "EVENT_STREAM_KEEP_ALIVE": 15,
             "LOOP_GUARD": None,
             "MAX_THREADS": 512,

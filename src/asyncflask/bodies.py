@@ -15,7 +15,12 @@ from functools import partial
 from types import CoroutineType
 from typing import Any, Final
 
-from werkzeug.exceptions import ClientDisconnected, LengthRequired, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    ClientDisconnected,
+    LengthRequired,
+    RequestEntityTooLarge,
+    RequestTimeout,
+)
 
 from .asgi.http import SMALL_BODY_BYTES, SPOOL_BYTES, Body, announced
 from .asgi.stepping import as_coroutine, rest_of
@@ -71,7 +76,7 @@ def body_to_come(ctx: RequestContext) -> bool:
 
 def receive_small(ctx: RequestContext, on_loop: bool = True) -> Awaitable[None] | None:
     """Receive the body if it is announced and small. Returns what is left to be awaited.
-    *on_loop*: for a coroutine function, which is not to run when the client has left."""
+    *on_loop*: for a coroutine function, which is not to run when the client has left or stalls."""
     driver, request = ctx.driver, ctx.request
     assert driver is not None
     driver.prepare = driver.before_thread = None
@@ -99,7 +104,7 @@ async def _receive_rest_of_small(
     await body.receive_some(SMALL_BODY_BYTES)
     if not body.all_came:
         body.refusal = refusal
-        if on_loop and isinstance(body.error, ClientDisconnected):
+        if on_loop and isinstance(body.error, ClientDisconnected | RequestTimeout):
             raise body.error
 
 

@@ -29,6 +29,7 @@ from .arrival import arrive, enter
 from .asgi.environ import Origin, environ_from_scope
 from .asgi.http import Body
 from .asgi.native import NoThread
+from .asgi.stalls import patient
 from .asgi.threads import Call
 from .asgi.waiting import call_here
 from .asgi.wsgi import serve
@@ -156,9 +157,10 @@ async def serve_by_wsgi(
     driver = ctx.driver
     assert driver is not None
     body = Body(ctx.scope, driver.outside(ctx.receive))
+    body.app = app
     environ = environ_from_scope(ctx.scope, body)
-    send = driver.outside(send)
-    await serve(driver, wsgi_app, environ, send, body, app._conversations)
+    outside = patient(send, driver.outer.copy(), ctx.receive, body, app)
+    await serve(driver, wsgi_app, environ, outside, body, app._conversations)
 
 
 # -- the end --------------------------------------------------------------------------

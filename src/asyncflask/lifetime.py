@@ -20,8 +20,8 @@ from .asgi.lifespan import lifespan, on_stop_signal
 from .asgi.loops import will_end
 from .asgi.scope import ORIGIN
 from .asgi.servers import server_of, stop_of, tell_once, wsgi_server
+from .asgi.stalls import end_uploads
 from .asgi.threads import ABANDON_SECONDS, Abandoned, Driver, abandon
-from .asgi.uploads import end_uploads
 from .loop_guard import LoopGuard
 
 if TYPE_CHECKING:

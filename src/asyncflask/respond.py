@@ -18,8 +18,17 @@ from werkzeug.wsgi import _RangeWrapper as RangeWrapper
 from .asgi.conversation import Conversation
 from .asgi.environ import FileWrapper
 from .asgi.events import send_events
-from .asgi.http import Body, checked_start_message, encode_and_name, send_response, start_message
+from .asgi.http import (
+    ENDING,
+    Body,
+    checked_start_message,
+    encode_and_name,
+    send_response,
+    start_message,
+)
 from .asgi.servers import is_closed
+from .asgi.stalls import patient
+from .asgi.stepping import InContext
 from .asgi.streams import Blocks
 from .asgi.threads import Driver
 from .ctx import RequestContext, _cv_request, current_request_ctx
@@ -184,7 +193,7 @@ def content_at_hand(ctx: RequestContext, response: Any) -> bytes | None:
         or type(response).close is not BaseResponse.close
         or getattr(response, "background", None) is not None
         or getattr(response, "asgi_response", None) is not None
-        or response.status_code == 413  # may close the connection, see `send_response`
+        or response.status_code in ENDING  # may close the connection, see `send_response`
     ):
         return None
     content: Any = content_of(response, ctx)
@@ -295,7 +304,12 @@ async def send_rest(
     client has its response, so the connection stays open."""
     driver = ctx.driver
     assert driver is not None
-    body, outside = ctx.request.asgi_body, driver.outside(send)
+    body = ctx.request.asgi_body
+    outside: InContext[None]
+    if ctx.origin is None:
+        outside = patient(send, driver.outer.copy(), ctx.receive, body, app)
+    else:
+        outside = driver.outside(send)
     if isinstance(response.response, AsyncBody | AsyncEvents) and not is_bound_to_thread(ctx):
         await driver.to_loop()
         driver.spare_thread()

@@ -35,6 +35,7 @@ from . import json
 from .asgi.environ import BLANKS, Environ, environ_of
 from .asgi.http import SPOOL_BYTES, Body, BodyFile
 from .asgi.scope import ORIGIN, route_path
+from .asgi.stalls import Owner
 from .ctx import _cv_app
 from .debughelpers import attach_enctype_error_multidict
 from .formparser import FormDataParser, Pieces
@@ -66,6 +67,11 @@ _FORM_TOO_LARGE = (
 _READ_BY = frozenset({"stream", "_cached_data"})  # what a body may have been read by
 
 FormLimits = tuple[int | None, int | None]
+
+
+def _app_here() -> Owner | None:
+    ctx = _cv_app.get(None)
+    return None if ctx is None else ctx.app
 
 
 class FormAhead:
@@ -197,6 +203,7 @@ class Request(RequestBase):
         read, unless a subclass has an `__init__`, which wants an environ."""
         if cls.__init__ is not Request.__init__:
             body = Body(scope, receive, None, None if outer is None else outer.copy())
+            body.app = _app_here()
             self = cls(environ_of(scope, body))
             self.asgi_scope, self.asgi_body = scope, body
             return self
@@ -272,6 +279,7 @@ class Request(RequestBase):
             return cast(Body, None)
         context = None if outer is None else outer.copy()
         body = Body(self.scope, receive, self._lines, context)
+        body.app = _app_here()
         if self.asgi_content is not None:
             body.put(self.asgi_content)
             self.asgi_content = None

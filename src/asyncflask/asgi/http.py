@@ -22,15 +22,14 @@ from werkzeug.exceptions import (
     ClientDisconnected,
     HTTPException,
     RequestEntityTooLarge,
-    ServiceUnavailable,
 )
 
 from .conversation import Conversation, Conversations
 from .scope import ORIGIN
+from .stalls import Wait
 from .stepping import start_in
 from .streams import Blocks, send_async_chunks, send_blocks, send_chunks
 from .threads import Driver, on_loop
-from .uploads import waited_for
 from .waiting import wait
 
 SMALL_BODY_BYTES: Final = 65_536
@@ -55,6 +54,10 @@ READ_AHEAD_SECONDS: Final = 0.1
 MAX_READ_AHEAD_SECONDS: Final = 30.0
 """How long to wait, at first and at last, before more than that is read."""
 
+ENDING: Final = frozenset({408, 413})
+"""The statuses of responses that end their connection: no more is read of such a request (RFC 9110
+sections 15.5.9 and 15.5.14), so nobody knows where the next one begins."""
+
 Headers = list[tuple[bytes, bytes]]
 
 # RFC 9110 section 5.6.2: token; section 5.5: field-value has no control characters but tab.
@@ -62,7 +65,7 @@ _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-class Body:
+class Body(Wait):
     """The body of a request, as it arrives: an async iterable of `bytes`. Sync code reads
     it by `file`.
 
@@ -95,6 +98,10 @@ class Body:
     refusal: Callable[[], Exception] | None = None
     """Gives what to raise when code on the loop reads what was not received on purpose."""
 
+    wanted = 0
+    ends_at_stop = True
+    reproach = "sent too little of its body"
+
     _most_unread: int | None = None
     _over: Exception | None = None
     """The error, if it is that of the limit."""
@@ -104,7 +111,9 @@ class Body:
     _limit: int | None = None
     _received: asyncio.Event | None = None
     _receiving = False
-    _given_up = False
+    _receiver: asyncio.Task[Any] | None = None
+    _given_up: asyncio.Task[Any] | None = None
+    """Who was receiving when the body was given up."""
 
     def __init__(
         self,
@@ -113,7 +122,7 @@ class Body:
         lines: Mapping[bytes, bytes] | None = None,
         context: Context | None = None,
     ) -> None:
-        self._scope = scope
+        self.scope = scope
         self._receive = receive
         self._context = context
         self.chunks: deque[bytes | memoryview] = deque()
@@ -124,54 +133,62 @@ class Body:
     def closable(self) -> bool:
         """Whether the response may say that the connection ends with it (RFC 9112 section 9.6;
         HTTP/2 knows no such header, and in WSGI it is the server's affair)."""
-        http_1: bool = self._scope.get("http_version", "1.1") < "2"
-        return http_1 and ORIGIN not in self._scope
+        http_1: bool = self.scope.get("http_version", "1.1") < "2"
+        return http_1 and ORIGIN not in self.scope
 
     @property
     def pulls(self) -> bool:
         """Whether the client asks for each chunk of a stream, as WSGI servers and tests do."""
-        return ORIGIN in self._scope
+        return ORIGIN in self.scope
 
     # -- on the loop
 
-    async def _message(self) -> None:
-        rest = self.begin()
+    async def _message(self, wanted: bool = True) -> None:
+        rest = self.begin(wanted)
         if rest is not None:
             await rest
 
-    def begin(self) -> Awaitable[None] | None:
+    def begin(self, wanted: bool = True) -> Awaitable[None] | None:
         """Receive one message; if that has to wait for the client, gives the rest of it, which
-        is to be awaited at once."""
+        is to be awaited at once. *wanted*: whether the body is, or only news of its client."""
         if self._receiving:
-            return self._received_by_another()
+            return self._received_by_another(wanted)
         context = self._context
         if context is None:
-            return self.received_from(self._receive())
+            return self.received_from(self._receive(), wanted)
         message, rest = start_in(context, self._receive)
         if rest is not None:
-            return self.received_from(rest)
+            return self.received_from(rest, wanted)
         self.take(message)
         return None
 
-    async def _received_by_another(self) -> None:
+    async def _received_by_another(self, wanted: bool) -> None:
         if self._received is None:
             self._received = asyncio.Event()
-        await self._received.wait()
+        self.wanted += wanted
+        try:
+            await self._received.wait()
+        finally:
+            self.wanted -= wanted
 
-    async def received_from(self, rest: Awaitable[Message]) -> None:
+    async def received_from(self, rest: Awaitable[Message], wanted: bool = True) -> None:
         """Receive the message that *rest* gives."""
         self._receiving = True
-        task = None
+        self.wanted += wanted
+        self._receiver = task = asyncio.current_task()
         if not self.complete:
-            task = waited_for[self] = asyncio.current_task()
+            self.begin_wait()
         try:
             message = await rest
         except asyncio.CancelledError:
-            if self._given_up and task is not None and task.uncancel() == 0:
-                return
-            raise
+            given_up, self._given_up = self._given_up, None
+            if task is None or given_up is not task or task.uncancel() > 0:
+                raise
+            return
         finally:
-            waited_for.pop(self, None)
+            self.end_wait()
+            self.wanted -= wanted
+            self._receiver = None
             self._receiving = False
             if self._received is not None:
                 self._received.set()
@@ -226,11 +243,24 @@ class Body:
         """Receive no more; whoever reads gets *error*."""
         self.error, self.complete = error, True
 
-    def give_up(self) -> None:
-        """As `refuse`, while somebody waits for more, who is then to be cancelled: the server
-        stops, and the client sends nothing."""
-        self._given_up = True
-        self.refuse(ServiceUnavailable("The server stops."))
+    def give_up(self, error: Exception) -> None:
+        """`refuse`, while more is being received: that ends."""
+        self.refuse(error)
+        self._given_up = self._receiver
+        if self._receiver is not None:
+            self._receiver.cancel()
+
+    def leave(self) -> None:
+        """The client is as good as gone, though the server does not know."""
+        self.left = True
+        self.give_up(ClientDisconnected())
+
+    def moved(self) -> int:
+        return self.arrived
+
+    def timeout(self) -> float | None:
+        """`None` for one that comes from a test or by WSGI, whose server waits on a thread."""
+        return None if self.pulls else super().timeout()
 
     async def receive_ahead(self, size: int | None = None) -> None:
         """Receive the body now, so that sync reads do not have to wait; but stop when more than
@@ -301,7 +331,7 @@ class Body:
                 # Ever slower, but never not at all: a client whose body nobody reads may leave.
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MAX_READ_AHEAD_SECONDS)
-            await self._message()
+            await self._message(wanted=False)
             most = self._most_unread
             if self.chunks and most is not None and self.arrived - self.taken > most:
                 if self.error is None:
@@ -325,6 +355,7 @@ class Body:
         return self.left
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.live = True  # this holds no thread, and may be a feed that is mostly silent
         while True:
             await self.fill()
             if self.error is not None:
@@ -582,8 +613,7 @@ async def send_response(
     the request's thread; closing them is up to the caller."""
     await driver.to_loop()
     if start is not None:
-        if start["status"] == 413 and body.closable:
-            # RFC 9110 section 15.5.14: to prevent the client from continuing the request.
+        if start["status"] in ENDING and body.closable:
             start = {**start, "headers": [*start["headers"], (b"connection", b"close")]}
         await send(start)
     if isinstance(content, bytes):

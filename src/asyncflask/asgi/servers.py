@@ -1,5 +1,6 @@
 """What servers let us know of a connection, and do with it, beyond what ASGI says. The functions
-take the server's `send`; of a middleware's nothing is known.
+take the server's `send`, or its `receive` where that is the server's own and `send` is not; of a
+middleware's nothing is known.
 """
 
 from __future__ import annotations
@@ -7,11 +8,18 @@ from __future__ import annotations
 import inspect
 import logging
 import select
+import struct
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from starlette.types import Send
+from starlette.types import Receive, Send
+
+if sys.platform == "linux":
+    import termios
+    from fcntl import ioctl
 
 _SERVERS: Final = frozenset({"uvicorn", "hypercorn", "asyncio", "asyncflask"})
 """The packages whose connections, or queues in their place, lose nothing when a `receive` is
@@ -81,8 +89,13 @@ def is_of_server(func: Callable[..., object]) -> bool:
     return type(func.__self__).__module__.partition(".")[0] in _SERVERS
 
 
-def _transport(send: Send) -> Any:
-    return getattr(send.__self__, "transport", None) if inspect.ismethod(send) else None
+def _transport(func: Callable[..., object]) -> Any:
+    return getattr(func.__self__, "transport", None) if inspect.ismethod(func) else None
+
+
+def has_transport(func: Callable[..., object]) -> bool:
+    """Whether the connection shows how much of it is unsent."""
+    return hasattr(_transport(func), "get_write_buffer_size")
 
 
 def unsent_bytes(send: Send) -> int:
@@ -91,9 +104,22 @@ def unsent_bytes(send: Send) -> int:
     return size
 
 
-def abort(send: Send) -> None:
+def untaken_bytes(func: Send | Receive) -> int:
+    """The same with what the system holds and the client has not acknowledged, as far as it tells
+    (`SIOCOUTQ` of Linux). That may be megabytes, and a third of it has to go before it takes more:
+    of a slow client nothing else would be seen for minutes."""
+    transport = _transport(func)
+    size: int = transport.get_write_buffer_size()
+    sock = transport.get_extra_info("socket")
+    if sys.platform == "linux" and sock is not None and (fileno := sock.fileno()) >= 0:
+        with suppress(OSError):  # a kind of socket that does not know
+            size += struct.unpack("i", ioctl(fileno, termios.TIOCOUTQ, bytes(4)))[0]
+    return size
+
+
+def abort(func: Send | Receive) -> None:
     """Break off the connection."""
-    getattr(_transport(send), "abort", bool)()
+    getattr(_transport(func), "abort", bool)()
 
 
 def is_closed(send: Send) -> bool:

@@ -89,20 +89,26 @@ class InContext(Generic[T]):
 
     async def __call__(self, *args: object) -> T:
         value, rest = start_in(self._context, self._func, *args)
-        return value if rest is None else await rest
+        return value if rest is None else await self.waiting(rest)
 
     def beginner(self) -> Callable[..., Awaitable[T] | None]:
         """The same for a function that gives nothing, in half the time: for one that is called
         for each chunk of a stream. Gives the rest, to be awaited at once, if it has to wait."""
-        func, run = self._func, self._context.run
+        func, run, waiting = self._func, self._context.run, self.waiting
         call = func if inspect.iscoroutinefunction(func) else partial(run, func)
 
         def begin(*args: object) -> Awaitable[T] | None:
             iterator: Any = as_coroutine(call(*args)).__await__()
             yielded = run(next, iterator, ENDED)
-            return None if yielded is ENDED else stepped(self._context, iterator, None, yielded)
+            if yielded is ENDED:
+                return None
+            return waiting(stepped(self._context, iterator, None, yielded))
 
         return begin
+
+    def waiting(self, rest: Awaitable[T]) -> Awaitable[T]:
+        """Called with what is left of a call that has to wait; gives what is awaited instead."""
+        return rest
 
 
 def start_in(

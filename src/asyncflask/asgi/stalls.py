@@ -1,0 +1,295 @@
+"""HTTP clients that make no progress: they send nothing of a body, or take nothing of a response,
+while a request waits for them and holds a thread, a file or whatever else it has.
+
+No request has a timer. Only a wait that really begins enters a set, and a sweep looks, several
+times in the time that clients have, how far each one has come. When the server stops, those that
+keep their bodies back have less time: they must not hold up what the app does then.
+
+Not here: WebSockets, whose messages have a timeout of their own (`outbox.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context
+from typing import Any, Final, Protocol
+
+from starlette.types import Message, Receive, Scope, Send
+from werkzeug.exceptions import RequestTimeout, ServiceUnavailable
+
+from .servers import abort, has_transport, untaken_bytes
+from .stepping import InContext
+from .streams import JOIN_BYTES
+
+SWEEPS: Final = 4
+"""How often, in the time that clients have, it is looked how far they have come."""
+
+LEAST_RATE: Final = 240
+"""How many bytes a second are progress: a byte now and then is not. As in Kestrel, the server of
+ASP.NET; the slowest of mobile networks have several times as much."""
+
+
+class Owner(Protocol):
+    """The app that waits."""
+
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+
+    @property
+    def logger(self) -> logging.Logger: ...
+
+
+class Wait:
+    """What a request waits for its client with: a body, or the `send` of a response."""
+
+    app: Owner | None = None
+    scope: Scope
+
+    wanted = 1
+    """How many wait. While nobody does, nothing counts against the client."""
+
+    live = False
+    """Whether it is no fault to send little: then only to send nothing is one."""
+
+    ends_at_stop = False
+    """Whether the server's stop ends it."""
+
+    reproach: str
+    """What the client did, for the log."""
+
+    seconds: float | None = None
+    """How long the client may make no progress."""
+
+    _among: set[Wait] | None = None
+    """All on this loop, while it is one of them."""
+    _goal: float = -math.inf
+    """How far it has to come for that to be progress."""
+    _looks = 0
+    """How often it was waited for since, and had not come so far."""
+
+    def moved(self) -> int:
+        """How far the client has come, in bytes."""
+        raise NotImplementedError
+
+    def give_up(self, error: Exception) -> None:
+        """End the wait. *error* is for whoever reads."""
+        raise NotImplementedError
+
+    def timeout(self) -> float | None:
+        """The seconds that the app allows."""
+        return None if self.app is None else self.app.config["CLIENT_TIMEOUT"]
+
+    def begin_wait(self) -> None:
+        """On the loop: from now on the client is waited for."""
+        here = _here()
+        self._among = here.waits
+        self._among.add(self)
+        self.seconds = seconds = self.timeout()
+        if seconds and seconds not in here.sweeps:
+            here.sweeps.add(seconds)
+            _look_later(seconds)
+
+    def end_wait(self) -> None:
+        among, self._among = self._among, None
+        if among is not None:
+            among.discard(self)
+
+    def is_stalled(self) -> bool:
+        """Whether the client has made no progress in the time it has, by its last `SWEEPS` looks.
+        Also counts this look."""
+        if not self.wanted:
+            return False
+        moved = self.moved()
+        if moved >= self._goal:
+            least = 1 if self.live else LEAST_RATE * (self.seconds or 0)
+            self._goal, self._looks = moved + least, 0
+        else:
+            self._looks += 1
+        return self._looks >= SWEEPS
+
+    def tell(self) -> None:
+        """Log that the client is given up."""
+        assert self.app is not None
+        self.app.logger.warning(
+            "The client of %s %r %s for %g s (CLIENT_TIMEOUT).",
+            self.scope["method"],
+            self.scope["path"],
+            self.reproach,
+            self.seconds,
+        )
+
+
+class _Loop:
+    """The waits on one loop, and how many seconds those have that sweeps look for."""
+
+    def __init__(self) -> None:
+        self.waits: set[Wait] = set()
+        self.sweeps: set[float] = set()
+
+
+_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()
+
+
+def _here() -> _Loop:
+    loop = asyncio.get_running_loop()
+    here = _loops.get(loop)
+    if here is None:
+        here = _loops[loop] = _Loop()
+    return here
+
+
+def _look_later(seconds: float) -> None:
+    # In no request's context, which the timer would keep.
+    loop = asyncio.get_running_loop()
+    loop.call_later(seconds / SWEEPS, _look, seconds, context=Context())
+
+
+def _look(seconds: float) -> None:
+    here = _here()
+    waits = [wait for wait in here.waits if wait.seconds == seconds]
+    for wait in waits:
+        if wait.is_stalled():
+            here.waits.discard(wait)
+            wait.tell()
+            wait.give_up(RequestTimeout())
+    if waits:
+        _look_later(seconds)
+    else:
+        here.sweeps.discard(seconds)
+
+
+async def end_uploads(seconds: float) -> None:
+    """The server stops: from now on, give up the bodies on this loop of which nothing comes for a
+    quarter of *seconds*; after *seconds* also those of which little comes. Runs until it is
+    cancelled."""
+    loop, here = asyncio.get_running_loop(), _here()
+    deadline = loop.time() + seconds
+    before: dict[Wait, int] = {}
+    while True:
+        late = loop.time() >= deadline
+        waits = [wait for wait in here.waits if wait.ends_at_stop]
+        for wait in waits:
+            if late or before.get(wait) == wait.moved():
+                here.waits.discard(wait)
+                wait.give_up(ServiceUnavailable("The server stops."))
+        before = {wait: wait.moved() for wait in waits}
+        await asyncio.sleep(seconds / SWEEPS)
+
+
+# -- responses --------------------------------------------------------------------------------
+
+
+class Client(Protocol):
+    """Who gets a response; a `Body`, which receives from it."""
+
+    scope: Scope
+
+    def leave(self) -> None:
+        """Take it for one that has left."""
+
+
+class PatientSend(InContext[None], Wait):
+    """The server's *send* in *context*, watched while it waits. A client that takes nothing has
+    its connection aborted, and all else is as for one that has left."""
+
+    reproach = "took too little of the response"
+
+    def __init__(
+        self, send: Send, context: Context, connection: Send | Receive, client: Client, app: Owner
+    ) -> None:
+        super().__init__(send, context)
+        self._connection = connection
+        self.scope = client.scope
+        self.app = app
+
+    def waiting(self, rest: Awaitable[None]) -> Awaitable[None]:
+        return self._watched(rest)
+
+    async def _watched(self, rest: Awaitable[None]) -> None:
+        # If there was a wait before this one, its message has been sent: that is progress.
+        self._goal, self._looks = -math.inf, 0
+        self.begin_wait()
+        try:
+            await rest
+        finally:
+            self.end_wait()
+
+    def moved(self) -> int:
+        return -untaken_bytes(self._connection)
+
+    def give_up(self, error: Exception) -> None:
+        abort(self._connection)
+
+
+class BlindSend(PatientSend):
+    """The same where nothing of the connection is seen: that a message is sent is all the progress
+    there is. So a long one is sent in pieces, for the sake of a client that is only slow."""
+
+    def __init__(
+        self, send: Send, context: Context, connection: Send | Receive, client: Client, app: Owner
+    ) -> None:
+        super().__init__(send, context, connection, client, app)
+        self._client = client
+        self._over = False
+        self._task: asyncio.Task[Any] | None = None
+
+    async def __call__(self, *args: object) -> None:
+        rest = self.beginner()(*args)
+        if rest is not None:
+            await rest
+
+    def beginner(self) -> Callable[..., Awaitable[None] | None]:
+        begin = super().beginner()
+
+        def begin_piece(message: Message) -> Awaitable[None] | None:
+            if len(message.get("body", b"")) > JOIN_BYTES:
+                return self._in_pieces(begin, message)
+            return None if self._over else begin(message)
+
+        return begin_piece
+
+    async def _in_pieces(
+        self, begin: Callable[..., Awaitable[None] | None], message: Message
+    ) -> None:
+        body, more = message["body"], message.get("more_body", False)
+        for start in range(0, len(body), JOIN_BYTES):
+            end = start + JOIN_BYTES
+            piece = {**message, "body": body[start:end], "more_body": more or end < len(body)}
+            rest = None if self._over else begin(piece)
+            if rest is not None:
+                await rest
+
+    async def _watched(self, rest: Awaitable[None]) -> None:
+        self._task = task = asyncio.current_task()
+        try:
+            await super()._watched(rest)
+        except asyncio.CancelledError:
+            # As asyncio.timeout() does: the cancellation is ours unless there is another one.
+            if not self._over or task is None or task.uncancel() > 0:
+                raise
+        finally:
+            self._task = None
+
+    def moved(self) -> int:
+        return 0
+
+    def give_up(self, error: Exception) -> None:
+        self._over = True
+        self._client.leave()
+        if self._task is not None:
+            self._task.cancel()
+
+
+def patient(
+    send: Send, context: Context, receive: Receive, client: Client, app: Owner
+) -> PatientSend:
+    """The server's *send*, to run in *context*. *receive* may show the connection where a
+    middleware has a `send` of its own."""
+    for connection in (send, receive):
+        if has_transport(connection):
+            return PatientSend(send, context, connection, client, app)
+    return BlindSend(send, context, send, client, app)
