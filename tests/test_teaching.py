@@ -151,6 +151,13 @@ def test_the_url_of_a_websocket_has_an_error_handler(app: Flask, client: FlaskCl
     assert (response.status_code, response.text) == (404, "This URL is for WebSocket connections.")
 
 
+def test_the_url_of_a_websocket_under_wsgi(app: Flask, client: FlaskClient) -> None:
+    """PEP 3333 forbids hop-by-hop headers: with one, some servers respond with a 500."""
+    app.websocket("/ws")(something)
+    response = client.get("/ws")
+    assert (response.status_code, response.headers.get("Upgrade")) == (426, None)
+
+
 def test_a_websocket_at_the_url_of_a_page_is_explained_in_debug_mode_only(
     app: Flask, client: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -406,7 +406,7 @@ class RequestContext(_Context):
         except HTTPException as exc:
             if type(exc) is WebsocketMismatch:
                 if self.websocket is None:
-                    exc = UpgradeRequired(self.request.path, self.app.debug)
+                    exc = UpgradeRequired(self.request.path, self.app.debug, self.scope)
                 elif self.app.debug:
                     self.app.logger.warning(NO_WEBSOCKET, self.request.path)
             self.request.routing_exception = exc

@@ -15,10 +15,12 @@ from functools import partial
 from types import CoroutineType
 from typing import Any, Final, NamedTuple, cast
 
+from starlette.types import Scope
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Map as MapBase
 from werkzeug.routing import Rule, RuleFactory, ValidationError, WebsocketMismatch
 
+from .asgi.scope import ORIGIN
 from .matcher import Target, Texts, Tree, Values, walk
 
 
@@ -60,8 +62,10 @@ class UpgradeRequired(WebsocketMismatch):
     code = 426
     description = "This URL is for WebSocket connections."
 
-    def __init__(self, path: str, debug: bool) -> None:
+    def __init__(self, path: str, debug: bool, scope: Scope) -> None:
         super().__init__()
+        # Neither HTTP/2 (RFC 9113 section 8.2.2) nor a WSGI app (PEP 3333) may send the header.
+        self._may_upgrade = scope.get("http_version") == "1.1" and ORIGIN not in scope
         if debug:
             self.description = (
                 f"{path!r} is the URL of a WebSocket, and this was a plain request, such as a"
@@ -73,7 +77,8 @@ class UpgradeRequired(WebsocketMismatch):
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
         """With the protocol to change to, as the RFC demands."""
-        return [*super().get_headers(*args, **kwargs), ("Upgrade", "websocket")]
+        upgrade = [("Upgrade", "websocket")] if self._may_upgrade else []
+        return [*super().get_headers(*args, **kwargs), *upgrade]
 
 
 NO_WEBSOCKET: Final = (
