@@ -11,6 +11,9 @@ from wherever the import path leads, and knows nothing of its inside.
 - ``PEER WORKLOAD bytecodes N`` prints how many bytecodes a request takes, on all threads together
   and without those of this file. It is the same each time, but for what waits: a wake-up more or
   less of the loop.
+- ``PEER WORKLOAD packages N`` prints the same by package, the most first: whose work a request is.
+- ``PEER WORKLOAD collector N`` prints the share of the processor time that Python's cyclic garbage
+  collector takes, as it is set by default.
 - ``PEER WORKLOAD where`` prints the file that the framework comes from.
 """
 
@@ -23,6 +26,7 @@ import io
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -208,10 +212,10 @@ async def converse(app: App, workload: Workload, count: int) -> None:
 
 
 class Bytecodes:
-    """Counts them from now on, in threads that are started later too."""
+    """Counts them from now on, by file, in threads that are started later too."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.by_file: Counter[str] = Counter()
         self._file = __file__
         threading.settrace(self._enter)
         sys.settrace(self._enter)
@@ -225,24 +229,50 @@ class Bytecodes:
 
     def _step(self, frame: FrameType, event: str, _: Any) -> Any:
         if event == "opcode":
-            self.count += 1
+            self.by_file[frame.f_code.co_filename] += 1
         return self._step
 
-    def stop(self) -> int:
+    def stop(self) -> Counter[str]:
         sys.settrace(None)
         threading.settrace(None)
-        return self.count
+        return self.by_file
+
+
+def package_of(file: str) -> str:
+    """What a file belongs to: a package from outside, asyncflask, the app, or Python's library."""
+    for marker in ("/site-packages/", "/src/"):
+        if marker in file:
+            return file.partition(marker)[2].partition("/")[0].removesuffix(".py")
+    return "the app" if "/benchmarks/apps/" in file else "Python's library"
+
+
+class CollectorTime:
+    """Seconds of processor time that collections take from now on."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+        gc.callbacks.append(self._note)
+
+    def _note(self, phase: str, _: dict[str, int]) -> None:
+        now = time.thread_time()
+        if phase == "start":
+            self._began = now
+        else:
+            self.seconds += now - self._began
 
 
 async def run(app: App, workload: Workload, mode: str, count: int) -> None:
-    bytecodes = Bytecodes() if mode == "bytecodes" else None  # before a thread starts
+    # Tracing begins before a thread starts.
+    bytecodes = Bytecodes() if mode in ("bytecodes", "packages") else None
     if workload.kind == "websocket":
         answer_all = partial(converse, app, workload)
     else:
         answer_all = partial(answer, app, await prepared(app, workload))
     await answer_all(WARM_UP)
     gc.collect()
-    gc.freeze()  # What was imported is not looked through again by chance.
+    if mode != "collector":
+        gc.freeze()  # What was imported is not looked through again by chance.
     if mode == "count":
         print("warm", flush=True)
         sys.stdin.readline()
@@ -250,9 +280,22 @@ async def run(app: App, workload: Workload, mode: str, count: int) -> None:
         print("done", flush=True)
         sys.stdin.readline()
     elif bytecodes is not None:
-        before = bytecodes.count
+        before = bytecodes.by_file.copy()
         await answer_all(count)
-        print(f"{(bytecodes.stop() - before) / count:.1f}")
+        by_file = bytecodes.stop() - before
+        if mode == "bytecodes":
+            print(f"{by_file.total() / count:.1f}")
+            return
+        by_package: Counter[str] = Counter()
+        for file, number in by_file.items():
+            by_package[package_of(file)] += number
+        for package, number in by_package.most_common():
+            print(f"{package:<24}{number / count:>10,.0f}")
+    elif mode == "collector":
+        collector = CollectorTime()
+        began = time.process_time()
+        await answer_all(count)
+        print(f"{collector.seconds / (time.process_time() - began):.1%}")
     else:
         times = []
         for _ in range(REPEATS):
