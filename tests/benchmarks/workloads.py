@@ -242,6 +242,31 @@ WORKLOADS = (
         packages=("flask-sqlalchemy", "flask-login", "flask-wtf", "sqlalchemy", "wtforms"),
         varying=rb'(?<=name="csrf_token" type="hidden" value=")[^"]+',
     ),
+    *(
+        Workload(
+            f"trace-{key}",
+            f"text, async view, {title}",
+            get("/"),
+            ("bare", "asyncflask", "starlette"),
+            app=f"traced:{app}",
+            packages=("opentelemetry-sdk", "opentelemetry-instrumentation-asgi"),
+        )
+        for key, title, app in (
+            ("none", "not traced", "plain"),
+            ("asgi", "traced by OpenTelemetry's ASGI middleware", "by_asgi"),
+        )
+    ),
+    *(
+        Workload(
+            f"trace-flask-{kind}",
+            f"text, {kind} view, traced by OpenTelemetry's Flask instrumentation",
+            get(f"/{kind}"),
+            ("asyncflask", "flask"),
+            app="instrumented",
+            packages=("opentelemetry-sdk", "opentelemetry-instrumentation-flask"),
+        )
+        for kind in ("async", "sync")
+    ),
     Workload(
         "hooks",
         "async view, 3 sync hooks",
