@@ -181,10 +181,13 @@ async def answer(app: App, requests: list[tuple[Scope, Request]], count: int) ->
 
 
 class Connection:
-    """A WebSocket of a server: *count* messages, each when the one before has come back."""
+    """A WebSocket of a server: *count* messages, each when the one before has come back; then the
+    client leaves, or is silent."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, leaves: bool = True) -> None:
         self._left = count
+        self._leaves = leaves
+        self.silent = asyncio.Event()
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._queue.put_nowait({"type": "websocket.connect"})
 
@@ -200,8 +203,10 @@ class Connection:
         self._left -= 1
         if self._left >= 0:
             self._queue.put_nowait({"type": "websocket.receive", "text": MESSAGE})
-        else:
+        elif self._leaves:
             self._queue.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        else:
+            self.silent.set()
 
 
 async def converse(app: App, workload: Workload, count: int) -> None:

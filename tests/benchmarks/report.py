@@ -137,9 +137,9 @@ def _other_aims(document: Document) -> Iterator[Aim]:
             what = f"{what}, to {NAMES[peer]}'s"
             yield Aim(what, f"{ratio:.2f}", f"at most {most:.2f}", ratio <= most)
     for kind, by_count in document.get("growth", {}).get("asyncflask", {}).items():
-        matches = [figures["match"] for figures in by_count.values()]
-        ratio = max(matches) / min(matches)
-        what = f"longest by shortest time to match, {' to '.join(_ends(by_count))} {kind} routes"
+        times = [figures["request"] for figures in by_count.values()]
+        ratio = max(times) / min(times)
+        what = f"longest by shortest time of a request, {' to '.join(_ends(by_count))} {kind}"
         yield Aim(what, f"{ratio:.2f}", "at most 1.20", ratio <= 1.2)
 
 
@@ -200,15 +200,21 @@ def extra_tables(document: Document) -> Iterator[list[tuple[str, ...]]]:
             *((NAMES[peer], *map(str, counts.values())) for peer, counts in hops.items()),
         ]
     for peer, kinds in document.get("growth", {}).items():
-        counts = list(next(iter(kinds.values())))
+        numbers = {number for by_count in kinds.values() for number in by_count}
+        counts = sorted(numbers, key=lambda number: int(number.replace(",", "")))
         yield [
-            (f"{NAMES[peer]}, µs by number of routes", *counts),
+            (f"{NAMES[peer]}, µs by number", *counts),
             *(
-                (f"{kind}: {what}", *(f"{by_count[count][what]:.1f}" for count in counts))
+                (f"{kind}: {what}", *_cells(by_count, counts, what))
                 for kind, by_count in kinds.items()
                 for what in next(iter(by_count.values()))
             ),
         ]
+
+
+def _cells(by_count: dict[str, dict[str, float]], counts: list[str], what: str) -> Iterator[str]:
+    for count in counts:
+        yield f"{by_count[count][what]:.1f}" if count in by_count else ""
 
 
 def text(document: Document) -> str:

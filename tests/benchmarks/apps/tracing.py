@@ -1,4 +1,4 @@
-"""A provider of OpenTelemetry that keeps finished spans in memory, as few as a server can afford."""
+"""A provider of OpenTelemetry that keeps finished spans in memory, the last ones only."""
 
 from __future__ import annotations
 
