@@ -9,7 +9,6 @@ servers.
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
@@ -17,12 +16,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from traceback import walk_tb
 from types import CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 from werkzeug.local import LocalProxy
 
 if TYPE_CHECKING:
+    from importlib.abc import InspectLoader, Loader
     from importlib.metadata import Distribution, DistributionFinder
 
 _HERE: Final = __name__.partition(".")[0]
@@ -42,8 +42,9 @@ _WITH_FLASK: Final = (
 them run: an app which says `from asyncflask.views import View` never asks for `flask.views`."""
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    """Finds the module `asyncflask.x` for the name `flask.x`."""
+class _Finder:
+    """Finds the module `asyncflask.x` for the name `flask.x`. (A finder and a loader by what they
+    have: `importlib.abc`, with the classes that say so, takes long to import.)"""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -53,7 +54,9 @@ class _Finder(importlib.abc.MetaPathFinder):
         ours = importlib.util.find_spec(_ours(name))
         if ours is None:
             return None
-        spec = importlib.machinery.ModuleSpec(name, _Loader(ours), origin=ours.origin)
+        spec = importlib.machinery.ModuleSpec(
+            name, cast("Loader", _Loader(ours)), origin=ours.origin
+        )
         spec.submodule_search_locations = ours.submodule_search_locations
         return spec
 
@@ -65,7 +68,7 @@ class _Finder(importlib.abc.MetaPathFinder):
             yield find_flask(context)
 
 
-class _Loader(importlib.abc.Loader):
+class _Loader:
     """Loads a module under its name in Flask.
 
     Import hooks wrap `exec_module`, and go by the `__name__` of the module that they gave it. So
@@ -88,8 +91,7 @@ class _Loader(importlib.abc.Loader):
 
     def get_code(self, name: str) -> CodeType | None:
         """For `python -m flask`."""
-        loader = self._ours.loader
-        assert isinstance(loader, importlib.abc.InspectLoader)
+        loader = cast("InspectLoader", self._ours.loader)
         return loader.get_code(self._ours.name)
 
 

@@ -46,7 +46,6 @@ from .globals import g, request, session
 from .handlers import Answered
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send_from_directory
 from .lifetime import look_for_lifespan, serving, start_background_task
-from .loop_guard import LoopGuard
 from .mounts import Mounts
 from .plan import METHODS, NO_SETUP, WATCHED, Setup
 from .sansio.app import App
@@ -55,6 +54,7 @@ from .steps import Steps
 from .wrappers import Request, Response
 
 if TYPE_CHECKING:
+    from .loop_guard import LoopGuard
     from .templating import Environment
     from .testing import FlaskClient, FlaskCliRunner
 

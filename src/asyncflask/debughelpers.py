@@ -18,7 +18,6 @@ from werkzeug.wrappers import Request
 from .alias import advise
 from .asgi.threads import is_async
 from .asgi.websocket_rules import await_it
-from .blocking import Line, is_users, shown
 from .ctx import RequestContext, _cv_request
 
 if TYPE_CHECKING:
@@ -160,6 +159,8 @@ def _unwrapped(function: Any) -> Iterator[Any]:
 
 def _place(function: Any, root: str) -> str:
     """``'def index' in app.py:12``. Empty for what is not code of the user's, in *root*."""
+    from .blocking import Line, is_users, shown  # where Python's libraries are takes long to find
+
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType) or not is_users(code, root):
         return ""

@@ -4,11 +4,16 @@ has their format and sends them."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
-from typing import Any, Self
+from typing import Any, Self, cast
+
+from starlette.types import Message, Send
 
 from . import json
-from .asgi.events import MIMETYPE, Options
+from .asgi.conversation import Conversations
+from .asgi.events import MIMETYPE, Options, send_events
 from .asgi.events import ServerSentEvent as ServerSentEvent
+from .asgi.http import Body, SelfSent
+from .asgi.threads import Driver
 from .ctx import _cv_app
 from .wrappers import AsyncBody, Response
 
@@ -18,7 +23,7 @@ KEEP_ALIVE_SECONDS = 15
 Dumps = Callable[[Any], str]
 
 
-class Events:
+class Events(SelfSent):
     """The body of an event stream: encoded events, and the options for sending them."""
 
     def __init__(self, dumps: Dumps, options: Options) -> None:
@@ -36,6 +41,17 @@ class Events:
         else:
             event = ServerSentEvent(value)
         return event.encode(self._dumps)
+
+    async def send_all(
+        self,
+        driver: Driver,
+        send: Send,
+        body: Body,
+        conversations: Conversations,
+        start: Message | None,
+    ) -> None:
+        content = cast("Iterable[bytes] | AsyncIterable[bytes]", self)
+        await send_events(driver, send, body, conversations, start, content, self.options)
 
 
 class SyncEvents(Events):

@@ -22,10 +22,10 @@ from .asgi.scope import ORIGIN
 from .asgi.servers import server_of, stop_of, tell_once, wsgi_server
 from .asgi.stalls import end_uploads
 from .asgi.threads import ABANDON_SECONDS, Abandoned, Driver, abandon
-from .loop_guard import LoopGuard
 
 if TYPE_CHECKING:
     from .app import Flask
+    from .loop_guard import LoopGuard
 
 _nothing: object = object()
 
@@ -78,7 +78,7 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, objec
         if not told and server_of(receive) == "Hypercorn":
             app._asks = _StopOfServer(told_to_stop, stack)
         conversations.starting = False
-        if app._loop_guard is None and (guard := LoopGuard.of_config(app)) is not None:
+        if app._loop_guard is None and (guard := _loop_guard(app)) is not None:
             stack.enter_context(guard.installed())
             guard.watch(driver.loop)
         conversations.state = state
@@ -111,6 +111,14 @@ async def _start(
     for func in app.before_serving_funcs:
         await run(func)
     return state
+
+
+def _loop_guard(app: Flask) -> LoopGuard | None:
+    if not app.debug and not app.config["LOOP_GUARD"]:
+        return None  # as in production, which does not import it
+    from .loop_guard import LoopGuard
+
+    return LoopGuard.of_config(app)
 
 
 # -- what connections show --------------------------------------------------------------------

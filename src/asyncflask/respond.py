@@ -17,10 +17,10 @@ from werkzeug.wsgi import _RangeWrapper as RangeWrapper
 
 from .asgi.conversation import Conversation
 from .asgi.environ import FileWrapper
-from .asgi.events import send_events
 from .asgi.http import (
     ENDING,
     Body,
+    SelfSent,
     checked_start_message,
     encode_and_name,
     send_response,
@@ -33,7 +33,6 @@ from .asgi.streams import Blocks
 from .asgi.threads import Driver
 from .ctx import RequestContext, _cv_request, current_request_ctx
 from .debughelpers import wrong_return_value
-from .events import AsyncEvents, SyncEvents
 from .json.provider import DefaultJSONProvider
 from .teardown import is_bound_to_thread
 from .wrappers import AsyncBody, Response, content_lines, from_starlette, is_starlettes
@@ -235,9 +234,8 @@ async def send_content(
     source = getattr(response, "asgi_response", None)
     if source is None:
         content = content_of(response, ctx)
-        if not isinstance(content, bytes) and isinstance(content, SyncEvents | AsyncEvents):
-            options = content.options
-            await send_events(driver, send, body, app._conversations, start, content, options)
+        if not isinstance(content, bytes) and isinstance(content, SelfSent):
+            await content.send_all(driver, send, body, app._conversations, start)
         else:
             if isinstance(content, AsyncBody):
                 content = content.chunks()
@@ -310,7 +308,7 @@ async def send_rest(
         outside = patient(send, driver.outer.copy(), ctx.receive, body, app)
     else:
         outside = driver.outside(send)
-    if isinstance(response.response, AsyncBody | AsyncEvents) and not is_bound_to_thread(ctx):
+    if isinstance(response.response, AsyncBody) and not is_bound_to_thread(ctx):
         await driver.to_loop()
         driver.spare_thread()
     try:

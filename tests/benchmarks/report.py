@@ -130,7 +130,7 @@ def _other_aims(document: Document) -> Iterator[Aim]:
     startup = document.get("startup", {})
     for what, field, peer, most in (
         ("time to import", "import", "flask", 1.0),
-        ("time to the first answer", "first_answer", "starlette", 1.2),
+        ("time to the first answer", "first_answer", "starlette", 1.1),
     ):
         if "asyncflask" in startup and peer in startup:
             ratio = startup["asyncflask"][field] / startup[peer][field]

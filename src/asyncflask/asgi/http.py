@@ -600,6 +600,21 @@ def checked_start_message(status: int, headers: Headers, line: str) -> Message:
     }
 
 
+class SelfSent:
+    """A body that sends itself, since it has more to send than its chunks."""
+
+    async def send_all(
+        self,
+        driver: Driver,
+        send: Send,
+        body: Body,
+        conversations: Conversations,
+        start: Message | None,
+    ) -> None:
+        """Send the message *start*, unless it was sent, and this."""
+        raise NotImplementedError
+
+
 async def send_response(
     driver: Driver,
     send: Send,

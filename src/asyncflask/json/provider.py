@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import decimal
 import json
 import uuid
 import weakref
@@ -92,7 +91,9 @@ def _default(o: object) -> Any:
     if isinstance(o, date):
         return http_date(o)
 
-    if isinstance(o, (decimal.Decimal, uuid.UUID)):
+    from decimal import Decimal  # which few apps need
+
+    if isinstance(o, (Decimal, uuid.UUID)):
         return str(o)
 
     if dataclasses.is_dataclass(o) and not isinstance(o, type):
