@@ -116,6 +116,9 @@ def call_in(frames: Sequence[FrameType], index: int, line: Line) -> Call:
     frame = frames[index]
     expression = _expression(frame, line)
     names = [*_names(expression, frame), *modules_of(frames[index + 1 :])]
+    if expression is not None and index == len(frames) - 1:
+        # A call that held the interpreter is seen when it has returned: in the call around it.
+        names += [each for inner in _calls_in(expression) for each in _names(inner, frame)]
     if isinstance(expression, ast.Call):
         source = ast.unparse(expression)
     else:
@@ -151,6 +154,12 @@ def _expression(frame: FrameType, line: Line) -> ast.expr | None:
         return ast.parse(f"({source})", mode="eval").body
     except (SyntaxError, ValueError, AttributeError):  # the file is not what was compiled
         return _first_call(linecache.getline(line.file, line.number).strip())
+
+
+def _calls_in(expression: ast.expr) -> Iterator[ast.Call]:
+    for node in ast.walk(expression):
+        if isinstance(node, ast.Call) and node is not expression:
+            yield node
 
 
 def _first_call(source: str) -> ast.Call | None:
