@@ -13,7 +13,7 @@ SRC = Path(__file__).parent.parent / "src" / "asyncflask"
 
 # Lowest first. A file imports from the rows above its own, never from its own row.
 LAYERS = """
-asgi._ asgi.native asgi.nonblocking asgi.scope asgi.websocket_rules
+asgi._ asgi.head asgi.native asgi.nonblocking asgi.scope asgi.websocket_rules
 asgi.loops asgi.pool asgi.servers asgi.stepping
 asgi.threads
 asgi.waiting

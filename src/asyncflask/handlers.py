@@ -13,7 +13,7 @@ from werkzeug.exceptions import ClientDisconnected, ServiceUnavailable
 
 from .asgi.conversation import Conversation, Conversations
 from .asgi.environ_socket import EnvironSocket
-from .asgi.http import start_message
+from .asgi.head import start_message
 from .asgi.native import NoThread
 from .asgi.threads import Call, is_async
 from .contexts import RequestContext

@@ -17,15 +17,8 @@ from werkzeug.wsgi import _RangeWrapper as RangeWrapper
 
 from .asgi.conversation import Conversation
 from .asgi.environ import FileWrapper
-from .asgi.http import (
-    ENDING,
-    Body,
-    SelfSent,
-    checked_start_message,
-    encode_and_name,
-    send_response,
-    start_message,
-)
+from .asgi.head import checked_start_message, encode_and_name, start_message
+from .asgi.http import ENDING, Body, SelfSent, send_response
 from .asgi.servers import is_closed
 from .asgi.stalls import patient
 from .asgi.stepping import InContext

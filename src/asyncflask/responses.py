@@ -19,7 +19,7 @@ from werkzeug.utils import get_content_type
 from werkzeug.wrappers import Response as ResponseBase
 
 from . import json
-from .asgi.http import encode_headers
+from .asgi.head import encode_headers
 from .asgi.waiting import wait
 from .ctx import _cv_app
 from .lazy import Lazy

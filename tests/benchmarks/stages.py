@@ -64,11 +64,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("asyncflask/app.py", "", "entry: scope, checks, driver"),
     ("asyncflask/asgi/threads.py", "", "entry: scope, checks, driver"),
     ("asyncflask/asgi/stepping.py", "", "entry: scope, checks, driver"),
-    (
-        "asyncflask/asgi/http.py",
-        "encode_headers encode_and_name start_message checked_start_message __missing__",
-        "check and encode headers",
-    ),
+    ("asyncflask/asgi/head.py", "", "check and encode headers"),
     ("asyncflask/asgi/scope.py", "", "entry: scope, checks, driver"),
     ("asyncflask/asgi/http.py", "", "request data, when read"),
     ("asyncflask/formparser.py", "", "request data, when read"),

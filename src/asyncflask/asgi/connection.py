@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import Message, Receive, Scope, Send
 
-from .http import Headers, encode_headers
+from .head import Headers, encode_headers
 from .inbox import Bell, Inbox
 from .loops import task_on
 from .outbox import IN_A_ROW, Outbox

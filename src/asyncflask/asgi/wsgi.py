@@ -20,7 +20,8 @@ from werkzeug.wsgi import get_input_stream
 
 from .conversation import Conversations
 from .environ import Environ, Origin, scope_from_environ
-from .http import READ_BYTES, Body, send_response, start_message
+from .head import start_message
+from .http import READ_BYTES, Body, send_response
 from .loops import background_loop, off_loop
 from .scope import ORIGIN
 from .threads import Driver, this_driver, this_worker
