@@ -58,7 +58,7 @@ dispatch
 converse
 loop_guard
 lifetime steps guarded health
-livereload debugger
+listening livereload debugger
 commands
 serving cli_routes cli_shell
 cli_run

@@ -50,6 +50,8 @@ async def app(scope, receive, send):
         await receive()
         with open("stopped", "a") as file:
             file.write("x")
+        while os.path.exists("held"):
+            await asyncio.sleep(0.01)
         return await send({"type": "lifespan.shutdown.complete"})
     if scope["path"] == "/broken":
         raise LookupError("broken on purpose")
@@ -287,6 +289,60 @@ def test_reload(process: Process, command: list[str]) -> None:
     process.until(lambda: process.get() == "third")
     assert process.stop(signal.SIGINT) == 0
     assert process.port_is_free()
+
+
+def test_request_during_a_restart_waits(process: Process) -> None:
+    process.start(options="reload=True")
+    held = process.folder / "held"
+    held.touch()
+    process.write("second")
+    process.until(lambda: process.stopped() == "x")
+    answers: list[str | None] = []
+    with socket.create_connection(("127.0.0.1", process.port)) as early:
+        early.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        late = threading.Thread(target=lambda: answers.append(process.get()))
+        late.start()
+        held.unlink()
+        late.join()
+        with early.makefile() as file:
+            assert "\nsecond\n" in file.read()
+    assert answers == ["second"]
+    assert process.stop(signal.SIGTERM) == 0
+    assert process.port_is_free()
+
+
+def test_process_that_has_failed_is_not_waited_for(process: Process) -> None:
+    process.start(options="reload=True")
+    (process.folder / "served.py").write_text("raise SystemExit(3)")
+    process.until(process.port_is_free)
+    assert process.get() is None
+    process.write("again")
+    process.until(lambda: process.get() == "again")
+    held = process.folder / "held"  # and from then on as before
+    held.touch()
+    process.write("second")
+    process.until(lambda: process.stopped() == "xx")
+    with socket.create_connection(("127.0.0.1", process.port)):
+        held.unlink()
+        assert process.get() == "second"
+
+
+def test_code_that_changes_the_port(process: Process) -> None:
+    process.start(options="reload=True")
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        other = sock.getsockname()[1]
+    first, source = process.port, (process.folder / "served.py").read_text()
+    (process.folder / "served.py").write_text(
+        source.replace('int(os.environ["PORT"])', str(other))
+    )
+    process.port = other
+    process.until(lambda: process.get() == "first")
+    process.port = first
+    if sys.platform == "linux":  # elsewhere a socket that others have too cannot be shut down
+        assert process.get() is None
+    process.write("back")
+    process.until(lambda: process.get() == "back")
 
 
 def test_reload_by_extra_file_that_is_replaced(process: Process, tmp_path: Path) -> None:

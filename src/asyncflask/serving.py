@@ -8,7 +8,6 @@ Knows processes, signals and uvicorn; knows no requests. In production, run a se
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import pickle
@@ -39,6 +38,7 @@ from werkzeug.serving import generate_adhoc_ssl_context, is_running_from_reloade
 
 from .alias import install_as_flask, is_installed_as_flask
 from .asgi.threads import abandon_blocked
+from .listening import bind, log_address, variable_for
 from .livereload import PATH as LIVERELOAD_PATH
 from .livereload import LiveReload
 
@@ -162,11 +162,10 @@ def _serve_with_reloader(
         {os.path.abspath(path) for path in extra_files},
         exclude_patterns,
     )
-    for taken in _bind(config) or ():  # said here, or the child's end would be waited out
-        taken.close()
     limit = config.timeout_graceful_shutdown
     # Requests have this long, and then background tasks.
-    _serve_from_child(watched, None if limit is None else 2 * limit + KILL_AFTER)
+    timeout = None if limit is None else 2 * limit + KILL_AFTER
+    _serve_from_child(watched, _Child(config, timeout))
 
 
 def _config(app: t.Any, options: Mapping[str, t.Any]) -> uvicorn.Config:
@@ -243,7 +242,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if sockets is not None:
-            _log_address(self.config, sockets)
+            log_address(self.config, sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
@@ -252,7 +251,7 @@ class _Server(uvicorn.Server):
 
 def _run(config: uvicorn.Config) -> None:
     server = _Server(config)
-    sockets = _bind(config)
+    sockets = bind(config)
     with _exit_on_sigterm(), _without_socket_file(config):
         try:
             server.run(sockets)
@@ -260,74 +259,6 @@ def _run(config: uvicorn.Config) -> None:
             return
     if not server.started:
         sys.exit(STARTUP_FAILURE)  # as uvicorn's command does
-
-
-# -- the port -------------------------------------------------------------------------------
-
-
-def _bind(config: uvicorn.Config) -> list[socket.socket] | None:
-    """Sockets that listen at the host and port, before anything of the app is run; `None` if it
-    is served elsewhere. An address that cannot be had is told, and ends the program."""
-    if config.uds is not None or config.fd is not None:
-        return None
-    with ExitStack() as stack:
-        try:
-            sockets = _listening(config, stack)
-        except OSError as error:
-            print(_why_not(config, error), file=sys.stderr)
-            sys.exit(1)
-        stack.pop_all()
-        return sockets
-
-
-def _listening(config: uvicorn.Config, stack: ExitStack) -> list[socket.socket]:
-    sockets = []
-    port = config.port
-    for family, kind, protocol, _, address in socket.getaddrinfo(
-        config.host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    ):
-        try:
-            sock = stack.enter_context(socket.socket(family, kind, protocol))
-        except OSError:  # IPv6 is resolved, but not there
-            continue
-        if os.name == "posix":  # elsewhere it would let two servers have the port
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((address[0], port, *address[2:]))
-        sock.listen(config.backlog)
-        sock.set_inheritable(True)
-        port = sock.getsockname()[1]  # the same for all, if it was to be any
-        sockets.append(sock)
-    if not sockets:
-        raise OSError(f"no address for {config.host!r}")
-    return sockets
-
-
-def _why_not(config: uvicorn.Config, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"Port {config.port} is in use by another program. Stop that, or choose another port:"
-            f" 'asyncflask run --port {config.port + 1}', 'app.run(port={config.port + 1})'."
-            + (
-                " On macOS, 'AirPlay Receiver' in the system settings may be what uses it."
-                if sys.platform == "darwin" and config.port == 5000
-                else ""
-            )
-        )
-    reason = error.strerror or str(error)
-    advice = " Ports below 1024 need privileges." if error.errno == errno.EACCES else ""
-    return f"The server cannot listen at {config.host}:{config.port}: {reason}.{advice}"
-
-
-def _log_address(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    logging.getLogger("uvicorn.error").info(
-        "Uvicorn running on %s://%s:%d (Press CTRL+C to quit)",
-        "https" if config.is_ssl else "http",
-        host,
-        sockets[0].getsockname()[1],
-    )
 
 
 # -- signals --------------------------------------------------------------------------------
@@ -479,11 +410,11 @@ def _serve_from_workers(loader: _Loader, workers: int, options: Mapping[str, t.A
     handlers = {number: _app_handler(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with ExitStack() as stack:
         stack.enter_context(_without_socket_file(config))
-        sockets = _bind(config)
+        sockets = bind(config)
         if sockets is None:
             sockets = [config.bind_socket()]
         else:
-            _log_address(config, sockets)
+            log_address(config, sockets)
         for sock in sockets:
             stack.enter_context(sock)
         supervisor = _Supervisor(config, sockets=sockets)
@@ -523,7 +454,7 @@ def _is_inside(path: str, folder: str) -> bool:
     return path.startswith(os.path.join(folder, ""))
 
 
-def _serve_from_child(watched: _Watched, timeout: float | None) -> None:
+def _serve_from_child(watched: _Watched, child: _Child) -> None:
     """Run this command in a child, and again whenever a watched file changes, until SIGINT or
     SIGTERM.
 
@@ -532,20 +463,17 @@ def _serve_from_child(watched: _Watched, timeout: float | None) -> None:
     it one already, and at the second one uvicorn leaves without running `after_serving`.
     """
     stop = threading.Event()
-    with _on_stop_signal(stop.set):
-        child = _start_child()
-        try:
-            # Each round watches anew: an editor that replaces a file takes the watch with it.
-            while next(
-                watchfiles.watch(*watched.paths(), watch_filter=watched, stop_event=stop), None
-            ):
-                echo(" * Restarting")
-                _end_child(child, timeout)
-                if stop.is_set():
-                    break
-                child = _start_child()
-        finally:
-            _end_child(child, timeout)
+    with _on_stop_signal(stop.set), child:
+        child.start()
+        # Each round watches anew: an editor that replaces a file takes the watch with it.
+        while next(
+            watchfiles.watch(*watched.paths(), watch_filter=watched, stop_event=stop), None
+        ):
+            echo(" * Restarting")
+            child.end()
+            if stop.is_set():
+                break
+            child.start()
 
 
 @contextmanager
@@ -573,17 +501,59 @@ def _on_stop_signal(stop: Callable[[], None]) -> Iterator[None]:
         handle(stopped_by[0], None)
 
 
-def _start_child() -> subprocess.Popen[bytes]:
-    # `orig_argv` is the command as it was given: a script, `-m package`, a console script, and
-    # the interpreter's options.
-    command = [sys.executable, *sys.orig_argv[1:]]
-    return subprocess.Popen(command, env={**os.environ, "WERKZEUG_RUN_MAIN": "true"})
+class _Child:
+    """The process that serves. The sockets stay here when it is replaced: who connects meanwhile
+    waits for the next one."""
 
+    def __init__(self, config: uvicorn.Config, timeout: float | None) -> None:
+        """*timeout*: seconds until a process that is to end is killed."""
+        self._config = config
+        self._timeout = timeout
+        self._sockets: list[socket.socket] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ending = False
 
-def _end_child(child: subprocess.Popen[bytes], timeout: float | None) -> None:
-    child.terminate()  # does nothing if it has ended
-    try:
-        child.wait(timeout)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+    def start(self) -> None:
+        self._ending = False
+        if not self._sockets:
+            self._sockets = bind(self._config) or []
+        if os.name != "posix":  # sockets cannot be handed on: it was seen that they can be had
+            self._close()
+        # `orig_argv` is the command as it was given: a script, `-m package`, a console script, and
+        # the interpreter's options.
+        self._process = subprocess.Popen(
+            [sys.executable, *sys.orig_argv[1:]],
+            env={
+                **os.environ,
+                "WERKZEUG_RUN_MAIN": "true",
+                **variable_for(self._config, self._sockets),
+            },
+            pass_fds=[sock.fileno() for sock in self._sockets],
+        )
+        self._waiting = threading.Thread(target=self._wait, args=(self._process,))
+        self._waiting.start()
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        if not self._ending:  # it has failed: who connects now is to see that
+            self._close()
+
+    def end(self) -> None:
+        if self._process is None:
+            return
+        self._ending = True
+        self._process.terminate()  # does nothing if it has ended
+        self._waiting.join(self._timeout)
+        self._process.kill()  # likewise
+        self._waiting.join()
+
+    def _close(self) -> None:
+        while self._sockets:
+            self._sockets.pop().close()
+
+    def __enter__(self) -> t.Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.end()
+        self._close()

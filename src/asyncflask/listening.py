@@ -1,0 +1,120 @@
+"""Where a server listens: sockets that are bound before anything of the app is run, and handed on
+from the reloader to the processes that serve.
+
+Knows sockets and uvicorn's options; who serves is in `serving.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from typing import Final
+
+import uvicorn
+
+HANDED_ON: Final = "ASYNCFLASK_LISTENING"
+"""The variable by which a process learns of sockets that it was handed: host, port, numbers."""
+
+
+def bind(config: uvicorn.Config) -> list[socket.socket] | None:
+    """Sockets that listen at the host and port, before anything of the app is run; `None` if it
+    is served elsewhere. An address that cannot be had is told, and ends the program."""
+    if config.uds is not None or config.fd is not None:
+        return None
+    if (handed_on := _handed_on(config)) is not None:
+        return handed_on
+    with ExitStack() as stack:
+        try:
+            sockets = _listening(config, stack)
+        except OSError as error:
+            print(_why_not(config, error), file=sys.stderr)
+            sys.exit(1)
+        stack.pop_all()
+        return sockets
+
+
+def _listening(config: uvicorn.Config, stack: ExitStack) -> list[socket.socket]:
+    sockets = []
+    port = config.port
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        config.host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        try:
+            sock = stack.enter_context(socket.socket(family, kind, protocol))
+        except OSError:  # IPv6 is resolved, but not there
+            continue
+        if os.name == "posix":  # elsewhere it would let two servers have the port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address[0], port, *address[2:]))
+        sock.listen(config.backlog)
+        sock.set_inheritable(True)
+        port = sock.getsockname()[1]  # the same for all, if it was to be any
+        sockets.append(sock)
+    if not sockets:
+        raise OSError(f"no address for {config.host!r}")
+    return sockets
+
+
+def _why_not(config: uvicorn.Config, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {config.port} is in use by another program. Stop that, or choose another port:"
+            f" 'asyncflask run --port {config.port + 1}', 'app.run(port={config.port + 1})'."
+            + (
+                " On macOS, 'AirPlay Receiver' in the system settings may be what uses it."
+                if sys.platform == "darwin" and config.port == 5000
+                else ""
+            )
+        )
+    reason = error.strerror or str(error)
+    advice = " Ports below 1024 need privileges." if error.errno == errno.EACCES else ""
+    return f"The server cannot listen at {config.host}:{config.port}: {reason}.{advice}"
+
+
+def log_address(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    logging.getLogger("uvicorn.error").info(
+        "Uvicorn running on %s://%s:%d (Press CTRL+C to quit)",
+        "https" if config.is_ssl else "http",
+        host,
+        sockets[0].getsockname()[1],
+    )
+
+
+# -- from one process to another --------------------------------------------------------------
+
+
+def variable_for(config: uvicorn.Config, sockets: Iterable[socket.socket]) -> dict[str, str]:
+    """What to put in the environment of a process that is handed *sockets*."""
+    numbers = ",".join(str(sock.fileno()) for sock in sockets)
+    return {HANDED_ON: f"{config.host} {config.port} {numbers}"}
+
+
+def _handed_on(config: uvicorn.Config) -> list[socket.socket] | None:
+    """The sockets that this process was handed; `None` if there are none, or if it is to listen
+    elsewhere, as its code now says."""
+    host, _, rest = os.environ.pop(HANDED_ON, "").partition(" ")
+    port, _, numbers = rest.partition(" ")
+    try:
+        sockets = [
+            socket.socket(fileno=int(number)) for number in filter(None, numbers.split(","))
+        ]
+    except OSError:  # the variable was handed on further, and the sockets were not
+        return None
+    if (host, port) == (config.host, str(config.port)):
+        for sock in sockets:
+            sock.set_inheritable(False)
+            sock.listen(config.backlog)
+        return sockets or None
+    for sock in sockets:
+        with suppress(OSError):  # who connects there is not to wait: nobody will answer
+            sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
+    return None
