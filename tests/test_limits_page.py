@@ -25,6 +25,7 @@ _LIMIT = re.compile(r"_?[A-Z_]*(BYTES|SECONDS|MAX|MOST|LIMIT|THREADS|MESSAGES|LE
 NO_LIMITS = {
     "asgi.client.LEAVE_SECONDS": "of test clients",
     "asgi.threads.ABANDON_SECONDS": "part of SHUTDOWN_TIMEOUT",
+    "serving.FIRST_REQUEST_SECONDS": "part of SHUTDOWN_TIMEOUT",
     "serving.CLEAN_UP_SECONDS": "part of SHUTDOWN_TIMEOUT",
     "asgi.http.MAX_READ_AHEAD_SECONDS": "how READ_AHEAD_BYTES is applied",
     "asgi.http.READ_AHEAD_SECONDS": "how READ_AHEAD_BYTES is applied",

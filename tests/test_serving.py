@@ -311,6 +311,36 @@ def test_request_during_a_restart_waits(process: Process) -> None:
     assert process.port_is_free()
 
 
+async def test_shutdown_waits_for_the_request_of_who_has_just_connected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = serving._Server(uvicorn.Config(nothing, log_config=None))
+    connections: set[Any] = server.server_state.connections
+    answering = Connected()
+    answering.cycle = object()
+    connections.update([answering, object()])  # a WebSocket has none
+    await server._first_requests()
+
+    def receive() -> None:
+        connected.cycle = object()
+
+    monkeypatch.setattr(serving, "FIRST_REQUEST_SECONDS", 60)
+    connections.add(connected := Connected())
+    asyncio.get_running_loop().call_later(0.05, receive)
+    await server._first_requests()
+    assert connected.cycle is not None
+
+    connections.add(Connected())
+    monkeypatch.setattr(serving, "FIRST_REQUEST_SECONDS", 0)
+    await server._first_requests()
+
+
+class Connected:
+    """A connection of uvicorn's without a request."""
+
+    cycle: object = None
+
+
 def test_process_that_has_failed_is_not_waited_for(process: Process) -> None:
     process.start(options="reload=True")
     (process.folder / "served.py").write_text("raise SystemExit(3)")

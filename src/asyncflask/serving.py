@@ -53,6 +53,9 @@ SHUTDOWN_TIMEOUT: t.Final = 10
 CLEAN_UP_SECONDS: t.Final = 2
 """Beyond that, before uvicorn cancels requests: what the app has cancelled cleans up meanwhile."""
 
+FIRST_REQUEST_SECONDS: t.Final = 0.2
+"""How long a client that connected before the shutdown may take until it sends its request."""
+
 KILL_AFTER: t.Final = 5
 """Seconds beyond the shutdown's limit, for `after_serving`, before a child is killed."""
 
@@ -245,8 +248,21 @@ class _Server(uvicorn.Server):
             log_address(self.config, sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await self._first_requests()
         await super().shutdown(sockets)
         abandon_blocked(only_cancelled=False)
+
+    async def _first_requests(self) -> None:
+        """Wait for the requests of clients that have just connected: uvicorn would reset their
+        connections. One that waits longer, such as a browser's spare connection, may be."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + FIRST_REQUEST_SECONDS
+        await asyncio.sleep(0)  # uvicorn hears of those that were accepted last
+        connections: t.Any = self.server_state.connections
+        while clock() < end and any(getattr(each, "cycle", each) is None for each in connections):
+            await asyncio.sleep(0.01)
 
 
 def _run(config: uvicorn.Config) -> None:
