@@ -36,4 +36,8 @@ copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
+pygments_dark_style = "a11y-high-contrast-dark"  # as by day; the theme's own underlines imports
 html_title = f"asyncflask {__version__}"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -88,6 +91,64 @@ def test_pages_fit_a_phone(site: Path, new_page: NewPage) -> None:
         if page.evaluate("document.documentElement.scrollWidth") > PHONE["width"]:
             too_wide.append(path.name)
     assert too_wide == []
+
+
+@pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "desktop"])
+def test_tables_of_text_fit(site: Path, new_page: NewPage, size: dict[str, int]) -> None:
+    """No sentence has to be scrolled sideways; only tables of numbers may."""
+    page = new_page(viewport=size)
+    too_wide = []
+    for path in pages(site):
+        page.goto(path.as_uri())
+        too_wide += page.locator(".table-wrapper").evaluate_all(
+            """tables => tables
+                .filter(table => table.scrollWidth > table.clientWidth + 1)
+                .filter(table => [...table.querySelectorAll("td")]
+                    .some(cell => cell.innerText.length > 60))
+                .map(table => location.pathname + ": " + table.innerText.slice(0, 60))"""
+        )
+    assert too_wide == []
+
+
+def test_row_of_a_table_on_a_phone(site: Path, new_page: NewPage) -> None:
+    page = new_page(viewport=PHONE)
+    page.goto((site / "limits.html").as_uri())
+    heads = (
+        page.locator("table")
+        .first.locator("tbody tr")
+        .first.locator("td")
+        .evaluate_all("cells => cells.map(cell => cell.dataset.head)")
+    )
+    assert heads[1:3] == ["Unit", "Default"]
+
+
+@pytest.fixture
+def served(site: Path) -> Iterator[str]:
+    """The URL of the site: the search loads the pages that it has found, which needs a server."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(site))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_search_finds(served: str, new_page: NewPage) -> None:
+    page = new_page(viewport=PHONE)
+    page.goto(f"{served}/search.html?q=websocket")
+    page.wait_for_selector("#search-results li a:text-is('WebSockets')", timeout=45_000)
+
+
+def test_copy_buttons_show_on_a_phone(site: Path, new_page: NewPage) -> None:
+    page = new_page(viewport=PHONE, is_mobile=True, has_touch=True)
+    page.goto((site / "quickstart.html").as_uri())
+    button = page.locator("button.copybtn").first
+    assert float(button.evaluate("button => getComputedStyle(button).opacity")) > 0.5
 
 
 def test_search_copy_buttons_and_dark_mode(site: Path, new_page: NewPage) -> None:
