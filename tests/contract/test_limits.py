@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from asyncflask.asgi.http import SPOOL_BYTES
 from contract.raw import PARSERS, Connection, Parser, Reply, get, serve, until
 from support.servers import Server
 
@@ -289,6 +290,23 @@ def test_unread_body_does_not_fill_the_disk(unlimited: Server) -> None:
             connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
         assert connection.reply("POST").body == b"ignored"
     until(lambda: spooled(unlimited) < 1_000_000)
+
+
+@pytest.mark.limit("SPOOL_BYTES")
+def test_longer_body_goes_to_a_file(unlimited: Server) -> None:
+    before = spooled(unlimited)
+    with Connection(unlimited) as connection:
+        length = "Content-Length: 1900000"
+        connection.request(
+            "/plain/async", "POST", b"", length, "Content-Type: text/plain", LOGGED_IN
+        )
+        connection.send(b"x" * SPOOL_BYTES)
+        assert spooled(unlimited) == before
+        connection.send(b"x" * 100_000)
+        until(lambda: spooled(unlimited) > before + 1_000_000)
+        connection.send(b"x" * (1_800_000 - SPOOL_BYTES))
+        assert connection.reply("POST").body == b"1900000"
+    until(lambda: spooled(unlimited) == before)
 
 
 def spooled(server: Server) -> int:

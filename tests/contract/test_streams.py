@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from asyncflask.asgi.http import READ_AHEAD_BYTES
 from contract.apps.streams import PLACES, ROWS, row
 from contract.raw import PARSERS, Connection, Diary, Parser, get, serve, until
 from support.servers import Server
@@ -97,6 +98,26 @@ def test_that_never_waits(site: Site, kind: str) -> None:
     assert get(site.server, "/produced/nobody").body == b"0"
 
 
+@pytest.mark.limit("READ_AHEAD_BYTES")
+def test_body_that_nobody_reads(site: Site) -> None:
+    """Its client has to wait, while it gets the stream."""
+    memory = resident(site.server.pid)
+    with Connection(site.server, small_buffers=True) as connection:
+        connection.request(site.url("/sync"), "POST", b"", "Content-Length: 100000000")
+        connection.send(b"x" * 70_000)
+        connection.read_until(b"tick\n")
+        taken = 70_000
+        connection.socket.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            while taken < 100_000_000:
+                taken += connection.socket.send(b"x" * 65_536)
+        assert READ_AHEAD_BYTES < taken < 30_000_000
+        assert resident(site.server.pid) - memory < 32_000_000
+        connection.read_until(b"tick\n")
+    site.ended()
+
+
+@pytest.mark.limit("AHEAD_BYTES")
 @pytest.mark.parametrize("kind", ["sync", "async", "sync-context", "async-context", "starlette"])
 def test_slow_reader(site: Site, kind: str) -> None:
     """The stream waits for its client: what is on the way is bounded by the sockets' buffers."""
