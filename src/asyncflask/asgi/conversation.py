@@ -1,8 +1,6 @@
-"""What lasts as long as its client: streamed responses and WebSockets.
-
-A `Conversation` cancels the block it surrounds when the client leaves or the server stops;
-`Conversations` are those of one app. Requests that end by themselves are not among them.
-"""
+"""Streamed responses and WebSockets, which last as long as their client. A `Conversation`
+cancels its block when the client leaves or the server stops. `Conversations` are those of one
+app; ordinary requests are not among them."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from .threads import ABANDON_SECONDS, abandon
 
 
 class Unsent(Protocol):
-    """A connection whose end the client may not have taken in yet."""
+    """A connection whose client may not have received its end yet."""
 
     @property
     def flushed(self) -> bool: ...
@@ -24,25 +22,26 @@ class Unsent(Protocol):
 
 
 class Conversations:
-    """All that is going on; used on the loop's thread only."""
+    """An app's open conversations. Used on the loop's thread only."""
 
     def __init__(self) -> None:
         self.open: set[Conversation] = set()
         self.lingering: set[Unsent] = set()
-        """Those that were told to end, or have ended, and whose client may not know it yet."""
+        """Connections that were told to end, or have ended, but whose client may not know it
+        yet."""
         self.starting = self.draining = False
-        """Whether the app is not there yet; and whether it has been told to stop, and still serves
-        as if it had not."""
+        """`starting`: start-up is not complete. `draining`: the app was told to stop, but still
+        serves as before."""
         self.threads = 0
-        """How many WebSockets hold a thread for as long as they last."""
+        """How many WebSockets hold a thread while they last."""
         self.stopping = False
         self.over = False
         self.state: dict[str, object] | None = None
-        """What the app's lifespan gave, from its start to its stop."""
+        """The lifespan state, between start-up and shutdown."""
 
     async def stop(self, timeout: float) -> None:
-        """Tell all of them, wait *timeout* seconds, cancel those that are left. A client that
-        does not take in the end gets half of the time; the rest is for cleaning up after it."""
+        """End all conversations: tell them, wait up to *timeout* seconds, cancel the rest. Half
+        of the time is for clients to receive the end, half for cleaning up afterwards."""
         self.stopping = True
         for conversation in list(self.open):
             conversation.tell()
@@ -67,11 +66,11 @@ class Conversations:
 
 
 class Conversation:
-    """`async with`: runs the block until it ends, its client leaves or the server stops.
+    """An async context manager that cancels its block when the client leaves or the server
+    stops.
 
-    *gone*: a coroutine function that returns when the client has left; it runs as a task of its
-    own, from the beginning or, if not *watched*, once `watch` is called. *told*: called when the
-    server begins to stop.
+    *gone*: a coroutine function that returns when the client has left. It runs as a task from
+    the start, or after `watch` if not *watched*. *told*: called when the server begins to stop.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class Conversation:
         watched: bool = True,
     ) -> None:
         self.ended: Literal["left", "shutdown"] | None = None
-        """Why the block was cancelled; `None` if it was not."""
+        """Why the block was cancelled, or `None`."""
         self.conversations = conversations
         self._gone: Callable[[], Awaitable[None]] | None = gone
         self._told = told
@@ -97,7 +96,7 @@ class Conversation:
             self._told()
 
     def watch(self) -> None:
-        """Have the client watched, from now on."""
+        """Start watching for the client to leave."""
         if self._watch is None and self._gone is not None:
             self._watch = asyncio.ensure_future(self._watching(self._gone))
 
@@ -108,7 +107,7 @@ class Conversation:
             self._task.cancel()
 
     def abandon(self) -> None:
-        """Cancel the block once more, though sync code blocks in it."""
+        """Cancel the block again, even if sync code blocks in it."""
         if self._task is not None:
             self._abandoned = True
             abandon(self._task)
@@ -124,7 +123,7 @@ class Conversation:
         self.conversations.open.add(self)
         if self.conversations.stopping:
             self.tell()
-        if self.conversations.over:  # soon: the block has to be entered to be cancelled
+        if self.conversations.over:  # not now: only an entered block can be cancelled
             asyncio.get_running_loop().call_soon(self.end, "shutdown")
         return self
 
@@ -139,10 +138,10 @@ class Conversation:
         if self._watch is not None:
             self._watch.cancel()
         task, self._task = self._task, None
-        self._gone = self._told = self._watch = None  # which refer to who has this
+        self._gone = self._told = self._watch = None  # breaks reference cycles
         if self.ended is None:
             return False
         if self._abandoned:
             task.uncancel()
-        # As asyncio.timeout() does: the cancellation is ours unless there is another one.
+        # As in asyncio.timeout(): the cancellation is ours unless another one is pending.
         return task.uncancel() == 0 and exc_type is asyncio.CancelledError

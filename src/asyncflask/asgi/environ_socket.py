@@ -1,9 +1,10 @@
-"""The socket in a WebSocket's environ, for WSGI libraries that speak the protocol themselves.
+"""The socket in a WebSocket's environ, for WSGI libraries that implement the protocol
+themselves.
 
-Such a library (Flask-Sock's, for one) takes the server's socket from the environ, answers the
-handshake on it and exchanges frames (RFC 6455 section 5). It gets one end of a pair of sockets;
-at the other end its frames become messages of our `WebSocket`, and messages become frames.
-Compression and pings of the real connection stay the server's.
+Such a library (Flask-Sock, for example) takes the server's socket from the environ, answers the
+handshake on it and exchanges frames (RFC 6455 section 5). It gets one end of a socket pair. At
+the other end, its frames are translated to messages of our `WebSocket` and back. Compression
+and pings on the real connection remain the server's.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from .websocket import WebSocket
 from .websocket_rules import ABNORMAL, NORMAL
 
 NO_STATUS: Final = 1005
-"""The code that stands for a close frame without one (RFC 6455 section 7.1.5)."""
+"""The code for a close frame without a code (RFC 6455 section 7.1.5)."""
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-"""Opcodes: RFC 6455 section 5.2."""
+"""Opcodes (RFC 6455 section 5.2)."""
 
 READ_BYTES: Final = 65_536
 
@@ -38,8 +39,8 @@ Write = Callable[[int, bytes], Awaitable[None]]
 
 
 def handshake_environ(scope: Scope, sock: EnvironSocket) -> dict[str, object]:
-    """What the environ of a WebSocket has beside that of a request. Some servers leave the
-    lines of the handshake out of the scope; a library needs them to answer (section 4.2.1)."""
+    """Return what a WebSocket's environ has in addition to a request's. Some servers omit the
+    handshake headers from the scope, but a library needs them to answer (section 4.2.1)."""
     environ: dict[str, object] = {
         "HTTP_CONNECTION": "Upgrade",
         "HTTP_UPGRADE": "websocket",
@@ -53,14 +54,13 @@ def handshake_environ(scope: Scope, sock: EnvironSocket) -> dict[str, object]:
 
 
 class EnvironSocket:
-    """Stands for the server's socket; the pair is made when it is first used. *websocket* has
-    to be set by then."""
+    """Acts as the server's socket. The pair is created on first use, after *websocket* was set."""
 
     _pair: tuple[socket.socket, socket.socket] | None = None
-    """Our end, and the library's."""
+    """Our end and the library's."""
     _answer = b""
     _translation: Future[None] | None = None
-    """Runs from the handshake on."""
+    """The task that translates frames, from the handshake on."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -68,12 +68,13 @@ class EnvironSocket:
     @property
     def websocket(self) -> WebSocket:
         websocket = self._websocket()
-        assert websocket is not None  # its handler runs
+        assert websocket is not None  # its handler is running
         return websocket
 
     @websocket.setter
     def websocket(self, websocket: WebSocket) -> None:
-        # The environ, which has this, is kept in the scope, and that by the WebSocket.
+        # A weak reference, to avoid a cycle: the WebSocket keeps the scope, which keeps the
+        # environ.
         self._websocket = ref(websocket)
 
     def __getattr__(self, name: str) -> Any:
@@ -82,7 +83,8 @@ class EnvironSocket:
         return getattr(self._open(), name)
 
     def send(self, data: bytes, flags: int = 0) -> int:
-        """As a socket's. The answer to the handshake completes it, before this returns."""
+        """Send as a socket does. The response to the handshake completes it before this
+        returns."""
         sock = self._open()
         if self._translation is not None:
             sock.sendall(data, flags)
@@ -95,19 +97,19 @@ class EnvironSocket:
         return len(data)
 
     def sendall(self, data: bytes, flags: int = 0) -> None:
-        """As a socket's."""
+        """Send as a socket does."""
         self.send(data, flags)
 
     async def end(self) -> bool:
-        """When the handler has ended: see that all it sent is delivered. Gives whether it spoke
-        on this socket at all."""
+        """When the handler has ended, wait until all that it sent is delivered. Return `True`
+        if it used this socket at all."""
         if self._pair is None:
             return False
         ours, library = self._pair
         if self._translation is None:
             ours.close()
             return False
-        with suppress(OSError):  # closed already
+        with suppress(OSError):  # already closed
             library.shutdown(socket.SHUT_WR)
         await asyncio.wrap_future(self._translation)
         return True
@@ -124,7 +126,7 @@ class EnvironSocket:
                 )
             driver = this_driver()
             if driver is not None:
-                driver.free_slot()  # it waits for its client where we do not see it
+                driver.free_slot()  # the library will wait for its client unnoticed by the driver
             self._pair = socket.socketpair()
         return self._pair[1]
 
@@ -157,11 +159,11 @@ class EnvironSocket:
         try:
             await self._from_library(_Frames(ours), write)
         except websocket.WebSocketDisconnect:
-            # Which tells the library, unless that sends while we stopped reading, and reads no
-            # more itself: both would wait for ever.
+            # This tells the library, unless it is sending while we no longer read and reads no
+            # more itself; then both would wait forever.
             await asyncio.wait([from_client], timeout=GRACE_SECONDS)
         except (EOFError, OSError):
-            pass  # the library has closed the socket
+            pass  # the library closed the socket
         finally:
             from_client.cancel()
             await asyncio.gather(from_client, return_exceptions=True)
@@ -192,7 +194,7 @@ class EnvironSocket:
                 await self.websocket.close_on_loop(code, data[2:].decode())
                 return
             if opcode == PING:
-                with suppress(OSError):  # closed; what it sent before still counts
+                with suppress(OSError):  # closed; what the client sent before still counts
                     await write(PONG, data)
             elif opcode != PONG:
                 if opcode != CONTINUATION:
@@ -203,14 +205,15 @@ class EnvironSocket:
 
 
 class _Frames:
-    """The frames that a server sends: without a mask (section 5.1)."""
+    """Reads the frames that a server sends: unmasked (section 5.1)."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._buffer = bytearray()
 
     async def next(self) -> tuple[bool, int, bytes]:
-        """Whether it is the last one of its message, opcode, payload. Raises `EOFError`."""
+        """Return the next frame: `True` if it is its message's last, opcode, payload. Raises
+        `EOFError`."""
         first, size = await self._read(2)
         if size == 126:
             size = int.from_bytes(await self._read(2), "big")
@@ -231,7 +234,7 @@ class _Frames:
 
 
 def _frame(opcode: int, data: bytes) -> bytes:
-    """A frame such as a client sends: masked, here by a key that changes nothing."""
+    """Return a frame in the form a client sends: masked, with a key that changes nothing."""
     size = len(data)
     if size < 126:
         head = bytes((0x80 | opcode, 0x80 | size))

@@ -1,7 +1,5 @@
-"""The loop for code that runs on none: the server's, or one in the background.
-
-Not here: how code waits for what runs on it (`waiting.py`).
-"""
+"""The event loop for code that runs outside of one: the server's loop, or one in a background
+thread. `waiting.py` waits for what runs on it."""
 
 from __future__ import annotations
 
@@ -18,18 +16,19 @@ from .native import Event, Lock, start_thread
 _served: Callable[[], asyncio.AbstractEventLoop | None] = NoneType
 _background: list[_Background] = []
 _blocked: set[asyncio.AbstractEventLoop] = set()
-"""Whose threads wait for a request that their coroutine function sent: see `off_loop`."""
+"""Loops blocked by a coroutine function that waits for its own request, see `off_loop`."""
 _lock = Lock()
 
 if sys.version_info >= (3, 12):
     task_on = asyncio.current_task
-else:  # where that is not written in C, and takes longer than what it looks up
+else:  # not in C there, and slower than what it looks up
     task_on = vars(asyncio.tasks)["_current_tasks"].get
-"""The task that a loop runs now."""
+"""Return the task that a loop is running."""
 
 
 class _Background:
-    """A loop in a background thread, which creates it: under gevent it belongs to its thread."""
+    """A loop in a background thread. The thread creates it, since under gevent a loop belongs
+    to its thread."""
 
     def __init__(self) -> None:
         self._ready = Event()
@@ -41,7 +40,7 @@ class _Background:
         runner = asyncio.Runner()
         try:
             self.running = loop = runner.get_loop()
-        except Exception as error:  # no more files can be opened, say
+        except Exception as error:  # for example, too many open files
             self._error = error
             return
         finally:
@@ -57,14 +56,14 @@ class _Background:
         return self.running
 
     def end(self) -> None:
-        with suppress(RuntimeError):  # it never began
+        with suppress(RuntimeError):  # it never started
             loop = self.loop()
             loop.call_soon_threadsafe(loop.stop)
         self._thread.join()
 
 
 def note_loop() -> None:
-    """Note the running loop as the one that serves requests, unless one is noted that runs."""
+    """Remember the running loop as the one that serves requests, unless one already runs."""
     loop = _served()
     if (
         loop is not (running := _get_running_loop())
@@ -75,7 +74,7 @@ def note_loop() -> None:
 
 
 def remember(loop: asyncio.AbstractEventLoop) -> None:
-    """Note the loop that serves requests, for threads that users start."""
+    """Remember *loop* as the one that serves requests, for threads that users start."""
     global _served
     if any(loop is background.running for background in _background):
         return
@@ -87,13 +86,13 @@ _ends: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, float] = weakref.Wea
 
 
 def will_end(loop: asyncio.AbstractEventLoop, at: float) -> None:
-    """The process was told to stop: from *at* on, by the clock of *loop*, tasks that its server
-    cancels wait no longer for sync code."""
+    """Note that the process was told to stop: from the time *at* on, on the clock of *loop*,
+    tasks that the server cancels no longer wait for sync code."""
     _ends[loop] = at
 
 
 def end_of(loop: asyncio.AbstractEventLoop) -> float | None:
-    """When that is; `None` while nothing stops."""
+    """Return the time noted by `will_end`, or `None`."""
     return _ends.get(loop)
 
 
@@ -105,9 +104,9 @@ def loop_for_outsiders() -> asyncio.AbstractEventLoop:
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """A loop in a background thread, for WSGI and for sync code without a server: always the
-    same, unless that one is blocked, or is running in this thread. Created on first use, ended by
-    `shutdown` or with the process. Raises `NoThread`."""
+    """Return a loop in a background thread, for WSGI and for sync code without a server. It is
+    always the same one, unless that is blocked or running in this thread. Created on first use;
+    ends with `shutdown` or the process. Raises `NoThread`."""
     here = _get_running_loop()
     with _lock:
         for background in _background:
@@ -127,9 +126,9 @@ def background_loop() -> asyncio.AbstractEventLoop:
 
 @contextmanager
 def off_loop() -> Iterator[None]:
-    """Have this thread count as one without a loop, if it has one: for sync code that a
-    coroutine function of the user's called, and that blocks the loop until it has its answer.
-    Nothing may wait for that loop meanwhile."""
+    """Treat this thread as one without a loop: for sync code, called by a user's coroutine
+    function, that blocks the loop until it gets its response. Nothing else may wait for that
+    loop meanwhile."""
     loop = _get_running_loop()
     if loop is None:
         yield
@@ -152,7 +151,7 @@ def end_background_loops() -> None:
 
 
 def forget() -> None:
-    """After a fork the threads exist in the parent only."""
+    """Forget all loops after a fork: their threads exist only in the parent."""
     global _lock
     _lock = Lock()
     _background.clear()

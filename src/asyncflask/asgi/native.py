@@ -1,11 +1,11 @@
-"""Threads, locks and queues of the operating system, also where gevent has patched `threading`.
+"""Operating-system threads, locks and queues, even where gevent has patched `threading`.
 
-gevent makes threads of `threading` greenlets: many in one thread, of which one runs until it
-waits. An event loop needs a thread that is one, and a lock and a queue that work between
-threads. A greenlet that waits for another thread must leave its hub free to run the others.
+gevent replaces threads by greenlets: many in one thread, one of which runs until it waits. An
+event loop needs a real thread, and a lock and queue that work between threads. A greenlet that
+waits for another thread must let its hub run other greenlets.
 
-Not here: what runs on the threads. gevent is asked for each time, for it may patch after this
-module was imported; it is not imported here before the app or its server has done so.
+gevent may patch after this module is imported, so each function checks again. This module never
+imports gevent before the app or its server does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class NoThread(RuntimeError):
-    """No thread can be had: the system refuses one, or the process has `MAX_THREADS`."""
+    """No thread is available: the system refused to start one, or `MAX_THREADS` is reached."""
 
 
 class Queue(Protocol[T]):
@@ -36,7 +36,7 @@ class Thread(Protocol):
 
 
 def gevent_patched() -> bool:
-    """True if gevent has replaced threads by greenlets."""
+    """Return `True` if gevent replaced threads by greenlets."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
@@ -49,18 +49,18 @@ def _original(module: str, name: str) -> Any:
 
 
 Lock: Final[Callable[[], AbstractContextManager[object]]] = _original("_thread", "allocate_lock")
-"""Not to be held while a greenlet may switch."""
+"""Do not hold it while greenlets may switch."""
 
 SimpleQueue: Final[Callable[[], Queue[Any]]] = _original("queue", "SimpleQueue")
 
 
 def queue_here() -> Queue[Any]:
-    """A queue from which the calling thread or greenlet takes, and to which any thread puts."""
+    """Return a queue that any thread can put to, and the calling thread or greenlet reads."""
     return _HubQueue() if gevent_patched() else SimpleQueue()
 
 
 class _HubQueue:
-    """A greenlet takes from it; while it waits, its hub runs the others."""
+    """A queue for a greenlet. While it waits, its hub runs the others."""
 
     def __init__(self) -> None:
         self._hub = import_module("gevent").get_hub()
@@ -83,19 +83,19 @@ class _HubQueue:
         waiter = import_module("gevent.hub").Waiter(self._hub)
         watcher = self._hub.loop.async_()
         watcher.start(waiter.switch, None)
-        self._watcher = watcher  # what is put from here on wakes this greenlet
+        self._watcher = watcher  # from here on, `put` wakes this greenlet
         try:
             if not self._items:
                 waiter.get()
         finally:
-            with self._lock:  # a closed watcher must not be sent to
+            with self._lock:  # `put` must not signal a closed watcher
                 self._watcher = None
             watcher.stop()
             watcher.close()
 
 
 class Event:
-    """Set once, by any thread; threads and greenlets wait for it."""
+    """Set once, by any thread. Threads and greenlets can wait for it."""
 
     def __init__(self) -> None:
         self._set = False
@@ -117,8 +117,8 @@ class Event:
 
 
 def start_thread(target: Callable[[], object], name: str) -> Thread:
-    """Have a thread of the operating system call *target*. The process does not wait for it at
-    its end. Raises `NoThread`."""
+    """Start an operating-system thread that calls *target*. It does not keep the process alive.
+    Raises `NoThread`."""
     eventlet = sys.modules.get("eventlet.patcher")
     if eventlet is not None and eventlet.is_monkey_patched("thread"):
         raise RuntimeError(
@@ -137,7 +137,7 @@ def start_thread(target: Callable[[], object], name: str) -> Thread:
 
 
 class _BesideGevent:
-    """`threading.Thread` starts a greenlet in a patched process, so this goes without it."""
+    """A thread for patched processes, where `threading.Thread` would start a greenlet."""
 
     def __init__(self, target: Callable[[], object], name: str) -> None:
         self._ended = Event()
@@ -148,7 +148,7 @@ class _BesideGevent:
         try:
             target()
         finally:
-            # It was created when something patched waited here.
+            # The hub was created if something patched waited on this thread.
             import_module("gevent").get_hub().destroy(destroy_loop=True)
             self._ended.set()
 

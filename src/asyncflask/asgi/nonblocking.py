@@ -1,4 +1,4 @@
-"""Sync functions that never block: those that their author has marked may run on the loop."""
+"""Sync functions marked as never blocking, which may run on the loop."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ _MARK: Final = "__asyncflask_nonblocking__"
 
 
 def nonblocking(func: F) -> F:
-    """Mark a sync hook as one that never blocks. Around an `async def` view it runs on the event
-    loop, which saves the request a thread, unless a sync function of the request has run before.
+    """Mark a sync hook as never blocking. Around an `async def` view, it then runs on the event
+    loop, which saves the request a thread, unless another sync function of the request ran
+    before.
 
-    It must not wait for anything (a database, a file, the network, a lock, `time.sleep`), since
-    every other request would wait as well, and must not create objects that belong to a thread.
-    For hooks of extensions, see the setting `NONBLOCKING_HOOKS`.
+    It must not wait for anything (a database, a file, the network, a lock, `time.sleep`),
+    because every other request would wait as well, and must not create objects that belong to a
+    thread. For hooks of extensions, use the `NONBLOCKING_HOOKS` setting.
     """
     setattr(func, _MARK, True)
     return func
 
 
 def name_of(func: Callable[..., Any]) -> str:
-    """What `NONBLOCKING_HOOKS` calls *func*: ``module:qualified.name``."""
+    """Return the name of *func* in `NONBLOCKING_HOOKS`: ``module:qualified.name``."""
     while isinstance(func, partial):
         func = func.func
     return f"{getattr(func, '__module__', '')}:{getattr(func, '__qualname__', '')}"
 
 
 def may_run_on_loop(func: Callable[..., Any], names: Collection[str]) -> bool:
-    """Whether *func* is marked, or is among *names*."""
+    """Return `True` if *func* is marked or listed in *names*."""
     return getattr(func, _MARK, False) is True or (bool(names) and name_of(func) in names)
 
 
 class Nonblocking:
-    """A function that `Driver.call` runs on the loop, while the request has no thread."""
+    """A function that `Driver.call` runs on the loop as long as the request has no thread."""
 
     def __init__(self, func: Callable[..., Any]) -> None:
         self.func = func

@@ -1,11 +1,9 @@
-"""What is sent to one WebSocket client: `Outbox` sends, in order; `Backlog` is what waits, within
-limits, for a client that does not read.
+"""Sending messages to one WebSocket client: `Outbox` sends them in order; `Backlog` queues
+them, within limits, for a client that does not read.
 
-The server's `send` runs at once, outside of any task, as far as it goes: a message to thousands
-of clients that read costs neither tasks nor futures. Only a client that does not read gets a
-task, and a backlog.
-
-Knows messages and their order; knows no handshake and no close codes.
+The server's `send` runs immediately, outside of any task, as far as it gets, so a message to
+thousands of clients that read needs neither tasks nor futures. Only a client that does not read
+gets a task and a backlog. Handshakes and close codes are not handled here.
 """
 
 from __future__ import annotations
@@ -23,11 +21,11 @@ from .stepping import ENDED, InContext
 from .websocket_rules import DEFAULT_OPTIONS, WebSocketOptions
 
 IN_A_ROW: Final = 64
-"""After how many messages that need not wait the loop is given to others."""
+"""Messages sent without waiting before the loop gets to run other tasks."""
 
 
 class Entry(NamedTuple):
-    """A message that waits. Those that the handler sends have no size: they are not counted."""
+    """A queued message. Messages from the handler itself have no size: they are not counted."""
 
     message: Message
     size: int | None = None
@@ -35,13 +33,13 @@ class Entry(NamedTuple):
 
 
 class Backlog:
-    """The messages that wait for a client, in order, and those that wait to be among them."""
+    """A client's queue, and the messages that wait for room in it."""
 
     def __init__(self, options: WebSocketOptions) -> None:
         self._options = options
         self._entries: deque[Entry] = deque()
         self._outside: deque[Entry] = deque()
-        self._messages = self._size = 0  # of the delivered ones
+        self._messages = self._size = 0  # only of delivered messages
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -53,7 +51,7 @@ class Backlog:
             self._size += entry.size
 
     def add_delivered(self, message: Message) -> bool:
-        """Add it if it fits, or the policy makes room; give whether it has been added."""
+        """Add a message if it fits or the policy makes room. Return `True` if it was added."""
         size = _size(message)
         fits = self._fits(size) and not self._outside
         while not fits and self._options.send_policy == "drop_oldest":
@@ -64,13 +62,14 @@ class Backlog:
         return fits
 
     def wait_outside(self, message: Message) -> asyncio.Future[None]:
-        """For the policy ``"wait"``. Gives what is done when there is room for *message*."""
+        """Let a message wait for room (policy ``"wait"``). Return a future that is done when
+        there is."""
         room = asyncio.get_running_loop().create_future()
         self._outside.append(Entry(message, _size(message), room))
         return room
 
     def take(self) -> Entry:
-        """The next one; those outside move up."""
+        """Remove and return the next entry. Waiting messages move up."""
         entry = self._entries.popleft()
         self._uncount(entry)
         while self._outside and self._fits(self._outside[0].size or 0):
@@ -81,7 +80,7 @@ class Backlog:
         return entry
 
     def clear(self, forget: bool) -> None:
-        """Let none in any more, and *forget* those that are in."""
+        """Accept no more messages, and drop the queued ones if *forget*."""
         while self._outside:
             _settle(self._outside.popleft().done)
         while self._entries and forget:
@@ -107,14 +106,14 @@ class Backlog:
 
 
 class Outbox:
-    """Sends messages to one client, in order. None is sent before `open` is called.
+    """Sends messages to one client, in order, from the call of `open` on.
 
-    *send*: the server's. It runs in the context as it is now or in the handler's, not in that of
-    whoever happens to deliver a message. *direct*: it may begin outside of a task. It may not if
-    it is a middleware's, which could ask for the current task. *stalled*: called with the reason
-    when the client has not taken a message in within the timeout, or more than its limits waits
-    and the policy is ``"close"``. *failed*: called with what *send* raises for a delivered
-    message. Neither is called, nor kept, after the end.
+    *send*: the server's function. It runs in the current context or the handler's, not in that
+    of whoever delivers a message. *direct*: `send` may start outside of a task; false for a
+    middleware's, which may use the current task. *stalled*: called with the reason if the
+    client did not take in a message within the timeout, or if its queue is full and the policy
+    is ``"close"``. *failed*: called with the exception of *send* for a delivered message. Both
+    are dropped at the end.
     """
 
     def __init__(
@@ -125,34 +124,35 @@ class Outbox:
         stalled: Callable[[str], object],
         failed: Callable[[Exception], object],
     ) -> None:
-        self.send: Any = send  # if it is direct, it gives coroutines
+        self.send: Any = send  # returns coroutines if direct
         self.options = DEFAULT_OPTIONS
         self._direct = direct
         self.context = copy_context()
-        """Not the request's, which refers to who has this."""
+        """Not the request's, which would be a reference cycle."""
         self._stalled: Callable[[str], object] | None = stalled
         self._failed: Callable[[Exception], object] | None = failed
         self._backlog: Backlog | None = None
         self._busy = True
-        """Whether a message is being sent, or none may be sent yet."""
+        """`True` while a message is being sent, or sending is not allowed yet."""
         self._in_a_row = 0
-        """How many were sent without a wait."""
+        """How many messages were sent without waiting."""
         self._task: asyncio.Task[None] | None = None
         self._sending: asyncio.Future[None] | None = None
         self._ended = self._cancelled = False
 
     async def put_first(self, message: Message) -> None:
-        """Send *message* before `open`, when no other is."""
+        """Send *message* before `open`, while nothing else is sent."""
         await InContext(self.send, self.context)(message)
 
     def open(self) -> None:
-        """The handshake is complete: send what waits, and what comes."""
+        """Start sending: the handshake is complete."""
         self._rested()
 
     def put(self, message: Message, awaited: bool = True) -> Awaitable[None] | None:
-        """Send *message* in its turn. Gives what to await until the server has taken it, if it has
-        not yet. That raises what the server does, and `ConnectionError` if the connection ends
-        before; so does this itself. Unless it is *awaited*, the outbox sees to its errors."""
+        """Send *message* in its turn. Return an awaitable until the server has accepted it, or
+        `None` if it already has. Errors of the server, or `ConnectionError` if the connection
+        ends first, are raised here or by the awaitable. If not *awaited*, the outbox handles
+        them."""
         if self._busy or not self._direct:
             if self._ended:
                 raise ConnectionError
@@ -160,7 +160,7 @@ class Outbox:
         self._busy = True
         coro = self.send(message)
         try:
-            waits_for = next(coro.__await__(), ENDED)  # which costs less than `StopIteration`
+            waits_for = next(coro.__await__(), ENDED)  # cheaper than `StopIteration`
         except BaseException:
             self._rested()
             raise
@@ -182,44 +182,44 @@ class Outbox:
         return sent
 
     def deliver(self, message: Message) -> asyncio.Future[None] | None:
-        """Send *message* in its turn, without waiting; nothing happens if the connection has
-        ended. With the policy ``"wait"``, and no room for it: a future that is done when there
-        is; to cancel it takes the message back."""
+        """Send *message* in its turn, without waiting. Does nothing if the connection has
+        ended. If the policy is ``"wait"`` and there is no room, return a future that is done
+        when there is; cancelling it withdraws the message."""
         if self._ended:
             return None
         if self._direct and not self._busy:
             try:
                 self.context.run(self.put, message, False)
             except Exception as error:
-                if self._failed is not None:  # it may have ended with that
+                if self._failed is not None:  # unless the error ended it
                     self._failed(error)
             return None
         backlog = self._get_backlog()
         if not backlog.add_delivered(message):
             if self.options.send_policy == "wait":
                 return backlog.wait_outside(message)
-            assert self._stalled is not None  # as this has not ended
+            assert self._stalled is not None  # it has not ended
             self._stalled("Too many messages wait for this client.")
         self._go_on()
         return None
 
     async def put_last(self, message: Message) -> None:
-        """`put`, and end after it: later messages are not sent."""
+        """`put` *message* as the last one: later messages are not sent."""
         if self._cancelled:
             raise ConnectionError
         self.end(forget=False)
         await self._wait(message)
 
     def end(self, *, forget: bool = True) -> None:
-        """Take no more messages but the last; *forget* those that wait."""
+        """Accept no more messages but the last, and drop the queued ones if *forget*."""
         self._ended = True
         self._direct = False
-        self._stalled = self._failed = None  # which refer to who has this
+        self._stalled = self._failed = None  # breaks reference cycles
         if self._backlog is not None:
             self._backlog.clear(forget)
 
     def cancel(self) -> None:
-        """`end`, and give up what is being sent."""
+        """`end`, and stop sending the current message."""
         self.end()
         self._cancelled = True
         if self._task is not None:
@@ -235,7 +235,7 @@ class Outbox:
         return self._backlog
 
     def _rested(self) -> None:
-        """Nothing is being sent any more."""
+        """Note that no message is being sent any more."""
         self._busy = False
         self._in_a_row = 0
         self._go_on()
@@ -245,7 +245,7 @@ class Outbox:
             self._start(None, None)
 
     def _start(self, rest: Awaitable[None] | None, sent: asyncio.Future[None] | None) -> None:
-        """Have a task send *rest*, which has begun, and what waits."""
+        """Start a task that sends *rest*, which has begun, and then the queue."""
         self._busy = True
         self._sending = sent
         loop = asyncio.get_running_loop()
@@ -295,7 +295,7 @@ def _size(message: Message) -> int:
 
 @coroutine
 def _resumed(coro: Any, waits_for: object) -> Generator[object, Any, None]:
-    """In a task: go on with *coro*, which has begun and waits for something."""
+    """Continue *coro*, which has begun and waits for something, in a task."""
     while True:
         step: Callable[[Any], Any] = coro.send
         try:
@@ -307,4 +307,4 @@ def _resumed(coro: Any, waits_for: object) -> Generator[object, Any, None]:
         except StopIteration:
             return
         finally:
-            value = None  # an error, whose traceback refers to this frame
+            value = None  # an error's traceback refers to this frame

@@ -1,7 +1,5 @@
-"""The worker threads of a process: what they are given, how many there are, how many run.
-
-Not here: whose they are, and how a request comes to be on one (`threads.py`).
-"""
+"""The worker threads of a process: their jobs, and the limits on how many exist and how many
+run. `threads.py` assigns them to requests."""
 
 from __future__ import annotations
 
@@ -20,20 +18,21 @@ from .native import NoThread, Queue, SimpleQueue, Thread, start_thread
 T = TypeVar("T")
 
 IDLE_SECONDS: Final = 10.0
-"""How long a worker thread without work is kept for the next request."""
+"""Seconds that an idle worker thread is kept."""
 
 DEFAULT_WORKER_THREADS: Final = 64
-"""How many sync functions run at once on one loop, unless the app says otherwise."""
+"""How many sync functions run at once on one loop, unless the app sets it."""
 
 DEFAULT_MAX_THREADS: Final = 512
-"""How many worker threads a process has at most, those that wait included, unless the app says
-otherwise. Eight times as many as run: threads wait for slow clients, and a client without manners
-could hold any number. Eight processes stay below what systemd gives a service (4,915 tasks)."""
+"""The maximum number of worker threads in a process, waiting ones included, unless the app sets
+it. Eight times as many as may run, since threads also wait for slow clients. A limit, since a
+misbehaving client could otherwise hold any number. Eight processes stay within what systemd
+allows a service (4,915 tasks)."""
 
 
 class Worker:
-    """A thread's queue of jobs. A pool thread works on its queue for ever; a thread that came
-    from outside (a WSGI server's, a test's) does so while it waits for an `Outcome`."""
+    """A thread's job queue. A pool thread works on its queue until it ends; a thread from
+    outside (a WSGI server's, a test's) does so while it waits for an `Outcome`."""
 
     __slots__ = ("jobs", "thread")
 
@@ -42,17 +41,17 @@ class Worker:
         self.thread: Thread | None = None
 
     def post(self, job: Callable[[], None]) -> None:
-        """Have *job*, which must not raise, run on the thread, after those before it."""
+        """Run *job*, which must not raise, on the thread, after those before it."""
         self.jobs.put(job)
 
     def work_until(self, outcome: Outcome[Any]) -> None:
-        """On the thread itself: run jobs until *outcome* is there."""
+        """On the thread itself: run jobs until *outcome* is set."""
         while not outcome.done:
             self.jobs.get()()
 
 
 class Outcome(Generic[T]):
-    """What a thread waits for; set from any other thread."""
+    """A result that a thread waits for. Any other thread may set it."""
 
     __slots__ = ("done", "error", "value", "worker")
 
@@ -67,41 +66,41 @@ class Outcome(Generic[T]):
         self.worker.post(wake)
 
     def result(self) -> T:
-        """Block until it is set; then give the value or raise the error."""
+        """Block until it is set. Return the value or raise the error."""
         self.worker.work_until(self)
         if self.error is not None:
             try:
                 raise self.error
             finally:
-                self.error = None  # the traceback holds this frame: no cycle
+                self.error = None  # avoids a cycle: the traceback refers to this frame
         return self.value  # type: ignore[return-value]
 
 
 def wake() -> None:
-    """A job that only ends the wait for the next one."""
+    """A job that only wakes the thread."""
 
 
 def stop() -> None:
     """The job that ends a pool thread."""
 
 
-_pool: set[Worker] = set()  # the worker threads there are
+_pool: set[Worker] = set()  # all worker threads
 _idle: list[Worker] = []  # a stack: the thread used last has the warmest caches
 _max_threads: int | None = None
 _local = threading.local()
 
 
 def limit_threads(number: int) -> None:
-    """Have this process start no more than *number* worker threads; the first call counts."""
+    """Limit this process to *number* worker threads. Only the first call counts."""
     global _max_threads
     if _max_threads is None:
         _max_threads = number
 
 
 def here() -> Any:
-    """What belongs to this thread; to this greenlet, once gevent has patched."""
+    """Return this thread's local storage; this greenlet's, once gevent has patched."""
     global _local
-    if type(_local) is not threading.local:  # it has since
+    if type(_local) is not threading.local:  # gevent has patched since
         _local = threading.local()
     return _local
 
@@ -112,7 +111,7 @@ def _worker_main(worker: Worker) -> None:
         try:
             job = worker.jobs.get(True, IDLE_SECONDS)
         except Empty:
-            # Not in the stack any more: a request took this worker at this very moment.
+            # Not in the stack any more: a request took this worker just now.
             with suppress(ValueError):
                 _idle.remove(worker)
                 break
@@ -122,12 +121,12 @@ def _worker_main(worker: Worker) -> None:
 
 
 def give_back(worker: Worker) -> None:
-    """A thread of the pool has no work for now."""
+    """Return a pool thread that has no work."""
     _idle.append(worker)
 
 
 def take_worker() -> Worker:
-    """A thread of the pool. Raises `NoThread`."""
+    """Return a pool thread. Raises `NoThread`."""
     try:
         return _idle.pop()
     except IndexError:
@@ -149,11 +148,12 @@ def take_worker() -> Worker:
 
 
 class Slots:
-    """How many sync functions run at once on one loop. A thread that waits for the loop (a slow
-    body, a coroutine) counts as not running, so waiting can neither starve nor deadlock others.
-    Used on the loop's thread only; whoever waits longest is next.
+    """Limits how many sync functions run at once on one loop. A thread that waits for the loop
+    (for a slow body, a coroutine) does not count, so waiting can neither starve nor deadlock
+    others. Used on the loop's thread only; first come, first served.
 
-    What waits for a slot is a function that must not raise; it gives whether it uses the slot.
+    What waits for a slot is a function that must not raise. It returns `True` if it uses the
+    slot.
     """
 
     __slots__ = ("free", "waiting")
@@ -163,7 +163,7 @@ class Slots:
         self.waiting: deque[Callable[[], bool]] = deque()
 
     def acquire(self, go: Callable[[], bool]) -> None:
-        """Call *go* as soon as there is a slot, at once if there is one now."""
+        """Call *go* when there is a slot, or at once if there is one now."""
         if not self.free:
             self.waiting.append(go)
             return
@@ -182,7 +182,7 @@ _slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Slots] = weakref.We
 
 
 def slots_of(loop: asyncio.AbstractEventLoop, limit: int = DEFAULT_WORKER_THREADS) -> Slots:
-    """The slots of *loop*; *limit* counts for whoever asks first."""
+    """Return the slots of *loop*. Only the first caller's *limit* counts."""
     slots = _slots.get(loop)
     if slots is None:
         slots = _slots[loop] = Slots(limit)
@@ -190,7 +190,7 @@ def slots_of(loop: asyncio.AbstractEventLoop, limit: int = DEFAULT_WORKER_THREAD
 
 
 def end_idle() -> None:
-    """End all threads that have no work, and see them end."""
+    """End all idle threads, and wait for that."""
     while _idle:
         worker = _idle.pop()
         worker.post(stop)
@@ -199,7 +199,7 @@ def end_idle() -> None:
 
 
 def forget() -> None:
-    """After a fork the threads exist in the parent only."""
+    """Forget all threads after a fork: they exist only in the parent."""
     global _local
     _local = threading.local()
     _idle.clear()

@@ -1,8 +1,6 @@
-"""Werkzeug's `ProxyFix` for ASGI scopes: for WebSockets too, and without a thread.
-
-Which values are trusted, and what follows from them, Werkzeug alone says: its middleware is
-called, with as much of an environ as it looks at. Here is how a scope becomes that, and back.
-"""
+"""Werkzeug's `ProxyFix` for ASGI scopes, including WebSockets, without a thread. Werkzeug's
+middleware decides what to trust; this file translates a scope to the part of an environ that it
+reads, and back."""
 
 from __future__ import annotations
 
@@ -22,15 +20,15 @@ _FORWARDED: Final = {
 
 
 def within(wsgi_app: Callable[..., object]) -> Callable[..., object]:
-    """What the `ProxyFix` middlewares that *wsgi_app* begins with are put round. A subclass of
-    theirs is a middleware like any other."""
+    """Return what is inside the `ProxyFix` middleware that *wsgi_app* starts with. A subclass
+    counts as any other middleware."""
     while type(wsgi_app) is ProxyFix:
         wsgi_app = wsgi_app.app
     return wsgi_app
 
 
 def fixed_scope(scope: Scope, wsgi_app: Callable[..., object]) -> Scope:
-    """*scope* as those middlewares have it: a copy, if there are any."""
+    """Return *scope* after that middleware: a copy, if there is any."""
     if type(wsgi_app) is not ProxyFix:
         return scope
     before = _environ(scope)
@@ -82,4 +80,4 @@ def _environ(scope: Scope) -> Environ:
 
 
 def _nothing(*args: object) -> Any:
-    """In the place of the app: what `ProxyFix` would pass on is in the environ."""
+    """Called by `ProxyFix` instead of the app; its result is in the environ."""
