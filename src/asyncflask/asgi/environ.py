@@ -1,8 +1,5 @@
-"""A request's scope as a WSGI environ and the other way round (PEP 3333, ASGI specification: WSGI
-compatibility). What a scope cannot say of an environ that came in is in the scope's `Origin`.
-
-What is done with them is in `wsgi.py`.
-"""
+"""Translating a request's scope to a WSGI environ and back (PEP 3333; ASGI specification: WSGI
+compatibility). The scope's `Origin` keeps what a scope cannot express. `wsgi.py` uses it."""
 
 from __future__ import annotations
 
@@ -21,16 +18,16 @@ from .scope import ORIGIN, RECEIVED, route_path
 Environ = dict[str, Any]
 
 FILE_BYTES: Final = 262_144
-"""How much of a file is read at a time: each read is a hop to the request's thread."""
+"""How much of a file to read at a time. Each read is a hop to the request's thread."""
 
 PROXY_FIX_ORIGINAL: Final = "werkzeug.proxy_fix.orig"
-"""What Werkzeug's `ProxyFix` has replaced: its key in an environ, and ours in a scope."""
+"""The environ key of the values that Werkzeug's `ProxyFix` replaced; also the scope's."""
 
 SCHEMES: Final = {"ws": "http", "wss": "https"}
-"""A WebSocket's handshake is a request (RFC 6455 section 4.1)."""
+"""A WebSocket's handshake is an HTTP request (RFC 6455 section 4.1)."""
 
 STATE: Final = "asyncflask.state"
-"""Set in the environ by a test that has started the app: its lifespan's state."""
+"""Environ key of the lifespan state, set by a test that started the app."""
 
 
 class Origin:
@@ -54,7 +51,7 @@ class Origin:
         self.worker = worker
 
     def update(self, scope: Scope) -> Environ:
-        """The environ, after writing to it what ASGI middleware has changed in the scope."""
+        """Return the environ, after applying what ASGI middleware changed in the scope."""
         environ, mirrored = self.environ, _mirrored(scope)
         if mirrored != self.mirrored:
             self.mirrored = mirrored
@@ -66,7 +63,7 @@ class Origin:
 
 
 class FileWrapper:
-    """`wsgi.file_wrapper` (PEP 3333): an iterator over the blocks of a file."""
+    """`wsgi.file_wrapper` (PEP 3333): iterates over the blocks of a file."""
 
     def __init__(self, file: Any, block_size: int = 0) -> None:
         self.file = file
@@ -95,7 +92,7 @@ class FileWrapper:
 
 
 def environ_of(scope: Scope, body: Body) -> Environ:
-    """The WSGI environ of a request or WebSocket. If one came in, it is that very one."""
+    """Return the WSGI environ of a request or WebSocket: the original one if it came over WSGI."""
     origin: Origin | None = scope.get(ORIGIN)
     if origin is None:
         return environ_from_scope(scope, body)
@@ -106,7 +103,7 @@ def environ_of(scope: Scope, body: Body) -> Environ:
 
 
 def environ_from_scope(scope: Scope, body: Body) -> Environ:
-    """A new WSGI environ of an ASGI request or WebSocket."""
+    """Create a WSGI environ from the scope of a request or WebSocket."""
     environ = {
         **_variables(scope),
         "wsgi.version": (1, 0),
@@ -121,7 +118,7 @@ def environ_from_scope(scope: Scope, body: Body) -> Environ:
         "asyncflask.scope": scope,
     }
     if (handshake := scope.get("asyncflask.handshake")) is not None:
-        # Compression is between server and client, and not for who answers by the environ.
+        # Compression is between server and client; an environ's library must not negotiate it.
         environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
         environ.update(handshake | environ)
     return environ
@@ -133,7 +130,7 @@ def _http_scheme(scope: Scope) -> str:
 
 
 def _variables(scope: Scope) -> Environ:
-    """What an environ has of a scope, but for the keys that begin with `wsgi.`."""
+    """Return the environ keys of a scope, except those that begin with `wsgi.`."""
     server = scope.get("server") or ("localhost", None)
     client = scope.get("client")
     raw_path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
@@ -161,13 +158,14 @@ def _variables(scope: Scope) -> Environ:
 
 
 BLANKS: Final = " \t"
-"""What is round a value is no part of it (RFC 9110 section 5.5); httptools leaves what follows."""
+"""Whitespace around a value is not part of it (RFC 9110 section 5.5); httptools leaves what
+follows."""
 
 
 def header_variables(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """What an environ has of the header lines. Repeated ones are joined, as WSGI servers do (RFC
-    9110 section 5.3). Names with an underscore are left out: in an environ they would pass for
-    the ones with a hyphen."""
+    """Return the environ keys of the headers. Repeated headers are joined, as WSGI servers do
+    (RFC 9110 section 5.3). Names with an underscore are dropped: in an environ they would pass
+    for those with a hyphen."""
     variables: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name = raw_name.decode("latin-1").upper()
@@ -193,8 +191,8 @@ def _is_header(key: str) -> bool:
 def scope_from_environ(
     environ: Environ, worker: Worker | None = None, app: object = None
 ) -> Scope:
-    """The ASGI scope of a WSGI request, with its `Origin`. What an ASGI server put into the scope
-    that the environ was built from (`state`, extensions) is kept."""
+    """Create the ASGI scope of a WSGI request, with its `Origin`. Keeps what an ASGI server put
+    into the scope that the environ was built from (`state`, extensions)."""
     received = environ.get("asyncflask.scope")
     headers = []
     for key, value in environ.items():
@@ -204,16 +202,17 @@ def scope_from_environ(
         headers.append((name.encode("latin-1"), _bytes(value)))
     if "HTTP_HOST" not in environ and (
         received is None or b"host" in dict(received["headers"])
-    ):  # HTTP/1.0, or a middleware has removed it: the server's name stands for it
+    ):  # HTTP/1.0, or removed by middleware: use the server's name
         host = f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
         headers.append((b"host", _bytes(host)))
     root_path = _bytes(environ.get("SCRIPT_NAME", "")).decode("utf-8", "replace").rstrip("/")
-    if root_path and not root_path.startswith("/"):  # of a header X-Forwarded-Prefix, say
+    if root_path and not root_path.startswith("/"):  # for example, from X-Forwarded-Prefix
         root_path = f"/{root_path}"
     path = _bytes(environ.get("PATH_INFO", "")).decode("utf-8", "replace")
     if received is None and path and not path.startswith("/"):
-        # No malformed target, as it would be in a scope: the server parsed that. PEP 3333 asks
-        # for no slash, and Werkzeug's test client gives the path as the test wrote it.
+        # Not a malformed target, as it would be in a scope: the server parsed it. PEP 3333
+        # does not require a slash, and Werkzeug's test client passes the path as the test
+        # wrote it.
         path = f"/{path}"
     address = environ.get("REMOTE_ADDR")
     origin = Origin(environ, worker, app)
@@ -250,7 +249,8 @@ def _mirrored(scope: Scope) -> tuple[object, ...]:
 
 
 def port_number(port: object) -> int | None:
-    """`SERVER_PORT`, which is a text, and Hypercorn's a number; `None` for what is no port."""
+    """Return `SERVER_PORT`, which is text (Hypercorn: a number), as a number, or `None` if
+    invalid."""
     text = str(port)
     return int(text) if text.isdecimal() and len(text) <= 5 else None
 

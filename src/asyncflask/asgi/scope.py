@@ -1,6 +1,5 @@
-"""The scope of a request: its target and `Host`, made normal and checked (RFC 9112 section 3); the
-path that is routed; the keys that asyncflask adds to it.
-"""
+"""A request's scope: normalizing and checking its target and `Host` (RFC 9112 section 3), the
+path for routing, and the keys that asyncflask adds."""
 
 from __future__ import annotations
 
@@ -11,14 +10,14 @@ from urllib.parse import unquote
 from starlette.types import Scope
 
 ORIGIN: Final = "asyncflask.origin"
-"""The key in a scope that was made of an environ, for its `Origin`."""
+"""Key of the `Origin`, in a scope built from an environ."""
 
 RECEIVED: Final = "asyncflask.received"
-"""The key in a copy of a scope, for the scope that middleware and the server have."""
+"""Key of the original scope, which middleware and the server have, in a copy of it."""
 
 
 def route_path(scope: Scope) -> str:
-    """The path below `root_path`; servers and Starlette's `Mount` leave both in `path`."""
+    """Return the path below `root_path`, which servers and Starlette's `Mount` leave in `path`."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
@@ -30,17 +29,16 @@ _ABSOLUTE: Final = re.compile(rb"https?://([^/]*)(.*)", re.IGNORECASE | re.DOTAL
 
 
 def normalised(scope: Scope) -> Scope:
-    """*scope*, of HTTP or a WebSocket, as the ASGI specification wants it: with a method in
-    capitals, and with a path where a server passes on the absolute form of a target. Almost always
-    it is so already."""
+    """Return *scope* as the ASGI specification requires: with the method in upper case, and a
+    path even if a server passes on a target in absolute form. Usually it already is."""
     path, root, method = scope["path"], scope.get("root_path", ""), scope.get("method", "GET")
     start = len(root) if path.startswith(root) else 0
     if path[start : start + 1] not in ("/", ""):
         scope = _in_origin_form(scope, root)
     if "scheme" not in scope and scope["type"] == "websocket":
-        scope = {**scope, "scheme": "ws", RECEIVED: scope}  # its default; Daphne leaves it out
+        scope = {**scope, "scheme": "ws", RECEIVED: scope}  # the default, which Daphne omits
     if not method.isupper():
-        # Not HEAD: a server that does not know it for that waits for the content.
+        # Not HEAD: a server that does not recognize it as such waits for the content.
         method = method.upper()
         method = "GET" if method == "HEAD" else method
         scope = {**scope, "method": method, RECEIVED: scope}
@@ -56,8 +54,8 @@ def _in_origin_form(scope: Scope, root: str) -> Scope:
     host, target = absolute[1], absolute[2] or b"/"
     headers = scope["headers"]
     if [name for name, _ in headers].count(b"host") == 1:
-        # RFC 9112 section 3.2.2: its value is ignored, and this is the host instead. Two of
-        # them, or none, are malformed as ever (section 3.2).
+        # RFC 9112 section 3.2.2: the value of `Host` is ignored in favour of this host. Two
+        # `Host` headers, or none, are malformed in any case (section 3.2).
         headers = [(name, host if name == b"host" else value) for name, value in headers]
     return {
         **scope,
@@ -69,10 +67,10 @@ def _in_origin_form(scope: Scope, root: str) -> Scope:
 
 
 def malformed(scope: Scope) -> str | None:
-    """What is wrong with a request's target or `Host` (RFC 9112 section 3.2), if anything.
+    """Return what is wrong with a request's target or `Host` (RFC 9112 section 3.2), or `None`.
     Servers let some of it through."""
     if not scope["path"].startswith("/") and (scope["path"] or ORIGIN not in scope):
-        # WSGI has an empty path, which is redirected; a target of HTTP cannot be without one.
+        # WSGI may have an empty path, which is redirected; an HTTP target is never empty.
         return "The request target does not begin with '/'."
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if len(hosts) > 1:
@@ -84,31 +82,31 @@ def malformed(scope: Scope) -> str | None:
 
 
 good_hosts: set[bytes] = set()
-"""Values of `Host` that are known to be valid."""
+"""Values of `Host` known to be valid."""
 
 _GOOD_HOSTS: Final = 256
 
 
 _LONG_HOST: Final = 261
-"""A longer one cannot be a name and a port (RFC 1035 section 2.3.4), and is not remembered."""
+"""Longer values cannot be a name and a port (RFC 1035 section 2.3.4), and are not cached."""
 
 _HOST: Final = re.compile(
     rb"(?: [a-z0-9.-]+ | \[ [a-f0-9]* : [a-f0-9:.]+ \] ) (?: : ([1-9][0-9]{0,4}) )?",
     re.IGNORECASE | re.VERBOSE,
 )
-"""A name or an address, and a port (RFC 3986 section 3.2.2). Werkzeug looks at it since 3.1.7, and
-at the size of the port since 3.1.9."""
+"""A name or address, and a port (RFC 3986 section 3.2.2). Werkzeug checks it since 3.1.7, and
+the size of the port since 3.1.9."""
 
 
 def _names_a_host(line: bytes) -> bool:
-    """Whether the value of a `Host` header can be one. So can a name with an underscore, although
-    Werkzeug knows no host then: proxies send the name of their upstream."""
+    """Return `True` if the value of a `Host` header is valid. A name with an underscore is,
+    although Werkzeug then knows no host: proxies send the name of their upstream."""
     value = line.strip(b" \t").replace(b"_", b"-")
     match = _HOST.fullmatch(value)
     if match is None or int(match[1] or 1) > 65_535:
         return False
     try:
-        value.decode("ascii").encode("idna")  # as Werkzeug's URL map does when a URL is built
+        value.decode("ascii").encode("idna")  # as Werkzeug's URL map does to build a URL
     except UnicodeError:
         return False
     if len(line) <= _LONG_HOST:

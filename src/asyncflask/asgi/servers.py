@@ -1,6 +1,6 @@
-"""What servers let us know of a connection, and do with it, beyond what ASGI says. The functions
-take the server's `send`, or its `receive` where that is the server's own and `send` is not; of a
-middleware's nothing is known.
+"""What ASGI servers reveal about a connection, and let us do with it, beyond ASGI. The functions
+take the server's `send`, or its `receive` if only that is the server's own. For a middleware's,
+nothing is known.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if sys.platform == "linux":
     from fcntl import ioctl
 
 _SERVERS: Final = frozenset({"uvicorn", "hypercorn", "asyncio", "asyncflask"})
-"""The packages whose connections, or queues in their place, lose nothing when a `receive` is
-cancelled; the in-memory client's is one."""
+"""Packages whose connections, or the queues in their place, lose nothing if a `receive` is
+cancelled. The in-memory client is among them."""
 
 _TITLES: Final = {
     "daphne": "Daphne",
@@ -34,18 +34,18 @@ _TITLES: Final = {
     "waitress": "waitress",
     "Werkzeug": "Werkzeug's server",
 }
-"""By their package, or the name in `SERVER_SOFTWARE`."""
+"""Names by package or by the name in `SERVER_SOFTWARE`."""
 
 _DROP_ACCEPT_HEADERS: Final = frozenset({"Daphne", "Granian"})
-"""The servers that answer a handshake without the headers of `websocket.accept`."""
+"""Servers that accept a handshake without the headers of `websocket.accept`."""
 
 _logger: Final = logging.getLogger("asyncflask")
 _told: set[str] = set()
 
 
 def server_of(func: Callable[..., object]) -> str | None:
-    """The server whose `receive` or `send` *func* is, by its name in the documentation; `None`
-    for a middleware's, or a server that is not known."""
+    """Return the name, as in the documentation, of the server whose `receive` or `send` *func*
+    is. `None` if it is a middleware's, or the server is unknown."""
     while isinstance(func, partial):
         func = func.func
     owner = getattr(func, "__self__", None)
@@ -54,27 +54,27 @@ def server_of(func: Callable[..., object]) -> str | None:
 
 
 def wsgi_server(software: str) -> str | None:
-    """The same for a WSGI server, by what it calls itself in `SERVER_SOFTWARE`."""
+    """Return the name of a WSGI server by its `SERVER_SOFTWARE`, or `None`."""
     return _TITLES.get(software.partition("/")[0])
 
 
 def tell_once(shortcoming: str) -> None:
-    """Log what a server cannot do, and what to do about it; not again for each connection."""
+    """Log what a server cannot do, and what to do about it, once per process."""
     if shortcoming not in _told:
         _told.add(shortcoming)
         _logger.warning(shortcoming)
 
 
 def drops_accept_headers(send: Send) -> str | None:
-    """The server, if it answers handshakes without the headers that it is given."""
+    """Return the server's name if it accepts handshakes without the given headers, else `None`."""
     server = server_of(send)
     return server if server in _DROP_ACCEPT_HEADERS else None
 
 
 def stop_of(send: Send) -> Callable[[], Awaitable[object]] | None:
-    """What returns when the server of this connection begins to stop, if it has such a thing.
-    Hypercorn tells its worker processes by an event and not by a signal; and the lifespan, like
-    any server, when all connections have ended."""
+    """Return a function that waits until the connection's server begins to stop, or `None`.
+    Needed for Hypercorn: it tells its worker processes by an event, not a signal, and, like any
+    server, the lifespan only when all connections have ended."""
     if server_of(send) != "Hypercorn":
         return None
     context = getattr(getattr(send, "__self__", None), "context", None)
@@ -82,8 +82,8 @@ def stop_of(send: Send) -> Callable[[], Awaitable[object]] | None:
 
 
 def is_of_server(func: Callable[..., object]) -> bool:
-    """Whether *func* is a coroutine method of the server's connection; anything else may be a
-    middleware's, which could lose a message when it is cancelled."""
+    """Return `True` if *func* is a coroutine method of the server's connection. Anything else
+    may be a middleware's, which could lose a message if cancelled."""
     if not inspect.ismethod(func) or not inspect.iscoroutinefunction(func):
         return False
     return type(func.__self__).__module__.partition(".")[0] in _SERVERS
@@ -99,40 +99,40 @@ def has_transport(func: Callable[..., object]) -> bool:
 
 
 def unsent_bytes(send: Send) -> int:
-    """How much the client has not taken in of what was sent."""
+    """Return how many bytes were sent that the client has not taken in."""
     size: int = getattr(_transport(send), "get_write_buffer_size", int)()
     return size
 
 
 def untaken_bytes(func: Send | Receive) -> int:
-    """The same with what the system holds and the client has not acknowledged, as far as it tells
-    (`SIOCOUTQ` of Linux). That may be megabytes, and a third of it has to go before it takes more:
-    of a slow client nothing else would be seen for minutes."""
+    """Like `unsent_bytes`, plus what the system holds and the client has not acknowledged, if it
+    tells (Linux: `SIOCOUTQ`). That may be megabytes, a third of which must go before the system
+    accepts more; a slow client would otherwise show no progress for minutes."""
     transport = _transport(func)
     size: int = transport.get_write_buffer_size()
     sock = transport.get_extra_info("socket")
     if sys.platform == "linux" and sock is not None and (fileno := sock.fileno()) >= 0:
-        with suppress(OSError):  # a kind of socket that does not know
+        with suppress(OSError):  # not supported by this kind of socket
             size += struct.unpack("i", ioctl(fileno, termios.TIOCOUTQ, bytes(4)))[0]
     return size
 
 
 def abort(func: Send | Receive) -> None:
-    """Break off the connection."""
+    """Abort the connection."""
     getattr(_transport(func), "abort", bool)()
 
 
 def is_closed(send: Send) -> bool:
-    """Whether the server has closed the connection, or knows that the client has. uvicorn lets a
-    request go on if another one on its connection was malformed; to send something raises an
-    error then, of uvloop or of h11."""
+    """Return `True` if the server closed the connection or knows that the client did. After a
+    malformed request, uvicorn lets other requests on the connection continue; sending then
+    raises an error of uvloop or h11."""
     closing: bool = getattr(_transport(send), "is_closing", bool)()
     return closing
 
 
 def has_hung_up(send: Send) -> bool:
-    """Whether the other end has closed the connection, though not all is read that it sent.
-    If the server does not know that either, Linux does; elsewhere it is not known."""
+    """Return `True` if the other end closed the connection, even if some of its data is unread.
+    If the server does not know, Linux does; elsewhere this is not known."""
     transport = _transport(send)
     if getattr(transport, "is_closing", bool)():
         return True

@@ -1,8 +1,5 @@
-"""Run a coroutine in a chosen `contextvars.Context`, step by step, in the current task.
-
-A coroutine may ask to be resumed elsewhere (`ask`). What answers that, the `Driver`, is in
-`threads.py`.
-"""
+"""Running a coroutine in a chosen `contextvars.Context`, step by step, in the current task. A
+coroutine may ask to continue elsewhere (`ask`); the `Driver` in `threads.py` handles that."""
 
 from __future__ import annotations
 
@@ -19,17 +16,17 @@ Segment = tuple[object, StopIteration | None, BaseException | None]
 
 TO_THREAD: Final = "to thread"
 TO_LOOP: Final = "to loop"
-"""What a coroutine asks for."""
+"""What a coroutine can ask for."""
 
 NOT_STARTED: Final = object()
 
 ENDED: Final = object()
-"""What `next` is to give for a coroutine that has ended."""
+"""The value that `next` returns for a coroutine that has ended."""
 
 
 @coroutine
 def ask(where: str) -> Generator[str, None, None]:
-    """To be awaited: the coroutine goes on at *where*."""
+    """Await it to continue at *where*."""
     yield where
 
 
@@ -40,8 +37,9 @@ def stepped(
     segment: Callable[[Coro[T]], Generator[object, Any, Segment]] | None = None,
     yielded: object = NOT_STARTED,
 ) -> Generator[object, Any, T]:
-    """Run *coro* in *context*, in the current task. *segment* runs a part of it on a thread,
-    up to where it asks for the loop. *yielded*: what *coro* gave, if it was started before."""
+    """Run *coro* in *context*, in the current task. *segment* runs a part of it on a thread, up
+    to where it asks for the loop. *yielded*: the value that *coro* yielded, if it was already
+    started."""
     step: Callable[[Any], Any] = coro.send
     value: Any = None
     try:
@@ -56,7 +54,7 @@ def stepped(
                     try:
                         yielded = context.run(coro.throw, thrown)
                     finally:
-                        thrown = None  # its traceback holds this frame: no cycle
+                        thrown = None  # avoids a cycle: its traceback refers to this frame
                     continue
                 if ended is not None:
                     return ended.value  # type: ignore[no-any-return]
@@ -73,13 +71,13 @@ def stepped(
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     finally:
-        yielded = value = None  # an error, whose traceback refers to this frame
+        yielded = value = None  # an error's traceback refers to this frame
 
 
 class InContext(Generic[T]):
-    """The server's coroutine function *func*, always to run in *context*. What a server sets up
-    in `receive` and `send` keeps the current context: a reader's callback, the task of a
-    pipelined request (python/cpython#140947)."""
+    """The server's coroutine function *func*, always run in *context*. What a server sets up in
+    `receive` and `send` keeps the current context: a reader's callback, the task of a pipelined
+    request (python/cpython#140947)."""
 
     __slots__ = "_context", "_func"
 
@@ -92,8 +90,8 @@ class InContext(Generic[T]):
         return value if rest is None else await self.waiting(rest)
 
     def beginner(self) -> Callable[..., Awaitable[T] | None]:
-        """The same for a function that gives nothing, in half the time: for one that is called
-        for each chunk of a stream. Gives the rest, to be awaited at once, if it has to wait."""
+        """Return a version that returns no value, in half the time, for a function called for
+        each chunk of a stream. If it has to wait, it returns the rest, to await at once."""
         func, run, waiting = self._func, self._context.run, self.waiting
         call = func if inspect.iscoroutinefunction(func) else partial(run, func)
 
@@ -114,26 +112,26 @@ class InContext(Generic[T]):
 def start_in(
     context: Context, func: Callable[..., Awaitable[T]], *args: object
 ) -> tuple[Any, Awaitable[T] | None]:
-    """Call *func* in *context*, and let it run there until it has to wait. Gives its value and
-    `None`; or, if it has to wait, `None` and the rest, to be awaited at once."""
+    """Call *func* in *context* and run it until it has to wait. Return its value and `None`, or
+    `None` and the rest, to await at once."""
     coro: Any = context.run(func, *args)
     if type(coro) is not CoroutineType:
         coro = _awaiting(coro)
     try:
         yielded = context.run(coro.send, None)
-    except StopIteration as stop:  # most often
+    except StopIteration as stop:  # the usual case
         return stop.value, None
     return None, stepped(context, coro, None, yielded)
 
 
 def as_coroutine(awaitable: Awaitable[T]) -> Coro[T]:
-    """*awaitable* as something that has `send`."""
+    """Return *awaitable* as an object with a `send` method."""
     return awaitable if isinstance(awaitable, CoroutineType) else _awaiting(awaitable)
 
 
 def rest_of(coro: Coro[T], context: Context, yielded: object) -> Awaitable[T]:
-    """What is left of *coro*, which gave *yielded* when it was started in *context*: to be
-    awaited at once."""
+    """Return the rest of *coro*, which was started in *context* and yielded *yielded*, to await
+    at once."""
     return stepped(context, coro, None, yielded)
 
 
@@ -142,13 +140,13 @@ async def _awaiting(awaitable: Awaitable[T]) -> T:
 
 
 def in_this_context(func: Callable[..., Awaitable[T]]) -> InContext[T]:
-    """*func*, always to run in the context as it is now."""
+    """Return *func*, always run in the current context."""
     return InContext(func, copy_context())
 
 
 def adopt(context: Context, private: Collection[ContextVar[Any]] = ()) -> None:
-    """Set in the current context what was changed in its copy *context*, but for the variables
-    that are *private* to that."""
+    """Set the variables in the current context that changed in its copy *context*, except those
+    in *private*."""
     for variable, value in context.items():
         if variable.get(_missing) is not value and variable not in private:
             variable.set(value)

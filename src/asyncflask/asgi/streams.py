@@ -1,11 +1,12 @@
-"""Send the chunks of a stream: what is there at once goes out together, a lone chunk at once.
+"""Sending a stream's chunks: those that are available together are joined, a single chunk is
+sent at once.
 
-A sync iterable runs on the request's thread, ahead of the loop, which sends meanwhile what it
-finds. At a bound the request comes back to the loop and waits there for its client, so that the
-thread does not count as running. An asynchronous iterable runs on the loop; what it gives without
-waiting is joined.
+A sync iterable runs on the request's thread, ahead of the loop, which sends what is there in
+the meantime. At a limit, the request returns to the loop and waits there for its client, so
+that the thread does not count as running. An async iterable runs on the loop; what it yields
+without waiting is joined.
 
-Not here: the head and the end of a response, and how a client's leaving is noticed.
+The start and end of a response, and noticing that the client left, are elsewhere.
 """
 
 from __future__ import annotations
@@ -33,34 +34,33 @@ from .stepping import InContext, as_coroutine
 from .threads import Driver
 
 JOIN_BYTES: Final = 65_536
-"""Chunks are joined to messages of about this size; a larger chunk is sent as it is."""
+"""Chunks are joined to messages of about this size. Larger chunks are sent as they are."""
 
 AHEAD_BYTES: Final = 131_072
 AHEAD_CHUNKS: Final = 4_096
-"""How far a sync iterable runs ahead of what has been sent: until it has given so much. Two
-messages; several thousand steps of a few bytes, which take much longer than the way back."""
+"""How far a sync iterable may run ahead of what was sent: two messages, or several thousand
+tiny steps, which take much longer than the return to the loop."""
 
 QUICK_SECONDS: Final = 0.001
-"""Only after a step that took less than this the next one begins before its chunk is sent."""
+"""Only after a step shorter than this does the next one begin before its chunk is sent."""
 
 HELD_SECONDS: Final = 0.005
-"""A stream that never waits gives its loop, or its place among the threads that run, to others
-after this time."""
+"""How long a stream that never waits may keep the loop, or its slot among the running threads."""
 
 _end: Any = object()
 
 Begin = Callable[[Message], Awaitable[None] | None]
-"""`send` that gives what to await, if it has to wait."""
+"""A `send` that returns an awaitable if it has to wait, else `None`."""
 
 
 class Client(Protocol):
-    """What the sender of a stream has to know of its client; a `Body`, which receives from it."""
+    """What sending a stream needs to know about its client. A `Body` implements it."""
 
     left: bool
 
     @property
     def pulls(self) -> bool:
-        """Whether it asks for chunk after chunk, and none is to be made before."""
+        """`True` if it requests chunks one by one, and none must be made in advance."""
 
 
 def _message(chunk: bytes) -> Message:
@@ -77,8 +77,8 @@ def _beginning(send: Send) -> Begin:
 async def send_chunks(
     driver: Driver, send: Send, client: Client, content: Iterable[bytes]
 ) -> None:
-    """Send what *content* gives, which runs on the request's thread. Ends early when *client*
-    leaves. An error in it is raised when the chunks before it have been sent."""
+    """Send the chunks of *content*, which runs on the request's thread. Stop when *client*
+    leaves. An error in *content* is raised after the chunks before it are sent."""
     await driver.to_thread()
     ahead = _Ahead(driver.loop, send, client)
     try:
@@ -97,7 +97,7 @@ async def send_chunks(
 
 
 class Blocks:
-    """The blocks of a file, which may be read on any thread."""
+    """The blocks of a file, which any thread may read."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self.blocks = iter(blocks)
@@ -107,8 +107,8 @@ class Blocks:
 
 
 async def send_blocks(driver: Driver, send: Send, client: Client, content: Blocks) -> None:
-    """Send *content*. A thread reads each block, and none is held until the client has taken it:
-    so the request gives up its own. Ends early when *client* leaves."""
+    """Send *content*, and stop when *client* leaves. Any thread reads each block, and none is
+    held while the client takes it in, so the request gives up its own thread."""
     driver.spare_thread()
     begin = _beginning(send)
     while not client.left:
@@ -121,10 +121,10 @@ async def send_blocks(driver: Driver, send: Send, client: Client, content: Block
 
 
 class _Ahead:
-    """The chunks that a thread has taken, and the loop is to send.
+    """The chunks that a thread has produced and the loop has yet to send.
 
-    While the thread is at `fill`, a task sends what it finds; afterwards the request itself does.
-    Each count is written by one of the two only, and so needs no lock.
+    While the thread is in `fill`, a task sends them; afterwards the request itself does. Each
+    counter is written by only one of the two, so it needs no lock.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, send: Send, client: Client) -> None:
@@ -133,20 +133,20 @@ class _Ahead:
         self._client = client
         self._chunks: deque[bytes] = deque()
         self._given = 0
-        """How many bytes were put in."""
+        """The number of bytes added."""
         self._sent = 0
-        """How many of them have been sent."""
+        """The number of bytes sent."""
         self._filling = False
         self._noted = False
-        """Whether the loop will look, and has not yet."""
+        """`True` if the loop was asked to look and has not yet done so."""
         self._failed = False
         self._task: asyncio.Task[None] | None = None
 
     # on the thread
 
     def fill(self, steps: Iterator[bytes]) -> bool:
-        """Take chunks, until one is better sent before the next is made. Gives whether there may
-        be more."""
+        """Take chunks until they should be sent before the next one is made. Return `True` if
+        there may be more."""
         client, chunks = self._client, self._chunks
         pulls = client.pulls
         now = monotonic()
@@ -158,7 +158,7 @@ class _Ahead:
                 if chunk is _end:
                     return False
                 if chunk:
-                    # What is no `bytes` may be a buffer that is used again.
+                    # Objects other than `bytes` may be buffers that are reused.
                     chunk = chunk if type(chunk) is bytes else bytes(memoryview(chunk))
                     self._given += len(chunk)
                     chunks.append(chunk)
@@ -182,7 +182,7 @@ class _Ahead:
 
     def _look(self) -> None:
         self._noted = False
-        # A thread that has come back is here in a moment, and then the request sends all.
+        # If the thread has returned, the request is about to run and will send everything.
         if self._filling and (self._task is None or self._task.done()):
             self._task = _task(self._loop, self._send_meanwhile())
 
@@ -205,7 +205,7 @@ class _Ahead:
             self._sent += len(chunk)
 
     def _joined(self, chunk: bytes) -> bytes:
-        """*chunk* with what comes after it."""
+        """Return *chunk* joined with the chunks after it."""
         chunks = self._chunks
         parts, size = [chunk], len(chunk)
         while chunks and size + len(chunks[0]) <= JOIN_BYTES:
@@ -215,25 +215,25 @@ class _Ahead:
         return b"".join(parts)
 
     async def catch_up(self) -> None:
-        """Have all been sent. Raises what `send` raised."""
+        """Send all chunks. Raises the exception of `send`."""
         task, self._task = self._task, None
         if task is not None:
             await task
         await self._send_all()
 
     async def stop(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         task, self._task = self._task, None
         if task is None:
             return
         task.cancel()
         await asyncio.wait([task])
         if not task.cancelled():
-            task.exception()  # there is another one, which is raised
+            task.exception()  # another error is being raised
 
 
 def _task(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    if sys.version_info >= (3, 12):  # a step of the loop less, for a chunk that is alone
+    if sys.version_info >= (3, 12):  # saves a loop iteration for a single chunk
         return asyncio.Task(coro, loop=loop, eager_start=True)
     return loop.create_task(coro)
 
@@ -244,8 +244,8 @@ def _task(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, None]) -> a
 async def send_async_chunks(
     send: Send, client: Client, content: AsyncIterable[bytes | str]
 ) -> None:
-    """Send what *content* gives. Ends early when *client* leaves. An error in it is raised when
-    the chunks before it have been sent."""
+    """Send the chunks of *content*, and stop when *client* leaves. An error in *content* is
+    raised after the chunks before it are sent."""
     joined, pulls = _Joined(send), client.pulls
     iterator = content.__aiter__()
     now = monotonic()
@@ -272,8 +272,8 @@ async def send_async_chunks(
             if (at_once or joined.size >= JOIN_BYTES) and (rest := joined.begin()) is not None:
                 await rest
             if late:
-                # `send` need not suspend: without this a stream that never waits itself would
-                # keep the loop, and its client's leaving would never be seen.
+                # `send` need not suspend. Without this, a stream that never waits would keep
+                # the loop, and its client's disconnect would go unnoticed.
                 await asyncio.sleep(0)
                 until = monotonic() + HELD_SECONDS
     except StopAsyncIteration:
@@ -285,7 +285,7 @@ async def send_async_chunks(
 
 
 class _Joined:
-    """Chunks that are there and have not been sent."""
+    """Chunks that are available but not yet sent."""
 
     def __init__(self, send: Send) -> None:
         self.parts: list[bytes] = []
@@ -301,7 +301,7 @@ class _Joined:
         self.size += len(chunk)
 
     def begin(self) -> Awaitable[None] | None:
-        """Send them; gives what to await, if that has to wait."""
+        """Send them. Return an awaitable if that has to wait, else `None`."""
         parts = self.parts
         if not parts:
             return None
@@ -310,14 +310,14 @@ class _Joined:
         return self._begin(_message(chunk))
 
     async def end(self) -> None:
-        """Send what is left."""
+        """Send the rest."""
         if (rest := self.begin()) is not None:
             await rest
 
 
 @coroutine
 def _resumed(step: Any, yielded: Any) -> Generator[Any, Any, Any]:
-    """What is left of *step*, which was begun, and waits for *yielded*."""
+    """Finish *step*, which was started and waits for *yielded*."""
     try:
         while True:
             try:
@@ -331,8 +331,8 @@ def _resumed(step: Any, yielded: Any) -> Generator[Any, Any, Any]:
 
 
 async def _before(step: Any, yielded: Any, rest: Awaitable[None]) -> None:
-    """Await *rest* while *step* waits for *yielded*. If that fails, *step* is cancelled there."""
-    # What a future tells its task; meanwhile another task may wait for the same one.
+    """Await *rest* while *step* waits for *yielded*. If *rest* fails, cancel *step*."""
+    # What a future sets for its task; another task may wait for the same future meanwhile.
     future = hasattr(yielded, "_asyncio_future_blocking")
     if future:
         yielded._asyncio_future_blocking = False
@@ -340,7 +340,7 @@ async def _before(step: Any, yielded: Any, rest: Awaitable[None]) -> None:
         await rest
     except BaseException:
         with suppress(asyncio.CancelledError, StopAsyncIteration):
-            if future and yielded.cancel():  # as `asyncio.Task.cancel` does
+            if future and yielded.cancel():  # as in `asyncio.Task.cancel`
                 yielded._asyncio_future_blocking = True
                 await _resumed(step, yielded)
             else:
@@ -351,6 +351,6 @@ async def _before(step: Any, yielded: Any, rest: Awaitable[None]) -> None:
 
 
 async def _thrown(step: Any, error: BaseException) -> None:
-    """Raise *error* in *step*, and have it end."""
+    """Raise *error* in *step*, and let it finish."""
     with suppress(StopIteration):
         await _resumed(step, step.throw(error))

@@ -1,8 +1,6 @@
-"""From sync code to the loop: wait there for what is async.
-
-Also what makes one function serve both sync and async callers (`value_or_awaitable`,
-`async_to_sync`), and the pipeline's steps run by sync code (`call_here`, `drive`).
-"""
+"""Waiting for async code from sync code. Also, functions for both sync and async callers
+(`value_or_awaitable`, `async_to_sync`), and the pipeline's steps run by sync code (`call_here`,
+`drive`)."""
 
 from __future__ import annotations
 
@@ -29,14 +27,14 @@ class CannotWait(RuntimeError):
 
 
 def wait(awaitable: Awaitable[T], *, to_its_end: bool = False) -> T:
-    """From sync code: run *awaitable* on the request's loop and give its value. Outside of a
-    request the running server's loop serves, or one in the background. Changes of context
-    variables are seen in both.
+    """From sync code, run *awaitable* on the request's loop and return its value. Outside of a
+    request, use the running server's loop, or one in the background. Both sides see each
+    other's changes of context variables.
 
-    KeyboardInterrupt cancels *awaitable*. With *to_its_end* it is raised when that has ended, or
-    again meanwhile.
+    KeyboardInterrupt cancels *awaitable*. With *to_its_end*, it is raised when that has ended,
+    or at once if it comes again.
 
-    Raises `RuntimeError` on a thread whose loop is running: there it would wait for itself.
+    Raises `RuntimeError` on a thread whose loop is running, since it would wait for itself.
     """
     if on_loop():
         name = getattr(awaitable, "__qualname__", type(awaitable).__name__)
@@ -83,8 +81,8 @@ def wait(awaitable: Awaitable[T], *, to_its_end: bool = False) -> T:
         return outcome.result()
     except BaseException:
         if outcome.done:
-            tasks.clear()  # it has the error, whose traceback refers to this frame
-        else:  # KeyboardInterrupt, or what gevent raises in a greenlet
+            tasks.clear()  # its error's traceback refers to this frame
+        else:  # KeyboardInterrupt, or an exception gevent raises in a greenlet
             loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
             if to_its_end:
                 with suppress(asyncio.CancelledError):
@@ -98,12 +96,12 @@ async def _awaited(awaitable: Awaitable[T]) -> T:
     try:
         return await awaitable
     except (KeyboardInterrupt, SystemExit) as exc:
-        # Raised through a task they would stop the loop; the caller is who should see them.
+        # Raised through a task, they would stop the loop; the caller is the one to see them.
         raise _Carried(exc) from exc
 
 
 class _Carried(Exception):
-    """Takes KeyboardInterrupt and SystemExit out of a task."""
+    """Carries KeyboardInterrupt and SystemExit out of a task."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(str(error))
@@ -111,15 +109,14 @@ class _Carried(Exception):
 
 
 def value_or_awaitable(coro: Coro[T]) -> Coro[T]:
-    """One method for sync and async code: on the loop the coroutine itself, to be awaited; in
-    sync code its value. The type is that of async code; sync code has a type of its own for
-    the object (`sync` of a WebSocket, of rooms)."""
+    """Let one method serve sync and async code: return the coroutine on the loop, its value
+    elsewhere. Typed for async code; for sync code, the object has another type (`sync` of a
+    WebSocket, of rooms)."""
     return coro if _get_running_loop() is not None else cast("Coro[T]", wait(coro))
 
 
 def _ready_for_async() -> None:
-    """In sync code, before an async function of the user's is called: what `Driver.prepare` is
-    for."""
+    """Call `Driver.prepare` in sync code, before it calls a user's async function."""
     driver = this_driver()
     if driver is not None and driver.prepare is not None and not on_loop():
         prepare, driver.prepare = driver.prepare, None
@@ -127,7 +124,7 @@ def _ready_for_async() -> None:
 
 
 async def call_here(func: Callable[..., Any], /, *args: object, **kwargs: object) -> Any:
-    """`Driver.call` for sync code that runs the pipeline's steps itself: never suspends."""
+    """`Driver.call` for sync code that runs the pipeline's steps itself. Never suspends."""
     value = func(*args, **kwargs)
     if not isinstance(value, CoroutineType):
         return value
@@ -136,7 +133,7 @@ async def call_here(func: Callable[..., Any], /, *args: object, **kwargs: object
 
 
 def drive(awaitable: Awaitable[T]) -> T:
-    """Run a coroutine that reaches user code by `call_here` alone, and so never suspends."""
+    """Run a coroutine that calls user code only with `call_here`, and so never suspends."""
     coro: Any = awaitable
     try:
         coro.send(None)
@@ -147,8 +144,8 @@ def drive(awaitable: Awaitable[T]) -> T:
 
 
 def async_to_sync(func: Callable[P, Coro[T]]) -> Callable[P, T]:
-    """A function that gives the value of *func*, for sync code in any thread but the loop's;
-    there it gives the coroutine, to be awaited."""
+    """Wrap *func* to return its value in sync code on any thread but the loop's; there it
+    returns the coroutine."""
 
     @wraps(func)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:

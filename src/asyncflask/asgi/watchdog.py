@@ -1,11 +1,11 @@
-"""A thread that watches an event loop, and tells what blocks it.
+"""A thread that watches an event loop and reports what blocks it.
 
-It sends the loop a callback again and again. While one has not been called, it looks at the stack
-of the loop's thread. What stands at the bottom of the stack for long is what blocks the loop.
-Nothing is patched: only time is measured, and only such time counts in which the loop's thread
-computed or waited by itself. It does not count that the machine was too busy to let it run.
+It keeps sending callbacks to the loop. While one has not run yet, it samples the stack of the
+loop's thread; whatever stays at the bottom of the stack for long is blocking the loop. Nothing
+is patched. Only time in which the loop's thread computed or waited itself counts, not time in
+which the machine was too busy to run it.
 
-Not here: whose code it is, and what to write instead (`loop_guard.py`).
+`loop_guard.py` finds out whose code it is, and what to write instead.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from . import loops
 from .native import Queue, SimpleQueue, start_thread
 
 _LOOKS: Final = 10
-"""How often the stack is looked at in the time from which on a loop counts as blocked."""
+"""Stack samples during the time after which a loop counts as blocked."""
 
 _STEPS_AFTERWARDS: Final = 4
-"""In so many steps of the loop after it was blocked, everything that waited has reached the app:
-a new connection takes three."""
+"""The number of loop iterations after a block until everything that waited has reached the app.
+A new connection takes three."""
 
 _RUN_ONCE: Final[CodeType] = asyncio.BaseEventLoop._run_once.__code__  # type: ignore[attr-defined]
 _RUN_FOREVER: Final[CodeType] = asyncio.BaseEventLoop.run_forever.__code__
@@ -37,35 +37,35 @@ _RUN: Final[CodeType] = asyncio.Runner.run.__code__
 _RUN_HANDLE: Final[CodeType] = Handle._run.__code__
 
 Frames = list[FrameType]
-"""From the callback of the loop to the code that runs."""
+"""The stack, from the loop's callback to the running code."""
 
 
 class Times(NamedTuple):
-    """Of the loop's thread, in seconds since whenever."""
+    """Times of the loop's thread, in seconds since an arbitrary point."""
 
     wall: float = 0.0
     busy: float = 0.0
-    """It computed."""
+    """Computing."""
     starved: float = 0.0
-    """It could have run, but other threads and processes did."""
+    """Able to run, but waiting while other threads and processes ran."""
     watchdog_starved: float = 0.0
-    """The same of the thread that watches."""
+    """The same for the watchdog's thread."""
     collected: float = 0.0
-    """It collected garbage, whose ever that was."""
+    """Collecting garbage, whosever it was."""
 
     def since(self, before: Times) -> Times:
         return Times._make(now - then for now, then in zip(self, before, strict=True))
 
     def counted(self, asked: float) -> float:
-        """How long the same code blocked the loop. *asked*: how long the watchdog meant to wait.
-        It waited longer if it got no processor or interpreter, which the loop may have lacked
-        as well; then only what the loop computed is sure."""
+        """Return for how long the same code blocked the loop. *asked*: how long the watchdog
+        meant to wait. If it got no processor or interpreter, it waited longer, but the loop may
+        have lacked them too; then only what the loop computed is certain."""
         most = self.wall - self.starved - self.collected
         return max(0.0, min(asked, most), self.busy - self.collected)
 
     def held(self, asked: float) -> float:
-        """How long code that is seen for the first time has blocked the loop for sure: it
-        computed without giving the watchdog the interpreter, as code in C may (`json.dumps`)."""
+        """Return for how long code seen for the first time has certainly blocked the loop: it
+        computed without giving up the interpreter, as C code such as `json.dumps` may."""
         return max(0.0, self.busy - self.watchdog_starved - self.collected - 2 * asked)
 
 
@@ -73,22 +73,22 @@ class Judge(Protocol):
     """Decides about what the watchdog sees. Called on the watchdog's thread."""
 
     def bottom(self, frames: Frames) -> FrameType:
-        """The frame whose run is to be short: that of the callback, or one that it calls."""
+        """Return the frame that should run only briefly: the callback's, or one that it calls."""
 
     def place(self, frames: Frames) -> Any:
-        """What blocks the loop, hashable; `None` if it may."""
+        """Return what blocks the loop, as a hashable value; `None` if it is allowed to."""
 
     def look(self, place: Any, frames: Frames, busy: bool) -> Any:
-        """What can be told only now: *place* has blocked the loop for long enough, and does
-        still. *busy*: it computes."""
+        """Return what can be found out only while *place* still blocks the loop; called once it
+        has done so for long enough. *busy*: it is computing."""
 
     def report(self, place: Any, looked: Any, seconds: float) -> None:
-        """*place*, of which `look` gave *looked*, blocked the loop for so long."""
+        """Report that *place* blocked the loop for *seconds*. *looked*: the value of `look`."""
 
 
 class _Suspect:
-    """A callback that is running, or part of one: where it was seen, and how long it ran for
-    sure."""
+    """A running callback, or part of one: the places where it was seen, and how long it
+    certainly ran."""
 
     def __init__(self, bottom: FrameType, since: float) -> None:
         self.bottom: FrameType | None = bottom
@@ -110,15 +110,13 @@ class _Suspect:
             self.looked_at[place] = judge.look(place, frames, self.busy > self.total / 2)
 
     def verdict(self) -> Any:
-        """The place where it was longest."""
+        """Return the place where it spent the most time."""
         return max(self.looked_at, key=lambda place: self.places[place], default=None)
 
 
 class Watchdog:
-    """Watches *loop*, and reports to *judge* what blocks it for *seconds* or longer.
-
-    To be made on the loop; `stop` ends it, from any thread.
-    """
+    """Watches *loop*, and reports to *judge* what blocks it for *seconds* or longer. Create it
+    on the loop; `stop` it from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, judge: Judge) -> None:
         self._loop = loop
@@ -128,9 +126,9 @@ class Watchdog:
         self._judge = judge
         self._answers: Queue[float | None] = SimpleQueue()
         self._beaten: float | None = None
-        """When the loop came round after the last ping."""
+        """The time of the loop's response to the last ping."""
         self._base: FrameType | None = None
-        """What runs the loop, as far as this can be seen: the caller of callbacks."""
+        """The frame that runs the loop and calls callbacks, as far as it can be seen."""
         self._debugged = False
         self._stopped = False
         self._here()
@@ -139,7 +137,7 @@ class Watchdog:
         self._thread = start_thread(self._main, "asyncflask-watchdog")
 
     def stop(self) -> None:
-        """End the thread, with a report of what it has seen by then."""
+        """End the thread, after reporting what it has seen so far."""
         self._stopped = True
         self._answers.put(None)
         self._thread.join()
@@ -185,7 +183,7 @@ class Watchdog:
             self._base = None
 
     def _wait(self, seconds: float) -> bool:
-        """Whether there was an answer by then, or the end has come."""
+        """Return `True` if a response arrived within *seconds* or the watchdog was stopped."""
         try:
             self._answers.get(True, seconds)
         except Empty:
@@ -193,8 +191,7 @@ class Watchdog:
         return True
 
     def _ping(self) -> bool:
-        """Let the loop be for a while, then watch it until it comes round once. `False` if it is
-        closed."""
+        """Pause, then watch the loop until it responds once. Return `False` if it is closed."""
         suspects: list[_Suspect] = []
         self._clock.of(self._native_id)
         before = self._clock.read()
@@ -220,7 +217,8 @@ class Watchdog:
         return True
 
     def _look(self) -> tuple[Frames, Any]:
-        """The stack and the place, now: to read the clocks gives the interpreter away."""
+        """Return the current stack and place. Call it before reading the clocks, which releases
+        the interpreter."""
         frames = self._frames()
         if not frames or self._debugged or self._loop in loops._blocked:
             return [], None
@@ -248,8 +246,8 @@ class Watchdog:
             suspects[-1].seen(self._judge, seen, counted, passed.busy, self._seconds)
 
     def _frames(self) -> Frames:
-        """The stack of the callback that the loop runs; empty while it waits for events, or if
-        it is not running."""
+        """Return the stack of the loop's current callback; empty if the loop waits for events
+        or is not running."""
         frames = []
         frame = sys._current_frames().get(self._ident)
         while frame is not None and frame is not self._base:
@@ -262,11 +260,11 @@ class Watchdog:
                 return []
         frames.reverse()
         if frame.f_code is _RUN_ONCE and frames and frames[0].f_code is not _RUN_HANDLE:
-            return []  # it selects
+            return []  # it is in select
         return frames
 
     def _close(self, suspects: list[_Suspect], now: float) -> None:
-        """The last suspect has ended: leave its frames alone."""
+        """Close the last suspect, which has ended, and drop its frames."""
         if suspects and (last := suspects[-1]).bottom is not None:
             last.seconds = now - last.since
             last.bottom = None
@@ -281,8 +279,8 @@ class Watchdog:
 
 
 class Clock:
-    """Reads the `Times` of a thread. Linux tells how long a thread ran, and how long it had to
-    wait for a processor; elsewhere what the process computed stands for what the thread did."""
+    """Reads the `Times` of a thread. Linux reports how long a thread ran and how long it waited
+    for a processor; elsewhere the process's computing time stands in for the thread's."""
 
     def __init__(self, native_id: int) -> None:
         self.collected = 0.0
@@ -291,11 +289,11 @@ class Clock:
         self._own: int | None = None
 
     def begin(self) -> None:
-        """The calling thread is the one that watches."""
+        """Register the calling thread as the watchdog's."""
         self._own = _open_schedstat(get_native_id())
 
     def of(self, native_id: int) -> None:
-        """The loop runs in this thread now."""
+        """Set the thread that the loop runs in."""
         if native_id != self._native_id:
             self._native_id = native_id
             file, self._file = self._file, _open_schedstat(native_id)
@@ -309,7 +307,7 @@ class Clock:
                 busy, starved = _read_schedstat(self._file)
                 _, own = _read_schedstat(self._own)
                 return Times(wall, busy, starved, own, self.collected)
-        except (OSError, ValueError):  # the thread has ended
+        except (OSError, ValueError):  # the thread ended
             pass
         return Times(wall, time.process_time() - time.thread_time(), 0.0, 0.0, self.collected)
 
@@ -328,6 +326,7 @@ def _open_schedstat(native_id: int) -> int | None:
 
 
 def _read_schedstat(file: int) -> tuple[float, float]:
-    """Seconds of running, and of waiting for a processor (Linux: proc(5), sched-stats)."""
+    """Return the seconds of running and of waiting for a processor (Linux: proc(5),
+    sched-stats)."""
     ran, waited, _ = os.pread(file, 100, 0).split()
     return int(ran) / 1e9, int(waited) / 1e9

@@ -1,7 +1,5 @@
-"""The WebSocket as handlers see it: the same methods in `async def` and `def` handlers.
-
-`connection.py` implements them. The names that the pipeline needs are here, too.
-"""
+"""The WebSocket that handlers use, with the same methods in `async def` and `def` handlers.
+`connection.py` implements it. Names that the pipeline needs are re-exported here."""
 
 from __future__ import annotations
 
@@ -158,10 +156,10 @@ class WebSocket(Connection):
                 return
             yield message
 
-    if not TYPE_CHECKING:  # for a type checker, only `sync` has it
+    if not TYPE_CHECKING:  # type checkers: only `sync` has it
 
         def __iter__(self) -> Iterator[str | bytes]:
-            """The same for a `def` handler."""
+            """Iterate over the messages in a `def` handler until the client disconnects."""
             while True:
                 try:
                     message = self.receive()
@@ -182,8 +180,8 @@ class WebSocket(Connection):
         return cast("SyncWebSocket", self)
 
     def hand_over(self) -> tuple[Receive, Send]:
-        """Return the server's `receive` and `send`, for another ASGI app to take over the
-        connection before the handshake is answered. For this app, the connection has ended."""
+        """Return the server's `receive` and `send`, for another ASGI app to take over before
+        the handshake. For this app, the connection then has ended."""
         if self._state is not CONNECTING or self._connected:
             raise RuntimeError(
                 "A hook accepted this WebSocket, but the mounted app has to. Remove"
@@ -204,7 +202,7 @@ class WebSocket(Connection):
         return called
 
     def check_returned(self, value: object, endpoint: str | None) -> None:
-        """Raise an error if the handler returned *value* by mistake, or forgot an `await`."""
+        """Raise an error if the handler returned *value* by mistake or forgot an `await`."""
         for name, coro in self._calls:
             if getcoroutinestate(coro) == CORO_CREATED:
                 coro.close()
@@ -245,7 +243,7 @@ class SyncWebSocket(Protocol):
     def __iter__(self) -> Iterator[str | bytes]: ...
 
 
-# What Python says of a coroutine that nobody awaits: "coroutine 'websocket.send' was ...".
+# Used in Python's warning for a coroutine without await: "coroutine 'websocket.send' was ...".
 for _name in ("accept", "receive", "send", "close"):
     getattr(Connection, f"{_name}_on_loop").__qualname__ = f"websocket.{_name}"
 for _name in ("receive_json", "send_json", "receive_as", "send_as"):
