@@ -1,5 +1,5 @@
-"""Typed views: what they take and give is validated, and described by OpenAPI and AsyncAPI
-documents. Needs the extra `api` (pydantic). The public names; nothing else."""
+"""Typed views: their inputs and outputs are validated, and described in OpenAPI and AsyncAPI
+documents. Needs the extra `api` (pydantic). This module only has the public names."""
 
 try:
     import pydantic as pydantic

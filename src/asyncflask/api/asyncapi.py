@@ -17,7 +17,7 @@ VERSION: Final = "3.0.0"
 
 
 def asyncapi(app: Any, info: Info, blueprint: str, root: str) -> dict[str, Any]:
-    """The document; see `Api.asyncapi`."""
+    """Return the document; see `Api.asyncapi`."""
     schemas = Schemas()
     channels: dict[str, Any] = {}
     operations: dict[str, Any] = {}
@@ -90,7 +90,7 @@ def _operation(endpoint: Endpoint, action: str, messages: dict[str, Any]) -> dic
 
 
 def _messages(kinds: list[Any], schemas: Schemas) -> dict[str, Any]:
-    """By name the messages for types, or for what has adapters already."""
+    """Return the messages for types or their adapters, by name."""
     messages: dict[str, Any] = {}
     for kind in kinds:
         adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
@@ -104,7 +104,7 @@ def _messages(kinds: list[Any], schemas: Schemas) -> dict[str, Any]:
 
 
 def _scheme(definition: dict[str, Any]) -> dict[str, Any]:
-    """AsyncAPI's name for what OpenAPI calls `apiKey`, which is another thing there."""
+    """Convert OpenAPI's `apiKey`, which means something else in AsyncAPI, to its `httpApiKey`."""
     if definition["type"] == "apiKey":
         return {**definition, "type": "httpApiKey"}
     return definition
@@ -124,11 +124,11 @@ def _kinds(operation: Operation, option: str, method: str) -> list[Any]:
 
 
 def _named_in(func: Any, method: str) -> list[Any]:
-    """The types that the source of *func* names: the first arguments of calls of *method*."""
+    """Return the types that the source of *func* passes as first argument to *method*."""
     inner = inspect.unwrap(func)
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(inner)))
-    except (OSError, TypeError, SyntaxError):  # its source is not to be had
+    except (OSError, TypeError, SyntaxError):  # its source is not available
         return []
     found = inspect.getclosurevars(inner)
     names = {**found.builtins, **inner.__globals__, **found.nonlocals}
@@ -142,6 +142,6 @@ def _named_in(func: Any, method: str) -> list[Any]:
         ):
             try:
                 kinds.append(eval(compile(ast.Expression(node.args[0]), "<type>", "eval"), names))
-            except Exception:  # it is known when the handler runs only
+            except Exception:  # only known when the handler runs
                 continue
     return kinds

@@ -24,7 +24,7 @@ P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 
 PAGE_PACKAGE: Final = "flask_swagger_ui"
-"""Has the files of Swagger UI. Only they are used: the package is not imported."""
+"""The package with the files of Swagger UI. Only the files are used; it is not imported."""
 
 PAGE_FILES: Final = frozenset({"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"})
 
@@ -54,12 +54,19 @@ SwaggerUIBundle({
 
 
 class Api:
-    """Typed views of *app*, an app or a blueprint, and the documents about them. Without *app*,
-    `init_app` is to be called.
+    """Typed views of an app or a blueprint, and the documents about them.
 
-    *title*, *version* and *description* are for the documents. *docs*, *openapi* and *asyncapi*
-    are the URLs of the page and of the documents, `None` for none of it. *invalid_status* is what
-    a request is answered with that is not as the annotations say.
+    :param app: the app or blueprint. You can pass it to `init_app` later.
+    :param title: the title in the documents. Default: the app's name.
+    :param version: the API's version in the documents. Default: ``"1.0.0"``.
+    :param description: the description in the documents.
+    :param docs: the URL of the documentation page; `None` for none. Default: ``"/docs"``.
+    :param openapi: the URL of the OpenAPI document; `None` for none. Default:
+        ``"/openapi.json"``.
+    :param asyncapi: the URL of the AsyncAPI document; `None` for none. Default:
+        ``"/asyncapi.json"``.
+    :param invalid_status: the status for requests that do not match the annotations. Default:
+        422.
     """
 
     def __init__(
@@ -83,7 +90,8 @@ class Api:
             self.init_app(app)
 
     def init_app(self, app: Scaffold) -> None:
-        """Serve the documents and the page from *app*. Of a blueprint they have its own views."""
+        """Serve the documents and the page from *app*. Those of a blueprint contain its views
+        only."""
         docs, openapi_url, asyncapi_url = self._urls
         add = app.add_url_rule
         if openapi_url is not None:
@@ -96,7 +104,7 @@ class Api:
 
     # -- marking functions --------------------------------------------------------------------
 
-    # Of `Any`: what a view returns is made a response, whatever it is.
+    # `Any`: a view may return anything that can be made a response.
     @overload
     def typed(self, func: Callable[P, Any]) -> Callable[P, Any]: ...
     @overload
@@ -114,20 +122,21 @@ class Api:
         hidden: bool = ...,
     ) -> Callable[[Callable[P, Any]], Callable[P, Any]]: ...
     def typed(self, func: Any = None, **options: Any) -> Any:
-        """Mark a view, a WebSocket handler or a method of a class-based view as typed: below the
-        decorator that registers it.
+        """Mark a view, a WebSocket handler or a method of a class-based view as typed. Put it
+        below the decorator that registers the function.
 
-        :param summary: by default the first line of the docstring, or made of the name.
-        :param description: by default the rest of the docstring.
-        :param tags: by default the name of the blueprint.
-        :param deprecated: by default whether `warnings.deprecated` was applied.
-        :param responses: what else may be answered, by status: a text, for problem details, or a
-            type.
-        :param operation_id: by default the endpoint, with the method if it has several.
-        :param receives: the type of messages from a WebSocket's client, a union for several. By
-            default those that the handler itself names in `receive_as`.
-        :param sends: likewise, of those to the client, and `send_as`.
-        :param hidden: leave it out of the documents.
+        :param summary: the summary. Default: the docstring's first line, or made from the name.
+        :param description: the description. Default: the rest of the docstring.
+        :param tags: the tags. Default: the blueprint's name.
+        :param deprecated: mark it as deprecated. Default: `True` if `warnings.deprecated` is
+            applied.
+        :param responses: other responses by status: a text, for problem details, or a type.
+        :param operation_id: the operation's id. Default: the endpoint, with the method if there
+            are several.
+        :param receives: the type of messages from a WebSocket's client, a union for several.
+            Default: those that the handler itself passes to `receive_as`.
+        :param sends: the type of messages to the client. Default: those passed to `send_as`.
+        :param hidden: leave the function out of the documents. Default: `False`.
         """
         if func is None:
             return partial(self._typed, options=options, depth=1)
@@ -145,8 +154,8 @@ class Api:
         return typed(operation)
 
     def guard(self, scheme: SecurityScheme) -> Callable[[F], F]:
-        """For a decorator that guards views: the views it is put on are documented to ask for
-        what *scheme* says, and its errors are problem details."""
+        """Decorate a decorator that guards views: the views it is applied to are documented to
+        require *scheme*, and its errors become problem details."""
 
         def mark(decorator: F) -> F:
             return partial(guard, decorator, scheme)  # type: ignore[return-value]
@@ -156,12 +165,13 @@ class Api:
     # -- the documents ------------------------------------------------------------------------
 
     def openapi(self, app: Any, blueprint: str = "", root: str = "") -> dict[str, Any]:
-        """The OpenAPI document of *app*, or of one blueprint. *root*: what the app is mounted
-        under."""
+        """Return the OpenAPI document of *app*, or of one blueprint. *root*: the path that the
+        app is mounted under."""
         return openapi(app, self._info(app), blueprint, root)
 
     def asyncapi(self, app: Any, blueprint: str = "", root: str = "") -> dict[str, Any]:
-        """The AsyncAPI document: WebSockets and streams."""
+        """Return the AsyncAPI document, for WebSockets and streams. Parameters as for
+        `openapi`."""
         return asyncapi(app, self._info(app), blueprint, root)
 
     def _info(self, app: Any) -> Info:
@@ -174,7 +184,7 @@ class Api:
         ctx = current_request_ctx()
         request = ctx.request
         document = make(ctx.app, request.blueprint or "", request.script_root)
-        # In its own order, which the page shows.
+        # Unsorted: the page shows this order.
         return ctx.app.response_class(dumps(document), mimetype="application/json")
 
     def _page(self) -> Any:

@@ -1,5 +1,5 @@
-"""What is written into annotations: where a value comes from, and that a stream is one of events;
-and the security schemes that guards are marked with."""
+"""Markers for annotations, which say where a value comes from or that a stream is an event
+stream; and the security schemes for guards."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from pydantic import Field
 
 
 class Marker:
-    """Where the value of a parameter comes from: ``Annotated[int, Query(ge=1)]``. Takes what
-    `pydantic.Field` takes (`description`, `examples`, `ge`, `pattern`, ...), but for the default,
-    which is the parameter's own. *alias*: the name in the request, if it is another one.
-    *deprecated*: said in the documents."""
+    """Base of the markers that say where a parameter's value comes from: ``Annotated[int,
+    Query(ge=1)]``. Accepts the arguments of `pydantic.Field` (`description`, `examples`, `ge`,
+    `pattern`, ...) except the default; that is the parameter's own.
+
+    :param alias: the name in the request. Default: the parameter's name.
+    :param deprecated: mark it as deprecated in the documents. Default: `False`.
+    """
 
     kind: ClassVar[str]
 
@@ -31,20 +34,20 @@ class Marker:
 
 
 class Path(Marker):
-    """A placeholder of the URL. Needed for constraints only: a parameter that the URL names is
-    taken from it without a marker."""
+    """A placeholder in the URL. Only needed to add constraints: parameters named in the URL are
+    taken from it anyway."""
 
     kind = "path"
 
 
 class Query(Marker):
-    """From the query string; a list takes all values of the name, a model all names."""
+    """A query string parameter. A list takes all values of the name, a model all names."""
 
     kind = "query"
 
 
 class Header(Marker):
-    """A header line; ``x_token`` is read from ``X-Token``."""
+    """A header. ``x_token`` is read from ``X-Token``."""
 
     kind = "header"
 
@@ -56,20 +59,20 @@ class Cookie(Marker):
 
 
 class Form(Marker):
-    """A field of a form; a model takes all fields and files."""
+    """A form field. A model takes all fields and files."""
 
     kind = "form"
 
 
 class File(Marker):
-    """An uploaded file, as `FileStorage` or as `bytes`."""
+    """An uploaded file, as `FileStorage` or `bytes`."""
 
     kind = "file"
 
 
 class Body(Marker):
-    """The body, which is JSON. Of several parameters each is a member of one object; with *embed*
-    a single one as well."""
+    """The JSON body. Several parameters are the members of one object; with *embed*, so is a
+    single one."""
 
     kind = "body"
 
@@ -79,15 +82,15 @@ class Body(Marker):
 
 
 class Given(Marker):
-    """Nothing of the request: a decorator around the view passes the value."""
+    """A value that does not come from the request: a decorator around the view passes it."""
 
     kind = "given"
 
 
 @dataclass(frozen=True)
 class Events:
-    """Makes a stream one of server-sent events: ``Annotated[AsyncIterator[Tick], Events()]``. The
-    options are those of `EventStream`."""
+    """Makes a stream an event stream: ``Annotated[AsyncIterator[Tick], Events()]``. The options
+    are those of `EventStream`."""
 
     keep_alive: float | None = None
     retry: int | None = None
@@ -96,8 +99,12 @@ class Events:
 
 @dataclass(frozen=True)
 class SecurityScheme:
-    """How a client proves who it is, by any definition that OpenAPI 3.1 has: a name in the
-    document, and the Security Scheme Object."""
+    """How clients authenticate, by any Security Scheme Object of OpenAPI 3.1.
+
+    :param name: the name in the document.
+    :param definition: the Security Scheme Object.
+    :param scopes: the scopes that views require.
+    """
 
     name: str
     definition: dict[str, Any] = field(hash=False)
@@ -105,7 +112,7 @@ class SecurityScheme:
 
 
 class Bearer(SecurityScheme):
-    """A token in the header `Authorization` (RFC 6750)."""
+    """A bearer token in the `Authorization` header (RFC 6750)."""
 
     def __init__(
         self, name: str = "bearer", format: str | None = None, scopes: tuple[str, ...] = ()
@@ -117,14 +124,14 @@ class Bearer(SecurityScheme):
 
 
 class Basic(SecurityScheme):
-    """Name and password in the header `Authorization` (RFC 7617)."""
+    """User name and password in the `Authorization` header (RFC 7617)."""
 
     def __init__(self, name: str = "basic") -> None:
         super().__init__(name, {"type": "http", "scheme": "basic"})
 
 
 class ApiKey(SecurityScheme):
-    """A key in a header, the query string or a cookie."""
+    """An API key in a header, the query string or a cookie."""
 
     def __init__(
         self,
@@ -136,7 +143,7 @@ class ApiKey(SecurityScheme):
 
 
 class SessionCookie(ApiKey):
-    """The session of the app; *key* is its `SESSION_COOKIE_NAME`."""
+    """The app's session cookie. *key* is its name, `SESSION_COOKIE_NAME`."""
 
     def __init__(self, key: str = "session", name: str = "session") -> None:
         super().__init__(key, "cookie", name)

@@ -27,7 +27,7 @@ _FORM: Final = ("form", "file")
 
 
 class Info(TypedDict):
-    """What a document says of itself."""
+    """What a document says about itself."""
 
     title: str
     version: str
@@ -36,25 +36,25 @@ class Info(TypedDict):
 
 @dataclass
 class Endpoint:
-    """A typed function where it is registered."""
+    """A typed function at a URL."""
 
     id: str
     path: str
     """With ``{placeholder}``."""
     placeholders: list[str]
     converters: bool
-    """Whether some of these match not any text."""
+    """`True` if a placeholder does not match every text."""
     given: frozenset[str]
-    """Whose values the rule gives, by `placeholders` and its defaults."""
+    """The names whose values come from the rule: its placeholders and defaults."""
     method: str
-    """In small letters; empty for a WebSocket."""
+    """In lower case. Empty for a WebSocket."""
     operation: Operation
     security: tuple[Any, ...]
     tags: list[str]
 
 
 def endpoints_of(app: Any, blueprint: str) -> Iterator[Endpoint]:
-    """The typed functions of *app*, or of one blueprint and those within it."""
+    """Yield the typed functions of *app*, or of one blueprint and those nested in it."""
     names: Counter[str] = Counter()
     for rule in app.url_map.iter_rules():
         view = app.view_functions.get(rule.endpoint)
@@ -67,7 +67,7 @@ def endpoints_of(app: Any, blueprint: str) -> Iterator[Endpoint]:
                 continue
             name = operation.options.get("operation_id") or rule.endpoint.replace(".", "_")
             name = f"{name}_{method}" if len(found) > 1 else name
-            names[name] += 1  # of a function with several URLs
+            names[name] += 1  # counts the URLs of a function
             tags = operation.options.get("tags")
             within = rule.endpoint.rpartition(".")[0]
             placeholders = _PLACEHOLDER.findall(rule.rule)
@@ -85,7 +85,7 @@ def endpoints_of(app: Any, blueprint: str) -> Iterator[Endpoint]:
 
 
 def _operations(view: Any, rule: Any) -> Iterator[tuple[str, Any]]:
-    """By method the typed functions of a view."""
+    """Yield the typed functions of a view, by method."""
     kind = getattr(view, "view_class", None)
     for method in sorted(rule.methods or ()):
         func = view
@@ -99,7 +99,7 @@ def _operations(view: Any, rule: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_extra(rule: Any, kind: Any) -> bool:
-    """Whether HEAD and OPTIONS come with the rule's other methods."""
+    """Return `True` if HEAD and OPTIONS only accompany the rule's other methods."""
     return len(rule.methods - {"HEAD", "OPTIONS"}) > 0
 
 
@@ -108,8 +108,8 @@ def _security(func: Any) -> tuple[Any, ...]:
 
 
 class Schemas:
-    """JSON schemas, made all at once: so that each model has one name. Ask for one by `add`; what
-    that gives is filled in by `components`."""
+    """JSON schemas, generated together, so that each model has one name. `add` returns an empty
+    schema, which `components` fills in."""
 
     def __init__(self) -> None:
         self._asked: list[tuple[int, JsonSchemaMode, TypeAdapter[Any]]] = []
@@ -122,7 +122,7 @@ class Schemas:
         return schema
 
     def components(self) -> dict[str, Any]:
-        """The schemas that have names."""
+        """Return the named schemas."""
         made, definitions = TypeAdapter.json_schemas(
             self._asked,
             ref_template="#/components/schemas/{model}",
@@ -131,7 +131,7 @@ class Schemas:
         for (key, mode, _), schema in zip(self._asked, self._given, strict=True):
             filled = made[key, mode] | schema
             if "$ref" in filled and filled.get("title") == schema.get("title"):
-                filled.pop("title", None)  # the model has its own
+                filled.pop("title", None)  # the model has its own title
             schema.clear()
             schema |= filled
         named: dict[str, Any] = definitions.get("$defs", {})
@@ -146,7 +146,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def openapi(app: Any, info: Info, blueprint: str, root: str) -> dict[str, Any]:
-    """The document; see `Api.openapi`."""
+    """Return the document; see `Api.openapi`."""
     schemas = Schemas()
     paths: dict[str, Any] = {}
     schemes: dict[str, Any] = {}
@@ -179,7 +179,7 @@ def openapi(app: Any, info: Info, blueprint: str, root: str) -> dict[str, Any]:
 
 
 def texts(endpoint: Endpoint) -> dict[str, Any]:
-    """Summary and description."""
+    """Return summary and description."""
     options = endpoint.operation.options
     summary, _, rest = (inspect.getdoc(endpoint.operation.func) or "").partition("\n")
     name = endpoint.operation.func.__name__.replace("_", " ").title()
@@ -249,7 +249,7 @@ def _schema(one: Input, schemas: Schemas) -> dict[str, Any]:
 
 
 def _expanded(schema: dict[str, Any], where: str, named: dict[str, Any]) -> Iterator[Any]:
-    """A parameter for each member of a model."""
+    """Yield a parameter for each member of a model."""
     schema = named[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
     required = schema.get("required", ())
     for name, member in schema.get("properties", {}).items():
@@ -320,7 +320,7 @@ def _response(output: Output, schemas: Schemas) -> dict[str, Any]:
     }
     if output.adapter is not None:
         schema = schemas.add(output.adapter, "serialization")
-        if output.stream:  # OpenAPI 3.1 has no word for the items of a stream
+        if output.stream:  # OpenAPI 3.1 cannot describe the items of a stream
             mimetype = JSON_LINES if output.events is None else EVENT_STREAM
             content = {"x-itemSchema": schema}
         else:
@@ -334,7 +334,7 @@ def _problem(description: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reachable(used: Any, named: dict[str, Any]) -> dict[str, Any]:
-    """Of the schemas that have names those that *used* refers to."""
+    """Return the named schemas that *used* refers to."""
     found: set[str] = set()
     left = [used]
     while left:

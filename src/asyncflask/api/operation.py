@@ -1,5 +1,5 @@
-"""A typed function at work: its arguments are read from the request, and what it returns becomes
-the response."""
+"""Calling a typed function: its arguments are read from the request, and its return value
+becomes the response."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ JSON_LINES: Final = "application/jsonl"
 
 
 class Operation:
-    """What is known of one typed function. *options*: what `Api.typed` was given."""
+    """A typed function. *options*: the arguments of `Api.typed`."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Operation:
         self.options = options
         self._names = names
         self._signature: Signature | None = None
-        with suppress(NameError):  # a name that is defined further down
+        with suppress(NameError):  # uses a name that is defined further down
             self.signature  # noqa: B018
 
     @property
@@ -66,8 +66,8 @@ class Operation:
     # -- inputs
 
     def arguments(self, ctx: RequestContext, given: dict[str, Any]) -> dict[str, Any]:
-        """The function's arguments; *given*: the values of the URL's placeholders, and what
-        decorators pass. Raises `InvalidRequest` with all that is wrong."""
+        """Return the function's arguments. *given*: the values of the URL's placeholders and
+        what decorators pass. Raises `InvalidRequest` with all errors."""
         signature = self._signature or self.signature
         if not signature.inputs:
             return given
@@ -145,7 +145,7 @@ class Operation:
     # -- outputs
 
     def response(self, ctx: RequestContext, value: Any) -> Any:
-        """What Flask is to make the response of."""
+        """Return the value to make the response from."""
         outputs = self._signature.outputs if self._signature else self.signature.outputs
         if (
             not outputs
@@ -219,7 +219,7 @@ class Operation:
 
 
 def _query_of(ctx: RequestContext) -> Any:
-    """The query string, of which nothing but the first value of each name is wanted."""
+    """Return the query string, if only the first value of each name is needed."""
     if ctx.request_or_none is None and ctx.setup.request_class is Request:
         query = ctx.scope.get("query_string", b"")
         if b"%" not in query and b"+" not in query and query.isascii():
@@ -232,7 +232,7 @@ def _query_of(ctx: RequestContext) -> Any:
 
 
 def _first(outputs: dict[int, Output]) -> Output:
-    """What a value without a status is."""
+    """Return the output for a value without a status."""
     return outputs.get(200) or next(iter(outputs.values()))
 
 
@@ -270,7 +270,8 @@ async def _each_async(
 
 
 def _from(part: Callable[[Any], Any]) -> Callable[[Any, Input], Any]:
-    """What gives the raw value of an input from one part of a request, a `MultiDict`."""
+    """Return a function that reads an input's raw value from one part of a request, a
+    `MultiDict`."""
 
     def take(request: Any, one: Input) -> Any:
         values = part(request)
@@ -329,7 +330,7 @@ _TAKE: dict[str, Callable[[Any, Input], Any]] = {
 
 
 def typed(operation: Operation) -> Callable[..., Any]:
-    """The function of *operation* as it is registered."""
+    """Return the function of *operation* in the form to register."""
     func = operation.func
     wrapper: Any
 
@@ -373,7 +374,7 @@ def typed(operation: Operation) -> Callable[..., Any]:
 
 
 class _Explained:
-    """The block's errors are answered with problem details."""
+    """Answers errors in its block with problem details."""
 
     def __enter__(self) -> None: ...
 
@@ -394,7 +395,7 @@ def _end(ctx: RequestContext, error: InvalidMessage) -> Any:
 def guard(
     decorator: Callable[..., Any], scheme: SecurityScheme, func: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """*func* within *decorator*, which is noted to ask for what *scheme* says."""
+    """Apply *decorator* to *func*, and record that it requires *scheme*."""
     guarded = decorator(func)
     wrapper: Any
 
@@ -414,15 +415,15 @@ def guard(
                 return guarded(*args, **given)
 
         wrapper = in_thread
-    if hasattr(func, "__api__"):  # also if the decorator does not use `functools.wraps`
+    if hasattr(func, "__api__"):  # even if the decorator does not use `functools.wraps`
         wrapper.__api__ = func.__api__
     wrapper.__api_security__ = (*getattr(func, "__api_security__", ()), scheme)
     return wrapper  # type: ignore[no-any-return]
 
 
 def names_within(func: Callable[..., Any], depth: int) -> Mapping[str, Any]:
-    """What is known where *func* is decorated, if that is within a function: its annotations may
-    name what is defined there."""
+    """Return the local names where *func* is decorated, if that is inside a function: its
+    annotations may use them."""
     if "<locals>" not in getattr(inspect.unwrap(func), "__qualname__", ""):
         return {}
     return dict(sys._getframe(depth + 1).f_locals)
@@ -439,12 +440,12 @@ def _adapter_of(kind: Any) -> TypeAdapter[Any]:
 def _message_adapter(kind: Any) -> TypeAdapter[Any]:
     try:
         return _adapter_of(kind)
-    except TypeError:  # it has no hash
+    except TypeError:  # unhashable
         return TypeAdapter(kind)
 
 
 def read_message(kind: Any, message: str | bytes) -> Any:
-    """A message as a value of *kind*."""
+    """Return a message as a value of *kind*."""
     try:
         return _message_adapter(kind).validate_json(message)
     except ValidationError as error:
@@ -452,7 +453,7 @@ def read_message(kind: Any, message: str | bytes) -> Any:
 
 
 def write_message(kind: Any, value: Any) -> str:
-    """The message for a value of *kind*."""
+    """Return the message for a value of *kind*."""
     adapter = _message_adapter(kind)
     return adapter.dump_json(
         adapter.validate_python(value, from_attributes=True), by_alias=True

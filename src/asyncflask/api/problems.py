@@ -1,4 +1,4 @@
-"""What is wrong with a request, a message or a response, and how a client is told: problem details
+"""Errors in a request, a message or a response, and how clients are told: as problem details
 (RFC 9457)."""
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from werkzeug.wrappers import Response
 PROBLEM_JSON: Final = "application/problem+json"
 
 INVALID_MESSAGE: Final = 1007
-"""What a WebSocket is closed with for a message of the wrong form (RFC 6455 section 7.4.1)."""
+"""The close code for an invalid WebSocket message (RFC 6455 section 7.4.1)."""
 
 Where = tuple[str | int, ...]
 Fault = tuple[Where, str, str]
-"""Where it is, first the part of the request; what is wrong; and pydantic's name for that."""
+"""Where the fault is, starting with the part of the request; what is wrong; and pydantic's name
+for the error."""
 
 
 Invalid = TypedDict("Invalid", {"in": str, "pointer": str, "detail": str, "type": str})
@@ -30,7 +31,7 @@ Invalid.__doc__ = """A value of the request: in which part of it, where there (a
 
 
 class Problem(TypedDict):
-    """What an error is answered with (RFC 9457)."""
+    """The body of an error response (RFC 9457)."""
 
     title: str
     status: int
@@ -39,24 +40,25 @@ class Problem(TypedDict):
 
 
 def faults_of(error: ValidationError, *where: str | int) -> Iterable[Fault]:
-    """What pydantic found. The values themselves are left out: one may be a password."""
+    """Yield pydantic's errors, without the values: one may be a password."""
     for found in error.errors(include_url=False, include_context=False, include_input=False):
         yield (*where, *found["loc"]), found["msg"], found["type"]
 
 
 def faults_in_json(error: ValidationError, content: str | bytes) -> Iterable[Fault]:
-    """What pydantic found in a body. For a member of a union, it says which one it took it for:
-    that is no part of a JSON pointer."""
+    """Yield pydantic's errors in a JSON body. pydantic's locations include the union member it
+    tried, which does not belong into a JSON pointer."""
     try:
         value = json.loads(content)
-    except (ValueError, RecursionError):  # which is what is wrong
+    except (ValueError, RecursionError):  # that is the error
         value = None
     for where, detail, kind in faults_of(error):
         yield ("body", *_within(value, where, kind == "missing")), detail, kind
 
 
 def _within(value: Any, where: Where, missing: bool) -> Iterable[str | int]:
-    """The parts of *where* that lead into *value*; the last one too if that is *missing*."""
+    """Yield the parts of *where* that lead into *value*, and the last part if that is
+    *missing*."""
     for number, part in enumerate(where, 1):
         if isinstance(value, dict | list) and part in (
             value if isinstance(value, dict) else range(len(value))
@@ -68,13 +70,13 @@ def _within(value: Any, where: Where, missing: bool) -> Iterable[str | int]:
 
 
 def pointer(where: Where) -> str:
-    """A JSON pointer as part of a URL (RFC 6901 section 6)."""
+    """Return a JSON pointer as a URL fragment (RFC 6901 section 6)."""
     return "#" + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in where)
 
 
 class InvalidRequest(HTTPException):
-    """Raised for a request of which something is not as the view's annotations say. `faults` has
-    what; register an error handler for it to answer in another form."""
+    """Raised if a request does not match the view's annotations. `faults` lists the errors. To
+    answer in another form, register an error handler for it."""
 
     def __init__(self, status: int, faults: list[Fault]) -> None:
         count = "One value is" if len(faults) == 1 else f"{len(faults)} values are"
@@ -84,8 +86,8 @@ class InvalidRequest(HTTPException):
 
 
 class InvalidMessage(ValueError):
-    """Raised by `receive_as` for a message of another form. A typed handler that does not take it
-    has its connection closed with code 1007."""
+    """Raised by `receive_as` for an invalid message. If a typed handler does not catch it, the
+    connection is closed with code 1007."""
 
     def __init__(self, error: ValidationError, message: str | bytes) -> None:
         where, detail, _ = next(iter(faults_in_json(error, message)))
@@ -93,7 +95,7 @@ class InvalidMessage(ValueError):
 
 
 def details_of(error: HTTPException) -> Problem:
-    """*error* as problem details."""
+    """Return *error* as problem details."""
     status = error.code or 500
     details: Problem = {"title": HTTP_STATUS_CODES.get(status, "Error"), "status": status}
     if error.description:
@@ -107,19 +109,19 @@ def details_of(error: HTTPException) -> Problem:
 
 
 def problem(error: HTTPException) -> Response | HTTPException:
-    """An error handler that answers with problem details. For all errors of an app, not only those
-    of typed views: ``app.register_error_handler(HTTPException, problem)``."""
+    """Answer an error with problem details. Use it as an error handler for all errors of an
+    app, not only those in typed views: ``app.register_error_handler(HTTPException, problem)``."""
     if error.response is not None or not (error.code or 0) >= 400:
-        return error  # it is a response already, or a redirect
+        return error  # already a response, or a redirect
     explain(error)
     return error.get_response()
 
 
 def explain(error: HTTPException) -> None:
-    """Have *error* answered with problem details if no error handler takes it."""
+    """Answer *error* with problem details if no error handler handles it."""
     if error.response is None and (error.code or 0) >= 400:
         headers = [line for line in error.get_headers() if line[0].lower() != "content-type"]
         changed: Any = error
-        this: Any = ref(error)  # which is not to refer to itself, with all frames of its traceback
+        this: Any = ref(error)  # weak: a cycle would keep all frames of its traceback
         changed.get_headers = lambda *args: [*headers, ("Content-Type", PROBLEM_JSON)]
         changed.get_body = lambda *args: json.dumps(details_of(this()))

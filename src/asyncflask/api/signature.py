@@ -1,5 +1,5 @@
-"""What the annotations of a function say: its inputs, each with where it comes from, and its
-outputs, by status. Read once, before the function is called for the first time."""
+"""Reading a function's annotations: its inputs, with where they come from, and its outputs by
+status. Done once, before the function is first called."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ANY_CLASS: Final = ConfigDict(arbitrary_types_allowed=True)
 
 @dataclass
 class Input:
-    """One parameter. `alias` is its name in the request, `kind` that of its marker."""
+    """A parameter. `alias` is its name in the request, `kind` its marker's."""
 
     name: str
     alias: str
@@ -48,26 +48,26 @@ class Input:
     adapter: TypeAdapter[Any]
     marker: Marker | None
     many: bool
-    """Whether it takes all values of the name."""
+    """`True` if it takes all values of the name."""
     members: dict[str, tuple[str, bool]] | None
-    """If it takes all names: by the name in the request that in the model, and whether it takes
-    all values."""
+    """If it takes all names: for each name in the request, the name in the model, and `True` if
+    that takes all values."""
     as_files: bool
-    """Whether it is `FileStorage`, and not the content of a file."""
+    """`True` if it is a `FileStorage` rather than a file's content."""
 
     @property
     def blank(self) -> bool:
-        """Whether an empty text counts as none: a browser sends fields that nobody filled."""
+        """`True` if an empty text counts as missing, since browsers send fields left empty."""
         return self.kind == "form" and self.default is not MISSING
 
 
 @dataclass
 class Output:
-    """What is answered with one status."""
+    """The response with one status."""
 
     status: int
     adapter: TypeAdapter[Any] | None
-    """`None`: the response has no content."""
+    """`None` if the response has no content."""
     stream: bool = False
     events: Events | None = None
 
@@ -76,18 +76,18 @@ class Output:
 class Signature:
     inputs: list[Input]
     body: TypeAdapter[Any] | None
-    """Of the whole JSON body."""
+    """The adapter of the whole JSON body."""
     embedded: bool
-    """Whether the body is an object with a member for each parameter."""
+    """`True` if the body is an object with a member per parameter."""
     simple_query: bool
-    """Whether each parameter of the query string takes one value."""
+    """`True` if each query string parameter takes one value."""
     outputs: dict[int, Output]
-    """Empty if the function says nothing: then its values are Flask's."""
+    """Empty without a return annotation; values are then handled as in Flask."""
 
 
 def read(func: Callable[..., Any], names: Mapping[str, Any]) -> Signature:
-    """The signature of *func*; *names*: what is known where it was written, if that was within a
-    function."""
+    """Return the signature of *func*. *names*: the local names where it was defined, if that
+    was inside a function."""
     inner = inspect.unwrap(func)
     hints = typing.get_type_hints(inner, localns=dict(names) or None, include_extras=True)
     inputs = []
@@ -151,13 +151,13 @@ def _input(func: Callable[..., Any], parameter: inspect.Parameter, hint: Any) ->
 
 
 def _marked(hint: Any) -> tuple[Marker | None, Any]:
-    """The marker in *hint*, and the annotation for pydantic, which has the constraints in its
-    place."""
+    """Return the marker in *hint*, and the annotation for pydantic, with the marker's
+    constraints in its place."""
     if get_origin(hint) is not Annotated:
         return None, hint
     plain, *metadata = get_args(hint)
     marker = next((one for one in metadata if _is_marker(one)), None)
-    if isinstance(marker, type):  # 'Query' for 'Query()'
+    if isinstance(marker, type):  # 'Query' instead of 'Query()'
         marker = marker()
     if marker is None:
         return None, hint
@@ -170,7 +170,7 @@ def _is_marker(value: Any) -> bool:
 
 
 def adapter(func: Callable[..., Any], annotation: Any, what: str) -> TypeAdapter[Any]:
-    """pydantic's adapter for *annotation*."""
+    """Return pydantic's adapter for *annotation*."""
     try:
         if _has(annotation, FileStorage):
             return TypeAdapter(annotation, config=_ANY_CLASS)
@@ -183,7 +183,7 @@ def adapter(func: Callable[..., Any], annotation: Any, what: str) -> TypeAdapter
 
 
 def _plain(annotation: Any) -> Any:
-    """*annotation* without what is said of it beside the type."""
+    """Return the bare type of *annotation*."""
     while True:
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
@@ -194,7 +194,7 @@ def _plain(annotation: Any) -> Any:
 
 
 def alternatives(annotation: Any) -> list[Any]:
-    """The members of a union, or *annotation* alone."""
+    """Return the members of a union, or *annotation* alone."""
     annotation = _plain(annotation)
     if get_origin(annotation) in (typing.Union, types.UnionType):
         return [one for member in get_args(annotation) for one in alternatives(member)]
@@ -218,7 +218,7 @@ def _is_model(plain: Any) -> bool:
 
 
 def _is_complex(annotation: Any) -> bool:
-    """Whether a value is no single text, and so belongs into a body."""
+    """Return `True` if a value is more than a single text, and so belongs in a body."""
     for plain in alternatives(annotation):
         kind = get_origin(plain) or plain
         if _is_model(plain) or _is_sequence(plain):
@@ -249,7 +249,7 @@ def _members(annotation: Any, kind: str) -> dict[str, tuple[str, bool]] | None:
     for name, hint in names.items():
         field = None if fields is None else fields[name]
         key = name if field is None else field.validation_alias or field.alias or name
-        if not isinstance(key, str):  # pydantic looks for several names itself
+        if not isinstance(key, str):  # several names, which pydantic handles itself
             key = name
         sent = key.replace("_", "-").lower() if kind == "header" and key == name else key
         found[sent] = key, any(map(_is_sequence, alternatives(hint)))
@@ -270,7 +270,7 @@ def _outputs(func: Callable[..., Any], hint: Any) -> dict[int, Output]:
                 f"{func.__qualname__} returns {kind}, where a number could be read as a status."
                 " Write 'list[int]' for an array, or 'Literal[201]' for a status."
             )
-        if not _is_response(kind):  # of which nothing is known
+        if not _is_response(kind):  # a response says nothing about its content
             for status in statuses:
                 kinds.setdefault(status, []).append(kind)
     return {
@@ -286,7 +286,8 @@ def _union(hint: Any) -> list[Any]:
 
 
 def _with_status(member: Any) -> tuple[tuple[int, ...], Any]:
-    """The statuses of ``tuple[Note, Literal[201]]``, with headers or without, and the type."""
+    """Return the statuses in ``tuple[Note, Literal[201]]``, with or without headers, and the
+    type."""
     if get_origin(member) is tuple and len(parts := get_args(member)) in (2, 3):
         if get_origin(parts[1]) is Literal:
             statuses = get_args(parts[1])
@@ -319,7 +320,9 @@ def _output(func: Callable[..., Any], status: int, kind: Any) -> Output:
     origin = get_origin(kind)
     if origin in STREAMS:
         items = alternatives((get_args(kind) or (Any,))[0])
-        data = [one for one in items if one is not ServerSentEvent] or [Any]  # which has the data
+        data = [one for one in items if one is not ServerSentEvent] or [
+            Any
+        ]  # an event contains the data
         item: Any = typing.Union[tuple(data)]  # noqa: UP007
         return Output(status, adapter(func, item, "what the stream yields"), True, events)
     if kind is types.NoneType:

@@ -1,8 +1,5 @@
-"""What rooms may take: the settings.
-
-Several are enforced where they are counted: in `hub.py` what one connection takes, in `memory.py`
-and, within Redis, in `scripts.py` what all of them do.
-"""
+"""The limits of rooms, as settings. `hub.py` enforces those of a connection; `memory.py` and,
+in Redis, `scripts.py` those of all connections together."""
 
 from __future__ import annotations
 
@@ -29,17 +26,17 @@ DEFAULTS: Final[dict[str, Any]] = {
     "ROOMS_FOLLOW_QUEUE_BYTES": 1_048_576,
     "ROOMS_CHANGES": 1000,
 }
-"""The settings of an app; what they mean, and why so many, is in `docs/rooms.rst`."""
+"""The settings and their defaults; `docs/rooms.rst` explains them."""
 
 MESSAGE_BYTES: Final = 256
-"""What a kept message takes beside its payload: so many empty ones have a limit, too."""
+"""The size of a kept message in addition to its payload, so that empty ones count too."""
 
 NOTICE_SECONDS: Final = 60.0
-"""How often, at most, the log says that something was forgotten at a limit."""
+"""Minimum seconds between two log lines about dropped histories."""
 
 
 class Settings(NamedTuple):
-    """What the config says about rooms (`Rooms.init_app`)."""
+    """The settings of rooms, from the config (`Rooms.init_app`)."""
 
     url: str
     prefix: str
@@ -80,7 +77,7 @@ def settings_of(
     loads: Callable[[str], Any],
     dumps: Callable[[object], str],
 ) -> Settings:
-    """Raises `ValueError` for what is no limit."""
+    """Read the settings. Raises `ValueError` for an invalid limit."""
     values = {key.removeprefix("ROOMS_").lower(): config[key] for key in DEFAULTS}
     for key in list(DEFAULTS)[2:]:
         value, kinds = config[key], int | float if key in _TIMES else int
@@ -92,20 +89,20 @@ def settings_of(
             )
     values["url"] = url or values["url"]
     values["history"] = int(values["history"])
-    # One room's history is always within that of all.
+    # One room's limit cannot exceed that of all rooms.
     values["history_bytes"] = min(values["history_bytes"], values["history_total_bytes"])
     return Settings(**values, loads=loads, dumps=dumps)
 
 
 def size_of(payload: str | bytes) -> int:
-    """What a message counts that is kept. Python keeps every character of a text in as many bytes
-    as the widest of them needs: four at most."""
+    """Return the size of a kept message. Python stores every character of a text in as many
+    bytes as the widest needs, up to four."""
     wide = isinstance(payload, str) and not payload.isascii()
     return MESSAGE_BYTES + len(payload) * (4 if wide else 1)
 
 
 class Notice:
-    """Gives now and then whether something that happens often is to be logged."""
+    """Rate-limits a log line: says now and then that it is due."""
 
     def __init__(self) -> None:
         self._at: float | None = None

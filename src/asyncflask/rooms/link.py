@@ -1,4 +1,4 @@
-"""A connection to Redis, and what is asked over it. What rooms ask is in `redis.py`."""
+"""A connection to Redis and the commands sent over it. The commands of rooms are in `redis.py`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Argument = str | bytes | int | float
 
 
 class Link:
-    """A connection to Redis that does what it is told, and nothing by itself."""
+    """A connection to Redis. Does nothing on its own."""
 
     def __init__(self, url: str, timeout: float) -> None:
         pool = ConnectionPool.from_url(
@@ -62,7 +62,7 @@ class Link:
 
 
 class Call:
-    """A command, and who waits for its answer."""
+    """A command and the future for its answer."""
 
     def __init__(self, command: list[Argument], resend_flag: int | None) -> None:
         self.command = command
@@ -70,6 +70,6 @@ class Call:
         self._resend_flag = resend_flag
 
     def sent(self) -> None:
-        """It may be carried out from now on, whether or not there is an answer."""
+        """Note that it may be executed from now on, even if no answer arrives."""
         if self._resend_flag is not None:
             self.command[self._resend_flag] = 1

@@ -1,4 +1,4 @@
-"""Rooms of one process, in its memory."""
+"""Rooms in the memory of one process."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .limits import Settings, size_of
 
 
 class MemoryBackend:
-    """History and presence in dictionaries; no tasks, nothing to start or to close."""
+    """Stores history and members in dictionaries. Needs no tasks and no start or stop."""
 
     def __init__(self, settings: Settings, hub: Hub) -> None:
         self._settings = settings
         self._hub = hub
         self._last = (0, 0)
-        # Whoever was sent to last is last, so that what has expired is found at the beginning.
+        # In order of the last message, so that expired rooms come first.
         self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._kept_bytes = 0
         self._members: dict[str, dict[str, tuple[Member, int]]] = {}
@@ -43,7 +43,7 @@ class MemoryBackend:
     def _next_id(self) -> str:
         now = int(time.time() * 1000)
         milliseconds, number = self._last
-        # Above the one before, whatever the clock does.
+        # Always above the previous id, even if the clock goes back.
         self._last = (now, 0) if now > milliseconds else (milliseconds, number + 1)
         return f"{self._last[0]}-{self._last[1]}"
 
@@ -61,7 +61,7 @@ class MemoryBackend:
             self._kept_bytes > settings.history_total_bytes
             or len(self._kept) > settings.history_rooms
         ):
-            self._forget(next(iter(self._kept)))  # not this room, whose limit is lower
+            self._forget(next(iter(self._kept)))  # never this room: its own limit is lower
             self._hub.warn_of_forgotten_rooms()
 
     def _forget_expired(self) -> None:
@@ -108,7 +108,7 @@ class MemoryBackend:
 
 
 class Kept:
-    """The history of a room, and what it takes."""
+    """A room's history and its size."""
 
     __slots__ = ("bytes", "messages")
 

@@ -1,12 +1,12 @@
 """Rooms in Redis, for any number of processes.
 
-A message is added to its room's stream (the history) and published, in one script. A process has
-one connection that is subscribed to the rooms which somebody listens to here, and one for
-commands; each belongs to a task, and both are opened when needed. When the first was lost, what
-was missed is read from the streams. Messages carry their process and a number, so that none is
-delivered twice, whoever had to repeat something.
+One script adds a message to its room's stream (the history) and publishes it. A process has one
+connection subscribed to the rooms with listeners here, and one for commands. Each belongs to a
+task; both are opened when needed. After losing the first, the process reads what it missed from
+the streams. Messages carry their process and a number, so that a message that was sent again is
+not delivered twice.
 
-Keys, below the prefix: ``room:``, ``stream:``, ``counts:`` and ``members:`` with a room's name,
+Keys, after the prefix: ``room:``, ``stream:``, ``counts:`` and ``members:`` with a room's name,
 ``process:`` with an id (the rooms of its members), ``processes`` (until when each counts as
 alive); ``kept``, ``sizes``, ``total`` and ``presence`` for the limits (`scripts.py`).
 """
@@ -32,19 +32,19 @@ from .scripts import BEAT, ENTER, EXIT, MEMBERS, PUBLISH, SCRIPTS, SYNC
 _INTERRUPTIONS: tuple[type[Exception], ...] = (*FAILURES, RoomsError)
 
 IDLE_SECONDS: Final = 1.0
-"""How long a connection is kept that nobody needs."""
+"""Seconds that an unused connection is kept."""
 
 LONGEST_WAIT: Final = 1.0
-"""Seconds between two attempts to connect, at most."""
+"""The maximum number of seconds between two attempts to connect."""
 
 SENDERS: Final = 256
-"""How many senders' last numbers are known of a room."""
+"""How many senders' last numbers are kept per room."""
 
 T = TypeVar("T")
 
 
 class RedisBackend:
-    """What a process keeps in Redis and hears from it."""
+    """One process's access to rooms in Redis."""
 
     @staticmethod
     def check(url: str) -> None:
@@ -66,8 +66,8 @@ class RedisBackend:
         self._out_of_step = False
         self._closed = False
         self._members: dict[str, dict[str, tuple[str, int]]] = {}
-        """Those of this process: room, id, the member as JSON and what it counts."""
-        # What listens.
+        """This process's members: room, id, then the member as JSON and its size."""
+        # Listening.
         self._channels: dict[str, Channel] = {}
         self._reader: asyncio.Task[None] | None = None
         self._link: Link | None = None
@@ -76,7 +76,7 @@ class RedisBackend:
         self._to_say: deque[tuple[Argument, ...]] = deque()
         self._saying: asyncio.Task[None] | None = None
         self._heard_at = 0.0
-        # What calls.
+        # Commands.
         self._calls: deque[Call] = deque()
         self._called = asyncio.Event()
         self._caller: asyncio.Task[None] | None = None
@@ -86,8 +86,9 @@ class RedisBackend:
     # -- commands
 
     async def _call(self, *command: Argument, resend_flag: int | None = None) -> Any:
-        """Have a command carried out; repeated, with the argument at *resend_flag* set to 1, when
-        the connection is lost. Raises `RoomsError` if there is no answer in time."""
+        """Execute a command and return its answer. If the connection is lost, repeat it with
+        the argument at *resend_flag* set to 1. Raises `RoomsError` if there is no answer in
+        time."""
         call = Call(list(command), resend_flag)
         self._calls.append(call)
         self._called.set()
@@ -113,13 +114,13 @@ class RedisBackend:
         return await self._call(*command, resend_flag=resend_flag)
 
     async def _make_calls(self) -> None:
-        """The task that has the connection for commands, until nobody needs it."""
+        """The task that owns the connection for commands, as long as there are commands."""
         link: Link | None = None
         failures = 0
         try:
             while True:
                 while self._calls and self._calls[0].answer.done():
-                    self._calls.popleft()  # nobody waits any more
+                    self._calls.popleft()  # nobody waits for the answer any more
                 if not self._calls:
                     self._called.clear()
                     with anyio.move_on_after(IDLE_SECONDS):
@@ -138,7 +139,7 @@ class RedisBackend:
                     if link is not None:
                         await link.close()
                         link = None
-                    # A connection that was kept may have been given up by the server.
+                    # The server may have closed a connection that was idle.
                     if failures:
                         self._failed(error)
                         await asyncio.sleep(_wait(failures))
@@ -160,7 +161,7 @@ class RedisBackend:
                 try:
                     answer = await link.read()
                 except exceptions.NoScriptError:
-                    raise  # Redis was told to forget them: load them again
+                    raise  # Redis has dropped the scripts: load them again
                 except exceptions.ResponseError as error:
                     self._calls.popleft()
                     if not call.answer.done():
@@ -243,7 +244,7 @@ class RedisBackend:
         return [self._parsed(room, id, fields[1])[0] for id, fields in reversed(entries)]
 
     def _parsed(self, room: str, id: bytes, body: bytes) -> tuple[Message, str, int, str]:
-        """A message, its sender and number, and whom it is not for."""
+        """Return a message, its sender, its number, and the ids to exclude."""
         head, _, data = body.partition(b"\n")
         sender, number, kind, exclude = head.decode().split(" ")
         payload = data if kind == "b" else data.decode()
@@ -291,7 +292,7 @@ class RedisBackend:
         self._beat_now.set()
 
     def _say(self, *command: Argument) -> None:
-        """Send a command where only messages are heard; commands keep their order."""
+        """Queue a command on the connection for messages. Commands keep their order."""
         self._to_say.append(command)
         if self._saying is None:
             self._saying = self._start(self._say_all())
@@ -301,13 +302,14 @@ class RedisBackend:
             while self._to_say and self._link is not None:
                 commands = list(self._to_say)
                 self._to_say.clear()
-                with suppress(*FAILURES):  # the reader notices too
+                with suppress(*FAILURES):  # the reader notices the failure as well
                     await self._link.send(commands)
         finally:
             self._saying = None
 
     async def _listen(self) -> None:
-        """The task that has the connection for messages, while there is a room to listen to."""
+        """The task that owns the connection for messages, as long as there are rooms to listen
+        to."""
         failures = 0
         try:
             while self._channels:
@@ -328,12 +330,13 @@ class RedisBackend:
                         await link.close()
                 await asyncio.sleep(_wait(failures))
         finally:
-            # Somebody may have come since this was cancelled because nobody was there.
+            # After the cancellation, which came because no room was left, one may have been
+            # added.
             again = self._channels and not self._closed
             self._reader = self._start(self._listen()) if again else None
 
     async def _catch_up(self, link: Link) -> None:
-        """On a new connection: subscribe to all rooms, and read what was missed meanwhile."""
+        """On a new connection, subscribe to all rooms and read what was missed."""
         names = list(self._channels)
         self._heard_at = self._hub.loop.time()
         self._to_say.clear()
@@ -413,7 +416,8 @@ class RedisBackend:
             )
 
     def _forget(self, room: str, member: Member) -> tuple[bool, int]:
-        """Give whether it was the last of this process in *room*, and what it counts."""
+        """Remove a member of this process. Return `True` if it was the last in *room*, and its
+        size."""
         members = self._members.get(room, {})
         _, size = members.pop(member.id, ("", 0))
         if not members:
@@ -432,7 +436,7 @@ class RedisBackend:
                 size,
             )
         except RoomsError:
-            self._out_of_step = True  # or this process is soon taken for dead
+            self._out_of_step = True  # resynchronize, before this process counts as dead
 
     async def members(self, room: str) -> list[Member]:
         values = await self._script(MEMBERS, [self._key("members", room), *self._alive])
@@ -443,7 +447,7 @@ class RedisBackend:
             self._beat = self._start(self._beating())
 
     async def _beating(self) -> None:
-        """The task that says that this process lives, and notices who does not any more."""
+        """The task that reports this process as alive, and notices processes that are not."""
         interval = self._settings.presence_timeout / 3
         try:
             while self._needed:
@@ -456,7 +460,7 @@ class RedisBackend:
                     self._say("PING")
                     silence = self._hub.loop.time() - self._heard_at
                     if silence > self._settings.presence_timeout:
-                        await self._link.close()  # which the reader notices
+                        await self._link.close()  # noticed by the reader
                 with anyio.move_on_after(interval):
                     await self._beat_now.wait()
         finally:
@@ -527,26 +531,26 @@ class RedisBackend:
 
 
 class Channel:
-    """A room that is listened to here."""
+    """A room that has listeners here."""
 
     def __init__(self, room: str) -> None:
         self.room = room
         self.confirmed = asyncio.Event()
         self.last: bytes | None = None
-        """The id up to which nothing was missed."""
+        """The id up to which no message was missed."""
         self._numbers: dict[str, int] = {}
 
     def is_new(self, sender: str, number: int) -> bool:
-        """Whether this is no repetition: a sender's numbers go up."""
+        """Return `True` if the message is not a repetition: a sender's numbers increase."""
         before = self._numbers.pop(sender, 0)
         if len(self._numbers) >= SENDERS:
-            del self._numbers[next(iter(self._numbers))]  # who sent longest ago
+            del self._numbers[next(iter(self._numbers))]  # the least recent sender
         self._numbers[sender] = max(before, number)
         return number > before
 
 
 def _place(url: str) -> str:
-    """A URL without its password."""
+    """Return a URL without its password."""
     parts = urlsplit(url)
     host = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else ""
     return f"{parts.scheme}://{host}{parts.path}"

@@ -1,13 +1,14 @@
-"""What Redis does for rooms in one step each: the scripts. Their keys are listed in `redis.py`."""
+"""The Redis scripts of rooms, each of which runs as one step. `redis.py` lists their keys."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Final
 
-# Keeps a message, within the limits, and publishes it. Beside each stream is a list of what its
-# messages count. `kept` has for each room with a history when that expires, `sizes` what it
-# counts, and `total` what they count together. Gives the id, and whether another was forgotten.
+# Publishes a message, after adding it to the history within the limits. A list beside each
+# stream has the sizes of its messages. For each room with a history, `kept` has its expiry and
+# `sizes` its size; `total` has the sum. Returns the id, and whether another history was
+# dropped.
 PUBLISH: Final = """
 local id, forgot, prefix, room = '', 0, ARGV[6], ARGV[7]
 local total, kept, sizes = prefix .. 'total', prefix .. 'kept', prefix .. 'sizes'
@@ -56,7 +57,8 @@ redis.call('PUBLISH', KEYS[1], id .. ' ' .. ARGV[5])
 return {id, forgot}
 """
 
-# `presence` has for each process what its members count. Gives at which limit there is no place.
+# `presence` has the size of each process's members. Returns the limit that was reached, if
+# any.
 ENTER: Final = """
 local size = ARGV[6] + 0
 if redis.call('HEXISTS', KEYS[1], ARGV[2]) == 0 then
@@ -92,8 +94,8 @@ end
 return found
 """
 
-# Takes the members of processes that are dead out of their rooms, and gives them; before them,
-# whether this process, which says that it is alive, was known to be.
+# Removes the members of dead processes from their rooms and returns them, after whether this
+# process, which reports itself alive, was known to be.
 BEAT: Final = """
 local now, found = redis.call('TIME')[1] + 0, {1}
 if ARGV[3] ~= '0' then
@@ -120,8 +122,8 @@ end
 return found
 """
 
-# Makes the members of this process those that are given: room, id, value, and so on; before them,
-# what they count together.
+# Replaces this process's members with those given: room, id, value, and so on, after their
+# total size.
 SYNC: Final = """
 local rooms = ARGV[1] .. 'process:' .. ARGV[2]
 for _, room in ipairs(redis.call('SMEMBERS', rooms)) do

@@ -1,4 +1,4 @@
-"""Rooms as sync code sees them: what `Rooms.sync` and its `join` are for a type checker."""
+"""Types for rooms in sync code: what `Rooms.sync` and its `join` return, for type checkers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .base import Member, Message
 
 
 class SyncJoin(Protocol):
-    """A `Join` in sync code, for `with` or by itself."""
+    """A `Join` in sync code. Use it with `with` or on its own."""
 
     id: str
     room: str
@@ -22,7 +22,7 @@ class SyncJoin(Protocol):
 
 
 class SyncRooms(Protocol):
-    """`Rooms` in sync code: methods block, and give the value."""
+    """`Rooms` in sync code: methods block and return the value."""
 
     def join(
         self,

@@ -1,7 +1,5 @@
-"""Socket.IO with the API of Flask-SocketIO, on python-socketio's server for asyncio.
-
-Needs the extra `socketio`. After `install_as_flask()` this is `flask_socketio`.
-"""
+"""Socket.IO with Flask-SocketIO's API, based on python-socketio's asyncio server. Needs the
+extra `socketio`. After `install_as_flask()`, `import flask_socketio` gives this package."""
 
 from .core import SocketIO as SocketIO
 from .functions import call as call

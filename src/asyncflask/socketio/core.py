@@ -98,7 +98,7 @@ class SocketIO:
         for name in ("async_mode", "message_queue", "resource"):
             of_server.pop(name, None)
         if (json := of_server.pop("json", None)) is not None:
-            # In a separate class: python-socketio's would be that of all servers.
+            # A subclass: python-socketio's own class is shared by all servers.
             packet: Any = of_server.get("serializer", socketio.packet.Packet)
             json = app.json if json is flask_json and app is not None else json
             of_server["serializer"] = type("Packet", (packet,), {"json": json})
@@ -180,7 +180,8 @@ class SocketIO:
 
     def _register(self, message: str, handler: Handler, namespace: str | None) -> None:
         async def of_server(*args: Any) -> Any:
-            # python-socketio puts the names that a "*" stands for before the client's.
+            # python-socketio puts the names that a "*" stands for before the client's
+            # arguments.
             name = args[0] if message == "*" else None
             args = args[message == "*" :]
             space = args[0] if namespace == "*" else namespace or "/"
@@ -228,7 +229,7 @@ class SocketIO:
             client.
         :param ignore_queue: `True` to send only to clients of this process.
         """
-        kwargs.pop("broadcast", None)  # which it does anyway
+        kwargs.pop("broadcast", None)  # the default
         kwargs = _addressed(kwargs)
         if not kwargs.pop("include_self", True) and not kwargs.get("skip_sid"):
             kwargs["skip_sid"] = _request_of_event().sid
@@ -379,7 +380,7 @@ def _checked(exception_handler: Handler) -> Handler:
 
 
 def _addressed(options: dict[str, object]) -> dict[str, Any]:
-    """*options* with *namespace* and *to*, which is also called *room*."""
+    """Return *options* with *namespace* and *to*, which may also be called *room*."""
     room = options.pop("room", None)
     return {
         **options,
@@ -389,7 +390,7 @@ def _addressed(options: dict[str, object]) -> dict[str, Any]:
 
 
 def _data(args: tuple[object, ...]) -> object:
-    """Several arguments are a tuple for python-socketio."""
+    """Return *args* as python-socketio expects them: several as a tuple."""
     return args[0] if len(args) == 1 else args or None
 
 

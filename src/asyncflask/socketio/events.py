@@ -1,8 +1,6 @@
-"""One event: the handler, sync or async, with the contexts and the session of its client.
-
-Each event has its request context, with the request by which the client has
-connected, and its app context; both are torn down when the handler has ended.
-"""
+"""One event: calling its handler, sync or async, with the client's contexts and session. Each
+event has its own request context, made from the request that the client connected with, and its
+own app context. Both are torn down after the handler."""
 
 from __future__ import annotations
 
@@ -32,11 +30,11 @@ Handler = Callable[..., Any]
 
 
 class ManagedSession(dict[str, Any], SessionMixin):
-    """The session of one client's events: a copy of the user's, as it was at the connection."""
+    """The session for a client's events: a copy of the user's, made when the client connected."""
 
 
 def make_request(app: Flask, scope: Scope) -> Request:
-    """The request of a handshake, as that of a page: also if it was a WebSocket's."""
+    """Return the request of a handshake as an HTTP request, even if it came as a WebSocket."""
     if scope["type"] == "websocket":
         scheme = "https" if scope.get("scheme") == "wss" else "http"
         scope = {**scope, "type": "http", "method": "GET", "scheme": scheme}
@@ -50,18 +48,18 @@ async def _no_body() -> Message:
 
 
 def make_driver(app: Flask) -> Driver:
-    """What runs an event; for a test on the thread that waits for it."""
+    """Create the driver that runs an event; in a test, on the thread that waits for it."""
     loop = asyncio.get_running_loop()
     worker = calling_test.get()
     return Driver(loop, app.config["WORKER_THREADS"], worker)
 
 
 class Event:
-    """What a client sent, or what happened to it, on its way to *handler*.
+    """An event from or about a client, to be handled by *handler*.
 
-    :param message: the name by which the handler is registered; `None` for the callback of an
+    :param message: the name that the handler is registered for; `None` for the callback of an
         acknowledgement.
-    :param error_handlers: asked in this order about what the handler raises.
+    :param error_handlers: called in this order with the handler's exception.
     """
 
     def __init__(
@@ -87,10 +85,11 @@ class Event:
         self.error_handlers = error_handlers or []
 
     async def run(self) -> object:
-        """The handler's value. An error is logged, and refuses a client that connects."""
+        """Return the handler's value. An error is logged, and rejects a client that is
+        connecting."""
         if self.message == "connect" and len(self.args) < 2:
-            # python-socketio tries again without *auth*: it takes any TypeError for a complaint
-            # about that, and then raises the first one.
+            # python-socketio tries again without *auth*, since it takes any TypeError for a
+            # complaint about that, and then raises the first one.
             raise TypeError("The handler has been called.")
         if is_async(self.handler) or calling_test.get() is not None:
             return await self._run()
@@ -100,7 +99,7 @@ class Event:
     async def _run(self) -> object:
         environ = self.server.get_environ(self.sid, namespace=self.namespace)
         if not environ or not self.server.is_wanted(self.sid, self.namespace, self.message):
-            return self.server.not_handled  # it has left meanwhile
+            return self.server.not_handled  # the client has left meanwhile
         ctx = self._make_context(environ)
         driver = ctx.driver = make_driver(self.app)
         try:
@@ -140,7 +139,7 @@ class Event:
             await ctx.push_by(driver.call, self.app.app_context())
             if self.manage_session and "saved_session" not in environ:
                 if ctx.opened_session is None:
-                    await ctx.open_session(call_here)  # a cookie's: nothing to wait for
+                    await ctx.open_session(call_here)  # a cookie session, which needs no waiting
                 managed = ManagedSession(ctx.opened_session or {})
                 ctx._session = environ.setdefault("saved_session", managed)
             try:
@@ -160,7 +159,7 @@ class Event:
             await driver.to_loop()
 
     def _arguments(self) -> tuple[object, ...]:
-        """What the handler takes of it: *auth* and *reason* may be left out."""
+        """Return the handler's arguments. A handler may omit *auth* and *reason*."""
         if self.message == "connect":
             return self.args[1:] if _takes(self.handler, 1) else ()
         if self.message == "disconnect" and not _takes(self.handler, len(self.args)):
@@ -181,7 +180,7 @@ class Event:
         raise error
 
     async def _save_session(self, ctx: RequestContext, driver: Driver) -> None:
-        """For a session that is kept on the server. A cookie cannot be sent here."""
+        """Save a session that is stored on the server. A cookie cannot be sent here."""
         interface, session = self.app.session_interface, ctx.opened_session
         if session is None or self.app._opens_session_lazily():
             return
@@ -191,18 +190,18 @@ class Event:
 
 
 def _takes(func: Handler, count: int) -> bool:
-    """Whether *func* can be called with so many arguments."""
+    """Return `True` if *func* can be called with *count* arguments."""
     try:
         inspect.signature(func).bind(*range(count))
     except TypeError:
         return False
-    except ValueError:  # a builtin that does not tell
+    except ValueError:  # a builtin without a signature
         return True
     return True
 
 
 async def run_in_app_context(app: Flask, func: Handler, *args: object) -> object:
-    """Call *func*, sync or async, where there is an app but no client."""
+    """Call *func*, sync or async, in an app context without a client."""
     driver = make_driver(app)
 
     async def run() -> object:

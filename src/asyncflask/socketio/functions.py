@@ -17,7 +17,7 @@ def _socketio() -> SocketIO:
 
 
 def _to_whom(options: dict[str, object]) -> dict[str, Any]:
-    """*options*, with the event's namespace and client as defaults."""
+    """Return *options* with the event's namespace and client as defaults."""
     to = options.get("to") or options.get("room")
     if to is None and not options.get("broadcast"):
         to = _request_of_event().sid

@@ -1,6 +1,5 @@
-"""What one client can take of a server: events under way, namespaces, rooms, attachments, messages
-that wait for it, and what a body of long polling may hold. Knows packets; knows no handlers.
-"""
+"""Limits for one client: pending events, namespaces, rooms, attachments, queued messages, and
+the body of a long-polling request."""
 
 from __future__ import annotations
 
@@ -29,28 +28,28 @@ DEFAULTS: Final = {
     "SOCKETIO_ATTACHMENTS": 64,
     "SOCKETIO_ATTACHMENT_BYTES": 8_388_608,
 }
-"""Settings of an app; what they mean, and why so many, is in `docs/socketio.rst`."""
+"""The settings and their defaults; `docs/socketio.rst` explains them."""
 
 LOOK_SECONDS: Final = 1.0
-"""How often it is seen whether a client has left whose messages are not read meanwhile."""
+"""How often to check whether a client has left while its messages are not read."""
 
 UPGRADE_SECONDS: Final = 10.0
-"""How long a client may take to change from long polling to a WebSocket (engine.io's default)."""
+"""Seconds that a client has to upgrade from long polling to a WebSocket (engine.io's default)."""
 
 NOTICE_SECONDS: Final = 60.0
-"""How often, at most, the log says that the server has as many clients as it may."""
+"""Minimum seconds between two log lines about the number of clients."""
 
 PACKETS: Final = 16
-"""In a body of long polling: Engine.IO's limit, beyond which it fails."""
+"""Packets in a long-polling body. Engine.IO fails beyond this limit."""
 
 _POLLED: Final = re.compile(r"4[0-6]|b|[135]\Z")
-"""How a packet in a body begins: message (with Socket.IO's type), binary message, close, pong,
-upgrade. Others are the server's to send (Engine.IO protocol 4)."""
+"""The start of each packet in a body: message (with Socket.IO's type), binary message, close,
+pong, upgrade. The others are only sent by servers (Engine.IO protocol 4)."""
 
 
 def is_payload(body: bytes) -> bool:
-    """Whether the body of a POST holds packets that a client may send. For others Engine.IO would
-    wait until the client has fetched what waits for it, and so keep the request open."""
+    """Return `True` if a POST's body consists of packets that a client may send. For others,
+    Engine.IO would keep the request open until the client fetches its queued packets."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -71,8 +70,8 @@ def _is_packet(packet: str) -> bool:
 
 
 def check_attachments(packet: Any, another: bytes | str, app: Flask) -> None:
-    """Raise `ValueError` if *packet*, with *another* attachment, has more of them than it may:
-    all are kept until the last one has come."""
+    """Raise `ValueError` if *packet* with *another* attachment exceeds the limits: all
+    attachments are kept until the last one arrives."""
     count, size = app.config["SOCKETIO_ATTACHMENTS"], app.config["SOCKETIO_ATTACHMENT_BYTES"]
     if packet.attachment_count > count:
         raise ValueError(f"a packet with {packet.attachment_count} attachments")
@@ -81,13 +80,13 @@ def check_attachments(packet: Any, another: bytes | str, app: Flask) -> None:
 
 
 class Outgoing(asyncio.Queue[Any]):
-    """The packets that wait for a client. One that does not take them is cut off: *cut_off* is
-    called once, and nothing is kept any more."""
+    """The packet queue of a client. If the client does not read it, *cut_off* is called once,
+    and the queue accepts nothing more."""
 
     cut_off: Callable[[], object] = staticmethod(lambda: None)
     packets: int | None = None
     size: int | None = None
-    """How many may wait, and how many bytes; set when there is an app's configuration."""
+    """The limits of queued packets and bytes. Set once the app's config is known."""
 
     def _init(self, maxsize: int) -> None:
         super()._init(maxsize)
@@ -104,7 +103,7 @@ class Outgoing(asyncio.Queue[Any]):
         return item
 
     async def put(self, item: object) -> None:
-        if item is None:  # its writer is to end
+        if item is None:  # tells its writer to end
             await super().put(None)
         elif not self.is_cut_off:
             await super().put(item)
@@ -117,7 +116,7 @@ class Outgoing(asyncio.Queue[Any]):
                 self.cut_off()
 
     def _is_too_much(self) -> bool:
-        # A single packet, however long, may wait.
+        # A single packet of any size may be queued.
         return self.qsize() > 1 and (
             (self.packets is not None and self.qsize() > self.packets)
             or (self.size is not None and self._bytes > self.size)
@@ -130,19 +129,19 @@ def _size(packet: Any) -> int:
 
 
 class SocketIOLimit(RuntimeError):
-    """A client asked for more rooms than it may be in, or for one with too long a name. If the
-    handler lets it pass, the event is not acknowledged, and a line in the log says why."""
+    """A client reached a limit: it is in too many rooms, or the room's name is too long. If the
+    handler does not catch it, the event is not acknowledged and a log line says why."""
 
 
 class Client:
-    """What one client has taken."""
+    """What one client currently uses."""
 
     def __init__(self) -> None:
         self.events = 0
-        """How many are under way."""
+        """How many events are pending."""
         self.namespaces: set[str] = set()
         self.requests: set[str] = set()
-        """The methods of its requests of long polling that are under way."""
+        """The methods of its pending long-polling requests."""
         self._fewer = asyncio.Event()
 
     def ended(self) -> None:
@@ -150,7 +149,7 @@ class Client:
         self._fewer.set()
 
     async def room(self, limit: int, is_there: Callable[[], bool]) -> bool:
-        """Wait until there are fewer events than *limit*. `False`: the client has left
+        """Wait until fewer than *limit* events are pending. Return `False` if the client left
         meanwhile."""
         while self.events >= limit:
             self._fewer.clear()
@@ -162,8 +161,8 @@ class Client:
 
 
 class Taken:
-    """Has the rooms and the callbacks of *manager*, python-socketio's, counted for each client.
-    It asks for the app's configuration when it is needed."""
+    """Counts the rooms and callbacks of each client in python-socketio's *manager*. *app*
+    returns the app whose config has the limits."""
 
     def __init__(self, manager: Any, app: Callable[[], Flask]) -> None:
         self._app = app
@@ -175,8 +174,8 @@ class Taken:
         manager._generate_ack_id = self.generate_ack_id
 
     def enter(self, sid: str, namespace: str, room: object, eio_sid: str | None = None) -> None:
-        """Raises `SocketIOLimit`."""
-        if eio_sid is None and room != sid:  # the app does it, and not the connection itself
+        """Add the client to a room. Raises `SocketIOLimit`."""
+        if eio_sid is None and room != sid:  # requested by the app, not by the connection itself
             rooms = self._rooms.get(sid, set())
             config = self._app().config
             if len(rooms) >= config["SOCKETIO_ROOMS"] and room not in rooms:
@@ -202,9 +201,9 @@ class Taken:
                 del self._rooms[sid]
 
     def generate_ack_id(self, sid: str, callback: object) -> Any:
-        """The callback that has waited longest for its acknowledgement makes place."""
+        """Register a callback. At the limit, the one that has waited longest is dropped."""
         id = self._generate_ack_id(sid, callback)
-        waiting = self._manager.callbacks[sid]  # the counter, and then the oldest first
+        waiting = self._manager.callbacks[sid]  # the counter, then the callbacks, oldest first
         if len(waiting) - 1 > self._app().config["SOCKETIO_CALLBACKS"]:
             del waiting[next(islice(waiting, 1, None))]
         return id

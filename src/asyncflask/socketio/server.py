@@ -1,8 +1,6 @@
-"""python-socketio's server, for sync and async code, and proof against what clients send.
-
-All that it knows of its clients lives on one event loop; here is the way there. Not here: what
-an event handler gets to see (`events.py`), and connections (`transport.py`).
-"""
+"""python-socketio's server, adapted to sync and async code and protected against what clients
+send. All data about clients lives on one event loop; this file gets calls there. Event handlers
+are called in `events.py`; connections are in `transport.py`."""
 
 from __future__ import annotations
 
@@ -42,11 +40,11 @@ except ImportError as error:
     ) from error
 
 REQUIRED: Final = (5, 16, 2)
-"""The first python-socketio without known vulnerabilities: see `docs/dependencies.rst`."""
+"""The first python-socketio without known vulnerabilities; see `docs/dependencies.rst`."""
 
 
 def check_version(installed: str) -> None:
-    """Raise `ImportError` for a python-socketio that is too old."""
+    """Raise `ImportError` if python-socketio is too old."""
     if tuple(int(part) for part in installed.split(".")[:3] if part.isdecimal()) < REQUIRED:
         needed = ".".join(map(str, REQUIRED))
         raise ImportError(
@@ -63,23 +61,23 @@ AsyncNamespace = socketio.AsyncNamespace
 AsyncPubSubManager = socketio.async_pubsub_manager.AsyncPubSubManager
 
 _RESERVED_EVENTS = ("connect", "disconnect", "*")
-"""What clients may not send: the handlers by these names are called for something else."""
+"""Names that clients may not send, since their handlers are called for something else."""
 
 calling_test: ContextVar[Worker | None] = ContextVar("asyncflask.socketio_test", default=None)
-"""The thread of a test that waits for the server: there its sync handlers run, and there their
-errors are raised."""
+"""The thread of a test that waits for the server. Sync handlers run on it, and handlers'
+exceptions are raised there."""
 
 
 client_send: ContextVar[Send | None] = ContextVar("asyncflask.socketio_send", default=None)
-"""The server's `send`, in a connection's task."""
+"""The server's `send`, in the task of a connection."""
 
 
 class SessionClosed(KeyError):
-    """A request of a client that has been disconnected."""
+    """A request from a client that has been disconnected."""
 
 
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
-    """Engine.IO's server, which remembers its tasks: they are cancelled when the app stops."""
+    """Engine.IO's server. Keeps its tasks, to cancel them when the app stops."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -119,20 +117,20 @@ def _dual(coroutine_function: Callable[..., Coro[Any]]) -> Callable[..., Any]:
 
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]
-    """`socketio.AsyncServer`. What is a coroutine function there may be called in sync code as
-    well, and blocks until it is done. On a loop it begins at once, and may be awaited."""
+    """`socketio.AsyncServer`, with coroutine functions that sync code may also call: they block
+    until done. On a loop, they start at once and may be awaited."""
 
     def __init__(self, app: Flask | None, **options: Any) -> None:
         super().__init__(async_mode="asgi", **options)
-        self.app = cast("Flask", app)  # `None` for a process that only sends
+        self.app = cast("Flask", app)  # `None` in a process that only sends
         self.loop: asyncio.AbstractEventLoop | None = None
         """The loop that serves the clients."""
         self._background: asyncio.AbstractEventLoop | None = None
-        """The loop without clients: always the same, since the connection to the queue is its."""
+        """The loop without clients: always the same, since it owns the connection to the queue."""
         self._monitors_clients: bool = self.eio.start_service_task
         self._begun: set[asyncio.Task[object]] = set()
         self.clients: dict[str, Client] = {}
-        """What each client has taken, by Engine.IO's name for it."""
+        """What each client uses, by its Engine.IO id."""
         self._said_full: float | None = None
         self._taken = Taken(self.manager, lambda: self.app) if app is not None else None
         self._threads: anyio.Semaphore | None = None
@@ -153,7 +151,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
     # -- from anywhere to the loop
 
     def run(self, coro: Coro[T]) -> Any:
-        """The value of *coro* in sync code; on a loop a task, which has been started."""
+        """Return the value of *coro* in sync code; on a loop, a task that has started."""
         there = self.at_home(coro)
         if not on_loop():
             return wait(there)
@@ -163,8 +161,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         return task
 
     async def at_home(self, coro: Coro[T]) -> T:
-        """Run *coro* on the loop that serves the clients; where there is none, in the
-        background: what it sends goes to other processes then."""
+        """Run *coro* on the loop that serves the clients. Without one, run it in the
+        background; its messages then go to other processes."""
         home = self.loop
         if home is None or not home.is_running():
             if self._background is None or not self._background.is_running():
@@ -175,7 +173,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coro, home))
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[object]:
-        """Returns the value in sync and in async code."""
+        """Return the rooms of a client, without `await` also in async code."""
         if on_loop():
             return super().rooms(sid, namespace)  # type: ignore[no-any-return]
 
@@ -198,7 +196,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         self._expect_namespace(eio_sid)
 
     def is_full(self) -> bool:
-        """Whether there are as many clients as there may be."""
+        """Return `True` if the number of clients has reached `SOCKETIO_CLIENTS`."""
         most = self.app.config["SOCKETIO_CLIENTS"]
         if len(self.clients) < most:
             return False
@@ -212,7 +210,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         return True
 
     def _expect_namespace(self, eio_sid: str) -> None:
-        """Have a client closed that is in no namespace: no handler has let it in."""
+        """Close the client later if it is still in no namespace: then no handler accepted it."""
         seconds = self.app.config["SOCKETIO_CONNECT_TIMEOUT"]
         asyncio.get_running_loop().call_later(
             seconds, self._close_if_nowhere, eio_sid, context=Context()
@@ -267,14 +265,17 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
                 self._expect_namespace(eio_sid)
 
     def warn_of_slow_client(self) -> None:
-        self.app.logger.warning("A Socket.IO client read too slowly and was disconnected.")
+        self.app.logger.warning(
+            "A Socket.IO client read too slowly and was disconnected (WEBSOCKET_SEND_TIMEOUT,"
+            " WEBSOCKET_SEND_QUEUE or WEBSOCKET_SEND_QUEUE_BYTES)."
+        )
 
     def _cut_off(self, eio_sid: str) -> None:
         self.warn_of_slow_client()
         self.eio.start_background_task(self._end, eio_sid, self.reason.TRANSPORT_ERROR)
 
     async def _end(self, eio_sid: str, reason: str) -> None:
-        """The end of a client that is not there to be told."""
+        """End the connection of a client that is not there to be told."""
         if (connection := self.eio.sockets.get(eio_sid)) is not None:
             await connection.close(wait=False, abort=True, reason=reason)
             await connection.queue.put(None)
@@ -287,7 +288,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             await super()._handle_eio_message(eio_sid, data)
             if (begun := self._binary_packet.get(eio_sid)) is not None:
                 check_attachments(begun, b"", self.app)
-        except Exception as error:  # whatever a parser finds wrong with it
+        except Exception as error:  # the parser may raise anything
             if calling_test.get() is not None:
                 raise
             self.app.logger.warning(
@@ -303,7 +304,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             self._binary_packet.pop(eio_sid, None)
             self.clients.pop(eio_sid, None)
         if reason == self.reason.CLIENT_DISCONNECT and eio_sid in self.eio.sockets:
-            # A long poll that waits beside the request which said so: the client waits for it.
+            # Ends a long poll that waits beside the request that disconnected; the client
+            # waits for it.
             self.eio.sockets[eio_sid].queue.put_nowait(None)
 
     async def _handle_event(self, eio_sid: str, namespace: str, id: object, data: object) -> None:
@@ -314,7 +316,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         client = self.clients.get(eio_sid)
         if client is None:
             return
-        # Until there is room nothing more is read of this client.
+        # Until there is room, read nothing more from this client.
         is_there = partial(self._is_there, eio_sid)
         if not await client.room(self.app.config["SOCKETIO_EVENTS"], is_there):
             await self._end(eio_sid, self.reason.TRANSPORT_CLOSE)
@@ -328,7 +330,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         connection = self.eio.sockets.get(eio_sid)
         if connection is None or connection.closed:
             return False
-        if connection.last_ping is not None:  # the answer may be among what is not read
+        if connection.last_ping is not None:  # the pong may be among the unread data
             connection.last_ping = time.time()
         send = client_send.get()
         return send is None or not has_hung_up(send)
@@ -339,7 +341,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         client = self.clients.get(eio_sid)
         try:
             await super()._handle_event_internal(server, sid, eio_sid, *args)
-        except Exception:  # those of handlers do not come this far
+        except Exception:  # handlers' exceptions are handled before
             if calling_test.get() is not None:
                 raise
             self.app.logger.exception("The return value of a Socket.IO handler could not be sent.")
@@ -348,8 +350,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
                 client.ended()
 
     def threads(self) -> anyio.Semaphore:
-        """Whoever has it may take a worker thread for an event. Fewer than the app has, so that
-        there are some for its requests."""
+        """The semaphore for events that take a worker thread. It allows fewer than the app has,
+        so that some remain for requests."""
         if self._threads is None:
             config = self.app.config
             most = max(1, min(config["SOCKETIO_EVENT_THREADS"], config["WORKER_THREADS"] - 1))
@@ -357,7 +359,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         return self._threads
 
     def is_wanted(self, sid: str, namespace: str, message: str | None) -> bool:
-        """Whether an event is still to be handled: not if its client has left meanwhile."""
+        """Return `True` if an event still has to be handled: not if its client has left
+        meanwhile."""
         if message in ("connect", "disconnect", None):
             return True
         return bool(self.manager.is_connected(sid, namespace))
@@ -365,12 +368,12 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
     # -- the end
 
     async def close_client(self, eio_sid: str) -> None:
-        """End one connection, if there is one by this name."""
+        """Close a connection, if it exists."""
         if (connection := self.eio.sockets.get(eio_sid)) is not None:
             await _close(connection)
 
     async def close_clients(self) -> None:
-        """End all connections, so that their clients connect anew: to the next process."""
+        """Close all connections, so that their clients reconnect, to the next process."""
         connections = list(self.eio.sockets.values())
         await asyncio.gather(*map(_close, connections), return_exceptions=True)
 
@@ -384,10 +387,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
             abandon_blocked(only_cancelled=True)
-        for name in ("pubsub", "redis"):  # of a Redis manager
+        for name in ("pubsub", "redis"):  # a Redis manager has these
             if (connection := getattr(self.manager, name, None)) is not None:
                 await connection.aclose()
-        self.manager.connected = False  # the next message connects it again
+        self.manager.connected = False  # the next message reconnects
         self.manager_initialized = False
         self.eio.start_service_task = self._monitors_clients
         self.clients.clear()
@@ -397,4 +400,4 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
 
 async def _close(connection: Any) -> None:
     await connection.close(wait=False)
-    await connection.queue.put(None)  # its writer ends behind the packet that says so
+    await connection.queue.put(None)  # ends its writer after the close packet
