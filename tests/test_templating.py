@@ -229,7 +229,7 @@ class TestOnTheLoop:
             return "you"
 
         async with app.app_context():
-            with pytest.raises(RuntimeError, match="'name', which is asynchronous") as caught:
+            with pytest.raises(RuntimeError, match="'name', which is async") as caught:
                 render_template_string("{{ name() }}", name=name)
         assert "render_template" in str(caught.value)
 

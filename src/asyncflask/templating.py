@@ -58,9 +58,9 @@ class Context(BaseContext):
                 value.close()
                 name = getattr(obj, "__name__", repr(obj))
                 raise RuntimeError(
-                    f"The template {self.name!r} calls {name!r}, which is asynchronous, but was"
-                    " rendered synchronously on the event loop. Write"
-                    " 'await render_template_async(...)' instead of 'render_template(...)'."
+                    f"The template {self.name!r} calls {name!r}, which is async, but the"
+                    " template was rendered by sync code on the event loop. Write 'await"
+                    " render_template_async(...)' instead of 'render_template(...)'."
                 )
             return wait(value)
         return value

@@ -121,5 +121,5 @@ class TestSyncAndAsync:
         assert drive(steps()) == [here(), "asyncflask-loop"]
 
     def test_drive_of_what_suspends(self) -> None:
-        with pytest.raises(RuntimeError, match="has suspended"):
+        with pytest.raises(RuntimeError, match="sync code suspended"):
             drive(asyncio.sleep(0))

@@ -203,7 +203,7 @@ def test_rooms_of_one_connection(server: Server, stack: ExitStack, path: str) ->
     if path == "ws":
         ask(ws, "leave", "a")
         ask(ws, "join", "d")
-    reason = "This WebSocket is in 3 rooms, as many as ROOMS_JOINED allows."
+    reason = "This WebSocket is in 3 rooms, the maximum (ROOMS_JOINED)."
     assert refused(ws, "join", "e") == reason
     assert f"WARNING in hub: A client could not join a room: {reason}" in server.output
     until(lambda: httpx.get(f"{server.url}/state", timeout=SECONDS).json()["rooms"] == 0)

@@ -41,10 +41,10 @@ def wait(awaitable: Awaitable[T], *, to_its_end: bool = False) -> T:
         if isinstance(awaitable, CoroutineType):
             awaitable.close()
         raise CannotWait(
-            f"{name!r} is asynchronous and was called by sync code on the event loop, which"
-            " cannot wait for it. In an 'async def' function write 'await' before the call, or"
-            " 'async with' where a context is entered; or make the calling function 'def'"
-            " (then it runs on a thread)."
+            f"{name!r} is async, but sync code called it on the event loop, where it cannot"
+            " wait. In an 'async def' function, write 'await' before the call, or 'async with'"
+            " to enter a context. Or make the calling function 'def': then it runs on a"
+            " thread."
         )
     driver = this_driver()
     loop = driver.loop if driver is not None else loop_for_outsiders()
@@ -140,7 +140,7 @@ def drive(awaitable: Awaitable[T]) -> T:
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     coro.close()
-    raise RuntimeError("A step that sync code called has suspended.")
+    raise RuntimeError("A step called by sync code suspended.")
 
 
 def async_to_sync(func: Callable[P, Coro[T]]) -> Callable[P, T]:

@@ -325,7 +325,7 @@ class Hub:
             )
         if len(joins) >= self.settings.joined:
             error = RoomsLimit(
-                f"This WebSocket is in {len(joins)} rooms, as many as ROOMS_JOINED allows."
+                f"This WebSocket is in {len(joins)} rooms, the maximum (ROOMS_JOINED)."
             )
             self._warn_of(error)
             raise error

@@ -63,8 +63,8 @@ class Settings(NamedTuple):
 
     def too_many_members(self) -> str:
         return (
-            f"The members of all rooms take {self.members_total_bytes} bytes, as many as"
-            " ROOMS_MEMBERS_TOTAL_BYTES allows."
+            f"The members of all rooms take {self.members_total_bytes} bytes, the maximum"
+            " (ROOMS_MEMBERS_TOTAL_BYTES)."
         )
 
 
