@@ -1,5 +1,5 @@
-"""The ASGI app that is mounted at the path of Socket.IO, for long polling and WebSockets, and
-what starts and stops with the app."""
+"""The ASGI app mounted at Socket.IO's path, for long polling and WebSockets; starts and stops
+with the app."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from ..app import Flask
 
 PROTOCOL_ERROR: Final = 1002
-"""A close code (RFC 6455 section 7.4.1)."""
+"""Close code (RFC 6455 section 7.4.1)."""
 
 RETRY_SECONDS: Final = "10"
-"""When a client that found no place is to come again."""
+"""`Retry-After` of the 503 if there are too many clients."""
 
 _PACKET: Final = re.compile(r"4[0-6]|[12356](?:probe)?\Z")
-"""How a packet of text begins: Engine.IO's type, for messages with Socket.IO's behind it
-(Engine.IO protocol 4, Socket.IO protocol 5)."""
+"""The start of a text packet: Engine.IO's type, followed by Socket.IO's for messages (Engine.IO
+protocol 4, Socket.IO protocol 5)."""
 
 
 class Transport:
-    """An ASGI app: Engine.IO below *path*, on behalf of *app*."""
+    """An ASGI app that serves Engine.IO under *path*, for *app*."""
 
     def __init__(self, app: Flask, server: Server, path: str) -> None:
         self.app = app
@@ -52,7 +52,7 @@ class Transport:
         if scope["type"] == "lifespan":
             await Router(lifespan=self._serving).lifespan(scope, receive, send)
             return
-        # Handlers build URLs of the app, not of what is below the place of the mount.
+        # Handlers build URLs of the app, not relative to the mount.
         root = scope.get("root_path", "").removesuffix(self.path)
         scope = {**scope, "root_path": root, "app_root_path": root}
         query = parse_qs(scope["query_string"].decode("latin-1"))
@@ -63,8 +63,8 @@ class Transport:
         await _Exchange(self, scope, receive, send, sid).run()
 
     def _refusal(self, scope: Scope, sid: str) -> ASGIApp | None:
-        """The answer to a request that Engine.IO is not to see: the app would not take it at any
-        of its URLs, or there are too many clients."""
+        """Return the response to a request that Engine.IO must not see, because the app would
+        reject it at any URL or there are too many clients; otherwise `None`."""
         problem = malformed(scope)
         if problem is None:
             try:
@@ -73,7 +73,7 @@ class Transport:
                 problem = error.description
         if problem is not None:
             return refusal(problem, 400)
-        # A request of another kind makes no client.
+        # Other requests do not create a client.
         if not sid and scope.get("method", "GET") == "GET" and self.server.is_full():
             return refusal("There are too many clients.", 503, {"Retry-After": RETRY_SECONDS})
         return None
@@ -90,8 +90,8 @@ class Transport:
             await self.server.stop(self.app.config["SHUTDOWN_TIMEOUT"])
 
     async def _close_when_told(self) -> None:
-        """Disconnect the clients as soon as the server begins to stop: their handlers still find
-        everything that the app has set up."""
+        """Disconnect the clients as soon as the server begins to stop, while everything that
+        handlers need is still set up."""
         told = asyncio.Event()
         async with Conversation(self.app._conversations, _for_ever, told.set):
             await told.wait()
@@ -99,7 +99,7 @@ class Transport:
 
 
 class _Exchange:
-    """One request or WebSocket of a client, whose session is *sid*, on its way to Engine.IO."""
+    """One request or WebSocket of the client with the session *sid*, passed to Engine.IO."""
 
     def __init__(
         self, transport: Transport, scope: Scope, receive: Receive, send: Send, sid: str
@@ -112,10 +112,10 @@ class _Exchange:
         self.sid = sid
         self.is_request: bool = scope["type"] == "http"
         self.inbox: list[Message] = []
-        """What has been received for Engine.IO."""
+        """Messages received for Engine.IO."""
 
     async def run(self) -> None:
-        # The body of a request for nobody is not read.
+        # The body of a request without a client is not read.
         first: Message = {"type": "http.request", "body": b"", "more_body": False}
         if not self.is_request or self.sid in self.server.eio.sockets:
             first = await self.receive()
@@ -129,12 +129,12 @@ class _Exchange:
         serving = asyncio.create_task(self._serve())
         async with Conversation(self.app._conversations, self._left):
             try:
-                # Left behind, if it does not let itself be cancelled: a client that reads nothing
-                # any more must not hold up the end.
+                # If it does not let itself be cancelled, it is left behind: a client that no
+                # longer reads must not delay the end.
                 await asyncio.shield(serving)
             except asyncio.CancelledError:
                 serving.cancel()
-                # It may be about to send, to a server that takes no more.
+                # It may be about to send to a server that accepts no more.
                 serving.add_done_callback(_forget_error)
                 raise
 
@@ -162,19 +162,19 @@ class _Exchange:
         await PlainTextResponse(text, status)(self.scope, self.receive, self.send)
 
     async def _left(self) -> None:
-        """Returns when a client that waits for news, in a request without a body, leaves."""
+        """Return when a client leaves that waits for messages in a request without a body."""
         if not self.is_request or self.scope["method"] != "GET":
             await _for_ever()
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
-    # What Engine.IO calls.
+    # Called by Engine.IO.
 
     async def _receive_for_server(self) -> Message:
         message = self.inbox.pop() if self.inbox else await self._next()
         text = message.get("text")
         if text is not None and _PACKET.match(text) is None:
-            # Engine.IO would forget the client in the middle of an exception.
+            # Engine.IO would raise an exception and forget the client.
             self._warn_of_invalid_packet()
             return {"type": "websocket.disconnect", "code": PROTOCOL_ERROR}
         return message
@@ -191,7 +191,7 @@ class _Exchange:
             raise OSError("This client did not read within WEBSOCKET_SEND_TIMEOUT.") from None
 
     async def _next(self) -> Message:
-        """What a client sends next; by WebSocket, if it was there before, its change to that."""
+        """Return the client's next message; for a WebSocket after long polling, its upgrade."""
         connection = None if self.is_request else self.server.eio.sockets.get(self.sid)
         if connection is None or connection.upgraded:
             return await self.receive()
@@ -203,7 +203,7 @@ class _Exchange:
             return {"type": "websocket.disconnect", "code": PROTOCOL_ERROR}
 
     async def _received(self, first: Message) -> Message:
-        """The body of a request, in one message. Raises `RequestEntityTooLarge` and
+        """Return the body of a request in one message. Raises `RequestEntityTooLarge` and
         `BadRequest`."""
         room = self.server.eio.max_http_buffer_size
         if announced(self.scope)[0] > room:
@@ -226,8 +226,8 @@ class _Exchange:
         self.app.logger.warning("A Socket.IO client sent an invalid packet and was disconnected.")
 
     def _overlaps(self) -> bool:
-        """Whether the client makes a second request of this kind before the first is answered:
-        against the protocol, and each would wait and keep a body."""
+        """Return `True` if the client makes a second request with this method before the first
+        is answered. The protocol forbids that, and each would wait and hold a body."""
         client, method = self.server.clients.get(self.sid), self.scope["method"]
         if client is None or method not in ("GET", "POST"):
             return False
@@ -245,8 +245,8 @@ class _Exchange:
 
 
 def same_origin(app: Flask) -> Callable[[str, Environ], bool]:
-    """Engine.IO's `cors_allowed_origins` by the rule for the app's WebSockets: its pages,
-    and those of `WEBSOCKET_ALLOWED_ORIGINS`."""
+    """Return Engine.IO's `cors_allowed_origins`, with the rule for the app's WebSockets: its
+    own pages and those in `WEBSOCKET_ALLOWED_ORIGINS`."""
 
     def allowed(origin: str, environ: Environ) -> bool:
         return origin_allowed(environ["asgi.scope"], app.config["WEBSOCKET_ALLOWED_ORIGINS"])
@@ -255,12 +255,13 @@ def same_origin(app: Flask) -> Callable[[str, Environ], bool]:
 
 
 def refusal(text: str, status: int, headers: Mapping[str, str] | None = None) -> ASGIApp:
-    """Answers with *text*; to a WebSocket by closing it, where the server knows no other way."""
+    """Return an app that answers with *text*. It closes a WebSocket if the server has no other
+    way."""
     response = PlainTextResponse(text, status, headers)
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await receive()  # the server asks first
+            await receive()  # the server sends `websocket.connect` first
         if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
             await response(scope, receive, send)
         else:
