@@ -378,7 +378,7 @@ def test_not_without_being_asked(tmp_path: Path) -> None:
 
 
 NOTE = (
-    "'extension' uses the real Flask, which knows nothing of this app and its requests. Write"
+    "'extension' uses the real Flask, which does not know this app and its requests. Write"
     " 'import asyncflask; asyncflask.install_as_flask()' in the program's first lines."
 )
 
@@ -440,7 +440,7 @@ class TestAdvice:
     def test_none_for_want_of_a_request(self, tmp_path: Path) -> None:
         """As `current_user` of Flask-Login is."""
         notes = self.notes(tmp_path, "app.get('/')(lambda: None.is_authenticated)\nget()")
-        assert notes == str([f"If this is None for want of a request: {NOTE}"])
+        assert notes == str([f"If this is None because there is no request: {NOTE}"])
 
     @pytest.mark.parametrize(
         "code",

@@ -39,12 +39,12 @@ CASES = {
     "a query": ("async def view(): db.session.execute(1)", "await run_sync(db.session.execute, "),
     "middleware": (
         "from flask import Flask\napp = Flask('x')\napp = Proxy(app)",
-        "3: 'app' is no app afterwards, so a server sees the middleware only."
+        "3: After this line 'app' is the middleware, not the app."
         " Write: app.wsgi_app = Proxy(app.wsgi_app)",
     ),
     "__call__": (
         "import flask\nclass App(flask.Flask):\n    def __call__(self, environ, start): pass",
-        "3: '__call__' of an app",
+        "3: '__call__' with WSGI's two arguments",
     ),
     "gevent": ("from gevent import monkey\nmonkey.patch_all()", "2: gevent: works under WSGI"),
     "eventlet": ("import eventlet", "1: eventlet: Remove it"),
@@ -96,7 +96,7 @@ def test_extensions(tmp_path: Path) -> None:
     assert "  flask_login       Tested: the tests of Flask-Login pass.\n" in output
     assert "  flask_unheard_of  Unknown: run your tests with 'pytest -p asyncflask" in output
     assert "  flask_sse         Replace it: return an 'asyncflask.EventStream'.\n" in output
-    assert "To run it without a change: asyncflask --as-flask --app MODULE run" in output
+    assert "To run it unchanged: asyncflask --as-flask --app MODULE run" in output
 
 
 @pytest.mark.parametrize("installs", [True, False])

@@ -477,7 +477,7 @@ def test_app_under_the_command_of_the_real_flask(tmp_path: Path) -> None:
 
     write(tmp_path / "app.py", INSTALLS)
     done = run(tmp_path, sys.executable, "-m", "flask", **env)
-    assert "Write 'asyncflask' in place of 'flask' on the command line." in done.stderr
+    assert "Write 'asyncflask' instead of 'flask' on the command line." in done.stderr
 
 
 def test_no_warning_under_our_own(tmp_path: Path) -> None:

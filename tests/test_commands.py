@@ -92,8 +92,7 @@ SHOP = """
         ("creat_later()", "Did you mean 'shops:create_later'?"),
         (
             "nothing",
-            "The applications and factories there: 'shops:shop', 'shops:site',"
-            " 'shops:create_shop', 'shops:create_later'.",
+            "It has: 'shops:shop', 'shops:site', 'shops:create_shop', 'shops:create_later'.",
         ),
     ],
 )
@@ -107,8 +106,7 @@ def test_misspelt_names_are_those_of_apps_and_factories(
 def test_names_of_views_are_not_suggested(write: Write) -> None:
     write("shops.py", "def index():\n    return 'a view of a blueprint'\n")
     assert not_found("shops:indx") == (
-        "The module 'shops' has no 'indx'. It has no Flask application either, and no"
-        " function that makes one."
+        "The module 'shops' has no 'indx'. It has no Flask app or factory at all."
     )
 
 
@@ -322,7 +320,7 @@ def test_status_of_a_command_stays(app: Flask, pool: Pool) -> None:
 
 
 def test_lifespan_needs_an_app_context(app: Flask) -> None:
-    with pytest.raises(TypeError, match="leave out 'with_appcontext'"):
+    with pytest.raises(TypeError, match="Remove 'with_appcontext=False'"):
         app.cli.command(lifespan=True, with_appcontext=False)
 
 

@@ -79,7 +79,8 @@ FLASK = {
     "a name in a string": (
         "import flask\nmock.patch('flask.g')",
         "import asyncflask\n"
-        "# asyncflask: 'flask.g' is a name of the package that you leave.\nmock.patch('flask.g')",
+        "# asyncflask: 'flask.g' names a package that the project no longer uses.\n"
+        "mock.patch('flask.g')",
     ),
     "an extension": (
         '"""App."""\n\nfrom flask import Flask\nfrom flask_login import LoginManager\n\n'
@@ -136,7 +137,7 @@ QUART = {
     "another request": (
         "import quart\nasync def f(request): await request.get_json()",
         "import asyncflask\n"
-        "# asyncflask: If this is a request or response, leave out 'await'; if it is"
+        "# asyncflask: If this is a request or response, remove 'await'; if it is"
         " the test client's, write 'response.json()'.\n"
         "async def f(request): await request.get_json()",
     ),
@@ -203,9 +204,8 @@ QUART = {
     ),
     "run_sync for later": (
         "from quart.utils import run_sync\nf = run_sync(g)",
-        "from asyncflask import run_sync\n"
-        "# asyncflask: Here 'await run_sync(f, x)' calls f: it gives"
-        " no function.\nf = run_sync(g)",
+        "from asyncflask import run_sync\n# asyncflask: Here, 'await run_sync(f, x)' calls f."
+        " It does not return a function.\nf = run_sync(g)",
     ),
     "arguments of a WebSocket": (
         "from quart import websocket\nasync def f(): await websocket.send(websocket.args['a'])",
@@ -232,16 +232,16 @@ QUART = {
     ),
     "a WebSocket that is refused": (
         "from quart.testing import WebsocketResponseError\nraises(WebsocketResponseError)",
-        "# asyncflask: It is raised where the client connects, at 'async with'.\n"
+        "# asyncflask: It is raised when the client connects, at 'async with'.\n"
         "from asyncflask.async_testing import WebSocketDenied\nraises(WebSocketDenied)",
     ),
     "a client that leaves": (
         "import asyncio\n@app.websocket('/')\nasync def ws():\n    try:\n        pass\n"
         "    except asyncio.CancelledError:\n        pass",
-        "import asyncio\n@app.websocket('/')\nasync def ws():\n"
-        "    # asyncflask: A client that leaves is a 'WebSocketDisconnect' of receive and send"
-        " here, no CancelledError.\n    try:\n        pass\n"
-        "    except asyncio.CancelledError:\n        pass",
+        "import asyncio\n@app.websocket('/')\nasync def ws():\n    # asyncflask: When the"
+        " client leaves, receive and send raise 'WebSocketDisconnect' here, not"
+        " CancelledError.\n    try:\n        pass\n    except asyncio.CancelledError:\n      "
+        "  pass",
     ),
     "a key of the configuration": (
         "app.config['BACKGROUND_TASK_SHUTDOWN_TIMEOUT'] = 1",
@@ -254,9 +254,9 @@ QUART = {
     ),
     "a hook": (
         "@app.websocket('/')\nasync def ws(): pass\n@app.before_request\nasync def f(): pass",
-        "@app.websocket('/')\nasync def ws(): pass\n"
-        "# asyncflask: It runs for WebSockets too. If it must not, begin it with 'if"
-        " has_websocket_context(): return'.\n@app.before_request\nasync def f(): pass",
+        "@app.websocket('/')\nasync def ws(): pass\n# asyncflask: This runs for WebSockets"
+        " too. If it must not, start it with 'if has_websocket_context():"
+        " return'.\n@app.before_request\nasync def f(): pass",
     ),
     "a push": (
         "from quart import make_push_promise",
@@ -312,8 +312,8 @@ QUART = {
     ),
     "a response of somewhere": (
         "async def test(r):\n    await r.get_json()",
-        "async def test(r):\n    # asyncflask: If this is a request or response, leave"
-        " out 'await'; if it is the test client's, write 'response.json()'.\n"
+        "async def test(r):\n    # asyncflask: If this is a request or response, remove"
+        " 'await'; if it is the test client's, write 'response.json()'.\n"
         "    await r.get_json()",
     ),
 }
@@ -331,25 +331,25 @@ SOCKETIO = {
     "async_mode": (
         "from flask_socketio import SocketIO\nSocketIO(async_mode='gevent')",
         "from asyncflask.socketio import SocketIO\n"
-        "# asyncflask: 'async_mode' has no effect here: leave it out.\n"
+        "# asyncflask: 'async_mode' has no effect here: remove it.\n"
         "SocketIO(async_mode='gevent')",
     ),
     "eventlet": (
         "import eventlet\neventlet.monkey_patch()\n\nfrom flask import g",
-        "# asyncflask: 'eventlet.monkey_patch()' was here: asyncio needs no patched sockets.\n\n"
+        "# asyncflask: 'eventlet.monkey_patch()' was removed: asyncio needs no patched sockets.\n\n"
         "from asyncflask import g",
     ),
     "gevent": (
         "from gevent import monkey; monkey.patch_all()\nimport flask",
-        "# asyncflask: 'gevent.monkey.patch_all()' was here: asyncio needs no patched sockets.\n"
+        "# asyncflask: 'gevent.monkey.patch_all()' was removed: asyncio needs no patched sockets.\n"
         "import asyncflask",
     ),
     "eventlet for more": (
         "import eventlet\neventlet.monkey_patch()\neventlet.sleep(1)",
-        "# asyncflask: eventlet: Remove it: asyncflask runs on asyncio, and needs no patched"
-        " sockets.\nimport eventlet\n"
-        "# asyncflask: 'eventlet.monkey_patch()' was here: asyncio needs no patched sockets.\n"
-        "# asyncflask: 'eventlet.sleep' does not belong on asyncio's loop.\neventlet.sleep(1)",
+        "# asyncflask: eventlet: Remove it: asyncflask runs on asyncio and needs no patched"
+        " sockets.\nimport eventlet\n# asyncflask: 'eventlet.monkey_patch()' was removed:"
+        " asyncio needs no patched sockets.\n# asyncflask: 'eventlet.sleep' does not work"
+        " on asyncio's loop.\neventlet.sleep(1)",
     ),
 }
 

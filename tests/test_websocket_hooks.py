@@ -272,7 +272,7 @@ class TestAdvice:
             with pytest.raises(TypeError, match="'await' expression") as caught:
                 await client.post("/awaits", json={})
         (note,) = caught.value.__notes__
-        assert "leave out 'await'" in note
+        assert "remove 'await'" in note
 
     async def test_in_the_log(self, app: Flask, caplog: pytest.LogCaptureFixture) -> None:
         app.testing = False
@@ -283,7 +283,7 @@ class TestAdvice:
 
         async with AsyncClient(app) as client:
             assert (await client.post("/awaits", json={})).status_code == 500
-        assert "leave out 'await'" in caplog.text
+        assert "remove 'await'" in caplog.text
 
     async def test_handshake(self, app: Flask) -> None:
         @app.websocket("/asks")

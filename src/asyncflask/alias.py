@@ -180,13 +180,13 @@ def advise(error: BaseException) -> None:
     elif isinstance(error, AttributeError) and error.name and error.obj is None:
         # As `current_user` of Flask-Login is without a request.
         user = next(users_of_flask(), None)
-        condition = "If this is None for want of a request: "
+        condition = "If this is None because there is no request: "
     else:
         return
     if user is None:
         return
     note = (
-        f"{condition}{user.partition('.')[0]!r} uses the real Flask, which knows nothing of this"
+        f"{condition}{user.partition('.')[0]!r} uses the real Flask, which does not know this"
         f" app and its requests. Write {_LINES} in the program's first lines."
     )
     if note not in getattr(error, "__notes__", ()):
@@ -254,7 +254,7 @@ AS_FLASK: Final = "FLASK_AS_FLASK"
 
 def _what_to_write() -> str:
     if in_flasks_command():
-        return "by its command. Write 'asyncflask' in place of 'flask' on the command line."
+        return "by its command. Write 'asyncflask' instead of 'flask' on the command line."
     user = next(users_of_flask(), None)
     if user is None:
         return f"by a module that has been unloaded. Write {_LINES} in the program's first lines."

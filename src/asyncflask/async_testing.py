@@ -1,7 +1,5 @@
-"""The client for async tests: httpx, on the app itself. Needs the extra `test`.
-
-The client for sync tests is `app.test_client()`, in `testing.py`.
-"""
+"""The client for async tests: httpx, connected to the app itself. Needs the extra `test`. The
+client for sync tests is `app.test_client()`, in `testing.py`."""
 
 from __future__ import annotations
 
@@ -47,7 +45,7 @@ class AsyncClient(httpx.AsyncClient):
         self.app = app
         self._lifespan = lifespan
         self.lifespan_state: dict[str, object] = {}
-        """What the app's lifespan gave; each request's `request.state`."""
+        """The app's lifespan state; becomes each request's `request.state`."""
         self._stack = AsyncExitStack()
         kwargs.setdefault("base_url", "http://localhost")
         super().__init__(transport=httpx.ASGITransport(self._with_state), **kwargs)
@@ -145,5 +143,5 @@ def _with_cookies(request: httpx.Request, headers: HeaderLines) -> list[tuple[st
 
 
 async def _called(func: Callable[..., Any], *args: object) -> Any:
-    """What a session interface's method gives: on a thread, where it may block."""
+    """Call a session interface's method; if it is sync, on a thread, where it may block."""
     return await (func(*args) if is_async(func) else run_sync(func, *args))

@@ -223,19 +223,20 @@ _SLEEP: Final = "Write 'await asyncio.sleep(...)'"
 _HTTP: Final = (
     "Write 'await client.get(...)' with an httpx.AsyncClient, or 'await run_sync({call}, ...)'"
 )
-_DATABASE: Final = "Write 'await run_sync({call}, ...)', or use a driver that is awaited"
+_DATABASE: Final = "Write 'await run_sync({call}, ...)', or use an async driver"
 _JSON: Final = (
-    "No thread helps, since JSON is made with the interpreter held: send less, or send it in parts"
-    " as a stream, or make it in a process (concurrent.futures.ProcessPoolExecutor)"
+    "A thread does not help, since serializing JSON holds the interpreter lock: send less,"
+    " stream it in parts, or serialize it in another process"
+    " (concurrent.futures.ProcessPoolExecutor)"
 )
-_LOCK: Final = "Use the lock, event or queue of asyncio, which is awaited"
+_LOCK: Final = "Use asyncio's lock, event or queue, and await it"
 _FUTURE: Final = "Write 'await asyncio.wrap_future(future)'"
 _PROCESS: Final = (
     "Write 'await asyncio.create_subprocess_exec(...)', or 'await run_sync({call}, ...)'"
 )
 _SOCKET: Final = "Write 'await asyncio.open_connection(...)', or 'await run_sync({call}, ...)'"
 _WORK: Final = (
-    "Write 'await run_sync({call}, ...)'; if it computes for long, have a process do it"
+    "Write 'await run_sync({call}, ...)'; for long computations, use another process"
     " (concurrent.futures.ProcessPoolExecutor)"
 )
 _OTHER: Final = "Write 'await run_sync({call}, ...)'"

@@ -1,4 +1,4 @@
-"""The public `Blueprint`: that of `sansio.blueprints`, with commands and files."""
+"""The public `Blueprint`: the one in `sansio.blueprints`, with commands and files."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Blueprint(SansioBlueprint):
                 f"The blueprint '{self.name}' has no static folder. Pass 'static_folder=' to"
                 " serve files from it."
             )
-        # `send_from_directory` would ask the app.
+        # `send_from_directory` would use the app's max age.
         max_age = self.get_send_file_max_age(filename)
         return send_from_directory(self.static_folder, filename, max_age=max_age)
 

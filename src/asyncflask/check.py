@@ -1,5 +1,5 @@
-"""The command ``asyncflask check``: what to know of a Flask or Quart project before it moves, by
-reading its sources. Nothing of the project is run."""
+"""The command ``asyncflask check``: reports what to change in a Flask or Quart project, by
+reading its sources. Runs nothing of the project."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ TESTED: Final = {
     "scout_apm": "scout-apm",
     "sentry_sdk": "sentry-sdk",
 }
-"""By module the extensions and libraries whose own tests pass: see `docs/extensions.rst`."""
+"""Extensions and libraries whose own tests pass, by module; see `docs/extensions.rst`."""
 
 REPLACED: Final = {
     "flask_socketio": "Replace it: write 'from asyncflask.socketio import ...', the same API for"
@@ -64,7 +64,7 @@ REPLACED: Final = {
     "quart_rate_limiter": "Replace it: Flask-Limiter does the same.",
     "quart_schema": "Replace it: see 'asyncflask.api', or use APIFlask.",
     "quart_trio": "It cannot be replaced: asyncflask runs on asyncio.",
-    "eventlet": "Remove it: asyncflask runs on asyncio, and needs no patched sockets.",
+    "eventlet": "Remove it: asyncflask runs on asyncio and needs no patched sockets.",
 }
 """By module what does not work as it is, and what to do."""
 
@@ -86,12 +86,12 @@ BLOCKING: Final = {
     "redis.Redis": "redis.asyncio.Redis",
     "redis.from_url": "redis.asyncio.from_url",
     "smtplib.SMTP": "aiosmtplib, or '@app.add_background_task'",
-    "input": "nothing: a server has no terminal",
+    "input": "nothing, since a server has no terminal",
 }
 """By name the calls that block, and what takes their place in async code."""
 
 SKIPPED: Final = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
-"""Folders that are not looked into; those whose names begin with a dot are not, either."""
+"""Folders that are skipped, in addition to those that begin with a dot."""
 
 _FRAMEWORKS: Final = frozenset({"flask", "quart", "asyncflask"})
 _APPS: Final = frozenset({"flask.Flask", "flask.app.Flask", "quart.Quart", "asyncflask.Flask"})
@@ -146,13 +146,14 @@ class Project:
             yield "From Quart: see 'Coming from Quart' in the documentation."
         if "flask" in self.frameworks:
             yield (
-                "To run it without a change: asyncflask --as-flask --app MODULE run. To test it:"
+                "To run it unchanged: asyncflask --as-flask --app MODULE run. To test it:"
                 " pytest -p asyncflask.as_flask"
             )
         if uses and "asyncflask" in self.frameworks and not self.installs:
             yield (
-                "Extensions import 'flask'. Before the first of them is imported, write:"
-                " from asyncflask import install_as_flask; install_as_flask()"
+                "Extensions import 'flask'. To give them asyncflask, write this above the"
+                " first one's import: from asyncflask import install_as_flask;"
+                " install_as_flask()"
             )
 
 
@@ -264,9 +265,8 @@ class _Reader(ast.NodeVisitor):
                 if getattr(item, "name", None) == "__call__":
                     self.found(
                         item,
-                        "'__call__' of an app: one with WSGI's two arguments is called for"
-                        " requests, not for WebSockets. Write 'add_middleware', or override"
-                        " 'wsgi_app'.",
+                        "'__call__' with WSGI's two arguments runs for requests, but not for"
+                        " WebSockets. Use 'add_middleware', or override 'wsgi_app'.",
                     )
         self.generic_visit(node)
 
@@ -281,7 +281,7 @@ class _Reader(ast.NodeVisitor):
                 middleware = ast.unparse(value.func)
                 self.found(
                     node,
-                    f"'{name}' is no app afterwards, so a server sees the middleware only. Write:"
+                    f"After this line '{name}' is the middleware, not the app. Write:"
                     f" {name}.wsgi_app = {middleware}({name}.wsgi_app)",
                 )
         self.generic_visit(node)
@@ -374,5 +374,5 @@ def check_command(paths: tuple[Path, ...]) -> None:
         click.echo(advice)
     uses = ", ".join(sorted(project.frameworks)) or "neither Flask nor Quart"
     count = len(project.findings)
-    click.echo(f"Read {project.files} files, which use {uses}: {count} to change.")
+    click.echo(f"Read {project.files} files using {uses}. Places to change: {count}.")
     sys.exit(1 if count else 0)

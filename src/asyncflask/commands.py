@@ -1,8 +1,6 @@
-"""Commands of apps: the group that `app.cli` is, and how a command finds its app.
-
-Every app has a group of commands, so this is imported with the package; the program, and the
-commands that come with it, are in `cli.py`, where users import all of this from.
-"""
+"""The commands of apps: `app.cli`'s group class, and finding the app for a command. Imported
+with the package, since every app has a group of commands; the program and its own commands are
+in `cli.py`, from where users import all of this."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ F = t.TypeVar("F", bound=Callable[..., t.Any])
 APP_NAMES: t.Final = ("app", "application")
 FACTORY_NAMES: t.Final = ("create_app", "make_app")
 FILE_NAMES: t.Final = ("wsgi.py", "app.py")
-"""Where an app is looked for, if it is not named."""
+"""Where to look for an app that is not named."""
 
 
 class NoAppException(click.UsageError):
@@ -43,10 +41,10 @@ class NoAppException(click.UsageError):
 
 
 def find_best_app(module: ModuleType) -> App:
-    """The app of *module*: `app` or `application`; else the only one; else what `create_app` or
-    `make_app` returns without arguments.
+    """Find the app in *module*: `app` or `application`, otherwise the only one, otherwise the
+    return value of `create_app` or `make_app`, called without arguments.
 
-    :raises NoAppException: if that finds none, or more than one.
+    :raises NoAppException: if there is none, or more than one.
     """
     for name in APP_NAMES:
         app = getattr(module, name, None)
@@ -99,7 +97,7 @@ def _refuse_flasks(value: t.Any, where: str) -> None:
 
 
 def _called_with_wrong_args(f: Callable[..., t.Any]) -> bool:
-    """Whether the `TypeError` now handled came from the call of *f*, not from inside of it."""
+    """Return `True` if the `TypeError` being handled came from calling *f*, not from inside it."""
     tb = sys.exc_info()[2]
     try:
         while tb is not None:
@@ -108,14 +106,14 @@ def _called_with_wrong_args(f: Callable[..., t.Any]) -> bool:
             tb = tb.tb_next
         return True
     finally:
-        del tb  # It refers to this frame, and this frame to it.
+        del tb  # breaks a reference cycle
 
 
 def find_app_by_string(module: ModuleType, app_name: str) -> App:
-    """The app that *app_name* gives in *module*: a name, of an app or of a factory, or the call
-    of a factory with literal arguments.
+    """Find the app that *app_name* names in *module*: the name of an app or a factory, or a
+    call of a factory with literal arguments.
 
-    :raises NoAppException: if it is neither, or gives no app.
+    :raises NoAppException: if there is no such app.
     """
     name, args, kwargs = _parse_app_name(app_name)
     try:
@@ -145,21 +143,21 @@ def find_app_by_string(module: ModuleType, app_name: str) -> App:
 
 
 def _other_names(module: ModuleType, name: str) -> str:
-    """What to write in place of *name*: the app or factory of *module* whose name is most like
-    it; if none is, all that there are."""
+    """Return advice about *name*: the most similar app or factory of *module*, or all of them
+    if none is similar."""
     names = [each for each, value in vars(module).items() if _is_app_or_factory(value, module)]
     near = get_close_matches(name, names, 1)
     if near:
         return f" Did you mean '{module.__name__}:{near[0]}'?"
     if names:
         there = ", ".join(f"'{module.__name__}:{each}'" for each in names)
-        return f" The applications and factories there: {there}."
-    return " It has no Flask application either, and no function that makes one."
+        return f" It has: {there}."
+    return " It has no Flask app or factory at all."
 
 
 def _is_app_or_factory(value: object, module: ModuleType) -> bool:
-    """A factory is a function with one of the usual names, or whose code names `Flask` or an app
-    class of the module. Nothing is called to find out."""
+    """Return `True` for an app or a factory, without calling anything. A factory is a function
+    with one of the usual names, or whose code mentions `Flask` or an app class of the module."""
     if isinstance(value, App) or not inspect.isfunction(value):
         return isinstance(value, App)
     if value.__name__ in FACTORY_NAMES:
@@ -197,7 +195,8 @@ def _parse_app_name(app_name: str) -> tuple[str, list[t.Any], dict[str, t.Any]]:
 
 
 def prepare_import(path: str) -> str:
-    """The module name of a file or folder, whose place is put in front of `sys.path`."""
+    """Return the module name of a file or folder, and put its parent folder first on
+    `sys.path`."""
     path = os.path.realpath(path)
     stem, extension = os.path.splitext(path)
     if extension == ".py":
@@ -230,16 +229,16 @@ def locate_app(
 def locate_app(
     module_name: str, app_name: str | None, raise_if_not_found: bool = True
 ) -> App | None:
-    """Import a module and find the app in it, by name or by `find_best_app`.
+    """Import a module and find the app in it, by name or with `find_best_app`.
 
-    :param raise_if_not_found: `False`: for a missing module give `None`.
-    :raises NoAppException: if the module is missing, its import fails by an `ImportError`, or
-        there is no app in it.
+    :param raise_if_not_found: `False` to return `None` if the module is missing.
+    :raises NoAppException: if the module is missing or raises an `ImportError`, or there is no
+        app in it.
     """
     try:
         __import__(module_name)
     except ImportError as e:
-        # Beyond this frame, it was raised by something that the module imports.
+        # A longer traceback means that the module itself raised it.
         if e.__traceback__ is not None and e.__traceback__.tb_next is not None:
             raise NoAppException(
                 f"The import of {module_name!r} failed:\n\n{traceback.format_exc()}"
@@ -256,8 +255,8 @@ def locate_app(
 
 
 def _other_modules(module_name: str) -> str:
-    """What to write in place of *module_name*: the colon that was meant by a dot, the module
-    beside it whose name is most like it, or the file that is looked at without a name."""
+    """Return advice about *module_name*: the colon that a dot was meant to be, the most similar
+    module beside it, or the file that is used without a name."""
     parent, _, name = module_name.rpartition(".")
     module = sys.modules.get(parent)
     if module is not None and _is_app_or_factory(vars(module).get(name), module):
@@ -279,12 +278,13 @@ def _modules_in(folder: str) -> Iterator[str]:
 
 
 class ScriptInfo:
-    """Finds the app for the commands, once; the `obj` of Click's context.
+    """Finds the app for commands, once. It is the `obj` of Click's context.
 
-    :param app_import_path: where the app is: `module:name`, a file, a file and a name.
-    :param create_app: called without arguments in place of that.
-    :param set_debug_flag: set the app's `debug` from `FLASK_DEBUG`.
+    :param app_import_path: where the app is: `module:name`, a file, or a file and a name.
+    :param create_app: a function that returns the app, called without arguments instead.
+    :param set_debug_flag: set the app's `debug` from `FLASK_DEBUG`. Default: `True`.
     :param load_dotenv_defaults: load `.env` and `.flaskenv`, unless `FLASK_SKIP_DOTENV` is set.
+        Default: `True`.
     """
 
     def __init__(
@@ -297,21 +297,20 @@ class ScriptInfo:
         self.app_import_path = app_import_path
         self.create_app = create_app
         self.data: dict[t.Any, t.Any] = {}
-        """For whoever wants to keep something with it."""
+        """A dict for whatever you want to store."""
         self.set_debug_flag = set_debug_flag
         self.load_dotenv_defaults = get_load_dotenv(load_dotenv_defaults)
-        """For those who load the files; this class does not."""
+        """Read by the code that loads the files; this class does not."""
         self.lifespan = False
-        """Whether the app is started for every command: the option `--lifespan`."""
+        """`True` to start the app for every command: the option `--lifespan`."""
         self.lifespan_state: dict[str, t.Any] | None = None
-        """What the app's lifespan gave, if the app was started for the command: what requests have
-        as `request.state`."""
+        """The app's lifespan state if it was started for the command, as in `request.state`."""
         self._after_context: ExitStack | None = None
-        """What is done after the app context of the command has ended."""
+        """What runs after the command's app context has ended."""
         self._loaded_app: App | None = None
 
     def load_app(self) -> App:
-        """The app, which is imported or created by the first call.
+        """Return the app. The first call imports or creates it.
 
         :raises NoAppException: if it cannot be found.
         """
@@ -329,7 +328,7 @@ class ScriptInfo:
         return self._loaded_app
 
     def __getstate__(self) -> dict[str, t.Any]:
-        # A worker process, which is sent this, finds the app itself.
+        # A worker process, which receives this, finds the app itself.
         return {**vars(self), "_loaded_app": None, "_after_context": None}
 
     def _find_app(self) -> App | None:
@@ -353,17 +352,17 @@ pass_script_info = click.make_pass_decorator(ScriptInfo, ensure=True)
 
 
 def _value(result: t.Any) -> t.Any:
-    """What a command returned; of an `async def` command, what it returns in the end."""
+    """Return a command's value; for an `async def` command, run it first."""
     if not inspect.iscoroutine(result):
         return result
     running = _in_click_context(result, click.get_current_context(silent=True))
-    return wait(running, to_its_end=True)  # before the app is stopped
+    return wait(running, to_its_end=True)  # it ends before the app is stopped
 
 
 async def _in_click_context(
     coro: Coroutine[t.Any, t.Any, t.Any], ctx: click.Context | None
 ) -> t.Any:
-    # Click keeps its current context by thread, and the event loop runs in another thread.
+    # Click's current context is per thread, and the event loop runs in another thread.
     with ctx.scope(cleanup=False) if ctx is not None else nullcontext():
         return await coro
 
@@ -377,11 +376,12 @@ def with_appcontext(*, lifespan: bool = ...) -> Callable[[F], F]: ...
 
 
 def with_appcontext(f: t.Any = None, /, *, lifespan: bool = False) -> t.Any:
-    """Have *f*, sync or async, called in a context of the script's app, unless it is in one
-    already. Commands of `app.cli` and `blueprint.cli` always are.
+    """Decorate *f*, sync or async, to run in an app context of the script's app, unless one is
+    active. Commands of `app.cli` and `blueprint.cli` always do.
 
-    :param lifespan: start the app before the command, as a server would, and stop it afterwards:
-        `@with_appcontext(lifespan=True)`. Default: only with the option `--lifespan`.
+    :param lifespan: start the app before the command, as a server would, and stop it
+        afterwards: `@with_appcontext(lifespan=True)`. Default: only with the option
+        `--lifespan`.
     """
     if f is None:
         return functools.partial(_in_appcontext, lifespan=lifespan)
@@ -393,7 +393,7 @@ def _in_appcontext(f: F, *, lifespan: bool) -> F:
     def in_context(ctx: click.Context, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
         current = _cv_app.get(None)
         info = ctx.find_object(ScriptInfo) if current else None
-        if info is None:  # the context's object may be another one: it stays
+        if info is None:  # do not replace another object of the context
             info = ScriptInfo() if current else ctx.ensure_object(ScriptInfo)
         app = current.app if current else info.load_app()
         if lifespan or info.lifespan:
@@ -409,8 +409,8 @@ def _in_appcontext(f: F, *, lifespan: bool) -> F:
 
 @contextmanager
 def _started(app: t.Any) -> Iterator[dict[str, t.Any]]:
-    """Start the `Flask` *app*, unless it is started already, and stop it in the end. If it cannot
-    be, that is an error that Click shows; the error of the command goes before."""
+    """Start the `Flask` *app*, unless it is started already, and stop it at the end. If
+    starting or stopping fails, Click shows the error; the command's own error comes first."""
     running = app._conversations.state
     if running is not None:
         yield running
@@ -442,7 +442,7 @@ def _without_appcontext(f: Callable[..., t.Any]) -> Callable[..., t.Any]:
 
 
 class AppGroup(click.Group):
-    """A Click group whose commands run in an app context, and may be `async def`."""
+    """A Click group whose commands run in an app context and may be `async def`."""
 
     @t.overload
     def command(self, f: Callable[..., t.Any], /) -> click.Command: ...
@@ -453,14 +453,16 @@ class AppGroup(click.Group):
     ) -> Callable[[Callable[..., t.Any]], click.Command]: ...
 
     def command(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        """As Click's, with `with_appcontext` applied unless `with_appcontext=False`.
-        `lifespan=True` starts the app before the command, and stops it afterwards."""
+        """Like Click's, with `with_appcontext` applied unless you pass `with_appcontext=False`.
+        `lifespan=True` starts the app before the command and stops it afterwards."""
         lifespan = kwargs.pop("lifespan", False)
         wrap: Callable[[Callable[..., t.Any]], Callable[..., t.Any]]
         if kwargs.pop("with_appcontext", True):
             wrap = with_appcontext(lifespan=lifespan)
         elif lifespan:
-            raise TypeError("With 'lifespan' a command has the app: leave out 'with_appcontext'.")
+            raise TypeError(
+                "A command with 'lifespan' needs an app context. Remove 'with_appcontext=False'."
+            )
         else:
             wrap = _without_appcontext
         if len(args) == 1 and callable(args[0]):
@@ -477,7 +479,7 @@ class AppGroup(click.Group):
     ) -> Callable[[Callable[..., t.Any]], click.Group]: ...
 
     def group(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        """As Click's, but the group is an `AppGroup` too."""
+        """Like Click's, but the group is an `AppGroup` too."""
         kwargs.setdefault("cls", AppGroup)
         if len(args) == 1 and callable(args[0]):
             return super().group(**kwargs)(_without_appcontext(args[0]))

@@ -1,7 +1,5 @@
-"""Configuration: a dict that can be filled from files, objects and the environment.
-
-Which keys there are, and their defaults, is the app's business.
-"""
+"""Configuration: a dict that can be loaded from files, objects and the environment. The keys
+and their defaults are defined by the app."""
 
 from __future__ import annotations
 
@@ -116,7 +114,7 @@ class Config(dict[str, Any]):
 
             value: Any = os.environ[variable]
 
-            with suppress(Exception):  # not in the notation of `loads`: a string
+            with suppress(Exception):  # `loads` cannot parse it: a string
                 value = loads(value)
 
             *parents, key = variable.removeprefix(prefix).split("__")
@@ -215,7 +213,7 @@ class Config(dict[str, Any]):
 
         :return: ``True``.
         """
-        # By way of a dict, so that pairs will do, as they do for `update`.
+        # Through a dict, which also accepts pairs, as `update` does.
         for key, value in {**dict(mapping or {}), **kwargs}.items():
             if key.isupper():
                 self[key] = value

@@ -78,7 +78,7 @@ class _Interpreter(_InteractiveConsole):
             else:
                 exec(code, self.locals)
         except SystemExit:
-            self.write("The server goes on: Ctrl-C in the terminal ends it.\n")
+            self.write("The server keeps running: press Ctrl-C in its terminal to stop it.\n")
         except BaseException as error:  # a CancelledError, too
             # Not the frames that wait for the user's.
             tb = error.__traceback__

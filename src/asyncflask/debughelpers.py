@@ -101,8 +101,8 @@ def wrong_return_value(rv: object, ctx: RequestContext | None) -> str:
         kind = type(rv).__name__
         article = "an" if kind[0] in "aeiou" else "a"
         problem = (
-            " The return type must be a string, dict, list, tuple with headers or status, Response"
-            " instance, iterator, asynchronous iterator, or WSGI callable, but it was"
+            " The return type must be a string, dict, list, tuple with headers or status,"
+            " Response instance, iterator, async iterator, or WSGI callable, but it was"
             f" {article} {kind}.{_instead(rv)}"
         )
     who, where = _function_of(ctx)
@@ -194,16 +194,15 @@ def add_advice(error: Exception, request: Request, websocket: object) -> None:
     advise(error)
     if isinstance(error, TypeError) and "'await' expression" in str(error):
         error.add_note(
-            "What 'request', 'render_template', 'make_response' and the like give are sync"
-            " values here, also in 'async def' functions: if it is one of these, leave out"
-            " 'await'."
+            "If this awaits 'request', 'render_template', 'make_response' or the like: remove"
+            " 'await'. They return values here, in 'async def' functions too."
         )
     elif isinstance(error, AttributeError) and type(error.obj).__name__ == "State":
         error.add_note(_no_state(error))
     elif isinstance(error, AttributeError) and error.name == "state" and hasattr(error.obj, "cli"):
         error.add_note(
-            "What the lifespan yields is each request's 'request.state'. What belongs to the app"
-            " may be an attribute of your own, or stand in 'app.extensions'."
+            "What the lifespan yields is in each request's 'request.state'. For data of the"
+            " app, use an attribute of your own or 'app.extensions'."
         )
     elif isinstance(error, AttributeError) and websocket is not None and error.obj is websocket:
         name = str(error.name)
@@ -216,9 +215,10 @@ def _no_state(error: AttributeError) -> str:
     if state:
         return f"'request.state' has what the lifespan yields: {', '.join(map(repr, state))}."
     return (
-        "'request.state' has what the lifespan yields, and here it is empty: either the app has"
-        " no lifespan that yields a dict, or it was not started. In tests, write 'with"
-        " app.test_client(lifespan=True) as client:', or 'async with AsyncClient(app) as client:'."
+        "'request.state' has what the lifespan yields. It is empty here: the app has no"
+        " lifespan that yields a dict, or was not started. In tests, write 'with"
+        " app.test_client(lifespan=True) as client:', or 'async with AsyncClient(app) as"
+        " client:'."
     )
 
 

@@ -1,8 +1,5 @@
-"""Functions for views: URLs, redirects, flashed messages, files, streams.
-
-They find the app and the request by themselves, so that users need not pass them. The
-framework's code passes its context and does not come here for it.
-"""
+"""Functions for views: URLs, redirects, flashed messages, files, streams. They find the current
+app and request themselves. The framework passes its context explicitly and does not use them."""
 
 from __future__ import annotations
 
@@ -31,7 +28,9 @@ from .ctx import (
 )
 from .signals import message_flashed, send
 from .wrappers import Response
-from .wrappers import _split_blueprint_path as _split_blueprint_path  # of Flask's names here
+from .wrappers import (
+    _split_blueprint_path as _split_blueprint_path,
+)  # one of the names that Flask has here
 
 P = ParamSpec("P")
 
@@ -54,24 +53,24 @@ def get_load_dotenv(default: bool = True) -> bool:
 
 
 def _default_template_ctx_processor() -> dict[str, object]:
-    """`request` and `g`, as far as there are any: what every app and blueprint begins with. Not
-    in `templating.py`, which is loaded when there are templates."""
+    """Return `request` and `g` if they are available: the context processor that every app and
+    blueprint starts with. Not in `templating.py`, which is only loaded if there are templates."""
     app_ctx, ctx = _cv_app.get(None), _cv_request.get(None)
     values: dict[str, object] = {}
     if app_ctx is not None:
         values["g"] = app_ctx.g
     if ctx is not None:
         values["request"] = ctx.request
-        # The session is left to Jinja's global of that name: a template that does not use it
-        # must not count as having accessed it.
+        # The session is a Jinja global instead: a template that does not use it must not count
+        # as having accessed it.
     return values
 
 
 class _Active:
-    """``with``: make a request's contexts the current ones, if they are not.
+    """A context manager that makes a request's contexts current, if they are not.
 
-    They are bound and unbound, not pushed and popped: that is cheap enough for each step of a
-    stream, and right when one step runs in another task or thread than the step before.
+    It binds and unbinds them, without push and pop: cheap enough for each step of a stream, and
+    correct if one step runs in another task or thread than the last.
     """
 
     __slots__ = ("app_ctx", "ctx", "tokens")
@@ -100,7 +99,9 @@ def _stream(
     app_ctx: AppContext, ctx: RequestContext, source: Iterator[AnyStr]
 ) -> Iterator[AnyStr]:
     try:
-        yield cast(AnyStr, None)  # to here when made, so that close() finds a `finally`
+        yield cast(
+            AnyStr, None
+        )  # advanced to here when created, so that close() reaches the `finally`
 
         while True:
             with _Active(app_ctx, ctx):
@@ -112,7 +113,7 @@ def _stream(
             yield item
     finally:
         try:
-            # Not only generators have it: a WSGI iterable may too (PEP 3333).
+            # Not only generators have it; a WSGI iterable may too (PEP 3333).
             if (close := getattr(source, "close", None)) is not None:
                 with _Active(app_ctx, ctx):
                     close()
@@ -121,9 +122,9 @@ def _stream(
 
 
 class _AsyncStream(AsyncIterator[AnyStr]):
-    """What :func:`_stream` is, for an async source.
+    """:func:`_stream` for an async source.
 
-    A class, since sync code cannot start an async generator, and one that never started does
+    A class, since sync code cannot start an async generator, and one that never started would
     not run its ``finally``.
     """
 
@@ -148,15 +149,15 @@ class _AsyncStream(AsyncIterator[AnyStr]):
         try:
             with _Active(self._app_ctx, self._ctx):
                 return await anext(self._source)
-        except GeneratorExit:  # the task was thrown away: nothing can be awaited any more
+        except GeneratorExit:  # the task was discarded: nothing can be awaited any more
             self.__del__()
             raise
-        except BaseException:  # the end, an error or a cancellation: nothing comes after it
+        except BaseException:  # the end, an error or a cancellation: no more chunks follow
             await self.aclose()
             raise
 
     async def aclose(self) -> None:
-        """End the stream: close its source, then let the context go."""
+        """End the stream: close its source, then release the context."""
         if self._ended:
             return
 
@@ -170,8 +171,8 @@ class _AsyncStream(AsyncIterator[AnyStr]):
             self._ctx.release()
 
     def close(self) -> None:
-        """End a stream that was never read, for ``Response.close()`` in sync code. A stream that
-        has started is left to :meth:`aclose`."""
+        """End a stream that was never read, for ``Response.close()`` in sync code. One that has
+        started is closed by :meth:`aclose`."""
         if not self._started:
             self.__del__()
 
@@ -318,13 +319,13 @@ def url_for(
 
 
 class _Default(int):
-    """A code that nobody chose."""
+    """A status code that the caller did not choose."""
 
     __repr__ = int.__repr__
 
 
 FOUND: Final = _Default(302)
-"""The default of `redirect`, which Flask 3.2 changes to 303."""
+"""The default of `redirect`. Flask 3.2 changes it to 303."""
 
 
 def redirect(
@@ -386,7 +387,7 @@ def flash(message: str, category: str = "message") -> None:
     :raises RuntimeError: if there is no request context, or no secret key for the session.
     """
     session = current_request_ctx().session
-    # Assigned, not only changed: a session need not see a change inside of a value.
+    # Assigned rather than changed: a session may not notice changes inside a value.
     session["_flashes"] = [*session.get("_flashes", ()), (category, message)]
     app = current_app_ctx().app
     send(message_flashed, app, message=message, category=category)
@@ -409,7 +410,7 @@ def get_flashed_messages(
     ctx = current_request_ctx()
 
     if ctx.flashes is None:
-        # Asked first: taking something from a session counts as a change of it.
+        # Checked first: removing something from a session counts as a change.
         ctx.flashes = ctx.session.pop("_flashes") if "_flashes" in ctx.session else []
 
     flashes: list[tuple[str, str]] = ctx.flashes

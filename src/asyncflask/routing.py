@@ -1,8 +1,8 @@
-"""The URL map: Werkzeug's, with a fast path for matching and one for building URLs.
+"""The URL map: Werkzeug's, with fast paths for matching and building URLs.
 
-`Map.find` is one look-up, and for rules with placeholders one walk (`matcher.py`). What takes more
-than a path (redirects, "405 Method Not Allowed") is left to Werkzeug's adapter. `Map.build_path`
-likewise: URLs with a host, and errors, are left to the adapter.
+`Map.find` needs one lookup, and for rules with placeholders one search (`matcher.py`). What
+takes more than a path (redirects, "405 Method Not Allowed") is left to Werkzeug's adapter. So
+are URLs with a host, and errors, in `Map.build_path`.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from .matcher import Target, Texts, Tree, Values, walk
 
 
 class Match(NamedTuple):
-    """The rule for a request, and the values of its placeholders."""
+    """The matched rule and the values of its placeholders."""
 
     rule: Rule
     values: Values
-    """Empty if *pending*."""
+    """Empty if *pending* is set."""
     pending: Callable[[], Values] | None = None
-    """Runs the converters and gives the values, if one of the converters is not Werkzeug's: it may
-    read the session, query a database or `abort()`. Call it once, in the request's context and on
-    the request's thread. Raises what a converter raises; a `ValidationError` becomes the
-    `HTTPException` that Werkzeug's matching ends in (404 or 405)."""
+    """Runs the converters and returns the values, if a converter is not Werkzeug's: it may read
+    the session, query a database or `abort()`. Call it once, in the request's context and on
+    its thread. Raises what converters raise; a `ValidationError` becomes the `HTTPException`
+    that Werkzeug's matching would end with (404 or 405)."""
 
 
 def _raise_not_found() -> Any:
@@ -42,22 +42,22 @@ def _raise_not_found() -> Any:
 
 
 NOT_FOUND: Final = Match(cast(Rule, None), {}, _raise_not_found)
-"""What `Map.find` gives if the answer is "404 Not Found"."""
+"""The result of `Map.find` for "404 Not Found"."""
 
 TOO_LONG: Final = Match(cast(Rule, None), {}, _raise_not_found)
-"""What `Map.find` gives if the answer is "414 Request URI Too Long"."""
+"""The result of `Map.find` for "414 Request URI Too Long"."""
 
 PATH_LENGTH: Final = 4_096
-"""How many characters a path has at most where some rule has two `path` converters. Each doubling
-takes four times as long: this many, 50 ms; 64 KiB, 12 s."""
+"""The maximum length of a path if a rule has two `path` converters. Doubling the length takes
+four times as long to match: 50 ms at this length, 12 s at 64 KiB."""
 
 _matched: Callable[[tuple[Rule, dict[str, Any], None]], Match] = partial(tuple.__new__, Match)
-"""A `Match`, made in C."""
+"""Create a `Match`, in C."""
 
 
 class UpgradeRequired(WebsocketMismatch):
-    """426 for a request to the URL of a WebSocket (RFC 9110 section 15.5.22), in place of the 400
-    of Werkzeug."""
+    """426 for an HTTP request to a WebSocket's URL (RFC 9110 section 15.5.22), instead of
+    Werkzeug's 400."""
 
     code = 426
     description = "This URL is for WebSocket connections."
@@ -76,7 +76,7 @@ class UpgradeRequired(WebsocketMismatch):
             )
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
-        """With the protocol to change to, as the RFC demands."""
+        """Add the protocol to upgrade to, as the RFC requires, where the header is allowed."""
         upgrade = [("Upgrade", "websocket")] if self._may_upgrade else []
         return [*super().get_headers(*args, **kwargs), *upgrade]
 
@@ -87,7 +87,7 @@ NO_WEBSOCKET: Final = (
     " may stay), or connect to the URL of one that you have: 'asyncflask routes' lists them as"
     " WEBSOCKET."
 )
-"""What debug mode logs for the opposite of `UpgradeRequired`, with the path."""
+"""Logged in debug mode, with the path, for the opposite of `UpgradeRequired`."""
 
 
 class Map(MapBase):
@@ -99,8 +99,8 @@ class Map(MapBase):
         self._changing = threading.RLock()
         self._added: list[Rule] = []
         self._preferred: dict[str, Rule] = {}
-        """By endpoint the rule that comes first, if it is suitable whenever its placeholders
-        are given, and no more, for one of its methods."""
+        """For each endpoint, its first rule, if that rule fits whenever exactly its
+        placeholders are given, for one of its methods."""
         super().__init__(*args, **kwargs)
 
     def add(self, rulefactory: RuleFactory) -> None:
@@ -115,7 +115,7 @@ class Map(MapBase):
             self._preferred = {}
 
     def _explained(self, error: LookupError, rule: Rule) -> LookupError:
-        """An error of a rule, with the converters that there are."""
+        """Return a rule's error, with the available converters."""
         name = next((name for name in self._names_in(str(error))), None)
         if name is None:
             return error
@@ -138,22 +138,25 @@ class Map(MapBase):
 
     @property
     def pending(self) -> bool:
-        """Whether a rule has a converter that is not Werkzeug's: then `MapAdapter.match` too is to
-        be called in the request's context and on its thread."""
+        """`True` if a rule has a converter that is not Werkzeug's. Then also call
+        `MapAdapter.match` in the request's context and on its thread."""
         return (self._tree or self._new_tree()).pending
 
     def find(self, path: str, method: str, websocket: bool = False) -> Match | None:
-        """The match for *path*, of the default subdomain, as `MapAdapter.match` gives it;
-        `NOT_FOUND` if that raises `NotFound`; `None` if there is more to say: ask it."""
+        """Return the match that `MapAdapter.match` would return for *path* of the default
+        subdomain, or `NOT_FOUND` if it would raise `NotFound`. `None` if the adapter must
+        decide."""
         tree = self._tree or self._new_tree()
         rule = tree.fixed.get((path, method))
-        if rule is not None and not websocket and method in (rule.methods or (method,)):  # still
+        if (
+            rule is not None and not websocket and method in (rule.methods or (method,))
+        ):  # unchanged
             return _matched((rule, {}, None))
         if tree.long and len(path) > PATH_LENGTH:
             return TOO_LONG
         if self.host_matching or (path and path[0] != "/"):
             return None
-        if path[1:2] == "/":  # of slashes at the start one counts: see `MapAdapter.match`
+        if path[1:2] == "/":  # several leading slashes count as one, see `MapAdapter.match`
             return self.find("/" + path.lstrip("/"), method, websocket)
         missed: list[Rule] = []
         if tree.top and path:
@@ -175,10 +178,10 @@ class Map(MapBase):
             return None if missed else NOT_FOUND
 
     def build_path(self, endpoint: str, values: Values, method: str) -> str | None:
-        """The path to *endpoint*, of the default subdomain, as `MapAdapter.build` gives it, but
-        without a slash before it; `None` if there is more to say."""
+        """Return the path that `MapAdapter.build` would build for *endpoint* of the default
+        subdomain, without a leading slash. `None` if the adapter must decide."""
         for value in values.values():
-            if value is None:  # as if it were not there
+            if value is None:  # treated as missing
                 values = {name: value for name, value in values.items() if value is not None}
                 break
         preferred = self._preferred
@@ -218,12 +221,12 @@ def _resolve(target: Target, texts: Texts, method: str, missed: list[Rule]) -> V
                     " to_python(...)': it runs on the request's thread, where it may block."
                 )
         return values
-    except ValidationError as error:  # the first rule that fits the path decides
+    except ValidationError as error:  # the first rule that matches the path decides
         raise _refusal(method, missed) from error
 
 
 def _refusal(method: str, missed: list[Rule]) -> HTTPException:
-    """What Werkzeug raises if *missed* are all rules that fit the path."""
+    """Return the exception that Werkzeug raises if *missed* are all rules that match the path."""
     allowed = {
         name
         for rule in missed

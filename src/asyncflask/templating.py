@@ -1,6 +1,6 @@
-"""Jinja2: the environment, where templates are looked for, and the functions that render.
+"""Jinja: the environment, where templates are found, and the functions that render them.
 
-`render_template` and `stream_template` are sync functions, for sync and async code;
+`render_template` and `stream_template` are sync functions, for sync and async code.
 `render_template_async` and `stream_template_async` are for templates that call coroutine
 functions, or whose context processors are async.
 """
@@ -43,7 +43,8 @@ class Context(BaseContext):
     def call(self, obj: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         func = obj.__func__ if type(obj) is MethodType else obj
         if type(func) is FunctionType and not hasattr(func, "jinja_pass_arg"):
-            # As Jinja does, which asks four times what else is to be given to it: nothing.
+            # As in Jinja, which checks four times whether to pass something extra: nothing
+            # here.
             if kwargs:
                 kwargs.pop("_block_vars", None)
                 kwargs.pop("_loop_vars", None)
@@ -77,7 +78,7 @@ class _Template(Template):
     ) -> BaseContext:
         names = self.globals
         if isinstance(names, ChainMap):
-            # As one dict: the chain would be asked for each name by itself, and that twice.
+            # Flattened: Jinja would look each name up in the chain, twice.
             chained = names
             names = {}
             for mapping in reversed(chained.maps):
@@ -165,8 +166,8 @@ class DispatchingJinjaLoader(BaseLoader):
 
 
 def _check_can_render(template: Template, function: str) -> None:
-    """For sync code Jinja runs a separate event loop where the environment is
-    asynchronous, and there can be only one on a thread."""
+    """Raise an error instead of letting Jinja run another event loop on this thread, as it does
+    for sync code if the environment is async."""
     if template.environment.is_async and on_loop():
         named = "The template" if template.name is None else f"The template {template.name!r}"
         raise RuntimeError(
@@ -176,8 +177,8 @@ def _check_can_render(template: Template, function: str) -> None:
 
 
 class _advising:
-    """Adds to the error of a filter or context processor that is async, called by sync code on
-    the loop, what to write."""
+    """Adds advice to an error from an async filter or context processor that sync code called
+    on the loop."""
 
     __slots__ = ("_function",)
 
@@ -239,7 +240,7 @@ def _stream(
         send(before_render_template, app, template=template, context=context)
 
     def generate() -> Iterator[str]:
-        _check_can_render(template, function)  # by now it may be another thread
+        _check_can_render(template, function)  # it may be another thread by now
         with _advising(function):
             yield from template.generate(context)
         send(template_rendered, app, template=template, context=context)
@@ -266,7 +267,7 @@ def stream_template_string(source: str, **context: object) -> Iterator[str]:
 
 
 async def _call(func: Callable[..., Any], /, *args: object, **kwargs: object) -> Any:
-    """Call sync functions on the request's thread, where the objects that they use live."""
+    """Call a sync function on the request's thread, which its objects may belong to."""
     if is_async(func):
         return await func(*args, **kwargs)
     if func is _default_template_ctx_processor:

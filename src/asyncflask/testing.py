@@ -1,7 +1,5 @@
-"""Clients for your tests: Flask's test client, and a runner for commands.
-
-The client for async tests is in `async_testing.py`, which needs httpx.
-"""
+"""Test clients: Flask's test client, and a runner for commands. The client for async tests is
+in `async_testing.py`, which needs httpx."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
 @cache
 def _user_agent() -> str:
-    # Once: it is looked for in the folders of all packages.
+    # Cached: the version is looked up in all package folders.
     return f"Werkzeug/{importlib.metadata.version('werkzeug')}"
 
 
@@ -92,7 +90,8 @@ class FlaskClient(Client):
     def __init__(self, *args: Any, lifespan: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.lifespan_state: dict[str, Any] | None = None
-        """What the app's lifespan gave, once it was started; each request's `request.state`."""
+        """The app's lifespan state, once it was started; becomes each request's
+        `request.state`."""
         self._lifespan = lifespan
         self._started = ExitStack()
         self.preserve_context = False
@@ -187,8 +186,8 @@ class FlaskClient(Client):
     def _with_cookies(
         self, url: str, headers: HeaderLines
     ) -> tuple[list[tuple[str, str]], Callable[[list[tuple[str, str]]], None]]:
-        """The headers for a connection to *url*, and a function that stores the cookies of its
-        response."""
+        """Return the headers for a connection to *url*, and a function that stores the
+        response's cookies."""
         environ = EnvironBuilder(self.application, url).get_environ()
         if self._cookies is not None:
             self._add_cookies_to_wsgi(environ)
@@ -214,7 +213,7 @@ class FlaskClient(Client):
         return environ
 
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> BaseRequest:
-        """The request for the arguments of `open`."""
+        """Return the request for the arguments of `open`."""
         first = args[0] if args else None
         if isinstance(first, werkzeug.test.EnvironBuilder):
             builder = copy(first)
@@ -254,9 +253,9 @@ class FlaskClient(Client):
         :param follow_redirects: follow redirects. Default: `False`.
         """
         request = self._request(args, kwargs)
-        # The contexts of the request before are kept until the next one begins.
+        # The contexts of the previous request stay until the next one begins.
         self._context_stack.close()
-        with off_loop():  # which WSGI middleware may block, too
+        with off_loop():  # WSGI middleware may block it too
             response = super().open(request, buffered=buffered, follow_redirects=follow_redirects)
         response.json_module = cast(Any, self.application.json)
         while self._new_contexts:

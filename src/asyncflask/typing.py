@@ -1,8 +1,6 @@
-"""Names for annotations: what views, hooks and handlers take and give back.
-
-Only aliases live here, and nothing in the package may depend on them at run time.
-Each callable alias allows both ``def`` and ``async def``.
-"""
+"""Type aliases for annotations: what views, hooks and handlers accept and return. Nothing else
+in the package may depend on them at run time. Callable aliases allow both ``def`` and ``async
+def``."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ from werkzeug.sansio.response import Response
 if TYPE_CHECKING:
     from starlette.responses import Response as StarletteResponse
 
-#: What becomes the body of a response, or is a response already.
-#: ``Mapping`` admits a ``TypedDict``; at run time it has to be a ``dict``.
+#: The body of a response, or a response. ``Mapping`` allows a ``TypedDict``; at run time it
+#: must be a ``dict``.
 ResponseValue: TypeAlias = Union[
     Response,
     "StarletteResponse",
@@ -38,7 +36,7 @@ HeadersValue: TypeAlias = Headers | Mapping[str, HeaderValue] | Sequence[tuple[s
 #: ``404``, ``HTTPStatus.NOT_FOUND``, or ``"404 NOT FOUND"``.
 StatusValue: TypeAlias = int | str
 
-#: What a view may return.
+#: The return value of a view.
 ResponseReturnValue: TypeAlias = (
     ResponseValue
     | tuple[ResponseValue, HeadersValue]
@@ -47,7 +45,7 @@ ResponseReturnValue: TypeAlias = (
     | WSGIApplication
 )
 
-# A type variable, so that a hook may name a subclass of the response for its argument.
+# A type variable, so that a hook's parameter may be a subclass of the response.
 ResponseClass = TypeVar("ResponseClass", bound=Response)
 
 #: ``None`` stands for the app, a string for the blueprint of that name.
@@ -73,8 +71,8 @@ TemplateTestCallable: TypeAlias = Callable[..., bool]
 URLDefaultCallable: TypeAlias = Callable[[str, dict[str, Any]], None]
 URLValuePreprocessorCallable: TypeAlias = Callable[[str | None, dict[str, Any] | None], None]
 
-# ``Any``, not ``Exception``: a handler names the exception it handles, and parameters are
-# contravariant, so that a handler of ``NotFound`` would be refused.
+# ``Any``, not ``Exception``: a handler names the exception that it handles, and parameters are
+# contravariant, so a handler of ``NotFound`` would be rejected.
 ErrorHandlerCallable: TypeAlias = (
     Callable[[Any], ResponseReturnValue] | Callable[[Any], Awaitable[ResponseReturnValue]]
 )

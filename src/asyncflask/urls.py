@@ -1,4 +1,5 @@
-"""URLs of an app: what matches and builds them, for a request and outside of one."""
+"""Building an app's URLs, and the adapters that match and build them, within requests and
+outside."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def adapter(app: Flask, request: Request | None) -> MapAdapter | None:
-    """`Flask.create_url_adapter`. What a request asks for is in its environ, if it has one, or in
-    its scope: a subclass may say otherwise of `path` and `method`, for its own use."""
+    """Implement `Flask.create_url_adapter`. Reads the request's environ if it has one,
+    otherwise its scope: what a subclass changes in `path` and `method` is for its own use."""
     config, url_map = app.config, app.url_map
     if request is None:
         if config["SERVER_NAME"] is None:
@@ -43,7 +44,7 @@ def adapter(app: Flask, request: Request | None) -> MapAdapter | None:
             query_args=request.query_string.decode("latin-1"),
         )
     request.host = get_host(request.environ, request.trusted_hosts)
-    # Werkzeug gives no host for what it takes for none; names in Unicode are not refused.
+    # Werkzeug gives an empty host for an invalid one. Names in Unicode are accepted.
     if not request.host and not request.environ.get("HTTP_HOST", "").isprintable():
         raise BadRequest("The request's Host header is malformed.")
     return url_map.bind_to_environ(
@@ -63,7 +64,7 @@ def build(
     scheme: str | None,
     external: bool | None,
 ) -> str:
-    """`Flask.url_for`."""
+    """Implement `Flask.url_for`."""
     ctx = _cv_request.get(None)
     if ctx is not None:
         if endpoint.startswith("."):
@@ -72,7 +73,7 @@ def build(
         if external is None:
             external = scheme is not None
         if ctx.websocket is not None and external and scheme is None:
-            # A link for a person, not for another WebSocket.
+            # A link for people, not for another WebSocket.
             scheme = "https" if ctx.request.scheme == "wss" else "http"
     elif external is None:
         external = True
@@ -112,8 +113,8 @@ def _adapter_here(app: Flask, ctx: RequestContext | None) -> Any:
 def _path(
     app: Flask, ctx: RequestContext, endpoint: str, values: dict[str, object], method: str | None
 ) -> str | None:
-    """The URL without scheme and host, where the host has no part in it. `None` if *ctx* has an
-    adapter already, which may be another one than the app would make."""
+    """Return the URL without scheme and host if the host plays no part in it. `None` if *ctx*
+    already has an adapter, which may differ from the one the app would make."""
     request = ctx.request
     if (
         ctx.app is not app

@@ -17,8 +17,7 @@ SHOWN = str(APPS / "teaching.py").removeprefix(f"{Path.cwd()}/")
 """The app, as seen from the folder in which the server runs."""
 TYPES = (
     "The return type must be a string, dict, list, tuple with headers or status, Response"
-    " instance,"
-    " iterator, asynchronous iterator, or WSGI callable, but it was"
+    " instance, iterator, async iterator, or WSGI callable, but it was"
 )
 
 
@@ -60,19 +59,16 @@ def site() -> Iterator[Server]:
         ),
         (
             "/state",
-            "AttributeError: 'State' object has no attribute 'pool'\n"
-            "'request.state' has what the lifespan yields, and here it is empty: either the app"
-            " has"
-            " no lifespan that yields a dict, or it was not started. In tests, write 'with"
-            " app.test_client(lifespan=True) as client:', or 'async with AsyncClient(app) as"
-            " client:'.",
+            "AttributeError: 'State' object has no attribute 'pool'\n'request.state' has what"
+            " the lifespan yields. It is empty here: the app has no lifespan that yields a"
+            " dict, or was not started. In tests, write 'with app.test_client(lifespan=True)"
+            " as client:', or 'async with AsyncClient(app) as client:'.",
         ),
         (
             "/app-state",
-            "AttributeError: 'Flask' object has no attribute 'state'\n"
-            "What the lifespan yields is each request's 'request.state'. What belongs to the app"
-            " may"
-            " be an attribute of your own, or stand in 'app.extensions'.",
+            "AttributeError: 'Flask' object has no attribute 'state'\nWhat the lifespan"
+            " yields is in each request's 'request.state'. For data of the app, use an"
+            " attribute of your own or 'app.extensions'.",
         ),
         (
             "/template",

@@ -1,8 +1,8 @@
-"""A JSON provider that uses orjson, several times as fast as Python's. Needs the extra
+"""A JSON provider based on orjson, several times as fast as Python's `json`. Needs the extra
 `orjson`.
 
-What orjson refuses to write, Python's `json` writes: the values that can be written, and the
-errors for the others, are those of the default provider.
+What orjson cannot write is passed to Python's `json`, so that the same values can be written,
+and errors are the same, as with the default provider.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ except ImportError as error:
         "asyncflask.json.orjson needs orjson. Install it with: pip install 'asyncflask[orjson]'"
     ) from error
 
-# Left to `default`, which writes them as the default provider does.
+# Passed to `default`, which writes them as the default provider does.
 _OPTIONS = (
     orjson.OPT_PASSTHROUGH_DATACLASS
     | orjson.OPT_PASSTHROUGH_DATETIME
@@ -31,12 +31,12 @@ _COMPACT = (",", ":")
 
 
 def _as_base(o: object, default: Callable[[Any], Any]) -> object:
-    """What `json` makes of a value of a subclass; *default* is for what is none."""
+    """Convert a value of a subclass as `json` does; *default* converts other values."""
     if isinstance(o, str):
         return str.__str__(o)
 
     if isinstance(o, dict):
-        return dict(o.items())  # `dict.items`: that of a `MultiDict` gives single values
+        return dict(o.items())  # not `dict(o)`: a `MultiDict` would give lists
 
     if isinstance(o, (list, tuple)):
         return [*o]

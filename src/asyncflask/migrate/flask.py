@@ -124,7 +124,7 @@ class Patches(Rewriter):
             value = statement.value if isinstance(statement, cst.Expr) else None
             patch = self.imported(value.func) if isinstance(value, cst.Call) else ""
             if patch in _PATCHES:
-                self.note(f"'{patch}()' was here: asyncio needs no patched sockets.")
+                self.note(f"'{patch}()' was removed: asyncio needs no patched sockets.")
                 self.taken = True
             else:
                 kept.append(new)
@@ -155,13 +155,13 @@ class Patches(Rewriter):
     def visit_Call(self, node: cst.Call) -> None:
         full = self.imported(node.func)
         if full.partition(".")[0] in _GREEN and full not in _PATCHES:
-            self.note(f"'{full}' does not belong on asyncio's loop.")
+            self.note(f"'{full}' does not work on asyncio's loop.")
         is_socketio = full.rpartition(".")[2] == "SocketIO"
         is_run = isinstance(node.func, cst.Attribute) and node.func.attr.value == "run"
         if is_socketio or is_run:
             for arg in node.args:
                 if arg.keyword is not None and arg.keyword.value in _IGNORED:
-                    self.note(f"'{arg.keyword.value}' has no effect here: leave it out.")
+                    self.note(f"'{arg.keyword.value}' has no effect here: remove it.")
 
 
 def _is_empty(line: cst.CSTNode) -> bool:

@@ -167,7 +167,7 @@ class Imports(Rewriter):
         if isinstance(value, cst.SimpleString):
             text = value.evaluated_value
             if isinstance(text, str) and text.partition(".")[0] in self.packages:
-                self.note(f"'{text}' is a name of the package that you leave.")
+                self.note(f"'{text}' names a package that the project no longer uses.")
 
 
 def _names_in(module: cst.Module) -> set[str]:

@@ -43,7 +43,7 @@ RENAMED: Final = {
 """By name in full what is elsewhere, or called otherwise."""
 
 SAYS: Final = {
-    "quart.copy_current_app_context": "a task has the context; in a thread write 'with"
+    "quart.copy_current_app_context": "tasks inherit the context; in a thread, write 'with"
     " app.app_context():'",
     "quart.flask_patch": "extensions need 'asyncflask.install_as_flask()' in the first lines",
     "quart.make_push_promise": "browsers no longer support HTTP/2 push",
@@ -59,7 +59,7 @@ SAYS: Final = {
 """By name in full what to write for what does not exist here."""
 
 REMARKS: Final = {
-    "asyncflask.async_testing.WebSocketDenied": "It is raised where the client connects, at"
+    "asyncflask.async_testing.WebSocketDenied": "It is raised when the client connects, at"
     " 'async with'.",
 }
 """By name in full here what else there is to know of it."""
@@ -111,7 +111,7 @@ ON_APP_ONLY_IN_QUART: Final = {
     "startup": "write 'async with AsyncClient(app):', or 'asyncflask.asgi.lifespan.lifespan(app)'",
     "shutdown": "write 'async with AsyncClient(app):', or"
     " 'asyncflask.asgi.lifespan.lifespan(app)'",
-    "ensure_async": "where asyncflask calls the function, leave it out; else write 'await"
+    "ensure_async": "remove it where asyncflask calls the function; elsewhere, write 'await"
     " run_sync(f, ...)' for a 'def' function",
 }
 

@@ -192,7 +192,7 @@ class Quart(Rewriter):
         if full in COROUTINES | VALUES and isinstance(parent, cst.Arg):
             self.note(f"'{full.rpartition('.')[2]}(...)' is a value here, not a coroutine.")
         if full == _RUN_SYNC and not _is_called_and_awaited(self, original_node):
-            self.note("Here 'await run_sync(f, x)' calls f: it gives no function.")
+            self.note("Here, 'await run_sync(f, x)' calls f. It does not return a function.")
         if isinstance(original_node.func, cst.Attribute):
             return self._method_called(original_node.func, updated_node)
         return updated_node
@@ -206,11 +206,11 @@ class Quart(Rewriter):
             return node.with_changes(func=func_, args=[*node.args, flag])
         is_app = self._kind(func.value) == "app"
         if is_app and name in ON_APP_ONLY_IN_QUART:
-            self.note(f"There is no '{name}' of Quart here: {ON_APP_ONLY_IN_QUART[name]}.")
+            self.note(f"There is no '{name}' here: {ON_APP_ONLY_IN_QUART[name]}.")
         if is_app and name == "run":
             given = {arg.keyword.value for arg in node.args if arg.keyword is not None}
             for option in sorted(given & _RUN_OPTIONS):
-                self.note(f"'run' has no '{option}': give it to 'asyncflask run' or your server.")
+                self.note(f"'run' has no '{option}': pass it to 'asyncflask run' or your server.")
         if name == "from_prefixed_env" and not node.args:
             self.note("The prefix is FLASK_ here; write from_prefixed_env('QUART') to keep it.")
         return node
@@ -280,11 +280,11 @@ class Quart(Rewriter):
         methods = {_method(decorator.decorator) for decorator in node.decorators}
         if self.has_websockets and methods & {"before_request", "teardown_request"}:
             self.note(
-                "It runs for WebSockets too. If it must not, begin it with 'if"
+                "This runs for WebSockets too. If it must not, start it with 'if"
                 " has_websocket_context(): return'."
             )
         if methods & {"before_request"} and methods & {"before_websocket"}:
-            self.note("Leave out 'before_websocket': 'before_request' is for both.")
+            self.note("Remove 'before_websocket': 'before_request' runs for both.")
         if node in self._overrides:
             self.note(f"'{node.name.value}' is a 'def' method here, as in Flask.")
         if node.asynchronous and methods & _IN_TEMPLATES:
@@ -308,8 +308,8 @@ class Quart(Rewriter):
             and "asyncio.CancelledError" in map(self.imported, _types(node.type))
         ):
             self.note(
-                "A client that leaves is a 'WebSocketDisconnect' of receive and send here, no"
-                " CancelledError."
+                "When the client leaves, receive and send raise 'WebSocketDisconnect' here,"
+                " not CancelledError."
             )
 
 

@@ -176,7 +176,9 @@ class QuartTests(Rewriter):
         if kind == "response" and name in _RESPONSE:
             self.note(f"httpx's response has no '{name}'. Write: {_RESPONSE[name]}.")
         if kind == "client" and name in _CLIENT_METHODS:
-            self.note(f"httpx's client has no such '{name}'. Write: {_CLIENT_METHODS[name]}.")
+            self.note(
+                f"httpx's client has no '{name}' of this kind. Write: {_CLIENT_METHODS[name]}."
+            )
 
     def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
         if original_node in self.no_reference:
@@ -203,7 +205,7 @@ class QuartTests(Rewriter):
             if isinstance(old, cst.Call) and not self.imported(callee) and kind == "":
                 write = "response.json()" if name == "get_json" else "response.content"
                 self.note(
-                    "If this is a request or response, leave out 'await'; if it is the test"
+                    "If this is a request or response, remove 'await'; if it is the test"
                     f" client's, write '{write}'."
                 )
             return updated_node

@@ -1,8 +1,5 @@
-"""Blueprints: registration that is recorded now and replayed on an app later.
-
-Nothing here runs a view or knows about requests. Files and commands of blueprints are in
-`asyncflask.blueprints`.
-"""
+"""Blueprints: registrations that are recorded now and applied to an app later. Nothing here
+runs a view or uses a request. Commands and files are in `asyncflask.blueprints`."""
 
 from __future__ import annotations
 
@@ -35,7 +32,7 @@ from .scaffold import (
 )
 
 App: t.TypeAlias = t.Any
-"""A `sansio.app.App`. That one names blueprints; naming it here would tie the two in a knot."""
+"""A `sansio.app.App`. Not imported: that module imports this one."""
 
 DeferredSetupFunction = Callable[["BlueprintSetupState"], None]
 T_template_filter = t.TypeVar("T_template_filter", bound=ft.TemplateFilterCallable)
@@ -133,7 +130,7 @@ class Blueprint(Scaffold):
         self.deferred_functions: list[DeferredSetupFunction] = []
         self.url_values_defaults: dict[str, t.Any] = {} if url_defaults is None else url_defaults
         self.cli_group = cli_group
-        # Named, so that it can be added to another program's commands as well.
+        # Named, so that it can also be added to another program's commands.
         self.cli = self.command_group_class(name=name)
         self._blueprints: list[tuple[Blueprint, dict[str, t.Any]]] = []
 
@@ -469,7 +466,7 @@ def _join_prefixes(outer: str, inner: str) -> str:
 def _nested_options(
     state: BlueprintSetupState, name: str, blueprint: Blueprint, options: dict[str, t.Any]
 ) -> dict[str, t.Any]:
-    """The options of *blueprint*, nested in the one of *state*, which is registered as *name*."""
+    """Return the options for registering *blueprint*, nested in *state*'s, as *name*."""
     subdomain = _first(options.get("subdomain"), blueprint.subdomain)
     prefix = _first(options.get("url_prefix"), blueprint.url_prefix)
 

@@ -1,4 +1,4 @@
-"""Where a package is imported from, and where it is installed."""
+"""Finding where a package is imported from and where it is installed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 
 
 def _find_package_path(import_name: str) -> str:
-    """The folder from which *import_name*'s root package or module is imported."""
+    """Return the folder from which *import_name*'s root package or module is imported."""
     root_name = import_name.partition(".")[0]
     try:
         spec = importlib.util.find_spec(root_name)
@@ -45,7 +45,7 @@ def find_package(import_name: str) -> tuple[str | None, str]:
     if folder.lower() != "site-packages":
         return None, package_path
 
-    # Another environment's: lib/site-packages on Windows, lib/pythonX.Y/site-packages else.
+    # Another environment: lib/site-packages on Windows, otherwise lib/pythonX.Y/site-packages.
     outer, inner = os.path.split(above)
     if inner.lower() == "lib":
         return outer, package_path

@@ -1,6 +1,5 @@
-"""The options of a route beyond those of Werkzeug's `Rule`, and errors for those that contradict
-each other.
-"""
+"""Route options beyond those of Werkzeug's `Rule`, and errors for options that contradict each
+other."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ ROUTE_OPTIONS: t.Final[dict[str, t.Any]] = {
     "max_content_length": None,
 }
 """Route options beyond those of Werkzeug's `Rule`, with their defaults. They become attributes
-of the rule; a rule added to `url_map` directly has none of them."""
+of the rule. Rules added directly to `url_map` do not have them."""
 
 
 def check_websocket_options(rule: str, methods: t.Any, attributes: dict[str, t.Any]) -> None:
