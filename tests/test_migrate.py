@@ -336,13 +336,13 @@ SOCKETIO = {
     ),
     "eventlet": (
         "import eventlet\neventlet.monkey_patch()\n\nfrom flask import g",
-        "# asyncflask: 'eventlet.monkey_patch()' was removed: asyncio needs no patched sockets.\n\n"
-        "from asyncflask import g",
+        "# asyncflask: 'eventlet.monkey_patch()' was removed: asyncio needs no patched sockets.\n"
+        "\nfrom asyncflask import g",
     ),
     "gevent": (
         "from gevent import monkey; monkey.patch_all()\nimport flask",
-        "# asyncflask: 'gevent.monkey.patch_all()' was removed: asyncio needs no patched sockets.\n"
-        "import asyncflask",
+        "# asyncflask: 'gevent.monkey.patch_all()' was removed: asyncio needs no patched sockets."
+        "\nimport asyncflask",
     ),
     "eventlet for more": (
         "import eventlet\neventlet.monkey_patch()\neventlet.sleep(1)",
