@@ -1,9 +1,9 @@
-"""`install_as_flask`: make `import flask` give this package, for extensions and apps that say so.
+"""`install_as_flask`: makes `import flask` import this package, in extensions and apps.
 
-Both names stand for the same modules: a second copy would have other context variables. Import
-hooks for the name `flask`, by which monitoring libraries patch it, run as they do for Flask.
-Likewise `import flask_socketio` gives `asyncflask.socketio`: the extension itself is for WSGI
-servers.
+Both names refer to the same modules, since a second copy would have other context variables.
+Import hooks for the name `flask`, which monitoring libraries use to patch it, run as they do
+for Flask. Likewise, `import flask_socketio` imports `asyncflask.socketio`; the extension itself
+only works with WSGI servers.
 """
 
 from __future__ import annotations
@@ -38,13 +38,12 @@ _WITH_FLASK: Final = (
     *("app", "blueprints", "config", "ctx", "globals", "helpers", "json", "logging", "sessions"),
     *("signals", "templating", "views", "wrappers"),
 )
-"""The submodules that are imported along with `flask`, as Flask does it, so that import hooks for
-them run: an app which says `from asyncflask.views import View` never asks for `flask.views`."""
+"""The submodules that are imported with `flask`, as in Flask, so that their import hooks run:
+an app that uses `from asyncflask.views import View` never imports `flask.views`."""
 
 
 class _Finder:
-    """Finds the module `asyncflask.x` for the name `flask.x`. (A finder and a loader by what they
-    have: `importlib.abc`, with the classes that say so, takes long to import.)"""
+    """Finds the module `asyncflask.x` for the name `flask.x`."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -61,7 +60,7 @@ class _Finder:
         return spec
 
     def find_distributions(self, context: DistributionFinder.Context) -> Iterator[Distribution]:
-        # What it is for calls this; nobody else has to import `importlib.metadata`.
+        # Imported here, so that nobody else has to import `importlib.metadata`.
         from ._distribution import find_flask
 
         if context.name is None or context.name.lower() == "flask":
@@ -69,11 +68,11 @@ class _Finder:
 
 
 class _Loader:
-    """Loads a module under its name in Flask.
+    """Loads a module under its Flask name.
 
-    Import hooks wrap `exec_module`, and go by the `__name__` of the module that they gave it. So
-    that module is a `_Face` with the alias's name. What stays in `sys.modules` is the module
-    itself: a loader may replace it there.
+    Import hooks wrap `exec_module`, and go by the `__name__` of the module passed to it. So
+    that module is a `_Face` with the alias's name. `sys.modules` keeps the module itself: a
+    loader may replace it there.
     """
 
     def __init__(self, ours: importlib.machinery.ModuleSpec) -> None:
@@ -90,14 +89,14 @@ class _Loader:
                 importlib.import_module(f"{name}.{submodule}")
 
     def get_code(self, name: str) -> CodeType | None:
-        """For `python -m flask`."""
+        """Return the code for `python -m flask`."""
         loader = cast("InspectLoader", self._ours.loader)
         return loader.get_code(self._ours.name)
 
 
 class _Face(ModuleType):
-    """What import hooks are given: it reads, sets and deletes the attributes of a module, under
-    another name."""
+    """The module that import hooks see: it reads, sets and deletes the attributes of another
+    module, under another name."""
 
     _module: ModuleType
 
@@ -128,7 +127,7 @@ class _Face(ModuleType):
 _OF_IMPORTS: Final = frozenset(
     ("__name__", "__spec__", "__loader__", "__package__", "__path__", "__file__", "__cached__")
 )
-"""What the import system and its hooks set on the module that they import."""
+"""The attributes that the import system and its hooks set on an imported module."""
 
 
 def _ours(name: str) -> str:
@@ -137,11 +136,11 @@ def _ours(name: str) -> str:
 
 
 def users_of_flask() -> Iterator[str]:
-    """The modules that hold something of the real Flask, in the order of their import."""
+    """Yield the modules that use something of the real Flask, in order of import."""
     proxies = {
         id(value)
         for value in vars(sys.modules.get("flask.globals", _NOTHING)).values()
-        if type(value) is LocalProxy  # not by `isinstance`: a proxy asks what it stands for
+        if type(value) is LocalProxy  # not `isinstance`, which asks the object behind a proxy
     }
     for name, module in list(sys.modules.items()):
         if not _is_flask(name) and any(
@@ -159,7 +158,7 @@ def _is_flask(name: object) -> bool:
 
 
 def _origin(value: Any) -> object:
-    """The module that a module, class or function is, or comes from."""
+    """Return the name of a module, or of the module that a class or function is from."""
     if issubclass(type(value), ModuleType):
         return value.__name__
     if issubclass(type(value), type | FunctionType):
@@ -168,8 +167,8 @@ def _origin(value: Any) -> object:
 
 
 def advise(error: BaseException) -> None:
-    """Add a note to an error in a context of ours that comes from an extension's use of the real
-    Flask: that one has no context."""
+    """Add a note to an error that an extension causes in our context by using the real Flask,
+    which has no context."""
     flask = sys.modules.get("flask")
     if flask is None or flask is sys.modules[_HERE]:
         return
@@ -178,7 +177,7 @@ def advise(error: BaseException) -> None:
         user = next((name for name in _modules_of(error) if name in users), None)
         condition = ""
     elif isinstance(error, AttributeError) and error.name and error.obj is None:
-        # As `current_user` of Flask-Login is without a request.
+        # For example, Flask-Login's `current_user` without a request.
         user = next(users_of_flask(), None)
         condition = "If this is None because there is no request: "
     else:
@@ -194,30 +193,30 @@ def advise(error: BaseException) -> None:
 
 
 def _modules_of(error: BaseException) -> Iterator[str]:
-    """The modules whose code the error went through, from where it was raised."""
+    """Yield the names of the modules that the error passed through, innermost first."""
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     for frame in reversed(frames):
         yield frame.f_globals.get("__name__", "")
 
 
 def in_flasks_command() -> bool:
-    """Whether it is the real Flask's command that is running this code."""
+    """Return `True` if the real Flask's command is running this code."""
     context = click.get_current_context(silent=True)
     return context is not None and type(context.obj).__module__ == "flask.cli"
 
 
 def is_installed_as_flask() -> bool:
-    """Whether `install_as_flask` has been called."""
+    """Return `True` if `install_as_flask` was called."""
     return any(isinstance(finder, _Finder) for finder in sys.meta_path)
 
 
 def install_as_flask() -> None:
-    """From now on `import flask` gives asyncflask, in extensions too. Call it before anything
-    imports them, in the first lines of the program.
+    """Make `import flask` import asyncflask from now on, in extensions too. Call it in the
+    first lines of the program, before extensions are imported.
 
-    Import hooks for `flask` run now, or as soon as they are registered.
+    Import hooks for `flask` run now, or when they are registered.
 
-    Raises `RuntimeError` if the real Flask has been imported, and says by what.
+    :raises RuntimeError: if the real Flask was already imported. The message says by what.
     """
     flask = sys.modules.get("flask")
     if flask is not None and flask is not sys.modules[_HERE]:
@@ -228,8 +227,8 @@ def install_as_flask() -> None:
 
 
 def _place(finder: _Finder) -> None:
-    """Put it into `sys.meta_path` behind import hooks, which ask the finders behind them, and
-    before what would find the real Flask."""
+    """Insert *finder* into `sys.meta_path` after import hooks, which ask the finders after
+    them, and before the finder of the real Flask."""
     places = (at for at, other in enumerate(sys.meta_path) if other in _PYTHONS_FINDERS)
     sys.meta_path.insert(next(places, 0), finder)
     spec, ours = importlib.util.find_spec("flask"), sys.modules[_HERE].__spec__
@@ -239,17 +238,17 @@ def _place(finder: _Finder) -> None:
 
 
 def install_as_flask_if_asked() -> None:
-    """Call `install_as_flask` if the environment says ``FLASK_AS_FLASK=1``.
+    """Call `install_as_flask` if the environment variable ``FLASK_AS_FLASK`` is ``1``.
 
-    The entry point by which `opentelemetry-instrument` calls it before it imports what it is to
-    instrument, which is before the program's first line.
+    This is an entry point, for `opentelemetry-instrument` to call before it imports what it
+    instruments and so before the program's first line.
     """
     if click.BOOL.convert(os.environ.get(AS_FLASK) or "0", None, None):
         install_as_flask()
 
 
 AS_FLASK: Final = "FLASK_AS_FLASK"
-"""The variable that asks for it, of the command `asyncflask` too."""
+"""The environment variable that requests it, also for the command `asyncflask`."""
 
 
 def _what_to_write() -> str:

@@ -1,9 +1,6 @@
-"""What blocks an event loop, seen from a stack: the line of the user, the call in it, and what to
-write instead.
-
-Not here: when a stack is looked at (`asgi/watchdog.py`), and what views and hooks an app has
-(`loop_guard.py`).
-"""
+"""Finding out what blocks an event loop from its stack: the user's line, the call in it, and
+what to write instead. `asgi/watchdog.py` decides when to look at a stack; `loop_guard.py` knows
+the app's views and hooks."""
 
 from __future__ import annotations
 
@@ -33,25 +30,25 @@ _IMPORTS: Final = ("<frozen importlib", "<frozen runpy", "<frozen zipimport")
 _DEBUGGERS: Final = frozenset(
     ("pdb", "bdb", "code", "IPython", "ipdb", "pudb", "debugpy", "pydevd", "_pydevd_bundle")
 )
-"""The modules in whose frames a breakpoint waits for its user."""
+"""Modules whose frames indicate a breakpoint."""
 
 _LONGEST: Final = 80
-"""Characters of source in a line of the log."""
+"""The maximum length of source in a log line."""
 
 
 class Line(NamedTuple):
-    """A line of the user's."""
+    """A line of the user's code."""
 
     file: str
     number: int
     function: str
     instruction: int = 0
-    """Which of those in the line, as an index into the function's."""
+    """The instruction in the line, as an index into the function's."""
 
 
 class Call(NamedTuple):
-    """What stands in that line: its source, and the full names of what is called and of what
-    that calls, outermost first."""
+    """The call in the line: its source, and the full names of what is called and what that
+    calls, outermost first."""
 
     source: str
     names: tuple[str, ...]
@@ -61,7 +58,7 @@ class Call(NamedTuple):
 
 
 def waits_on_purpose(frames: Iterable[FrameType]) -> bool:
-    """Whether code is being imported, or stands at a breakpoint."""
+    """Return `True` if code is being imported or stopped at a breakpoint."""
     return any(
         frame.f_code.co_filename.startswith(_IMPORTS) or _package(frame) in _DEBUGGERS
         for frame in frames
@@ -73,8 +70,8 @@ def _package(frame: FrameType) -> str:
 
 
 def is_users(code: CodeType, root: str) -> bool:
-    """Whether it is code of the user's app, whose folder is *root*, and not of a library. An app
-    may be installed where libraries are."""
+    """Return `True` for code of the user's app, in the folder *root*, rather than of a library.
+    An app may be installed where libraries are."""
     file = code.co_filename
     if file.startswith("<"):
         return False
@@ -85,7 +82,7 @@ def is_users(code: CodeType, root: str) -> bool:
 
 
 def innermost(frames: Sequence[FrameType], root: str) -> int | None:
-    """The index of the user's frame that is nearest to what runs."""
+    """Return the index of the innermost frame of the user's code."""
     for index in range(len(frames) - 1, -1, -1):
         if is_users(frames[index].f_code, root):
             return index
@@ -93,7 +90,7 @@ def innermost(frames: Sequence[FrameType], root: str) -> int | None:
 
 
 def line_of(frame: FrameType) -> Line:
-    """Where *frame* is; in a template the line of the template."""
+    """Return the line of *frame*; in a template, the template's line."""
     number = frame.f_lineno
     template = frame.f_globals.get("__jinja_template__")
     if template is not None:
@@ -102,7 +99,7 @@ def line_of(frame: FrameType) -> Line:
 
 
 def shown(line: Line) -> str:
-    """For a log, as editors and terminals know it."""
+    """Return the line in the form that editors and terminals recognize."""
     file = line.file
     here = os.getcwd() + os.sep
     return f"{file.removeprefix(here)}:{line.number}"
@@ -112,7 +109,7 @@ def shown(line: Line) -> str:
 
 
 def call_in(frames: Sequence[FrameType], index: int, line: Line) -> Call:
-    """What the user's frame, *frames[index]*, calls in *line*."""
+    """Return what the user's frame, *frames[index]*, calls in *line*."""
     frame = frames[index]
     expression = _expression(frame, line)
     names = [*_names(expression, frame), *modules_of(frames[index + 1 :])]
@@ -129,13 +126,14 @@ def call_in(frames: Sequence[FrameType], index: int, line: Line) -> Call:
 
 
 def modules_of(frames: Iterable[FrameType]) -> Iterator[str]:
-    """The full names of the functions that run."""
+    """Yield the full names of the running functions."""
     for frame in frames:
         yield f"{frame.f_globals.get('__name__', '')}.{frame.f_code.co_qualname}"
 
 
 def _expression(frame: FrameType, line: Line) -> ast.expr | None:
-    """What is being evaluated, without the rest of its line; what a `with` statement enters."""
+    """Return the expression being evaluated, without the rest of the line; for a `with`
+    statement, what it enters."""
     positions = list(frame.f_code.co_positions())
     if line.instruction >= len(positions) or "__jinja_template__" in frame.f_globals:
         return None
@@ -143,7 +141,7 @@ def _expression(frame: FrameType, line: Line) -> ast.expr | None:
     lines = linecache.getlines(line.file, frame.f_globals)
     if first is None or last is None or last > len(lines):
         return None
-    part = [text.encode() for text in lines[first - 1 : last]]  # columns are counted in bytes
+    part = [text.encode() for text in lines[first - 1 : last]]  # columns count bytes
     part[-1] = part[-1][:end]
     part[0] = part[0][start:]
     source = b"".join(part).decode(errors="replace").strip()
@@ -152,7 +150,7 @@ def _expression(frame: FrameType, line: Line) -> ast.expr | None:
             source = source.partition("\n")[0].partition("#")[0].strip()
             return ast.parse(f"{source} pass").body[0].items[0].context_expr  # type: ignore[attr-defined, no-any-return]
         return ast.parse(f"({source})", mode="eval").body
-    except (SyntaxError, ValueError, AttributeError):  # the file is not what was compiled
+    except (SyntaxError, ValueError, AttributeError):  # the file has changed
         return _first_call(linecache.getline(line.file, line.number).strip())
 
 
@@ -171,8 +169,8 @@ def _first_call(source: str) -> ast.Call | None:
 
 
 def _names(node: ast.expr | None, frame: FrameType) -> Iterator[str]:
-    """The full names of what *node* calls, and of the type whose method that is. Nothing of the
-    user's is called to find out, so what properties and proxies give stays unknown."""
+    """Yield the full names of what *node* calls, and of the type whose method that is. Calls
+    none of the user's code to find out, so properties and proxies remain unknown."""
     if isinstance(node, ast.Call):
         node = node.func
     if node is None:
@@ -252,15 +250,15 @@ _ADVICE: Final = {
     **dict.fromkeys(("subprocess", "os.system", "posix.system", "posix.waitpid"), _PROCESS),
     **dict.fromkeys(("socket", "_socket", "ssl", "_ssl", "select", "selectors"), _SOCKET),
 }
-"""By module, or function in it, what blocks: what to write instead."""
+"""Advice by module, or by function in it."""
 
 _NO_HELP: Final = (_JSON,)
-"""Where a sync view would block the loop as well."""
+"""Cases in which a sync view would block the loop too."""
 
 
 def advice(call: Call, busy: bool) -> str:
-    """What to write in place of *call*. The library that is nearest to the user's line decides.
-    *busy*: the thread computed most of the time."""
+    """Return what to write instead of *call*. The library nearest to the user's line decides.
+    *busy*: the thread mostly computed."""
     for name in call.names:
         text = next((_ADVICE[part] for part in _prefixes(name) if part in _ADVICE), None)
         if text is not None:
@@ -274,14 +272,14 @@ def advice(call: Call, busy: bool) -> str:
 
 
 def _prefixes(name: str) -> Iterator[str]:
-    """``a.b.c``, ``a.b``, ``a``."""
+    """Yield ``a.b.c``, ``a.b``, ``a``."""
     while name:
         yield name
         name = name.rpartition(".")[0]
 
 
 def _called(source: str) -> str:
-    """The function in a call, as it can stand in another one."""
+    """Return the called function in a form that can be passed to another call."""
     function, bracket, _ = source.partition("(")
     is_name = all(part.isidentifier() for part in function.split("."))
     return function if bracket and is_name else "func"

@@ -66,7 +66,7 @@ REPLACED: Final = {
     "quart_trio": "It cannot be replaced: asyncflask runs on asyncio.",
     "eventlet": "Remove it: asyncflask runs on asyncio and needs no patched sockets.",
 }
-"""By module what does not work as it is, and what to do."""
+"""What to do about modules that do not work as they are."""
 
 BLOCKING: Final = {
     "time.sleep": "await asyncio.sleep(...)",
@@ -88,7 +88,7 @@ BLOCKING: Final = {
     "smtplib.SMTP": "aiosmtplib, or '@app.add_background_task'",
     "input": "nothing, since a server has no terminal",
 }
-"""By name the calls that block, and what takes their place in async code."""
+"""Calls that block, and what to write instead in async code."""
 
 SKIPPED: Final = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
 """Folders that are skipped, in addition to those that begin with a dot."""
@@ -98,7 +98,7 @@ _APPS: Final = frozenset({"flask.Flask", "flask.app.Flask", "quart.Quart", "asyn
 
 
 class Finding(NamedTuple):
-    """What was found in a line, and what to write instead."""
+    """Something to change in a line."""
 
     path: Path
     line: int
@@ -106,19 +106,19 @@ class Finding(NamedTuple):
 
 
 class Project:
-    """What the sources of a project say."""
+    """What the sources of a project contain."""
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
         self.frameworks: set[str] = set()
         self.extensions: dict[str, tuple[Path, int]] = {}
-        """By module, with the place of the first import."""
+        """The place of each extension's first import, by module."""
         self.installs = False
-        """Whether `install_as_flask` is called."""
+        """`True` if `install_as_flask` is called."""
         self.files = 0
 
     def read(self, path: Path) -> None:
-        """Look at a file. What is no Python is a finding too."""
+        """Read a file. A file that is not valid Python is a finding too."""
         self.files += 1
         try:
             with warnings.catch_warnings():
@@ -130,7 +130,7 @@ class Project:
             self.findings.append(Finding(path, line, f"It cannot be read: {error}."))
 
     def of_extensions(self) -> Iterator[tuple[str, str]]:
-        """Each extension, and what is known of it."""
+        """Yield each extension and what is known about it."""
         for module in sorted(self.extensions):
             if module in REPLACED:
                 yield module, REPLACED[module]
@@ -140,7 +140,7 @@ class Project:
                 yield module, "Unknown: run your tests with 'pytest -p asyncflask.as_flask'."
 
     def advice(self) -> Iterator[str]:
-        """What to do next."""
+        """Yield advice on what to do next."""
         uses = [module for module in self.extensions if module not in REPLACED]
         if "quart" in self.frameworks:
             yield "From Quart: see 'Coming from Quart' in the documentation."
@@ -158,17 +158,17 @@ class Project:
 
 
 class _Reader(ast.NodeVisitor):
-    """Looks at one file."""
+    """Reads one file."""
 
     def __init__(self, project: Project, path: Path) -> None:
         self.project = project
         self.path = path
         self.names: dict[str, str] = {}
-        """What the imported names stand for."""
+        """The full names behind imported names."""
         self.in_async = False
         self.awaited: set[ast.AST] = set()
         self.apps: set[str] = set()
-        """The variables that hold an app."""
+        """The variables that contain an app."""
 
     def found(self, node: ast.AST, text: str) -> None:
         self.project.findings.append(Finding(self.path, getattr(node, "lineno", 1), text))
@@ -201,7 +201,7 @@ class _Reader(ast.NodeVisitor):
                 self.found(node, f"{name}: {REPLACED[name]}")
 
     def name_of(self, node: ast.AST) -> str:
-        """The full name of what an expression stands for, as far as imports tell."""
+        """Return the full name behind an expression, as far as imports tell."""
         parts: list[str] = []
         while isinstance(node, ast.Attribute):
             parts.append(node.attr)
@@ -219,7 +219,7 @@ class _Reader(ast.NodeVisitor):
         self.function(node, in_async=True)
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
-        self.function(node, in_async=False)  # `run_sync(lambda: ...)`, say
+        self.function(node, in_async=False)  # such as in `run_sync(lambda: ...)`
 
     def function(self, node: ast.AST, in_async: bool) -> None:
         before, self.in_async = self.in_async, in_async
@@ -318,7 +318,7 @@ _QUARTS_COROUTINES: Final = frozenset(
 
 
 def extension_of(module: str) -> str | None:
-    """The extension or library that *module* belongs to; `None` if it does not matter here."""
+    """Return the extension or library that *module* belongs to, or `None` if it is irrelevant."""
     top = module.partition(".")[0]
     name = next((known for known in TESTED if f"{module}.".startswith(f"{known}.")), top)
     if name in TESTED or name in REPLACED or name.startswith(("flask_", "quart_")):
@@ -327,7 +327,7 @@ def extension_of(module: str) -> str | None:
 
 
 def sources(path: Path) -> Iterator[Path]:
-    """The Python files of a project, without those of its environments."""
+    """Yield the Python files of a project, except those in its environments."""
     if path.is_file():
         yield path
         return
@@ -356,9 +356,9 @@ def check(paths: Iterable[Path]) -> Project:
     "paths", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="[PATH]..."
 )
 def check_command(paths: tuple[Path, ...]) -> None:
-    """Read a Flask or Quart project, and say what works and what to change: by default the one in
-    the current directory. Nothing of it is run. Exits with 1 if there is something to change.
-    """
+    """Read a Flask or Quart project and report what works and what to change. Default: the
+    project in the current directory. Does not run any of its code. Exits with 1 if there is
+    something to change."""
     project = check(paths or (Path(),))
     for path, line, text in sorted(project.findings):
         click.echo(f"{path}:{line}: {text}")

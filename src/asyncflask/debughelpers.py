@@ -1,8 +1,5 @@
-"""Errors and explanations for developers.
-
-Nothing here is needed to serve a request. Apps and blueprints are told apart by their
-attributes, so that this file can stay below both.
-"""
+"""Errors and explanations for developers; serving requests does not need them. Apps and
+blueprints are told apart by attributes, so that this file can be below both."""
 
 from __future__ import annotations
 
@@ -37,11 +34,11 @@ class _RoutedRequest(Protocol):
 
 
 class UnexpectedUnicodeError(AssertionError, UnicodeError):
-    """Text where bytes were wanted, or the other way round."""
+    """Text was passed instead of bytes, or bytes instead of text."""
 
 
 class DebugFilesKeyError(KeyError, AssertionError):
-    """``request.files`` was asked for a file that the form sent by name only."""
+    """``request.files`` has no such file, because the form sent only its name."""
 
     def __init__(self, request: Request, key: str) -> None:
         self.msg = (
@@ -61,10 +58,10 @@ class DebugFilesKeyError(KeyError, AssertionError):
 
 
 class FormDataRoutingRedirect(AssertionError):
-    """A routing redirect would lose the method or the body of the request.
+    """A routing redirect would lose the request's method or body.
 
-    In debug mode only; for methods other than GET, HEAD and OPTIONS, when the redirect is not
-    a 307 or 308 (RFC 9110 section 15.4).
+    Raised in debug mode only, for methods other than GET, HEAD and OPTIONS, if the redirect is
+    not a 307 or 308 (RFC 9110 section 15.4).
     """
 
     def __init__(self, request: _RoutedRequest) -> None:
@@ -88,8 +85,8 @@ class FormDataRoutingRedirect(AssertionError):
 
 
 def wrong_return_value(rv: object, ctx: RequestContext | None) -> str:
-    """What is wrong with the value *rv* that a view, a hook or an error handler returned, what to
-    write instead, and where that function is."""
+    """Return what is wrong with the value *rv* of a view, hook or error handler, what to write
+    instead, and where the function is."""
     if rv is None:
         problem = " It returned None, or ended without a return statement."
     elif isinstance(rv, tuple):
@@ -111,7 +108,7 @@ def wrong_return_value(rv: object, ctx: RequestContext | None) -> str:
 
 
 def _function_of(ctx: RequestContext | None) -> tuple[str, str]:
-    """Which function answered the request, and a sentence that says where it is."""
+    """Return which function answered the request, and a sentence with its place."""
     if ctx is None:
         return "The view function", ""
     if ctx.answered_by is not None:
@@ -123,7 +120,8 @@ def _function_of(ctx: RequestContext | None) -> tuple[str, str]:
 
 
 def where_view(ctx: RequestContext) -> str:
-    """As `where`, of the view of a request: of a class the method that answers it."""
+    """Return `where` for a request's view; for a class, for the method that handles the
+    request."""
     request = ctx.request
     view: Any = ctx.app.view_functions.get(request.endpoint or "")
     cls = getattr(view, "view_class", None)
@@ -136,9 +134,9 @@ def where_view(ctx: RequestContext) -> str:
 
 
 def where(app: Flask, function: Any, outside: Any = None) -> str:
-    """A sentence that says in which line *function* is defined, and where the decorators of the
-    user's are that wrap it: one may have forgotten its 'return'. *outside*: what was registered,
-    if that is another function. Empty if there is no Python function."""
+    """Return a sentence with the line where *function* is defined, and those of the user's
+    decorators around it, one of which may lack a 'return'. *outside*: the registered function,
+    if that is another one. Empty if there is no Python function."""
     chain = [*_unwrapped(outside), *_unwrapped(function)] or [None]
     *wrappers, inner = (_place(each, app.root_path) for each in chain)
     if not inner:
@@ -149,7 +147,7 @@ def where(app: Flask, function: Any, outside: Any = None) -> str:
 
 
 def _unwrapped(function: Any) -> Iterator[Any]:
-    """*function*, and what it wraps, outermost first."""
+    """Yield *function* and the functions it wraps, outermost first."""
     seen = set()
     while function is not None and id(function) not in seen:
         seen.add(id(function))
@@ -158,13 +156,14 @@ def _unwrapped(function: Any) -> Iterator[Any]:
 
 
 def _place(function: Any, root: str) -> str:
-    """``'def index' in app.py:12``. Empty for what is not code of the user's, in *root*."""
+    """Return ``'def index' in app.py:12``, or nothing for code that is not the user's, in
+    *root*."""
     from .blocking import Line, is_users, shown  # where Python's libraries are takes long to find
 
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType) or not is_users(code, root):
         return ""
-    number = code.co_firstlineno  # of its first decorator
+    number = code.co_firstlineno  # the line of its first decorator
     lines = linecache.getlines(code.co_filename)[number - 1 :]
     beginnings = ("def ", "async def ")
     if code.co_name != "<lambda>":
@@ -189,8 +188,8 @@ def _instead(rv: object) -> str:
 
 
 def add_advice(error: Exception, request: Request, websocket: object) -> None:
-    """Add a note to an error that code written for Quart runs into, or an extension that uses the
-    real Flask: what to write here."""
+    """Add a note with advice to an error that is typical of code written for Quart, or of an
+    extension that uses the real Flask."""
     advise(error)
     if isinstance(error, TypeError) and "'await' expression" in str(error):
         error.add_note(
@@ -223,7 +222,7 @@ def _no_state(error: AttributeError) -> str:
 
 
 def attach_enctype_error_multidict(request: Request) -> None:
-    """Have ``request.files[...]`` raise :exc:`DebugFilesKeyError` for a key that is in
+    """Make ``request.files[...]`` raise :exc:`DebugFilesKeyError` for a key that is in
     ``request.form``."""
     files = request.files
     base: type[Any] = type(files)
@@ -237,7 +236,7 @@ def attach_enctype_error_multidict(request: Request) -> None:
 
             raise DebugFilesKeyError(request, key).with_traceback(e.__traceback__) from None
 
-    # A class of the same name, since it may be printed.
+    # The class keeps its name, since it may be printed.
     namespace = {"__getitem__": getitem, "__module__": base.__module__}
     files.__class__ = type(base.__name__, (base,), namespace)
 
@@ -273,10 +272,9 @@ def explain_template_loading_attempts(
         tuple[BaseLoader, object, tuple[str, str | None, Callable[[], bool] | None] | None]
     ],
 ) -> None:
-    """Log where a template was looked for (``EXPLAIN_TEMPLATE_LOADING``).
+    """Log where a template was searched for (``EXPLAIN_TEMPLATE_LOADING``).
 
-    :param attempts: for each loader asked: the loader, the app or blueprint whose it is, and
-        what it found.
+    :param attempts: for each loader: the loader, its app or blueprint, and what it found.
     """
     lines = [f"Locating template {template!r}:"]
     hits = 0

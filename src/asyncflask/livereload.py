@@ -1,8 +1,8 @@
-"""Pages that reload when the app changes, as ASGI middleware for debug mode.
+"""Reloading pages in the browser when the app changes, as ASGI middleware for debug mode.
 
-Each HTML page gets a script, which opens a WebSocket and learns the app's version: a new one after
-each start of the process, and after each change of a template or a static file. A page of another
-version reloads. It waits while nobody answers, as between two starts.
+Each HTML page gets a script that opens a WebSocket and receives the app's version, which
+changes with each start of the process and each change of a template or static file. A page with
+another version reloads. While nobody answers, as between two starts, it waits.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from .asgi.scope import route_path
 _logger = logging.getLogger(__name__)
 
 PATH: Final = "/__asyncflask__/livereload"
-"""Where the WebSocket is."""
+"""The path of the WebSocket."""
 
 SCRIPT_PATH: Final = f"{PATH}.js"
 
 HELD_BYTES: Final = 4_194_304
-"""Up to this size, a page that comes in several pieces is held back until it is there."""
+"""The maximum size of a page in several pieces that is held back until it is complete."""
 
 SCRIPT: Final = b"""\
 // asyncflask, debug mode: reloads this page when the app has changed.
@@ -60,9 +60,9 @@ SCRIPT: Final = b"""\
 
 
 class LiveReload:
-    """ASGI middleware: have the pages of *app* reload when it changes.
+    """ASGI middleware that reloads the pages of *app* when it changes.
 
-    :param exclude_patterns: files whose path matches one (`fnmatch`) do not count.
+    :param exclude_patterns: `fnmatch` patterns of files to ignore.
     """
 
     def __init__(self, app: ASGIApp, flask: Any, exclude_patterns: Sequence[str] = ()) -> None:
@@ -72,7 +72,7 @@ class LiveReload:
         self._process = secrets.token_hex(4)
         self._changes = 0
         self._pages: set[Send] = set()
-        """The WebSockets of the pages that are open."""
+        """The WebSockets of the open pages."""
         self._watching: asyncio.Task[None] | None = None
 
     @property
@@ -94,10 +94,10 @@ class LiveReload:
             await self.app(scope, receive, send)
 
     async def _tell(self, receive: Receive, send: Send) -> None:
-        """Tell a page of the version, now and whenever it changes."""
+        """Send a page the version, now and after each change."""
         await receive()
         await send({"type": "websocket.accept"})
-        self._start_watching()  # where the server runs no lifespan
+        self._start_watching()  # in case the server runs no lifespan
         self._pages.add(send)
         try:
             await send({"type": "websocket.send", "text": self.version})
@@ -109,7 +109,7 @@ class LiveReload:
     async def _watch(self) -> None:
         try:
             await self._tell_of_changes()
-        except Exception:  # such as the system's limit of watches
+        except Exception:  # such as the system's limit on watches
             _logger.exception(
                 "Live reload cannot watch templates and static files; reload pages yourself."
             )
@@ -124,12 +124,12 @@ class LiveReload:
             for send in list(self._pages):
                 try:
                     await send({"type": "websocket.send", "text": self.version})
-                except Exception:  # whatever a server raises if the page was left
+                except Exception:  # servers raise various errors if the page was closed
                     self._pages.discard(send)
 
     async def _send_of_lifespan(self, send: Send, message: Message) -> None:
-        """Watching begins with the app's start, so that no page is older; it ends before the last
-        message, on which the server ends the loop."""
+        """Start watching when the app has started, so that no page is older. Stop before the
+        last message, after which the server ends the loop."""
         if message["type"] == "lifespan.startup.complete":
             self._start_watching()
         elif self._watching is not None:
@@ -143,7 +143,7 @@ class LiveReload:
 
 
 class _Filter(watchfiles.DefaultFilter):
-    """Not what editors and version control leave behind, nor what the reloader is to ignore."""
+    """Ignores files of editors and version control, and those that the reloader ignores."""
 
     def __init__(self, exclude: tuple[str, ...]) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class _Filter(watchfiles.DefaultFilter):
 
 
 def folders_of(app: Any) -> set[str]:
-    """Where the templates and static files of a Flask app are, and of its blueprints."""
+    """Return the folders with the templates and static files of a Flask app and its blueprints."""
     folders: set[str] = set()
     for owner in (app, *getattr(app, "blueprints", {}).values()):
         if static := getattr(owner, "static_folder", None):
@@ -168,7 +168,7 @@ def folders_of(app: Any) -> set[str]:
 
 
 def _search_path(loader: Any) -> Iterator[str]:
-    """The folders of Jinja's *loader*, which may be made of others."""
+    """Yield the folders of Jinja's *loader*, which may contain other loaders."""
     yield from map(str, getattr(loader, "searchpath", ()))
     inner: Iterable[Any] = getattr(loader, "loaders", ())
     for other in (*inner, *getattr(loader, "mapping", {}).values()):
@@ -186,7 +186,7 @@ async def _send_script(send: Send) -> None:
 
 
 def _unconditional(scope: Scope) -> Scope:
-    """*scope*, for a page to be sent even if the browser has it: that may be one of long ago."""
+    """Return *scope* without conditional headers for pages: the browser's copy may be outdated."""
     headers = scope["headers"]
     if not any(name == b"accept" and b"text/html" in value for name, value in headers):
         return scope
@@ -195,7 +195,7 @@ def _unconditional(scope: Scope) -> Scope:
 
 
 _OF_THE_CONTENT: Final = frozenset({b"content-length", b"etag", b"last-modified"})
-"""Headers that are wrong once the content is another (RFC 9110 section 8)."""
+"""Headers that no longer apply if the content changes (RFC 9110 section 8)."""
 
 _WITHOUT_PAGE: Final = frozenset({204, 206, 304})
 
@@ -203,8 +203,8 @@ _NONCE = re.compile(rb"'nonce-([\w+/=-]+)'")
 
 
 class _Page:
-    """Sends a response, with the script in it if it is a whole HTML page: not a stream, nothing
-    that is compressed, no fragment."""
+    """Sends a response, and adds the script if it is a whole HTML page: not a stream, not
+    compressed, not a fragment."""
 
     def __init__(self, send: Send, method: str, src: str) -> None:
         self._send = send
@@ -239,13 +239,13 @@ class _Page:
         )
 
     def _is_whole(self) -> bool:
-        """Whether what comes in pieces is of a known length, and no stream."""
+        """Return `True` if a response in pieces has a known length, so that it is not a stream."""
         assert self._start is not None
         length = _by_name(self._start).get(b"content-length", b"")
         return length.isdigit() and int(length) <= HELD_BYTES
 
     async def _release(self) -> None:
-        """Send what was held back, as it is; and what follows."""
+        """Send what was held back, unchanged, and pass on the rest."""
         start, content = self._start, self._content
         self._start, self._content = None, b""
         assert start is not None

@@ -1,11 +1,11 @@
 """`LoopGuard`: names the code of an app that blocks the event loop.
 
-It is on in debug mode, or as the config's `LOOP_GUARD` says, from the start of an app to its end
-(`lifetime.py`); tests have it as a fixture (`pytest_plugin.py`). When it is off there is nothing
-of it: no thread, no patch, no work for a request. When it is on, requests are counted.
+It is on in debug mode, or as the `LOOP_GUARD` setting says, from the app's start to its end
+(`lifetime.py`); tests have it as a fixture (`pytest_plugin.py`). If it is off, it costs
+nothing: no thread, no patches, no work per request. If it is on, requests are counted.
 
-Not here: how it is seen that a loop is blocked (`asgi/watchdog.py`), and what to write instead
-(`blocking.py`).
+`asgi/watchdog.py` detects that a loop is blocked; `blocking.py` finds out what to write
+instead.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from .app import Flask
 
 DEBUG_SECONDS: Final = 0.1
-"""`LOOP_GUARD` in debug mode, unless the config says: asyncio's `slow_callback_duration`."""
+"""The default of `LOOP_GUARD` in debug mode: asyncio's `slow_callback_duration`."""
 
 AGAIN_SECONDS: Final = 60.0
-"""For how long a place that was named is not named again."""
+"""Seconds before the same place is named again."""
 
 Flow = Callable[..., Any]
 
@@ -54,13 +54,13 @@ class Block(NamedTuple):
     """Code that blocked the loop."""
 
     who: str
-    """The view, hook, handler or task: ``view 'index' (/)``."""
+    """The view, hook, handler or task, such as ``view 'index' (/)``."""
     line: Line
     source: str
-    """What stands there."""
+    """The source of the line."""
     seconds: float
     waited: int
-    """How many requests were there, or came, meanwhile."""
+    """How many requests were in progress, or arrived, in the meantime."""
     advice: str
 
     def __str__(self) -> str:
@@ -74,7 +74,7 @@ class Block(NamedTuple):
 
 
 class _Looked(NamedTuple):
-    """What was seen of a place while it blocked the loop."""
+    """What was found out about a place while it blocked the loop."""
 
     who: str
     call: Call
@@ -84,8 +84,8 @@ class _Looked(NamedTuple):
 
 
 class LoopGuard:
-    """Watches the loops that serve *app*, and hands what blocks one of them for *seconds* to
-    *report*, by default one that logs a warning, once a minute for each line of code."""
+    """Watches the loops that serve *app*, and passes what blocks one for *seconds* to *report*.
+    By default that logs a warning, once a minute per line of code."""
 
     def __init__(
         self, app: Flask, seconds: float, report: Callable[[Block], object] | None = None
@@ -105,7 +105,7 @@ class LoopGuard:
 
     @classmethod
     def of_config(cls, app: Flask) -> Self | None:
-        """As the app's config says."""
+        """Create the guard that the app's config asks for, or `None`."""
         seconds = app.config["LOOP_GUARD"]
         if seconds is None:
             seconds = DEBUG_SECONDS if app.debug else 0
@@ -113,8 +113,8 @@ class LoopGuard:
 
     @contextmanager
     def installed(self, test: Callable[..., object] | None = None) -> Iterator[Self]:
-        """Watch each loop on which the app gets a request, within the block. *test*: a function
-        that may block it, outside of requests."""
+        """Within the block, watch each loop on which the app receives a request. *test*: a
+        function that may block it, outside of requests."""
         self._tests = getattr(inspect.unwrap(test), "__code__", None) if test else None
         before, self._app._loop_guard = self._app._loop_guard, self
         try:
@@ -126,9 +126,9 @@ class LoopGuard:
             self._watchdogs.clear()
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Watch *loop*, which is the running one."""
+        """Watch *loop*, which must be the running one."""
         guard = _guards.get(loop)
-        if guard is not None and loop in guard._watchdogs:  # of an app that is mounted in this one
+        if guard is not None and loop in guard._watchdogs:  # by an app mounted in this one
             guard._watchdogs[loop].stop()
         _guards[loop] = self
         self._watchdogs[loop] = Watchdog(loop, self._seconds, self)
@@ -136,14 +136,14 @@ class LoopGuard:
     # -- for each request, while the guard is on
 
     def counting(self, flow: Flow) -> Flow:
-        """*flow*, which is counted, and whose loop is watched."""
+        """Wrap *flow* to count it and watch its loop."""
         return partial(self._counted, flow)
 
     async def _counted(self, flow: Flow, app: Flask, ctx: RequestContext, send: Send) -> None:
         loop = _get_running_loop()
         if loop is not None and loop not in self._watchdogs:
             self.watch(loop)
-        if ctx.scope["type"] != "http":  # an open WebSocket need not wait for anything
+        if ctx.scope["type"] != "http":  # an open WebSocket does not count as waiting
             await flow(app, ctx, send)
             return
         self._came += 1
@@ -156,11 +156,13 @@ class LoopGuard:
     # -- on the watchdog's thread
 
     def bottom(self, frames: Frames) -> FrameType:
-        """A request is for itself: in tests many of them may follow in one step of the loop."""
+        """Return the request's frame: in tests, many requests may follow in one step of the
+        loop."""
         return next((frame for frame in frames if frame.f_code is _COUNTED), frames[0])
 
     def place(self, frames: Frames) -> Line | None:
-        """The user's line; for what the framework does with the value of a view, the view's."""
+        """Return the user's line; while the framework processes a view's value, the view's
+        line."""
         if waits_on_purpose(frames):
             return None
         ctx = _context_of(frames)
@@ -174,11 +176,11 @@ class LoopGuard:
         return None
 
     def look(self, place: Line, frames: Frames, busy: bool) -> _Looked:
-        """Find out who that is, and who waits, while the frames are there."""
+        """Find out who blocks and who waits, while the frames exist."""
         index = innermost(frames, self._app.root_path)
         ctx = _context_of(frames)
         if index is None:
-            # What takes long in that is JSON, whichever part of it is seen.
+            # The slow part of that is JSON, whichever part of it is running.
             names = (*modules_of(frames), "asyncflask.json")
             call = Call("what it returned becomes a response", names)
         else:
@@ -187,7 +189,7 @@ class LoopGuard:
         return _Looked(self._who(frames, ctx), call, advice(call, busy), waited, self._came)
 
     def report(self, place: Line, looked: _Looked, seconds: float) -> None:
-        """Hand it on."""
+        """Pass the block on."""
         waited = looked.waited + self._came - looked.came
         call = looked.call.source
         self._report(Block(looked.who, place, call, seconds, waited, looked.advice))
@@ -206,7 +208,8 @@ class LoopGuard:
         return None if rule is None else self._app.view_functions.get(rule.endpoint)
 
     def _who(self, frames: Frames, ctx: RequestContext | None) -> str:
-        """The first function on the stack that was registered with the app, or is the user's."""
+        """Return the first function on the stack that is registered with the app or is the
+        user's."""
         registered = {
             code: who
             for who, func in self._registered()
@@ -260,7 +263,7 @@ _HOOKS: Final = {
 
 
 def _context_of(frames: Frames) -> RequestContext | None:
-    """Of the request whose step runs."""
+    """Return the context of the request whose step is running, or `None`."""
     for frame in frames:
         if frame.f_code is _COUNTED:
             ctx: RequestContext = frame.f_locals["ctx"]
@@ -272,13 +275,13 @@ _COUNTED: Final = LoopGuard._counted.__code__
 
 
 def is_background_task(frame: FrameType) -> bool:
-    """Whether it is where `lifetime` runs one."""
+    """Return `True` if *frame* is where `lifetime` runs a background task."""
     return frame.f_code.co_qualname.startswith("start_background_task.")
 
 
 def _codes_of(func: Any, depth: int = 3) -> Iterator[CodeType]:
-    """The code of *func*, and of what it wraps: by `functools.wraps`, in a closure, as a bound
-    method, a `partial`, an object with `__call__`, or the class of a view."""
+    """Yield the code of *func* and of what it wraps: by `functools.wraps`, in a closure, as a
+    bound method, a `partial`, an object with `__call__`, or a view class."""
     view_class = getattr(func, "view_class", None)
     if view_class is not None:
         for name in (*map(str.lower, view_class.methods or ()), "dispatch_request"):
@@ -309,4 +312,4 @@ def _is_filled(cell: CellType) -> bool:
 
 
 _guards: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopGuard] = WeakKeyDictionary()
-"""Who watches a loop: one guard."""
+"""The guard that watches each loop. There is one per loop."""
