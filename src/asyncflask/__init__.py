@@ -1,4 +1,4 @@
-"""Flask's API on an async core. The public names; nothing else."""
+"""Flask's API on an async core. This module only has the public names."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ __all__ = [
 
 _flask_version = FLASK_VERSION
 
-# Not every app has templates, WebSockets or event streams, and what these need, above all Jinja
-# and Starlette, would be half of the import. So these names are loaded when they are first used.
+# Loaded on first use: not every app needs templates, WebSockets or event streams, and what
+# they import, above all Jinja and Starlette, would take half of the import time.
 _LOADED_LATER = {
     "WebSocketDisconnect": ".asgi.websocket",
     "EventStream": ".events",
@@ -138,20 +138,20 @@ _LOADED_LATER = {
     "stream_template_string_async": ".templating",
 }
 _MODULES_LOADED_LATER = ("cli", "templating", "testing")
-"""Attributes after an import of the package alone, as with Flask."""
+"""Attributes that exist after importing the package alone, as in Flask."""
 
 
 _loaded = functools.cache(functools.partial(import_module, package=__name__))
 
 
 def __getattr__(name: str) -> Any:
-    # What extensions compare: the version of the Flask API.
+    # Compared by extensions: the version of the Flask API.
     if name == "__version__":
         return _flask_version
     if name in _MODULES_LOADED_LATER:
         return import_module(f".{name}", __name__)
     if name in _LOADED_LATER:
-        # Not kept here: a test may have put something in its place in that module for a while.
+        # Not cached: a test may temporarily replace it in that module.
         return getattr(_loaded(_LOADED_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

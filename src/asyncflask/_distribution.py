@@ -1,7 +1,5 @@
-"""What `importlib.metadata.distribution("flask")` finds under `install_as_flask`.
-
-Not in `alias.py`, since `importlib.metadata` takes longer to import than most of this package.
-"""
+"""What `importlib.metadata.distribution("flask")` finds after `install_as_flask`. Not in
+`alias.py`, since importing `importlib.metadata` takes longer than most of this package."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ _HEADERS = f"Metadata-Version: 2.1\nName: Flask\nVersion: {FLASK_VERSION}\n"
 
 
 class FlaskDistribution(Distribution):
-    """The Flask that asyncflask stands for, with the files and requirements of the installed
-    one."""
+    """The Flask release that asyncflask replaces, with the files and requirements of the
+    installed one."""
 
     def __init__(self, installed: Distribution | None) -> None:
         self._installed = installed
@@ -37,6 +35,6 @@ class FlaskDistribution(Distribution):
 
 
 def find_flask(context: DistributionFinder.Context) -> FlaskDistribution:
-    """The distribution `flask`, with what is installed on the path of *context*."""
+    """Return the distribution `flask`, with what is installed on the path of *context*."""
     flask = DistributionFinder.Context(name="flask", path=context.path)
     return FlaskDistribution(next(iter(MetadataPathFinder.find_distributions(flask)), None))

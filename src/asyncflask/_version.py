@@ -1,4 +1,4 @@
-"""The version of this package, and of the Flask API that it offers. Nothing else, so that
+"""The versions of this package and of the Flask API that it provides. Imports nothing, so that
 everything can import it."""
 
 from __future__ import annotations
@@ -8,4 +8,4 @@ from typing import Final
 __version__ = "0.1.0"
 
 FLASK_VERSION: Final = "3.1.3"
-"""The Flask release whose names and behaviour are offered here."""
+"""The Flask release whose names and behavior are provided."""

@@ -1,7 +1,7 @@
-"""``pytest -p asyncflask.as_flask``: run the tests of a project written for Flask on asyncflask.
+"""``pytest -p asyncflask.as_flask``: run the tests of a Flask project on asyncflask.
 
-To import this module is to call `install_as_flask`. pytest does so before it imports its other
-plugins and `conftest.py`, any of which may import Flask.
+Importing this module calls `install_as_flask`. pytest does so before it imports other plugins
+and `conftest.py`, any of which may import Flask.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The interactive debugger of debug mode: Werkzeug's `werkzeug.debug`, as ASGI middleware.
 
-Werkzeug does the work: pages, frames, consoles, the PIN, trusted hosts. Lives here: what connects
-it. Exceptions of requests, streams, WebSockets and the lifespan come in, pages go out; a console
-has the request of its frame, and `await`; asyncflask's own frames are folded. Whoever gets into a
-console can run any code, so nothing imports this file unless the debugger is asked for.
+Werkzeug provides pages, frames, consoles, the PIN and trusted hosts. This file connects it: it
+passes on the exceptions of requests, streams, WebSockets and the lifespan, and sends the pages;
+gives consoles the request of their frame, and `await`; and folds asyncflask's own frames.
+Whoever gets into a console can run any code, so this file is only imported if the debugger is
+requested.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ from .contexts import RequestContext, _cv_app, _cv_request
 from .teardown import KEEP_CONTEXT
 
 KEPT_TRACEBACKS: Final = 20
-"""How many tracebacks have a page. Each keeps what the variables of its frames refer to."""
+"""How many tracebacks are kept for their pages. Each keeps the objects that its frames'
+variables refer to."""
 
 QUERY: Final = b"__debugger__=yes"
-"""In the query string of the debugger's own URLs."""
+"""Part of the query string in the debugger's own URLs."""
 
 _IPV6_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\])(?::\d+)?")
 
@@ -54,8 +56,8 @@ _OWN_FILES: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 
 class _Interpreter(_InteractiveConsole):
-    """Werkzeug's, with `await`, `async for` and `async with` at the top level. What awaits runs on
-    the loop of the app."""
+    """Werkzeug's interpreter, with `await`, `async for` and `async with` at the top level,
+    which run on the app's loop."""
 
     def __init__(self, globals: dict[str, Any], locals: dict[str, Any]) -> None:
         super().__init__(globals, locals)
@@ -71,7 +73,7 @@ class _Interpreter(_InteractiveConsole):
         self.compile = compile  # type: ignore[assignment]
 
     def runcode(self, code: CodeType) -> None:
-        """Called for each input that is complete."""
+        """Run an input that is complete."""
         try:
             if code.co_flags & inspect.CO_COROUTINE:
                 wait(eval(code, self.locals))
@@ -79,15 +81,15 @@ class _Interpreter(_InteractiveConsole):
                 exec(code, self.locals)
         except SystemExit:
             self.write("The server keeps running: press Ctrl-C in its terminal to stop it.\n")
-        except BaseException as error:  # a CancelledError, too
-            # Not the frames that wait for the user's.
+        except BaseException as error:  # including CancelledError
+            # Without the frames that wait for the user's.
             tb = error.__traceback__
             while tb is not None and tb.tb_frame.f_code is not code:
                 tb = tb.tb_next
             self._show(error.with_traceback(tb))
 
     def showsyntaxerror(self, filename: str | None = None, **more: object) -> None:
-        """As Werkzeug's, which does not know the arguments of Python 3.13."""
+        """Like Werkzeug's, which does not accept the arguments of Python 3.13."""
         super().showsyntaxerror(filename)
 
     def _show(self, error: BaseException) -> None:
@@ -104,7 +106,7 @@ def _console(globals: dict[str, Any], locals: dict[str, Any]) -> Console:
 
 
 class _Shell:
-    """The console of the whole app, which belongs to no frame."""
+    """The console of the app, which belongs to no frame."""
 
     def __init__(self, names: dict[str, Any], context: Context) -> None:
         self._console = _console({}, names)
@@ -115,7 +117,7 @@ class _Shell:
 
 
 class _Frame(DebugFrameSummary):
-    """A frame with the context of its request."""
+    """A frame with its request's context."""
 
     __slots__ = ("context",)
 
@@ -149,12 +151,12 @@ GetContext = Callable[[RequestContext | None], Context]
 
 
 class _Traceback(DebugTraceback):
-    """An exception with its causes. *fold*: without asyncflask's own frames."""
+    """An exception with its causes. *fold*: leave out asyncflask's own frames."""
 
     __slots__ = ("folded", "unfolded_url")
 
     def __init__(self, error: BaseException, context_of: GetContext, *, fold: bool) -> None:
-        super().__init__(error, skip=1)  # the frame that caught it
+        super().__init__(error, skip=1)  # skips the frame that caught it
         _process_groups(error, self._te)
         _give_contexts(self._te, context_of, None)
         self.folded = _fold(self._te) if fold else 0
@@ -162,13 +164,13 @@ class _Traceback(DebugTraceback):
 
     @cached_property
     def all_tracebacks(self) -> list[tuple[str | None, TracebackException]]:
-        """Last what the page has first: before Werkzeug's, the exceptions of a group."""
+        """The exceptions in the reverse order of the page: those of a group, then Werkzeug's."""
         inner = list(_exceptions_of(self._te))
         return [*reversed(inner), *super().all_tracebacks]
 
     @property
     def template_frame(self) -> DebugFrameSummary | None:
-        """The innermost frame that is a line of a Jinja template."""
+        """The innermost frame that is in a Jinja template."""
         frames: Iterable[Any] = reversed(self._te.stack)
         return next((f for f in frames if "__jinja_exception__" in f.global_ns), None)
 
@@ -190,7 +192,7 @@ class _Traceback(DebugTraceback):
 
 
 def _process_groups(error: BaseException, te: TracebackException) -> None:
-    """Give the exceptions of a group frames as Werkzeug's, which it does not do itself."""
+    """Convert the frames of a group's exceptions to Werkzeug's, which does not do it."""
     if isinstance(error, BaseExceptionGroup):
         for inner, inner_te in zip(error.exceptions, te.exceptions or (), strict=False):
             _process_traceback(inner, inner_te)
@@ -198,7 +200,7 @@ def _process_groups(error: BaseException, te: TracebackException) -> None:
 
 
 def _exceptions_of(te: TracebackException) -> Iterator[tuple[str, TracebackException]]:
-    """The exceptions of a group, and of groups in it, with their titles."""
+    """Yield the exceptions of a group, and of groups in it, with titles."""
     for number, inner in enumerate(te.exceptions or (), 1):
         what = "".join(inner.format_exception_only()).partition("\n")[0]
         yield escape(f"Exception {number} of the group, {what}"), inner
@@ -208,12 +210,12 @@ def _exceptions_of(te: TracebackException) -> Iterator[tuple[str, TracebackExcep
 def _give_contexts(
     te: TracebackException, context_of: GetContext, current: RequestContext | None
 ) -> None:
-    """Put the context of its request into each frame of *te* and of what has caused it."""
+    """Add the request's context to each frame of *te* and of its causes."""
     for number, frame in enumerate(te.stack):
         assert isinstance(frame, DebugFrameSummary)
         ctx = frame.local_ns.get("ctx")
         if isinstance(ctx, RequestContext) and frame.filename.startswith(_OWN_FILES):
-            current = ctx  # of this frame and of those that it has called
+            current = ctx  # for this frame and those it called
         te.stack[number] = _Frame.of(frame, context_of(current))
     for other in (te.__cause__, te.__context__, *(te.exceptions or ())):
         if other is not None:
@@ -221,8 +223,8 @@ def _give_contexts(
 
 
 def _fold(te: TracebackException) -> int:
-    """Leave out the frames of this package; if there are no others, all but the last, which says
-    what is wrong (not for a syntax error, which is in no frame). Gives their number."""
+    """Remove this package's frames, and return how many. If there are no others, keep the last
+    one, which says what is wrong (not for a syntax error, which has no frame)."""
     frames = [frame for frame in te.stack if not frame.filename.startswith(_OWN_FILES)]
     if not frames and not hasattr(te, "text"):
         frames = te.stack[-1:]
@@ -233,7 +235,7 @@ def _fold(te: TracebackException) -> int:
 
 
 class _Kept:
-    """One exception, by the number that its page has in its URL."""
+    """An exception, with the number in its page's URL."""
 
     def __init__(self, number: int, error: BaseException, context_of: GetContext) -> None:
         self.number = number
@@ -249,11 +251,11 @@ class _Kept:
 
 
 class _NotOurs(Exception):
-    """A request that is for the app."""
+    """The request is for the app."""
 
 
 class _Werkzeug(DebuggedApplication):
-    """Werkzeug's debugger, which is handed exceptions, and does not call the app."""
+    """Werkzeug's debugger. It is given exceptions instead of calling the app."""
 
     def __init__(self, app: Any, evalex: bool) -> None:
         super().__init__(app, evalex)
@@ -273,7 +275,7 @@ class _Werkzeug(DebuggedApplication):
         return kept
 
     def query_of(self, kept: _Kept, **more: str) -> str:
-        """The page of *kept*, relative to any URL of the app."""
+        """Return the URL of *kept*'s page, relative to any URL of the app."""
         query = {"cmd": "traceback", "id": kept.number, **more, "s": self.secret}
         return f"?{QUERY.decode()}&{urlencode(query)}"
 
@@ -285,7 +287,7 @@ class _Werkzeug(DebuggedApplication):
             secret=self.secret if trusted else "",
             evalex_trusted=bool(self.check_pin_trust(environ)),
         )
-        # The last one: what the page shows of the user's may have the words too.
+        # The last occurrence: the user's code on the page may contain the words too.
         before, wsgi, after = html.rpartition(" in your WSGI application.")
         return f"{before} in your application.{after}" if wsgi else html
 
@@ -306,7 +308,8 @@ class _Werkzeug(DebuggedApplication):
         return content
 
     def check_host_trust(self, environ: Any) -> bool:
-        """Whether the request may use consoles. An IPv6 address is no host to Werkzeug."""
+        """Return `True` if the request may use consoles. Unlike Werkzeug, accepts IPv6
+        addresses as hosts."""
         address = _IPV6_HOST.fullmatch(environ.get("HTTP_HOST") or "")
         if address is None:
             return super().check_host_trust(environ)
@@ -323,7 +326,7 @@ class _Werkzeug(DebuggedApplication):
         return super().display_console(request)
 
     def answer(self, environ: dict[str, Any]) -> Response:
-        """On a thread: the response to a request. Raises `_NotOurs`."""
+        """Return the response to a request; call it on a thread. Raises `_NotOurs`."""
         try:
             return Response.from_app(self, environ, buffered=True)
         except HTTPException as error:
@@ -334,16 +337,17 @@ class _Werkzeug(DebuggedApplication):
 
 
 class Debugger:
-    """ASGI middleware: answer an exception that leaves *app* with Werkzeug's debugger.
+    """ASGI middleware that answers an exception from *app* with Werkzeug's debugger.
 
-    A console belongs to the process that had the exception, so one process has to serve. Never use
-    it where others can reach the server.
+    A console belongs to the process that had the exception, so only one process may serve.
+    Never use it where others can reach the server.
 
-    :param evalex: have consoles. Without them, pages show the frames only.
-    :param trusted_hosts: hosts that may use consoles, beside `localhost` and `127.0.0.1`.
-    :param address: where the server listens, as in ``http://127.0.0.1:5000``.
-    :param serve_failure: answer every request with the page of the error if the app cannot start,
-        for a server that starts anew when the code changes. Otherwise the server ends.
+    :param evalex: provide consoles. Without them, pages only show the frames.
+    :param trusted_hosts: hosts that may use consoles, in addition to `localhost` and
+        `127.0.0.1`.
+    :param address: the server's address, such as ``http://127.0.0.1:5000``.
+    :param serve_failure: if the app cannot start, answer every request with the error's page,
+        for a server that restarts when the code changes. Otherwise the server ends.
     """
 
     def __init__(
@@ -356,15 +360,16 @@ class Debugger:
         serve_failure: bool = False,
     ) -> None:
         self.app = app
-        self._flask: Any = getattr(app, "app", app)  # what `add_middleware` gives is round it
-        # The PIN is made of the class of what it is given: the same for an app and a failed start.
+        self._flask: Any = getattr(app, "app", app)  # `add_middleware` wraps the app
+        # The PIN depends on the class of this argument: the same for an app and a failed
+        # start.
         self._werkzeug = _Werkzeug(self, evalex)
         self._werkzeug.trusted_hosts += trusted_hosts
         self._werkzeug.console_init_func = self._shell_names
         self._address = address
         self._serve_failure = serve_failure
         self._failure: _Kept | None = None
-        """Why the app could not start."""
+        """The exception that kept the app from starting."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -379,13 +384,13 @@ class Debugger:
             await self.app(scope, receive, send)
 
     async def _answer_own(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Answer the request if it is for the debugger itself."""
+        """Answer the request if it is for the debugger itself. Return `True` if so."""
         console_path = self._werkzeug.console_path
         if QUERY not in scope["query_string"] and route_path(scope) != console_path:
             return False
         environ = environ_from_scope(scope, Body(scope, receive))
         try:
-            # In a context of its own: the server's may be that of the connection.
+            # In a context of its own: the server's may be the connection's.
             response = await run_in_worker(copy_context().run, self._werkzeug.answer, environ)
         except _NotOurs:
             return False
@@ -405,7 +410,7 @@ class Debugger:
                 kept = self._keep(error, contexts)
             self._log(f"on {scope['path']} [{scope['method']}]", kept, self._url_of(scope, kept))
         if start.sent:
-            return  # the server closes the connection, by which the client sees that it is cut off
+            return  # the server closes the connection, so the client knows
         if any(b"text/html" in value for name, value in scope["headers"] if name == b"accept"):
             environ = environ_from_scope(scope, Body(scope, receive))
             html = await run_in_worker(self._werkzeug.page, kept, environ)
@@ -415,7 +420,7 @@ class Debugger:
         await _send_response(scope, send, response)
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        last = "websocket.connect"  # of the messages in both directions
+        last = "websocket.connect"  # the last message in either direction
 
         async def noted_receive() -> Message:
             nonlocal last
@@ -475,7 +480,7 @@ class Debugger:
             raise
 
     def _keep(self, error: BaseException, contexts: list[Context]) -> _Kept:
-        """Keep *error* for its page. *contexts*: those that requests had when they failed."""
+        """Keep *error* for its page. *contexts*: the contexts of the requests when they failed."""
         made: dict[RequestContext | None, Context] = {}
 
         def context_of(ctx: RequestContext | None) -> Context:
@@ -489,7 +494,8 @@ class Debugger:
         return self._werkzeug.keep(error, context_of)
 
     def _make_context(self, ctx: RequestContext | None) -> Context:
-        """A context for code outside of requests, or of a request that has left its own."""
+        """Create a context for code outside of requests, or for a request that has left its
+        own."""
         context = Context()
         app = self._flask if ctx is None else ctx.app
         if hasattr(app, "app_context"):
@@ -506,7 +512,8 @@ class Debugger:
         return names
 
     def _url_of(self, scope: Scope, kept: _Kept) -> str:
-        """The page of *kept*, at the address by which the client has come if that is trusted."""
+        """Return the URL of *kept*'s page, at the address that the client used if that is
+        trusted."""
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         host = hosts[0] if len(hosts) == 1 else ""
         if not self._werkzeug.check_host_trust({"HTTP_HOST": host}):
@@ -521,8 +528,9 @@ class Debugger:
 
 
 class _Start:
-    """Sends a response: the start goes with the first chunk, as in WSGI (PEP 3333), so that an
-    exception before that can still be answered. Event streams start at once: pages wait for it."""
+    """Sends a response. The start is sent with the first chunk, as in WSGI (PEP 3333), so that
+    an earlier exception can still be answered. Event streams start at once: pages wait for
+    that."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

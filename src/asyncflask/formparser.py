@@ -1,8 +1,6 @@
-"""Forms: Werkzeug's parsers, with what is missing in them. Knows of no request.
-
-Limits hold for urlencoded bodies too; a body may be cut into pieces anywhere; and what is in the
-middle of an uploaded file does not go through the parser, which copies it six times.
-"""
+"""Form parsing: Werkzeug's parsers, with limits for urlencoded bodies too, bodies in arbitrary
+pieces, and a fast path for the contents of uploaded files, which Werkzeug's parser copies six
+times. Knows nothing about requests."""
 
 from __future__ import annotations
 
@@ -30,19 +28,19 @@ Steps = Generator[int, bytes, Fields]
 Parsed = tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]
 
 PIECE_BYTES: Final = 256 * 1024
-"""How much of a file is read at a time, if the form's limit is well above that; as much as servers
-give."""
+"""How much of a file to read at a time, if the form's limit is well above that; as much as
+servers pass on."""
 
 FIELD_BYTES: Final = 16 * 1024
-"""How much of a form is read at a time where there may be fields: this is copied."""
+"""How much of a form to read at a time where there may be fields, which are copied."""
 
 BOUNDARY_LENGTH: Final = 256
-"""How many characters the boundary of a multipart form may have. RFC 2046 section 5.1.1 allows 70;
-the parser makes a regular expression of it, which takes a second for each 300 KB."""
+"""The maximum length of a multipart boundary. RFC 2046 section 5.1.1 allows 70; the parser
+compiles a regular expression from it, which takes a second per 300 KB."""
 
 PADDING_BYTES: Final = 64
-"""How much white space between a boundary and its line break may be cut (RFC 2046 section 5.1.1:
-transport padding, which nobody is known to send)."""
+"""The maximum white space between a boundary and its line break that may be split between
+pieces (RFC 2046 section 5.1.1: transport padding, which no known client sends)."""
 
 
 class FormDataParser(FormDataParserBase):
@@ -81,11 +79,11 @@ class FormDataParser(FormDataParserBase):
 
     @property
     def _kind(self) -> Any:
-        # Werkzeug 3.2 deprecates the attribute: it is None, and later there is none.
+        # Werkzeug 3.2 deprecates the attribute: it is None, and later removed.
         return getattr(self, "cls", None) or ImmutableMultiDict
 
     def takes_pieces(self) -> bool:
-        """Whether a multipart form is parsed here, and not by a method of a subclass."""
+        """Return `True` if multipart forms are parsed here, not by a method of a subclass."""
         kind = type(self)
         return (
             kind.parse is FormDataParserBase.parse
@@ -93,17 +91,17 @@ class FormDataParser(FormDataParserBase):
         )
 
     def pieces(self, content_length: int | None, options: dict[str, str]) -> Pieces:
-        """What parses a multipart form as it arrives."""
+        """Return a parser for a multipart form as it arrives."""
         return Pieces(self._parser(), _boundary(options), content_length, self._kind)
 
     def _takes_large_pieces(self) -> bool:
-        # The decoder counts each piece as memory of the form.
+        # The decoder counts each piece as form memory.
         limit = self.max_form_memory_size
         return limit is None or limit >= 2 * PIECE_BYTES - 64 * 1024
 
 
 def _boundary(options: dict[str, str]) -> bytes:
-    """The boundary of a multipart form; nothing if there is none that can be used."""
+    """Return the boundary of a multipart form, or nothing if it is missing or unusable."""
     boundary = options.get("boundary", "")
     usable = boundary.isascii() and len(boundary) <= BOUNDARY_LENGTH
     return boundary.encode() if usable else b""
@@ -118,7 +116,7 @@ def _read_up_to(stream: IO[bytes], size: int) -> bytes:
 
 
 class MultiPartParser(MultiPartParserBase):
-    """Werkzeug's, around the same decoder."""
+    """Werkzeug's parser, based on the same decoder."""
 
     def parse(self, stream: IO[bytes], boundary: bytes, content_length: int | None) -> Any:
         """Read the stream to its end.
@@ -134,7 +132,8 @@ class MultiPartParser(MultiPartParserBase):
             return stop.value
 
     def steps(self, boundary: bytes, content_length: int | None) -> Steps:
-        """Parse what is sent, until that is empty. Gives how much is wanted at most."""
+        """A generator that parses the pieces sent to it until an empty one. Yields how much it
+        wants next, at most."""
         opened: list[IO[bytes]] = []
         try:
             return (yield from self._parse(boundary, content_length, opened))
@@ -187,8 +186,8 @@ class MultiPartParser(MultiPartParserBase):
 
 
 class Pieces:
-    """A multipart form that is parsed piece by piece. As `FormDataParser.parse` does, it takes a
-    malformed form for an empty one."""
+    """Parses a multipart form piece by piece. Like `FormDataParser.parse`, it treats a
+    malformed form as empty."""
 
     def __init__(
         self, parser: MultiPartParser, boundary: bytes, content_length: int | None, kind: Any
@@ -206,7 +205,7 @@ class Pieces:
             self._send(self._steps, bytes(piece))
 
     def end(self) -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
-        """The form, all of which was fed."""
+        """Return the form, after all of it was fed."""
         if self._steps is not None:
             self._send(self._steps, b"")
         fields, files = self._parsed
@@ -218,7 +217,7 @@ class Pieces:
             return
         except StopIteration as stop:
             self._parsed = stop.value
-        except ValueError:  # it is malformed
+        except ValueError:  # the form is malformed
             pass
         except RequestEntityTooLarge:
             self._steps = None
@@ -227,18 +226,18 @@ class Pieces:
 
 
 class _Feed:
-    """Gives a decoder the pieces of a body, none of which ends in the middle of a delimiter: the
-    decoder takes the beginning of such a one for content (pallets/werkzeug#3285)."""
+    """Feeds a decoder with the pieces of a body, none of which ends within a delimiter: the
+    decoder would take the beginning of one for content (pallets/werkzeug#3285)."""
 
     def __init__(self, decoder: MultipartDecoder) -> None:
         self.decoder = decoder
         self.delimiter = b"--" + decoder.boundary
         self.kept = len(decoder.boundary) + len(b"\r\n----\r\n")
         self.held = b""
-        """The end of what was read; not given to the decoder yet."""
+        """The end of what was read, not yet passed to the decoder."""
 
     def events(self, piece: bytes) -> Iterator[Event]:
-        """What the decoder makes of *piece*; if that is empty, of the end of the body."""
+        """Yield the decoder's events for *piece*; if that is empty, for the end of the body."""
         decoder = self.decoder
         data = self.held + piece
         cut = self._cut(data) if piece else len(data)
@@ -251,11 +250,12 @@ class _Feed:
             yield event
 
     def _cut(self, data: bytes) -> int:
-        """How much of *data* the decoder gets. A delimiter is held back entirely, and so is a line
-        break: after a bare CR, for which the decoder takes its half, LF would be content."""
+        """Return how much of *data* to pass to the decoder. A delimiter is held back entirely,
+        and so is a line break: after a bare CR, which the decoder takes for its first half, LF
+        would be content."""
         cut = max(0, len(data) - self.kept)
         length = len(self.delimiter)
-        line = len(b"\r\n")  # before the delimiter
+        line = len(b"\r\n")  # the one before the delimiter
         end = cut + line + length
         while True:
             first = max(0, cut - length - PADDING_BYTES)
@@ -266,8 +266,8 @@ class _Feed:
             end = begin + length - 1  # another one may end there
 
     def write(self, piece: bytes, write: Callable[[Any], object]) -> bytes:
-        """Write what of *piece* is surely a file's. The rest is for `events`: nothing, if there
-        is no delimiter in it."""
+        """Write the part of *piece* that certainly belongs to a file. Return the rest, for
+        `events`; empty if it contains no delimiter."""
         decoder, delimiter, kept = self.decoder, self.delimiter, self.kept
         if decoder.state is not State.DATA:
             return piece

@@ -1,4 +1,4 @@
-"""`Lazy`: an attribute that is computed when it is first read."""
+"""`Lazy`: an attribute that is computed on first access."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ T = TypeVar("T")
 
 
 class Lazy(Generic[T]):
-    """An attribute that is computed when it is first read, unless it was set before. As
-    `functools.cached_property`, without the lock that this one has in Python 3.11."""
+    """An attribute that is computed on first access, unless it was set before. Like
+    `functools.cached_property`, without the lock that this has in Python 3.11."""
 
     def __init__(self, func: Callable[[Any], T]) -> None:
         self.func = func
@@ -25,9 +25,9 @@ class Lazy(Generic[T]):
         if instance is None:
             return self
         value = self.func(instance)
-        # Not by `__dict__`, which once asked for makes all attributes slower in Python 3.11.
+        # Not through `__dict__`: accessing it once slows down all attributes in Python 3.11.
         try:
             setattr(instance, self.name, value)
-        except AttributeError:  # a subclass has a property by that name, which asks this one
+        except AttributeError:  # a subclass has a property with this name that uses this one
             pass
         return value

@@ -1,8 +1,6 @@
-"""Fixtures for the tests of users, once they name this module: ``pytest_plugins =
-["asyncflask.pytest_plugin"]`` in `conftest.py`, or ``pytest -p asyncflask.pytest_plugin``.
-
-A fixture of the same name in `conftest.py` or in a test takes the place of one of these.
-"""
+"""Fixtures for users' tests. To enable them, write ``pytest_plugins =
+["asyncflask.pytest_plugin"]`` in `conftest.py`, or run ``pytest -p asyncflask.pytest_plugin``.
+A fixture with the same name in `conftest.py` or a test overrides them."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
 try:
     import pytest_asyncio
-except ImportError:  # then the tests use anyio's plugin, which takes any fixture
+except ImportError:  # then tests use anyio's plugin, which accepts any fixture
     _fixture: Any = pytest.fixture
 else:
     _fixture = pytest_asyncio.fixture
@@ -36,7 +34,7 @@ def _async_fixture(func: F) -> F:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the setting for the app, beside those of pytest."""
+    """Add the setting for the app."""
     parser.addini(
         "asyncflask_app",
         "The app of the fixture 'app', as 'module:name' or 'module:create_app()'."
@@ -46,9 +44,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def app(pytestconfig: pytest.Config) -> Iterator[Flask]:
-    """The app to test, with `TESTING` set: the one that the setting `asyncflask_app` or the
-    environment variable `FLASK_APP` names, else that of `wsgi.py` or `app.py`. A factory is
-    called for each test."""
+    """The app to test, with `TESTING` set. It is named by the setting `asyncflask_app` or the
+    environment variable `FLASK_APP`; otherwise it is the one in `wsgi.py` or `app.py`. A
+    factory is called for each test."""
     name = pytestconfig.getini("asyncflask_app") or os.environ.get("FLASK_APP")
     try:
         app = cast(Flask, ScriptInfo(name, set_debug_flag=False).load_app())
@@ -66,8 +64,8 @@ def app(pytestconfig: pytest.Config) -> Iterator[Flask]:
 
 @pytest.fixture
 def client(app: Flask) -> Iterator[FlaskClient]:
-    """`app.test_client()`, for requests and WebSockets in sync tests. The app has been started
-    by its lifespan, and is stopped after the test."""
+    """`app.test_client()`, for requests and WebSockets in sync tests. The app is started with
+    its lifespan, and stopped after the test."""
     client = app.test_client()
     with started(app) as client.lifespan_state:
         yield client
@@ -75,9 +73,9 @@ def client(app: Flask) -> Iterator[FlaskClient]:
 
 @_async_fixture
 async def async_client(app: Flask) -> AsyncIterator[AsyncClient]:
-    """An `AsyncClient`, for requests and WebSockets on the test's own loop. The app has been
-    started, and is stopped after the test."""
-    from .async_testing import AsyncClient  # which needs httpx
+    """An `AsyncClient`, for requests and WebSockets on the test's own loop. The app is started,
+    and stopped after the test."""
+    from .async_testing import AsyncClient  # needs httpx
 
     async with AsyncClient(app) as client:
         yield client
@@ -91,8 +89,8 @@ def runner(app: Flask) -> FlaskCliRunner:
 
 @pytest.fixture
 def loop_guard(app: Flask, request: pytest.FixtureRequest) -> Iterator[list[Block]]:
-    """Fails the test if code of the app blocks the event loop, for `LOOP_GUARD` seconds (default:
-    0.1) or longer. A list of what has been seen so far."""
+    """Fails the test if code of the app blocks the event loop for `LOOP_GUARD` seconds
+    (default: 0.1) or longer. The value is the list of blocks so far."""
     blocks: list[Block] = []
     guard = LoopGuard(app, app.config["LOOP_GUARD"] or DEBUG_SECONDS, blocks.append)
     with guard.installed(request.function):

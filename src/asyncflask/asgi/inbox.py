@@ -1,6 +1,5 @@
-"""Messages of one WebSocket client that were received before its handler asked for them, and how
-who waits for news of them is woken.
-"""
+"""Messages of a WebSocket client that were received before its handler asked for them, and
+waking those that wait for news of them."""
 
 from __future__ import annotations
 
@@ -8,14 +7,15 @@ import asyncio
 from typing import Final
 
 RECEIVED_MESSAGES: Final = 64
-"""How many received messages wait for the handler before the client has to."""
+"""How many received messages may wait for the handler before the client has to wait."""
 
 RECEIVED_BYTES: Final = 1_048_576
-"""And how long they are together; the last one may be longer."""
+"""Their maximum total size. The last one may exceed it."""
 
 
 class Bell:
-    """Wakes the tasks that wait for it. An `asyncio.Event` keeps 0.7 KiB for those who might."""
+    """Wakes the tasks that wait for it. An `asyncio.Event` reserves 0.7 KiB for possible
+    waiters."""
 
     __slots__ = ("waiters",)
 

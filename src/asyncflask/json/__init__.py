@@ -1,6 +1,5 @@
-"""JSON functions that use the provider of the current app, if there is one.
-
-How a value becomes JSON is decided in :mod:`.provider`; sessions write by :mod:`.tag`.
+"""JSON functions that use the current app's provider, if there is an app. Providers are in
+:mod:`.provider`; :mod:`.tag` has the format of sessions.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, AnyStr
 from ..ctx import _cv_app, current_app_ctx
 from .provider import _default
 
-if TYPE_CHECKING:  # requests read their body by this module, so it is below `wrappers`
+if TYPE_CHECKING:  # requests use this module, so it is below `wrappers`
     from ..wrappers import Response
 
 

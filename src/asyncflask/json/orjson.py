@@ -52,23 +52,22 @@ def _as_base_by_default(o: object) -> object:
 
 
 class OrjsonProvider(DefaultJSONProvider):
-    """JSON by orjson, with the types of
-    :class:`DefaultJSONProvider`::
+    """JSON with orjson, supporting the types of :class:`DefaultJSONProvider`. ::
 
         app.json = OrjsonProvider(app)
 
-    Its attributes are the same. It differs in what is written without spaces unless asked
-    for; ``NaN`` and ``Infinity``, which become ``null``; members of an ``enum.Enum``, which
-    become their values; and in what is read: integers of more than 64 bits become floats,
-    lone surrogates and encodings other than UTF-8 are refused.
+    The attributes are the same. Differences when writing: no spaces unless requested, ``NaN``
+    and ``Infinity`` become ``null``, members of an ``enum.Enum`` become their values. When
+    reading: integers of more than 64 bits become floats, lone surrogates and encodings other
+    than UTF-8 are rejected.
     """
 
-    #: Escape all that is not ASCII. Text that is to be escaped is written by :mod:`json`. Without
-    #: it a response cannot have a lone surrogate, as with the default provider.
+    #: Escape non-ASCII characters; :mod:`json` then writes the text. Without it, a response
+    #: cannot contain a lone surrogate, as with the default provider.
     ensure_ascii = False
 
     def _write(self, obj: object, options: int, **kwargs: Any) -> bytes | None:
-        """The text, or ``None`` if it is for `json` to write, or to say what is wrong."""
+        """Return the text, or ``None`` if `json` has to write it, or to raise the error."""
         default = kwargs.get("default", self.default)
 
         if default is None:
@@ -88,12 +87,12 @@ class OrjsonProvider(DefaultJSONProvider):
         return None if escape and not data.isascii() else data
 
     def dumps(self, obj: object, **kwargs: Any) -> str:
-        """JSON text of a value, without spaces.
+        """Serialize a value as JSON text, without spaces.
 
-        :param kwargs: for :func:`json.dumps`, which writes the text if there are others than
-            ``default``, ``ensure_ascii``, ``sort_keys``, ``indent=2`` and
-            ``separators=(",", ":")``.
-        :raises TypeError: a value has no JSON form.
+        :param kwargs: passed to :func:`json.dumps`, which is used for arguments other than
+            ``default``, ``ensure_ascii``, ``sort_keys``, ``indent=2`` and ``separators=(",",
+            ":")``.
+        :raises TypeError: if a value cannot be serialized.
         """
         data = None
 
@@ -108,19 +107,18 @@ class OrjsonProvider(DefaultJSONProvider):
         return super().dumps(obj, **kwargs) if data is None else data.decode()
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        """The value of JSON text, or of bytes in UTF-8.
+        """Parse JSON text, or bytes in UTF-8.
 
-        :param kwargs: for :func:`json.loads`, which reads the text if there are any.
-        :raises ValueError: the text is not JSON.
+        :param kwargs: passed to :func:`json.loads`, which is used if there are any.
+        :raises ValueError: if it is not valid JSON.
         """
         return super().loads(s, **kwargs) if kwargs else orjson.loads(s)
 
     def response(self, *args: object, **kwargs: object) -> Response:
-        """A response of the app's class with the arguments as JSON.
+        """Create a response with the arguments as JSON. :func:`asyncflask.json.jsonify` calls
+        this.
 
-        See :func:`asyncflask.json.jsonify`, which calls this.
-
-        :raises TypeError: both positional and keyword arguments.
+        :raises TypeError: if you pass both positional and keyword arguments.
         """
         compact = not self._app.debug if self.compact is None else self.compact
 

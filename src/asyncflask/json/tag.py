@@ -49,7 +49,7 @@ class JSONTag:
 
     __slots__ = ("serializer",)
 
-    #: The tag. Empty: the value is looked into, and not tagged itself.
+    #: The tag. If empty, the value is not tagged itself, only its contents.
     key: str = ""
 
     def __init__(self, serializer: TaggedJSONSerializer) -> None:
@@ -73,7 +73,7 @@ class JSONTag:
 
 
 class TagDict(JSONTag):
-    """A dict that would be taken for a tag: its only key gets two underscores more."""
+    """A dict that looks like a tag: its only key gets two more underscores."""
 
     __slots__ = ()
     key = " di"
@@ -95,7 +95,7 @@ class TagDict(JSONTag):
 
 
 class PassDict(JSONTag):
-    """Any other dict. Its keys are left alone: JSON has no keys but strings."""
+    """Any other dict. Its keys are left alone: JSON only has string keys."""
 
     __slots__ = ()
 
@@ -125,7 +125,7 @@ class TagTuple(JSONTag):
 
 
 class PassList(JSONTag):
-    """A list, for the sake of its items."""
+    """A list, so that its items are tagged."""
 
     __slots__ = ()
 
@@ -139,7 +139,7 @@ class PassList(JSONTag):
 
 
 class TagBytes(JSONTag):
-    """Bytes, as base 64 (RFC 4648 section 4)."""
+    """Bytes, as Base64 (RFC 4648 section 4)."""
 
     __slots__ = ()
     key = " b"
@@ -155,7 +155,7 @@ class TagBytes(JSONTag):
 
 
 class TagMarkup(JSONTag):
-    """Whatever has an ``__html__`` method; it comes back as :class:`~markupsafe.Markup`."""
+    """An object with an ``__html__`` method. It is restored as :class:`~markupsafe.Markup`."""
 
     __slots__ = ()
     key = " m"
@@ -171,7 +171,7 @@ class TagMarkup(JSONTag):
 
 
 class TagUUID(JSONTag):
-    """A UUID, as its hexadecimal digits."""
+    """A UUID, as hexadecimal digits."""
 
     __slots__ = ()
     key = " u"
@@ -212,7 +212,7 @@ class TaggedJSONSerializer:
 
     __slots__ = ("_plain_order", "order", "tags")
 
-    #: Registered by each new serializer, in this order.
+    #: The tags that each new serializer registers, in this order.
     default_tags: ClassVar[list[type[JSONTag]]] = [
         TagDict,
         PassDict,
@@ -232,7 +232,7 @@ class TaggedJSONSerializer:
         for tag_class in self.default_tags:
             self.register(tag_class)
 
-        # What the order is if only those tags are there that take no plain value.
+        # The order if only those tags exist that apply to no plain value.
         if self.default_tags == _DEFAULT_TAGS:
             self._plain_order = self.order.copy()
 
@@ -284,7 +284,7 @@ class TaggedJSONSerializer:
         return value if tag is None else tag.to_python(item)
 
     def _untag_scan(self, value: object) -> object:
-        # From the inside out: a tag is given items that are Python values already.
+        # From the inside out: a tag receives items that are already Python values.
         if isinstance(value, dict):
             for key, item in value.items():
                 if isinstance(item, (dict, list)):
@@ -310,8 +310,8 @@ class TaggedJSONSerializer:
         """
         ctx = _cv_app.get(None)
 
-        # `dumps` writes NaN and Infinity, as Flask's does, so they have to be read again. This
-        # is not input from outside: it was signed. Another provider may not know the argument.
+        # `dumps` writes NaN and Infinity, as Flask's does, so they must be readable. This is
+        # not untrusted input: it was signed. Another provider may not accept the argument.
         if (
             ctx is not None
             and isinstance(provider := ctx.app.json, DefaultJSONProvider)
@@ -325,6 +325,6 @@ class TaggedJSONSerializer:
 
 
 _PLAIN: Final = frozenset({str, int, float, bool, NoneType})
-"""Types whose values none of the default tags takes: they need not be asked one by one."""
+"""Types to which no default tag applies, so that the tags need not be checked one by one."""
 
 _DEFAULT_TAGS: Final = TaggedJSONSerializer.default_tags.copy()

@@ -1,8 +1,8 @@
-"""The command ``asyncflask migrate``: rewrites the imports and `await`s of a project that was
-written for Flask, Quart or Flask-SocketIO, and leaves notes where it cannot know.
+"""The command ``asyncflask migrate``: rewrites the imports and `await`s of a project written
+for Flask, Quart or Flask-SocketIO, and leaves notes where it cannot decide.
 
-This module reads and writes the files; the others rewrite sources, with libcst, which is loaded
-when the command is called. Nothing of the project is run.
+This module reads and writes files. The others rewrite sources with libcst, which is imported
+when the command is called. Runs nothing of the project.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ FROM: Final = {
     "quart": frozenset({"quart"}),
     "flask-socketio": frozenset({"flask", "flask_socketio"}),
 }
-"""By what is given to ``--from`` the packages whose imports are rewritten."""
+"""The packages whose imports are rewritten, by the value of ``--from``."""
 
 _MARK: Final = "# asyncflask: "
 _LINES: Final = re.compile(r"[^\n]*\n|[^\n]+")
-"""Lines as `patch` counts them: `str.splitlines` ends one at a form feed too."""
+"""Lines as `patch` counts them: `str.splitlines` also splits at a form feed."""
 
 
 class Source(NamedTuple):
@@ -52,8 +52,8 @@ class Source(NamedTuple):
         return self.data.decode(self.encoding)
 
     def write(self, text: str) -> None:
-        """Put *text* in the place of the file, which is whole at any time."""
-        target = self.path.resolve()  # a link stays one
+        """Replace the file with *text*, atomically."""
+        target = self.path.resolve()  # keeps a link a link
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         try:
             with open(handle, "wb") as file:
@@ -66,10 +66,10 @@ class Source(NamedTuple):
 
 
 def read(path: Path) -> Source:
-    """A file, if it is one of Python.
+    """Read a Python file.
 
     :raises OSError: if it cannot be read.
-    :raises SyntaxError: if it is no Python.
+    :raises SyntaxError: if it is not valid Python.
     """
     data = path.read_bytes()
     encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
@@ -80,7 +80,7 @@ def read(path: Path) -> Source:
 
 
 def notes_in(text: str) -> list[tuple[int, str]]:
-    """The notes that are in a source, with their lines."""
+    """Return the notes in a source, with their line numbers."""
     return [
         (number, line.strip().removeprefix(_MARK))
         for number, line in enumerate(text.split("\n"), 1)
@@ -89,7 +89,7 @@ def notes_in(text: str) -> list[tuple[int, str]]:
 
 
 def diff(source: Source, text: str) -> str:
-    """What changes in a file, as ``diff -u`` writes it."""
+    """Return the changes in a file in the format of ``diff -u``."""
     path = source.path.as_posix().lstrip("/")
     lines = difflib.unified_diff(
         _LINES.findall(source.text),
@@ -134,10 +134,11 @@ def _project() -> Callable[[Collection[str], Iterable[tuple[Path, str]]], Projec
     metavar="PATH...",
 )
 def migrate_command(origins: tuple[str, ...], mode: str | None, paths: tuple[Path, ...]) -> None:
-    """Rewrite imports and 'await's of a project for asyncflask. Where only you can decide, a
+    """Rewrite a project's imports and 'await's for asyncflask. Where you have to decide, a
     comment '# asyncflask: ...' in the source says what to do.
 
-    With --diff nothing is written, and the command exits with 1 if there is something to change.
+    With --diff nothing is written, and the command exits with 1 if there is something to
+    change.
     """
     if mode is None:
         raise click.UsageError("Pass --diff to print the changes, or --write to make them.")
@@ -165,7 +166,7 @@ def migrate_command(origins: tuple[str, ...], mode: str | None, paths: tuple[Pat
                     sys.exit(1)
                 click.echo(f"Changed {source.path}")
         remarks += [f"{source.path}:{line}: {note}" for line, note in notes_in(text)]
-    in_diff = mode == "diff"  # standard output is for `patch` then
+    in_diff = mode == "diff"  # standard output is input for `patch` then
     for line in [*unreadable, *remarks]:
         click.echo(line, err=in_diff)
     would = "would change" if in_diff else "changed"
@@ -177,7 +178,7 @@ def migrate_command(origins: tuple[str, ...], mode: str | None, paths: tuple[Pat
 
 
 def _read_all(paths: Iterable[Path]) -> tuple[list[Source], list[str]]:
-    """The files of a project, and what there is to say of those that cannot be read."""
+    """Return the files of a project, and messages about those that cannot be read."""
     found: list[Source] = []
     unreadable: list[str] = []
     for path in dict.fromkeys(file for folder in paths for file in sources(folder)):

@@ -1,5 +1,5 @@
-"""The passes of the command `migrate` over an app that was written for Flask: `install_as_flask`
-for its extensions; and for Flask-SocketIO what patches the standard library."""
+"""The `migrate` passes over an app written for Flask: `install_as_flask` for its extensions,
+and for Flask-SocketIO, patches of the standard library."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _IGNORED: Final = frozenset({"async_mode", "allow_unsafe_werkzeug"})
 
 
 class Extensions(Rewriter):
-    """Calls `install_as_flask` above the first import that may import an extension, in a module
-    that makes an app. *local* are the names of the project's own modules."""
+    """Adds `install_as_flask` above the first import that may import an extension, in a module
+    that creates an app. *local*: the names of the project's own modules."""
 
     def __init__(self, packages: Collection[str], local: Collection[str]) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Extensions(Rewriter):
         self.makes_app = False
         self.installs = False
         self.in_functions = False
-        """Whether an extension is imported in a function."""
+        """`True` if an extension is imported in a function."""
 
     def visit_Call(self, node: cst.Call) -> None:
         self.makes_app = self.makes_app or self.imported(node.func) in APPS
@@ -88,7 +88,7 @@ def _call_install() -> cst.Expr:
 
 
 def is_flasks(extension: str | None, packages: Collection[str]) -> bool:
-    """Whether it imports `flask` itself. What is among *packages* is replaced."""
+    """Return `True` if the extension imports `flask`. Those in *packages* are replaced."""
     return (
         extension is not None
         and extension not in packages
@@ -98,8 +98,8 @@ def is_flasks(extension: str | None, packages: Collection[str]) -> bool:
 
 
 def _imports_in(line: cst.CSTNode) -> Iterator[str]:
-    """The modules that a statement imports, without functions and classes in it; a relative one
-    begins with a dot."""
+    """Yield the modules that a statement imports, except in functions and classes. A relative
+    one begins with a dot."""
     if isinstance(line, cst.ImportFrom):
         yield "." * len(line.relative) + (name_of(line.module) if line.module else "")
     elif isinstance(line, cst.Import):
@@ -110,7 +110,7 @@ def _imports_in(line: cst.CSTNode) -> Iterator[str]:
 
 
 class Patches(Rewriter):
-    """Takes out what eventlet and gevent patch, and says which options have no effect."""
+    """Removes patches of eventlet and gevent, and notes which options have no effect."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class Patches(Rewriter):
 
 
 def _is_empty(line: cst.CSTNode) -> bool:
-    """Whether it is what stays of a line that was taken out."""
+    """Return `True` for the remainder of a removed line."""
     return (
         isinstance(line, cst.SimpleStatementLine)
         and all(isinstance(statement, cst.Pass) for statement in line.body)
@@ -174,7 +174,7 @@ def _is_empty(line: cst.CSTNode) -> bool:
 
 
 def _only_imports_patches(line: cst.CSTNode, used: Collection[str]) -> bool:
-    """Whether it imports eventlet or gevent by names that nothing uses."""
+    """Return `True` if it imports eventlet or gevent under names that nothing uses."""
     if not isinstance(line, cst.SimpleStatementLine):
         return False
     for statement in line.body:

@@ -1,4 +1,4 @@
-"""The pass of the command `migrate` that rewrites imports, and the names that they bind."""
+"""The `migrate` pass that rewrites imports and the names they bind."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _BY_STRING: Final = frozenset({"patch", "import_module", "getLogger", "setattr",
 
 
 class Imports(Rewriter):
-    """Makes imports of *packages* those of asyncflask."""
+    """Turns imports of *packages* into imports of asyncflask."""
 
     def __init__(self, packages: Collection[str], module: cst.Module) -> None:
         super().__init__()
         self.packages = packages
         self._written = _names_in(module)
         self._bound: set[str] = set()
-        """The packages that are bound by their own names."""
+        """The packages bound under their own names."""
         self._aliases: set[str] = set()
-        """By name in full what keeps its name, by ``as``."""
+        """The full names that keep their name, with ``as``."""
         self._said: set[str] = set()
 
     # -- statements
@@ -59,7 +59,7 @@ class Imports(Rewriter):
         return False
 
     def other(self, module: str) -> None:
-        """Say what to do about an import that cannot stay."""
+        """Leave a note about an import that cannot stay."""
         top = module.partition(".")[0]
         if top in REPLACED and top not in self.packages and top not in self._said:
             self._said.add(top)
@@ -82,7 +82,7 @@ class Imports(Rewriter):
         return cst.FlattenSentinel([first, *others])
 
     def _parts(self, node: cst.ImportFrom) -> list[cst.ImportFrom]:
-        """The statements that import the same here, one for each module."""
+        """Return the statements that import the same from asyncflask, one per module."""
         module = name_of(node.module) if node.module and not node.relative else ""
         if module.partition(".")[0] not in self.packages:
             return [node]
@@ -98,7 +98,7 @@ class Imports(Rewriter):
             aliases.setdefault(where, []).append(new)
         return [
             node.with_changes(module=dotted(where), names=_closed(of_it, node.names[-1].comma))
-            # A note on what stays goes above the first.
+            # A note about what stays goes above the first statement.
             for where, of_it in sorted(aliases.items(), key=lambda item: item[0] != module)
         ]
 
@@ -171,7 +171,7 @@ class Imports(Rewriter):
 
 
 def _names_in(module: cst.Module) -> set[str]:
-    """All names in the module."""
+    """Return all names in the module."""
     names: set[str] = set()
 
     class Collector(cst.CSTVisitor):
@@ -180,7 +180,7 @@ def _names_in(module: cst.Module) -> set[str]:
 
         def visit_Annotation(self, node: cst.Annotation) -> None:
             for child in _strings(node):
-                # A name in a string cannot be renamed, so `as` keeps it.
+                # A name in a string cannot be renamed, so it is kept with `as`.
                 names.update(
                     RENAMED[full].rpartition(".")[2]
                     for full in RENAMED
@@ -205,7 +205,7 @@ def _strings(node: cst.CSTNode) -> list[str]:
 def _closed(
     aliases: Sequence[cst.ImportAlias], comma: cst.Comma | cst.MaybeSentinel
 ) -> list[cst.ImportAlias]:
-    """The names of a statement, of which the last has the *comma* that the last one had."""
+    """Return a statement's names; the last one gets the *comma* that the last one had."""
     *others, last = aliases
     others = [
         alias
@@ -218,7 +218,7 @@ def _closed(
         if isinstance(after, cst.ParenthesizedWhitespace) and isinstance(
             before, cst.ParenthesizedWhitespace
         ):
-            after = after.with_changes(first_line=before.first_line)  # its comment
+            after = after.with_changes(first_line=before.first_line)  # keeps its comment
         comma = comma.with_changes(whitespace_after=after)
     return [*others, last.with_changes(comma=comma)]
 

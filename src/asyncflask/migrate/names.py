@@ -1,5 +1,4 @@
-"""What the names of Flask, Quart and Flask-SocketIO are called here: the tables of the command
-`migrate`."""
+"""The tables of `migrate`: what the names of Flask, Quart and Flask-SocketIO are called here."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ RENAMED: Final = {
         for name in ("escape", "Markup")
     },
 }
-"""By name in full what is elsewhere, or called otherwise."""
+"""Full names that are elsewhere or have another name."""
 
 SAYS: Final = {
     "quart.copy_current_app_context": "tasks inherit the context; in a thread, write 'with"
@@ -56,19 +55,19 @@ SAYS: Final = {
     "quart.websocket_finished": "connect to 'request_tearing_down'",
     "quart.utils.run_sync_iterable": "return the sync iterator; a thread runs it",
 }
-"""By name in full what to write for what does not exist here."""
+"""What to write instead of full names that do not exist here."""
 
 REMARKS: Final = {
     "asyncflask.async_testing.WebSocketDenied": "It is raised when the client connects, at"
     " 'async with'.",
 }
-"""By name in full here what else there is to know of it."""
+"""Further remarks on full names here."""
 
 VALUES: Final = frozenset(
     f"quart.request.{name}"
     for name in ("data", "files", "form", "json", "values", "get_data", "get_json")
 )
-"""What of a request is awaited in Quart, and is a value here, or returns one."""
+"""Attributes and methods of a request that are awaited in Quart, and are or return values here."""
 
 _COROUTINES: Final = {
     "helpers": ("flash", "make_response", "send_file", "send_from_directory"),
@@ -85,7 +84,7 @@ COROUTINES: Final = frozenset(
     for module in ("quart", f"quart.{submodule}")
     for name in names
 )
-"""Quart's coroutine functions which are sync here."""
+"""Coroutine functions in Quart that are sync here."""
 
 OF_APP: Final = frozenset(
     {"dispatch_request", "do_teardown_appcontext", "do_teardown_request", "finalize_request"}
@@ -99,12 +98,12 @@ OF_APP: Final = frozenset(
 OF_RESPONSE: Final = frozenset(
     {"add_etag", "data", "freeze", "get_data", "get_json", "json", "make_conditional"}
 )
-"""What of a response is awaited in Quart, and not here."""
+"""What is awaited on a response in Quart, but not here."""
 
 OF_WEBSOCKET: Final = frozenset(
     {"accept", "close", "receive", "receive_json", "requested_subprotocols", "send", "send_json"}
 )
-"""What `websocket` has in both."""
+"""What `websocket` has in both frameworks."""
 
 ON_APP_ONLY_IN_QUART: Final = {
     "run_task": "write 'await uvicorn.Server(uvicorn.Config(app)).serve()'",
@@ -120,7 +119,7 @@ CONFIG: Final = {
     "BODY_TIMEOUT": "has no effect; in a view write 'async with asyncio.timeout(60):'",
     "RESPONSE_TIMEOUT": "has no effect; in a view write 'async with asyncio.timeout(60):'",
 }
-"""Keys of Quart's configuration, and what to write instead."""
+"""Quart's config keys, and what to write instead."""
 
 CONFIG_RENAMED: Final = {"BACKGROUND_TASK_SHUTDOWN_TIMEOUT": "SHUTDOWN_TIMEOUT"}
 
@@ -131,7 +130,7 @@ class Target(NamedTuple):
 
 
 def target_of(module: str, name: str) -> Target | None:
-    """Where *name* of a module of Flask, Quart or Flask-SocketIO is here; `None` if nowhere."""
+    """Return where *name* of a module of Flask, Quart or Flask-SocketIO is here, or `None`."""
     full = f"{module}.{name}"
     if full in RENAMED:
         return Target(*RENAMED[full].rsplit(".", 1))
@@ -142,8 +141,8 @@ def target_of(module: str, name: str) -> Target | None:
 
 
 def module_of(module: str) -> str | None:
-    """The module here that stands for one of Flask, Quart or Flask-SocketIO; `None` if there is
-    none, or if it is no module of them."""
+    """Return the module here for one of Flask, Quart or Flask-SocketIO. `None` if there is
+    none, or it is not a module of theirs."""
     top, dot, rest = module.partition(".")
     if top not in PACKAGES:
         return None
@@ -164,6 +163,6 @@ def _has(module: str, name: str) -> bool:
     try:
         if hasattr(importlib.import_module(module), name):
             return True
-    except ImportError:  # the extra that it needs is not installed
+    except ImportError:  # its extra is not installed
         return True
     return _exists(f"{module}.{name}")

@@ -1,5 +1,4 @@
-"""Which passes the command `migrate` makes over a file, and what they have to know of the project
-as a whole."""
+"""The passes that `migrate` makes over a file, and what they need to know about the project."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ _WORDS: Final = ("eventlet", "flask", "gevent", "quart")
 
 
 class Project:
-    """What the files of a project say, taken together."""
+    """What the files of a project contain, taken together."""
 
     def __init__(self, packages: Collection[str], files: Iterable[tuple[Path, str]]) -> None:
         self.packages = packages
@@ -64,9 +63,9 @@ class Project:
             self.has_extensions = True
 
     def migrate(self, path: Path, text: str) -> str:
-        """The source *text* for asyncflask."""
+        """Return the source *text*, rewritten for asyncflask."""
         if "quart" not in self.packages and not any(word in text for word in _WORDS):
-            return text  # reading a file of no concern takes as long as of any other
+            return text  # irrelevant files take as long to parse as others
         module = cst.parse_module(text)
         for rewriter in self._passes():
             module = rewriter.run(module)

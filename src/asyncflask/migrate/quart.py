@@ -1,5 +1,5 @@
-"""The pass of the command `migrate` over an app that was written for Quart: what is awaited no
-longer, what has another name, and notes on what behaves otherwise."""
+"""The `migrate` pass over an app written for Quart: removes `await`s, renames, and adds notes
+on what behaves differently."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _IN_TEMPLATES: Final = frozenset(
 
 
 class Quart(Rewriter):
-    """Rewrites what Quart's own names are used for."""
+    """Rewrites uses of Quart's names."""
 
     METADATA_DEPENDENCIES = (QualifiedNameProvider, ParentNodeProvider, ScopeProvider)
 
@@ -56,9 +56,10 @@ class Quart(Rewriter):
         super().__init__()
         self.has_websockets = has_websockets
         self._overrides: set[cst.CSTNode] = set()
-        """Coroutine methods in place of what is sync here."""
+        """Coroutine methods that override what is sync here."""
         self._kinds: list[dict[str, str]] = [{}]
-        """By scope and name what a variable holds: an app, a response, or files of a request."""
+        """What each variable contains, by scope and name: an app, a response, or a request's
+        files."""
 
     # -- what variables hold
 
@@ -109,7 +110,7 @@ class Quart(Rewriter):
             self._kinds[-1 if "." not in name else 0][name] = kind
 
     def _kind(self, node: cst.BaseExpression) -> str:
-        """What the value of an expression is, as far as can be seen."""
+        """Return what the value of an expression is, if that can be determined."""
         if isinstance(node, cst.Await):
             return self._kind(node.expression)
         if isinstance(node, cst.Name | cst.Attribute):
@@ -167,7 +168,7 @@ class Quart(Rewriter):
         return updated_node
 
     def _is_value(self, node: cst.BaseExpression) -> bool:
-        """Whether what is awaited here is no coroutine any more."""
+        """Return `True` if the awaited expression is not a coroutine any more."""
         callee = node.func if isinstance(node, cst.Call) else node
         full = self.imported(callee)
         if full in VALUES or full in COROUTINES:
@@ -233,7 +234,7 @@ class Quart(Rewriter):
     def _of_request(
         self, name: str, original: cst.Attribute, node: cst.Attribute
     ) -> cst.Attribute:
-        """What Quart has at `websocket`, and asyncflask at `request`."""
+        """Rewrite what Quart has on `websocket` and asyncflask on `request`."""
         if isinstance(node.value, cst.Attribute):  # quart.websocket.args
             return node.with_changes(value=node.value.with_changes(attr=cst.Name("request")))
         scope: Scope | None = self.get_metadata(ScopeProvider, original)
@@ -320,19 +321,19 @@ def _types(node: cst.BaseExpression) -> list[cst.BaseExpression]:
 
 
 def _method(decorator: cst.BaseExpression) -> str:
-    """``route`` of ``@app.route("/")``."""
+    """Return ``route`` for ``@app.route("/")``."""
     if isinstance(decorator, cst.Call):
         decorator = decorator.func
     return decorator.attr.value if isinstance(decorator, cst.Attribute) else ""
 
 
 def _is_folder(node: cst.BaseExpression) -> bool:
-    """Whether it is what Quart has as a `Path`, and Flask as a string."""
+    """Return `True` for an attribute that is a `Path` in Quart and a string in Flask."""
     return isinstance(node, cst.Attribute) and node.attr.value in _FOLDERS
 
 
 def _is_called_and_awaited(rewriter: Quart, node: cst.Call) -> bool:
-    """Whether it is ``await run_sync(f)(x)``, with *node* as ``run_sync(f)``."""
+    """Return `True` for ``await run_sync(f)(x)``, with *node* as ``run_sync(f)``."""
     call = rewriter.get_metadata(ParentNodeProvider, node)
     if not (isinstance(call, cst.Call) and call.func is node):
         return False
@@ -340,8 +341,8 @@ def _is_called_and_awaited(rewriter: Quart, node: cst.Call) -> bool:
 
 
 def without_await(node: cst.Await) -> cst.BaseExpression:
-    """What is awaited, in the parentheses around ``await`` if it needs them: for its line
-    breaks."""
+    """Return the awaited expression, in the parentheses around ``await`` if its line breaks
+    need them."""
     expression = node.expression
     callee = expression.func if isinstance(expression, cst.Call) else expression
     if not node.lpar or ("\n" not in code(callee) and not _has_lines(node)):

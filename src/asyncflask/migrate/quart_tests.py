@@ -1,5 +1,5 @@
-"""The pass of the command `migrate` over tests that were written for Quart: its test client
-becomes `asyncflask.async_testing.AsyncClient`, which is httpx's."""
+"""The `migrate` pass over tests written for Quart: its test client becomes
+`asyncflask.async_testing.AsyncClient`, which is httpx's."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _CLIENT_METHODS: Final = {
 
 
 class QuartTests(Rewriter):
-    """Rewrites the test client. *fixtures* are those of pytest that give one."""
+    """Rewrites the test client. *fixtures*: the pytest fixtures that return one."""
 
     METADATA_DEPENDENCIES = (QualifiedNameProvider,)
 
@@ -51,9 +51,9 @@ class QuartTests(Rewriter):
         super().__init__()
         self.fixtures = fixtures
         self._kinds: list[dict[str, str]] = [{}]
-        """By scope and name what a variable holds: a client, a response or a WebSocket."""
+        """What each variable contains, by scope and name: a client, a response or a WebSocket."""
         self._apps: list[dict[str, cst.BaseExpression]] = [{}]
-        """By scope and name of what ``test_app()`` gave the app that it is."""
+        """The app behind each result of ``test_app()``, by scope and name."""
 
     # -- what variables hold
 
@@ -220,7 +220,7 @@ class QuartTests(Rewriter):
 
 
 def _without_lifespan(original: cst.WithItem, node: cst.WithItem) -> cst.WithItem:
-    """``async with app.test_client()`` does not start the app in Quart."""
+    """Keep ``async with app.test_client()`` from starting the app, as in Quart."""
     made, client = original.item, node.item
     if not (isinstance(made, cst.Call) and isinstance(made.func, cst.Attribute)):
         return node
@@ -234,12 +234,12 @@ def _without_lifespan(original: cst.WithItem, node: cst.WithItem) -> cst.WithIte
 
 
 def _is_as_text(call: cst.Call) -> bool:
-    """Whether it is ``get_data(as_text=True)``, or with another true value."""
+    """Return `True` for ``get_data(as_text=True)``, or with another true value."""
     return any(name_of(arg.value) != "False" for arg in call.args)
 
 
 def _app_of_test_app(node: cst.BaseExpression) -> cst.Name | cst.Attribute | None:
-    """The app in ``app.test_app()``."""
+    """Return the app in ``app.test_app()``."""
     if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute):
         owner = node.func.value
         if node.func.attr.value == "test_app" and isinstance(owner, cst.Name | cst.Attribute):
@@ -248,7 +248,7 @@ def _app_of_test_app(node: cst.BaseExpression) -> cst.Name | cst.Attribute | Non
 
 
 def client_fixtures(tree: ast.Module) -> set[str]:
-    """The fixtures of pytest that give a test client."""
+    """Return the pytest fixtures that return a test client."""
     return {
         node.name
         for node in ast.walk(tree)

@@ -1,7 +1,7 @@
-"""What the passes of the command `migrate` have in common: names in full, and notes in the source.
+"""What the `migrate` passes share: full names, and notes in the source.
 
-A pass is a transformer of libcst. A note is a comment above the statement that it is about, so it
-is in the project until somebody has dealt with it. A note that is there already stays alone.
+A pass is a libcst transformer. A note is a comment above the statement it is about, so it stays
+in the project until somebody has dealt with it. A note that already exists is not repeated.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STATEMENTS: Final = (
 
 
 class Rewriter(cst.CSTTransformer):
-    """One pass over a module."""
+    """A pass over a module."""
 
     METADATA_DEPENDENCIES: ClassVar[Collection[ProviderT]] = (QualifiedNameProvider,)
 
@@ -51,14 +51,14 @@ class Rewriter(cst.CSTTransformer):
         self._at_the_top: list[str] = []
         self._header: Sequence[cst.EmptyLine] = ()
         self._first: cst.CSTNode | None = None
-        """What stands above the first statement is the module's, not the statement's."""
+        """Comments above the first statement are the module's, not the statement's."""
         self.no_reference: set[cst.CSTNode] = set()
-        """Names of attributes and arguments, which stand for no variable."""
+        """Names of attributes and arguments, which are not variables."""
         self.imports: list[tuple[str, str]] = []
-        """Module and name of what is to be imported."""
+        """The imports to add: module and name."""
 
     def run(self, module: cst.Module) -> cst.Module:
-        """The module after this pass."""
+        """Return the module after this pass."""
         wrapper = MetadataWrapper(module)
         self._header = wrapper.module.header
         self._first = next(iter(wrapper.module.body), None)
@@ -71,7 +71,7 @@ class Rewriter(cst.CSTTransformer):
     # -- names
 
     def imported(self, node: cst.CSTNode) -> str:
-        """The full name of what a name or attribute stands for, if it has been imported."""
+        """Return the full name behind a name or attribute, if it was imported."""
         if not is_name(node):
             return ""
         names: Iterable[QualifiedName] = self.get_metadata(QualifiedNameProvider, node, ())
@@ -83,7 +83,7 @@ class Rewriter(cst.CSTTransformer):
     # -- notes
 
     def note(self, text: str) -> None:
-        """Leave a note above the statement that is being visited."""
+        """Add a note above the statement being visited."""
         if self._statements:
             self._notes.setdefault(self._statements[-1], []).append(text)
         else:
@@ -114,32 +114,32 @@ class Rewriter(cst.CSTTransformer):
 
 
 def _noted(node: Any, header: Sequence[cst.EmptyLine], notes: list[str]) -> Any:
-    """A statement with notes above it."""
+    """Return a statement with notes above it."""
     lines = node.leading_lines
     return node.with_changes(leading_lines=[*lines, *_new_notes([*header, *lines], notes)])
 
 
 def _new_notes(lines: Sequence[cst.EmptyLine], notes: list[str]) -> list[cst.EmptyLine]:
-    """The lines with notes, without those that are there already."""
+    """Return the lines of notes, except those that already exist."""
     there = {line.comment.value for line in lines if line.comment}
     wanted = dict.fromkeys(MARK + text for text in notes)
     return [cst.EmptyLine(comment=cst.Comment(text)) for text in wanted if text not in there]
 
 
 def is_name(node: cst.CSTNode) -> bool:
-    """Whether it is ``a.b.c``."""
+    """Return `True` for ``a.b.c``."""
     while isinstance(node, cst.Attribute):
         node = node.value
     return isinstance(node, cst.Name)
 
 
 def name_of(node: cst.CSTNode) -> str:
-    """``a.b.c``, as it is written; empty for what is no name."""
+    """Return ``a.b.c`` as written; empty if it is not a name."""
     return (get_full_name_for_node(node) or "") if is_name(node) else ""
 
 
 def dotted(name: str) -> cst.Name | cst.Attribute:
-    """The expression for ``a.b.c``."""
+    """Return the expression for ``a.b.c``."""
     first, *others = name.split(".")
     node: cst.Name | cst.Attribute = cst.Name(first)
     for other in others:
@@ -152,7 +152,7 @@ def code(node: cst.CSTNode) -> str:
 
 
 def names_used(module: cst.Module) -> set[str]:
-    """The names in a module, without those in its imports."""
+    """Return the names in a module, except those in its imports."""
     names: set[str] = set()
 
     class Collector(cst.CSTVisitor):
@@ -170,8 +170,8 @@ def names_used(module: cst.Module) -> set[str]:
 
 
 def add_imports(module: cst.Module, names: Iterable[tuple[str, str]]) -> cst.Module:
-    """Import *names*, pairs of module and name, unless that is done already: in a statement that
-    imports from the module, or in a new one above the first import."""
+    """Import *names*, pairs of module and name, unless already imported: in a statement that
+    imports from the module, or a new one above the first import."""
     wanted: dict[str, list[str]] = {}
     for source, name in dict.fromkeys(names):
         wanted.setdefault(source, []).append(name)
@@ -197,7 +197,7 @@ def _add_import(module: cst.Module, source: str, names: list[str]) -> cst.Module
     is_of_python = _is_of_python(source)
     later = [at for at, of in at_lines if of != "__future__" and _is_of_python(of) <= is_of_python]
     if later:
-        # What stands above an import is mostly about the file.
+        # A comment above an import is mostly about the file.
         blank = _blank(body[later[0]].leading_lines)
         rest = body[later[0]].leading_lines[len(blank) :]
         body[later[0]] = body[later[0]].with_changes(leading_lines=rest)
@@ -210,7 +210,7 @@ def _add_import(module: cst.Module, source: str, names: list[str]) -> cst.Module
 
 
 def _imported_by(line: cst.CSTNode) -> str:
-    """The module that a line imports from, if that is all it does."""
+    """Return the module that a line imports from, if that is all it does."""
     if not isinstance(line, cst.SimpleStatementLine) or len(line.body) != 1:
         return ""
     (statement,) = line.body
