@@ -195,12 +195,12 @@ class Setup:
 
 
 class _NoSetup:
-    """What an app has in place of a `Setup` before its first request."""
+    """Stands in for a `Setup` before an app's first request."""
 
     version: Final = None
 
     def is_current(self, app: Flask) -> bool:
-        """No."""
+        """Return `False`."""
         return False
 
 

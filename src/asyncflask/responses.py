@@ -193,7 +193,7 @@ class Response(ResponseBase):
 
 
 _IS_TOKEN: Final = re.compile(r"[\w.-]*", re.ASCII).fullmatch
-"""Whether the value of a cookie is written as it is, as that of a session is."""
+"""Matches cookie values that need no quoting, such as a session's."""
 
 _VALUE: Final = "asyncflask-value"
 _DATE: Final = "asyncflask-date"
@@ -210,8 +210,8 @@ def _around_cookie(
     samesite: str | None,
     partitioned: bool,
 ) -> tuple[str, str, str]:
-    """What Werkzeug writes before the value of a cookie, after it, and, if that is *dated*, after
-    its date: the same each time."""
+    """Return Werkzeug's text before a cookie's value, after it and, if *dated*, after its date.
+    It is the same each time."""
     line = dump_cookie(
         key,
         _VALUE,

@@ -94,7 +94,7 @@ def _transport(func: Callable[..., object]) -> Any:
 
 
 def has_transport(func: Callable[..., object]) -> bool:
-    """Whether the connection shows how much of it is unsent."""
+    """Return `True` if the connection reports how much is unsent."""
     return hasattr(_transport(func), "get_write_buffer_size")
 
 

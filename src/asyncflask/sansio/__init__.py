@@ -1,1 +1,1 @@
-"""What an app and a blueprint are before any request: registration only, no I/O, no context."""
+"""Apps and blueprints before any request: registration only, without I/O and contexts."""
