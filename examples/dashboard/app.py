@@ -1,8 +1,8 @@
-"""A live dashboard of the process that serves it: server-sent events, drawn as they arrive.
+"""A live dashboard of the process that serves it, drawn from server-sent events as they arrive.
 
-One task measures twice a second. Streams wait for it and send what is new; they share the last
-five minutes, so that a browser which comes, or comes back, has a chart at once, and one that is
-slow costs no memory.
+One task takes samples twice a second; streams wait for it and send the new ones. They share the
+last five minutes, so a browser that connects or reconnects has a chart at once, and a slow one
+costs no memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ app = Flask(__name__)
 
 
 def memory() -> int | None:
-    """The bytes of memory that this process holds; at its peak, where it says no more."""
+    """Return the process's memory in bytes; where only its peak is known, the peak."""
     try:
         with open("/proc/self/statm") as file:  # Linux
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -51,7 +51,7 @@ def memory() -> int | None:
 
 
 class Monitor:
-    """What was measured, and who waits for more."""
+    """The samples, and the event that streams wait for."""
 
     def __init__(self) -> None:
         self.samples: deque[dict[str, Any]] = deque(maxlen=KEPT)
@@ -78,12 +78,13 @@ class Monitor:
                     "watching": self.watching,
                 }
             )
-            # A new one for the next time: who waits for this one need not be counted.
+            # A new event for the next sample, so that the streams waiting for this one need
+            # not be counted.
             measured, self._measured = self._measured, asyncio.Event()
             measured.set()
 
     async def follow(self, after: int) -> AsyncIterator[ServerSentEvent]:
-        """What was measured after the time *after*, at once, and then what is measured."""
+        """Yield the samples after the time *after*, then new ones as they are taken."""
         self.watching += 1
         try:
             while True:
@@ -134,21 +135,21 @@ def index() -> str:
 
 @app.get("/samples")
 async def samples() -> EventStream:
-    # A page that makes a new EventSource says itself where it was.
+    # A page that creates a new EventSource passes the last id itself.
     last = request.last_event_id or request.args.get("after", "")
-    after = int(last) if last.isdecimal() and len(last) < 20 else 0  # it may be anything
+    after = int(last) if last.isdecimal() and len(last) < 20 else 0  # it comes from the client
     return EventStream(monitor.follow(after), retry=2000)
 
 
 @app.get("/ping")
 async def ping() -> tuple[str, int]:
-    """Something to ask for, many times."""
+    """A target for many requests."""
     return "", 204
 
 
 @app.post("/work")
 def work() -> tuple[str, int]:
-    """Keep a processor busy for a while. Not the event loop: this is a plain view."""
+    """Keep a processor busy for a while. As a sync view, it does not block the event loop."""
     if not working.acquire(blocking=False):
         abort(429)
     try:

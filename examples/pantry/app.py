@@ -68,7 +68,7 @@ async def follow_changes() -> Annotated[AsyncIterator[Item], Events(retry=1000)]
 
 @mcp.tool()
 async def add_to_list(name: str, amount: int = 1) -> str:
-    """Put something on the shopping list."""
+    """Add something to the shopping list."""
     by = f"{g.user}'s assistant"
     item = await save(Item(id=len(items) + 1, by=by, name=name, amount=amount))
     return f"{item.name} is on the list."

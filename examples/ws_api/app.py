@@ -1,11 +1,12 @@
-"""An API that is spoken over one WebSocket: calls with answers, errors, and subscriptions.
+"""An API over one WebSocket: calls and answers, errors, and subscriptions.
 
-All messages are JSON objects. A call is ``{"id": 1, "method": "add", "params": {"title": "a"}}``,
-its answer ``{"id": 1, "result": ...}`` or ``{"id": 1, "error": {"code": ..., "message": ...}}``.
-Who has called ``subscribe`` also gets ``{"event": "added", "data": ...}``. Calls of one connection
-run side by side, so their answers come in any order: that is what the ids are for.
+All messages are JSON objects. A call is ``{"id": 1, "method": "add", "params": {"title":
+"a"}}``; its answer is ``{"id": 1, "result": ...}`` or ``{"id": 1, "error": {"code": ...,
+"message": ...}}``. A client that has called ``subscribe`` also receives ``{"event": "added",
+"data": ...}``. The calls of a connection run concurrently, so answers may arrive in any order;
+the ids tell them apart.
 
-The tasks are in the memory of this process; a real app has a database for them.
+The tasks are stored in this process's memory; a real app would use a database.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from asyncflask import Flask, Response, WebSocketDisconnect, render_template, websocket
 from asyncflask.rooms import Rooms
 
-CALLS_AT_ONCE = 8  # of one connection; further ones wait
+CALLS_AT_ONCE = 8  # per connection; further calls wait
 TITLE_LENGTH = 200  # characters
 TASKS = 1000
 
@@ -43,7 +44,7 @@ methods: dict[str, Method] = {}
 
 
 class ApiError(Exception):
-    """What the caller did wrong."""
+    """A mistake of the caller."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -51,7 +52,7 @@ class ApiError(Exception):
 
 
 def method(func: Method) -> Method:
-    """Register what may be called, under its name; its parameters are those of the call."""
+    """Register a method under the function's name. The call's params become its arguments."""
     methods[func.__name__] = func
     return func
 
@@ -76,7 +77,7 @@ async def api() -> None:
         try:
             await websocket.send_json(await answer(message))
         except WebSocketDisconnect:
-            pass  # it was done; nobody is there who wants to know
+            pass  # done, but the client has left
         finally:
             slots.release()
 
@@ -131,8 +132,8 @@ async def run(call: dict[str, Any]) -> Any:
 
 @method
 async def subscribe() -> None:
-    """From now on, have this connection told what changes."""
-    await rooms.leave("tasks")  # if it had subscribed before
+    """Send this connection an event for every change."""
+    await rooms.leave("tasks")  # in case it is subscribed already
     await rooms.join("tasks")
 
 
@@ -174,7 +175,7 @@ async def remove(number: int) -> None:
 
 @method
 async def sleep(seconds: float) -> float:
-    """For those who want to see two calls run side by side."""
+    """For trying out two calls that run at once."""
     if type(seconds) not in (int, float) or not 0 <= seconds <= 10:
         raise ApiError(INVALID_PARAMS, "From 0 to 10 seconds.")
     await asyncio.sleep(seconds)

@@ -18,7 +18,7 @@ CALL_SECONDS = 10.0
 
 
 class CallFailed(Exception):
-    """The answer to a call was an error."""
+    """The server answered a call with an error."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -26,10 +26,10 @@ class CallFailed(Exception):
 
 
 class Client:
-    """One connection, for ``async with``. Calls may be made side by side.
+    """A connection, for ``async with``. Several calls may run at once.
 
-    Raises `CallFailed` for an error that was answered, `TimeoutError` for no answer in time, and
-    `ConnectionError` once the connection is lost.
+    `call` raises `CallFailed` if the server answers with an error, `TimeoutError` if it does
+    not answer in time, and `ConnectionError` once the connection is lost.
     """
 
     def __init__(self, url: str = URL) -> None:
@@ -42,7 +42,7 @@ class Client:
         self._lost = False
 
     async def call(self, method: str, **params: Any) -> Any:
-        """Call *method*, and give its result."""
+        """Call *method* and return its result."""
         if self._lost:
             raise ConnectionError("The connection is lost.")
         id = next(self._ids)
@@ -60,7 +60,7 @@ class Client:
             del self._answers[id]
 
     async def events(self) -> AsyncIterator[tuple[str, Any]]:
-        """What happens, after ``await client.call("subscribe")``, until the connection ends."""
+        """Yield events after ``await client.call("subscribe")``, until the connection ends."""
         while (event := await self._events.get()) is not None:
             yield event
 
@@ -73,7 +73,7 @@ class Client:
                     continue
                 answer = self._answers.get(said["id"])
                 if answer is None or answer.done():
-                    continue  # nobody waits for it any more
+                    continue  # the caller gave up
                 if "error" in said:
                     answer.set_exception(CallFailed(**said["error"]))
                 else:
