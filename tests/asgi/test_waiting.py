@@ -57,7 +57,7 @@ class TestWait:
             wait(cancelled())
 
     async def test_on_the_loop_is_an_error_that_teaches(self) -> None:
-        with pytest.raises(RuntimeError, match=r"'here_async' is asynchronous.*'await'"):
+        with pytest.raises(RuntimeError, match=r"'here_async' is async.*'await'"):
             wait(here_async())  # and no warning: it was never awaited
 
     def test_keyboard_interrupt_cancels_what_is_waited_for(
