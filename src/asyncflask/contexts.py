@@ -336,12 +336,10 @@ class RequestContext(_Context):
             if self.request_or_none is None:
                 app = self.app
                 request = app.request_class.from_scope(
-                    self.scope, self.receive, self.outer, self.lines
+                    self.scope, self.receive, self.outer, self.lines, app.json, self.match
                 )
-                request.json_module = app.json
                 if self.request_or_none is not None:  # created by its own initializer's access
                     return self.request_or_none
-                request.url_rule, request.view_args, _ = self.match
                 self.request_or_none = request
             return self.request_or_none
 

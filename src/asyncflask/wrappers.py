@@ -68,6 +68,9 @@ _READ_BY = frozenset({"stream", "_cached_data"})  # what a body may have been re
 
 FormLimits = tuple[int | None, int | None]
 
+Matched = tuple[Rule | None, dict[str, Any] | None, object]
+"""The matched rule, the values of its placeholders, and what of them was to be computed."""
+
 
 def _app_here() -> Owner | None:
     ctx = _cv_app.get(None)
@@ -115,7 +118,7 @@ def _limit(name: str, doc: str) -> Any:
     of_route = name == "max_content_length"
 
     def read(self: Request) -> int | None:
-        if (value := self._limits.get(name)) is not None:
+        if self._limits and (value := self._limits.get(name)) is not None:
             return value
         if of_route and (value := getattr(self.url_rule, name, None)) is not None:
             return cast(int, value)
@@ -198,6 +201,8 @@ class Request(RequestBase):
         receive: Receive,
         outer: Context | None = None,
         lines: dict[bytes, bytes] | None = None,
+        json_module: Any = json,
+        match: Matched = (None, None, None),
     ) -> Request:
         """Make the request of an ASGI scope. What it consists of is only computed when it is
         read, unless a subclass has an `__init__`, which wants an environ."""
@@ -206,8 +211,9 @@ class Request(RequestBase):
             body.app = _app_here()
             self = cls(environ_of(scope, body))
             self.asgi_scope, self.asgi_body = scope, body
+            self.json_module = json_module
+            self.url_rule, self.view_args, _ = match
             return self
-        path = route_path(scope)
         self = cls.__new__(cls)
         self.asgi_scope = scope
         self.asgi_receive = receive
@@ -215,16 +221,12 @@ class Request(RequestBase):
         self._lines = lines
         self.asgi_content = None
         self.to_be_closed = False
-        self.json_module = json
-        self.routing_exception = self.url_rule = self.view_args = None
+        self.json_module = json_module
+        self.routing_exception = None
+        self.url_rule, self.view_args, _ = match
         self.method = scope.get("method", "GET").upper()
-        if path[:1] != "/":
-            if not scope["path"].startswith("/") and (scope["path"] or ORIGIN not in scope):
-                self.routing_exception = BadRequest("The request target does not begin with '/'.")
-            path = "/" + path
-        elif path[1:2] == "/":
-            path = "/" + path.lstrip("/")
-        self.path = path
+        if scope["path"][:1] != "/" and (scope["path"] or ORIGIN not in scope):
+            self.routing_exception = BadRequest("The request target does not begin with '/'.")
         return self
 
     def __init__(
@@ -239,6 +241,11 @@ class Request(RequestBase):
         super().__init__(environ, populate_request, shallow)
 
     # As Werkzeug's initializer sets them.
+
+    @Lazy
+    def path(self) -> str:
+        """The path below `root_path`, decoded, with one slash at its start."""
+        return "/" + route_path(self.scope).lstrip("/")
 
     @Lazy
     def scheme(self) -> str:

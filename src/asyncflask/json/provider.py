@@ -146,15 +146,16 @@ def _encoder(
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
 _LENIENT = json.JSONDecoder(parse_constant=float)
 _COMPACT = (",", ":")
+_OPENING = frozenset({"{", "[", b"{", b"["})
 
 
 def _decode(s: str | bytes, decoder: json.JSONDecoder) -> Any:
     """`json.loads` with a cached decoder, which it would create for each text."""
-    # An object or array, in UTF-8 if it is bytes. `json.loads` detects other encodings.
-    if type(s) is bytes and s[:1] in (b"{", b"[") and s[1:2] != b"\0":
-        s = s.decode("utf-8", "surrogatepass")
-
-    if type(s) is str and s[:1] in ("{", "["):
+    # An object or array, in UTF-8 if in bytes; `json.loads` looks for more encodings.
+    if type(s) is bytes:
+        if s[:1] in _OPENING and s[1:2] != b"\0":
+            return decoder.decode(s.decode("utf-8", "surrogatepass"))
+    elif type(s) is str and s[:1] in _OPENING:
         return decoder.decode(s)
 
     return json.loads(s, cls=lambda: decoder)  # type: ignore[arg-type]
