@@ -76,10 +76,9 @@ def note_loop() -> None:
 def remember(loop: asyncio.AbstractEventLoop) -> None:
     """Remember *loop* as the one that serves requests, for threads that users start."""
     global _served
-    if any(loop is background.running for background in _background):
+    if _served() is loop or any(loop is background.running for background in _background):
         return
-    if _served() is not loop:
-        _served = weakref.ref(loop)
+    _served = weakref.ref(loop)
 
 
 _ends: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, float] = weakref.WeakKeyDictionary()
