@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextvars import Token
 from datetime import datetime
 from functools import update_wrapper
-from types import TracebackType
 from typing import IO, Any, AnyStr, Final, NoReturn, ParamSpec, Self, cast, overload
 
 import werkzeug.utils
@@ -84,12 +83,7 @@ class _Active:
         if _cv_request.get(None) is not self.ctx:
             self.tokens = _cv_app.set(self.app_ctx), _cv_request.set(self.ctx)
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.tokens is not None:
             _cv_request.reset(self.tokens[1])
             _cv_app.reset(self.tokens[0])

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextvars import Context
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
@@ -124,12 +123,7 @@ class Join(Listener):
     def __enter__(self) -> Join:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         wait(self.hub.leave(self))
 
 
@@ -147,12 +141,7 @@ class Joining:
         self._join = await self._coro
         return self._join
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._join is not None:
             await self._join.hub.leave(self._join)
 
@@ -256,12 +245,7 @@ class Follow:
     async def __aenter__(self) -> Follow:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._inbox.close()
 
     def __del__(self) -> None:
