@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asyncflask import Flask, request
-from asyncflask.asgi.http import SMALL_BODY_BYTES
+from asyncflask.asgi.body import SMALL_BODY_BYTES
 from support.asgi import Peer, chunks, exchange, http_scope
 
 

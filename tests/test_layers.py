@@ -19,7 +19,8 @@ asgi.threads
 asgi.waiting
 asgi.conversation asgi.inbox asgi.outbox asgi.streams asgi.watchdog
 asgi.stalls
-asgi.http
+asgi.body
+asgi.response
 asgi.connection asgi.environ asgi.lifespan asgi.events
 asgi.websocket asgi.wsgi
 asgi.environ_socket asgi.proxy asgi.client

@@ -4,7 +4,7 @@ Sync code waits for the body where it reads it, on its thread. A coroutine funct
 for it the body has to be there. Before the hooks only a small body is received, so that they may
 refuse a request by its headers; before an async view all of it.
 
-What a body is, and how it is read, is in `asgi/http.py` and `wrappers.py`.
+What a body is, and how it is read, is in `asgi/body.py` and `wrappers.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from werkzeug.exceptions import (
     RequestTimeout,
 )
 
-from .asgi.http import SMALL_BODY_BYTES, SPOOL_BYTES, Body, announced
+from .asgi.body import SMALL_BODY_BYTES, SPOOL_BYTES, Body, announced
 from .asgi.stepping import as_coroutine, rest_of
 from .asgi.threads import call_after
 from .ctx import RequestContext

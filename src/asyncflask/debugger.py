@@ -32,8 +32,8 @@ from werkzeug.exceptions import HTTPException, NotFound, SecurityError
 from werkzeug.utils import cached_property
 from werkzeug.wrappers import Request, Response
 
+from .asgi.body import Body
 from .asgi.environ import SCHEMES, environ_from_scope
-from .asgi.http import Body
 from .asgi.scope import route_path
 from .asgi.threads import run_in_worker
 from .asgi.waiting import wait

@@ -26,8 +26,8 @@ from werkzeug.routing import RoutingException
 from werkzeug.wrappers import Response as BaseResponse
 
 from .arrival import arrive, enter
+from .asgi.body import Body
 from .asgi.environ import Origin, environ_from_scope
-from .asgi.http import Body
 from .asgi.native import NoThread
 from .asgi.stalls import patient
 from .asgi.threads import Call

@@ -9,10 +9,11 @@ from typing import Any, Self, cast
 from starlette.types import Message, Send
 
 from . import json
+from .asgi.body import Body
 from .asgi.conversation import Conversations
 from .asgi.events import MIMETYPE, Options, send_events
 from .asgi.events import ServerSentEvent as ServerSentEvent
-from .asgi.http import Body, SelfSent
+from .asgi.response import SelfSent
 from .asgi.threads import Driver
 from .ctx import _cv_app
 from .wrappers import AsyncBody, Response

@@ -15,10 +15,11 @@ from werkzeug.wrappers import Response as BaseResponse
 from werkzeug.wsgi import FileWrapper as WerkzeugFileWrapper
 from werkzeug.wsgi import _RangeWrapper as RangeWrapper
 
+from .asgi.body import Body
 from .asgi.conversation import Conversation
 from .asgi.environ import FileWrapper
 from .asgi.head import checked_start_message, encode_and_name, start_message
-from .asgi.http import ENDING, Body, SelfSent, send_response
+from .asgi.response import ENDING, SelfSent, send_response
 from .asgi.servers import is_closed
 from .asgi.stalls import patient
 from .asgi.stepping import InContext

@@ -32,8 +32,8 @@ from werkzeug.wrappers import Response as ResponseBase  # noqa: F401  (Flask has
 from werkzeug.wsgi import get_input_stream
 
 from . import json
+from .asgi.body import SPOOL_BYTES, Body, BodyFile
 from .asgi.environ import BLANKS, Environ, environ_of
-from .asgi.http import SPOOL_BYTES, Body, BodyFile
 from .asgi.scope import ORIGIN, route_path
 from .asgi.stalls import Owner
 from .ctx import _cv_app

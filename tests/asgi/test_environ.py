@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from werkzeug.test import EnvironBuilder
 
+from asyncflask.asgi.body import Body
 from asyncflask.asgi.environ import FileWrapper, environ_from_scope, environ_of, scope_from_environ
-from asyncflask.asgi.http import Body
 from asyncflask.asgi.scope import ORIGIN
 from asyncflask.asgi.threads import run_in_worker
 from support.asgi import Peer, chunks, http_scope

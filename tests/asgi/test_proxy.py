@@ -16,9 +16,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import run_wsgi_app
 
 from asyncflask import Flask, Response, request, stream_with_context, url_for, websocket
+from asyncflask.asgi.body import Body
 from asyncflask.asgi.client import WebSocketDenied
 from asyncflask.asgi.environ import environ_from_scope
-from asyncflask.asgi.http import Body
 from asyncflask.asgi.proxy import fixed_scope, within
 from asyncflask.async_testing import AsyncClient
 from support.asgi import Peer, chunks, exchange, http_scope

@@ -14,7 +14,7 @@ from starlette.types import Message
 from werkzeug.exceptions import ClientDisconnected, RequestTimeout, ServiceUnavailable
 
 from asyncflask.asgi import stalls
-from asyncflask.asgi.http import Body
+from asyncflask.asgi.body import Body
 from asyncflask.asgi.stalls import BlindSend, end_uploads, patient
 from support.asgi import http_scope
 

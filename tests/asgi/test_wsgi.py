@@ -15,10 +15,10 @@ from werkzeug.test import Client, EnvironBuilder
 
 from asyncflask import Flask
 from asyncflask.asgi import pool
+from asyncflask.asgi.body import Body
 from asyncflask.asgi.conversation import Conversations
 from asyncflask.asgi.environ import environ_from_scope, scope_from_environ
 from asyncflask.asgi.head import start_message
-from asyncflask.asgi.http import Body
 from asyncflask.asgi.scope import ORIGIN
 from asyncflask.asgi.threads import Driver, run_in_worker
 from asyncflask.asgi.wsgi import respond, serve

@@ -66,7 +66,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("asyncflask/asgi/stepping.py", "", "entry: scope, checks, driver"),
     ("asyncflask/asgi/head.py", "", "check and encode headers"),
     ("asyncflask/asgi/scope.py", "", "entry: scope, checks, driver"),
-    ("asyncflask/asgi/http.py", "", "request data, when read"),
+    ("asyncflask/asgi/body.py", "", "request data, when read"),
     ("asyncflask/formparser.py", "", "request data, when read"),
     ("asyncflask/ctx.py", "match_request", "match the URL"),
     ("asyncflask/ctx.py", "session _session _open_session", "session"),

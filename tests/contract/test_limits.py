@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from asyncflask.asgi.http import SPOOL_BYTES
+from asyncflask.asgi.body import SPOOL_BYTES
 from contract.raw import PARSERS, Connection, Parser, Reply, get, serve, until
 from support.servers import Server
 

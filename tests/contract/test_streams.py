@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from asyncflask.asgi.http import READ_AHEAD_BYTES
+from asyncflask.asgi.body import READ_AHEAD_BYTES
 from contract.apps.streams import PLACES, ROWS, row
 from contract.raw import PARSERS, Connection, Diary, Parser, get, serve, until
 from support.servers import Server

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from starlette.types import Scope
 
-from .http import Body
+from .body import Body
 from .pool import Worker
 from .scope import ORIGIN, RECEIVED, route_path
 

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from starlette.types import Message, Send
 
+from .body import Body
 from .conversation import Conversation, Conversations
-from .http import Body
 from .streams import send_async_chunks, send_chunks
 from .threads import Driver
 

@@ -18,11 +18,12 @@ from typing import Any, Final, TypeVar
 from starlette.types import ASGIApp, Message, Send
 from werkzeug.wsgi import get_input_stream
 
+from .body import READ_BYTES, Body
 from .conversation import Conversations
 from .environ import Environ, Origin, scope_from_environ
 from .head import start_message
-from .http import READ_BYTES, Body, send_response
 from .loops import background_loop, off_loop
+from .response import send_response
 from .scope import ORIGIN
 from .threads import Driver, this_driver, this_worker
 

@@ -16,9 +16,9 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
+from ..asgi.body import announced
 from ..asgi.conversation import Conversation
 from ..asgi.environ import Environ
-from ..asgi.http import announced
 from ..asgi.scope import malformed
 from ..asgi.servers import abort
 from ..asgi.websocket import origin_allowed

@@ -1,7 +1,5 @@
-"""HTTP over ASGI: receive a request's body, send a response.
-
-`Body` is the only reader of a request's messages. Limits are here; what a request or a response
-*is* (Werkzeug's classes) is not. `scope.py` checks the scope, `head.py` the head of a response.
+"""The body of a request: received from its client, limited, kept in memory or in a file, and read
+by sync and async code. `Body` is the only reader of a request's messages.
 """
 
 from __future__ import annotations
@@ -10,23 +8,17 @@ import asyncio
 import io
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import Context
 from typing import IO, Any, Final
 
-from starlette.types import Message, Receive, Scope, Send
-from werkzeug.exceptions import (
-    ClientDisconnected,
-    HTTPException,
-    RequestEntityTooLarge,
-)
+from starlette.types import Message, Receive, Scope
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
-from .conversation import Conversation, Conversations
 from .scope import ORIGIN
 from .stalls import Wait
 from .stepping import start_in
-from .streams import Blocks, send_async_chunks, send_blocks, send_chunks
 from .threads import Driver, on_loop
 from .waiting import wait
 
@@ -51,10 +43,6 @@ READ_AHEAD_BYTES: Final = 256_000
 READ_AHEAD_SECONDS: Final = 0.1
 MAX_READ_AHEAD_SECONDS: Final = 30.0
 """How long to wait, at first and at last, before more than that is read."""
-
-ENDING: Final = frozenset({408, 413})
-"""The statuses of responses that end their connection: no more is read of such a request (RFC 9110
-sections 15.5.9 and 15.5.14), so nobody knows where the next one begins."""
 
 
 class Body(Wait):
@@ -491,49 +479,3 @@ def announced(scope: Scope, lines: Mapping[bytes, bytes] | None = None) -> tuple
         return 0, True
     http_1 = scope.get("http_version", "1.1") < "2"
     return 0, not http_1 and scope["method"] not in ("GET", "HEAD")
-
-
-class SelfSent:
-    """A body that sends itself, since it has more to send than its chunks."""
-
-    async def send_all(
-        self,
-        driver: Driver,
-        send: Send,
-        body: Body,
-        conversations: Conversations,
-        start: Message | None,
-    ) -> None:
-        """Send the message *start*, unless it was sent, and this."""
-        raise NotImplementedError
-
-
-async def send_response(
-    driver: Driver,
-    send: Send,
-    body: Body,
-    conversations: Conversations,
-    start: Message | None,
-    content: bytes | Iterable[bytes] | AsyncIterable[bytes],
-) -> None:
-    """Send a response: the message *start*, unless that has been sent, and *content*, bytes or
-    chunk by chunk (see `streams.py`). Ends early when the client leaves. Sync iterables run on
-    the request's thread; closing them is up to the caller."""
-    await driver.to_loop()
-    if start is not None:
-        if start["status"] in ENDING and body.closable:
-            start = {**start, "headers": [*start["headers"], (b"connection", b"close")]}
-        await send(start)
-    if isinstance(content, bytes):
-        await send({"type": "http.response.body", "body": content})
-        return
-    async with Conversation(conversations, body.gone_unread) as conversation:
-        if isinstance(content, AsyncIterable):
-            await send_async_chunks(send, body, content)
-        elif isinstance(content, Blocks):
-            await send_blocks(driver, send, body, content)
-        else:
-            await send_chunks(driver, send, body, content)
-    # One that was cut short at shutdown must not look complete.
-    if conversation.ended is None:
-        await send({"type": "http.response.body", "body": b""})

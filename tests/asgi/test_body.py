@@ -1,22 +1,22 @@
-"""Bodies that are received, responses that are sent."""
+"""Bodies of requests: announced, received, limited, read."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from starlette.types import Message
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from asyncflask.asgi import http
-from asyncflask.asgi.conversation import Conversations
-from asyncflask.asgi.http import Body, BodyFile, send_response
+from asyncflask.asgi import body as module
+from asyncflask.asgi.body import Body, BodyFile
 from asyncflask.asgi.threads import Driver, run_in_worker
 from support.asgi import Peer, chunks, http_scope
+from support.driver import run
 
 DISCONNECT: Message = {"type": "http.disconnect"}
 
@@ -30,21 +30,13 @@ def body_of(*messages: Message, length: int | str | None = None, **more: Any) ->
     return Body(scope, Peer(messages).receive)
 
 
-async def driven(main: Callable[[Driver], Any], **kwargs: Any) -> Any:
-    driver = Driver(asyncio.get_running_loop(), **kwargs)
-    try:
-        return await driver.run(main(driver))
-    finally:
-        driver.release()
-
-
 async def ahead(body: Body, spool: bool = True) -> None:
     async def main(driver: Driver) -> None:
         await body.receive_ahead()
         if spool:
             await body.spool(driver)
 
-    await driven(main)
+    await run(main)
 
 
 class TestAnnounced:
@@ -198,7 +190,7 @@ class TestLimit:
 class TestSpool:
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(http, "SPOOL_BYTES", 5)
+        monkeypatch.setattr(module, "SPOOL_BYTES", 5)
 
     @pytest.mark.limit("SPOOL_BYTES")
     async def test_large_body_goes_to_disk(self) -> None:
@@ -255,7 +247,7 @@ class TestGone:
 
     @pytest.mark.limit("READ_AHEAD_BYTES")
     async def test_does_not_read_ahead_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(http, "READ_AHEAD_BYTES", 5)
+        monkeypatch.setattr(module, "READ_AHEAD_BYTES", 5)
         peer = Peer(chunks(*[b"xyz"] * 10))
         scope = http_scope(method="POST", headers=[("transfer-encoding", "chunked")])
         body = Body(scope, peer.receive)
@@ -265,8 +257,8 @@ class TestGone:
         task.cancel()
 
     async def test_but_notices_it_all_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(http, "READ_AHEAD_BYTES", 5)
-        monkeypatch.setattr(http, "READ_AHEAD_SECONDS", 0.001)
+        monkeypatch.setattr(module, "READ_AHEAD_BYTES", 5)
+        monkeypatch.setattr(module, "READ_AHEAD_SECONDS", 0.001)
         body = body_of(*chunks(b"xyz", b"xyz", b"xyz")[:3], DISCONNECT)
         await asyncio.wait_for(body.gone(), 10)
         assert body.left
@@ -274,9 +266,9 @@ class TestGone:
     async def test_keeps_no_more_while_a_response_is_sent(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(http, "READ_AHEAD_BYTES", 5)
-        monkeypatch.setattr(http, "READ_AHEAD_SECONDS", 0.001)
-        monkeypatch.setattr(http, "SPOOL_BYTES", 8)
+        monkeypatch.setattr(module, "READ_AHEAD_BYTES", 5)
+        monkeypatch.setattr(module, "READ_AHEAD_SECONDS", 0.001)
+        monkeypatch.setattr(module, "SPOOL_BYTES", 8)
         body = body_of(*chunks(b"xyz", b"xyz", b"xyz", b"xyz"), DISCONNECT)
         await asyncio.wait_for(body.gone_unread(), 10)
         assert not body.chunks
@@ -304,68 +296,3 @@ class TestGone:
         assert await body.is_disconnected()
         assert await body.is_disconnected()
         assert body.file().read() == b"data"
-
-
-class TestSendResponse:
-    START: Message = {"type": "http.response.start", "status": 200, "headers": []}
-
-    async def sent(self, content: Any, peer: Peer | None = None) -> Peer:
-        peer = peer or Peer()
-        body = Body(http_scope(), peer.receive)
-
-        async def main(driver: Driver) -> None:
-            await send_response(driver, peer.send, body, Conversations(), self.START, content)
-
-        await asyncio.wait_for(driven(main), 30)
-        return peer
-
-    async def test_whole(self) -> None:
-        peer = await self.sent(b"data")
-        assert peer.sent == [self.START, {"type": "http.response.body", "body": b"data"}]
-        assert peer.received == 0  # nobody has to watch for its end
-
-    @staticmethod
-    def plain() -> Iterator[bytes]:
-        yield from (b"one", b"", threading.current_thread().name.encode())
-
-    @staticmethod
-    async def coroutine() -> AsyncIterator[bytes]:
-        for chunk in (b"one", b"", threading.current_thread().name.encode()):
-            yield chunk
-
-    @pytest.mark.parametrize(
-        ("source", "thread"), [(plain, "asyncflask-worker"), (coroutine, "MainThread")]
-    )
-    async def test_chunks(self, source: Callable[[], Any], thread: str) -> None:
-        peer = await self.sent(source())
-        assert peer.sent[0] == self.START
-        assert peer.body == b"one" + thread.encode()
-        assert all(message["more_body"] for message in peer.sent[1:-1])
-        assert peer.sent[-1] == {"type": "http.response.body", "body": b""}
-
-    @staticmethod
-    def plain_for_ever() -> Iterator[bytes]:
-        while True:
-            yield b"more"
-
-    @staticmethod
-    async def async_for_ever() -> AsyncIterator[bytes]:
-        while True:
-            yield b"more"  # and never waits
-
-    @pytest.mark.parametrize("source", [plain_for_ever, async_for_ever])
-    async def test_client_leaves(self, source: Callable[[], Any]) -> None:
-        peer = Peer()
-        peer.leave_after = 3
-        await self.sent(source(), peer)
-        assert peer.sent[-1]["more_body"] is True  # no end: nobody would read it
-
-    async def test_error_of_the_source(self) -> None:
-        def fail() -> Iterator[bytes]:
-            yield b"one"
-            raise ValueError("no")
-
-        peer = Peer()
-        with pytest.raises(ValueError, match="no"):
-            await self.sent(fail(), peer)
-        assert peer.body == b"one"
