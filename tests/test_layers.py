@@ -24,7 +24,7 @@ asgi.response
 asgi.connection asgi.environ asgi.lifespan asgi.events
 asgi.websocket asgi.wsgi
 asgi.environ_socket asgi.proxy asgi.client
-_version typing check config formparser lazy matcher blocking
+_version typing check config settings formparser lazy matcher blocking
 _distribution entry headers routing
 mounts
 signals alias
@@ -44,7 +44,7 @@ migrate._
 json.provider
 json._ json.orjson
 json.tag
-responses
+responses request_body
 wrappers
 bodies events sessions
 plan

@@ -1,8 +1,8 @@
 """`Flask`: the ways into and out of an app.
 
-The default configuration, ASGI and WSGI calls, middleware and mounted apps, contexts, URLs, static
-files, serving, test clients; and how it is noted that an attribute was set. The steps of a request
-are methods in `steps.py`; what an app is made of is in `sansio/app.py`.
+ASGI and WSGI calls, contexts, URLs, static files, serving, test clients; and how it is noted that
+an attribute was set. The steps of a request are methods in `steps.py`, middleware and mounted apps
+are in `around.py`, the settings in `settings.py`; what an app is made of is in `sansio/app.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar, 
 
 import click
 from starlette.types import ASGIApp, Receive, Scope, Send
-from werkzeug.datastructures import ImmutableDict
 from werkzeug.routing import MapAdapter, RequestRedirect
 from werkzeug.routing import Rule as Rule  # for others: Flask has it by this name too
 from werkzeug.serving import is_running_from_reloader
@@ -50,6 +49,7 @@ from .mounts import Mounts
 from .plan import METHODS, NO_SETUP, WATCHED, Setup
 from .sansio.app import App
 from .sessions import SecureCookieSessionInterface, SessionInterface
+from .settings import DEFAULTS
 from .steps import Steps
 from .wrappers import Request, Response
 
@@ -85,57 +85,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
     :raises ValueError: if `instance_path` is relative.
     """
 
-    default_config = ImmutableDict(
-        {
-            "DEBUG": None,
-            "TESTING": False,
-            "PROPAGATE_EXCEPTIONS": None,
-            "SECRET_KEY": None,
-            "SECRET_KEY_FALLBACKS": None,
-            "PERMANENT_SESSION_LIFETIME": timedelta(days=31),
-            "USE_X_SENDFILE": False,
-            "TRUSTED_HOSTS": None,
-            "SERVER_NAME": None,
-            "APPLICATION_ROOT": "/",
-            "SESSION_COOKIE_NAME": "session",
-            "SESSION_COOKIE_DOMAIN": None,
-            "SESSION_COOKIE_PATH": None,
-            "SESSION_COOKIE_HTTPONLY": True,
-            "SESSION_COOKIE_SECURE": False,
-            "SESSION_COOKIE_PARTITIONED": False,
-            "SESSION_COOKIE_SAMESITE": None,
-            "SESSION_REFRESH_EACH_REQUEST": True,
-            "MAX_CONTENT_LENGTH": None,
-            "MAX_FORM_MEMORY_SIZE": 500_000,
-            "MAX_FORM_PARTS": 1_000,
-            "SEND_FILE_MAX_AGE_DEFAULT": None,
-            "TRAP_BAD_REQUEST_ERRORS": None,
-            "TRAP_HTTP_EXCEPTIONS": False,
-            "EXPLAIN_TEMPLATE_LOADING": False,
-            "PREFERRED_URL_SCHEME": "http",
-            "TEMPLATES_AUTO_RELOAD": None,
-            "MAX_COOKIE_SIZE": 4093,
-            "PROVIDE_AUTOMATIC_OPTIONS": True,
-            # Beyond Flask's.
-            "ASYNC_MAX_CONTENT_LENGTH": 16 * 1024 * 1024,
-            "CANCEL_ON_DISCONNECT": False,
-            "CLIENT_TIMEOUT": 60,
-            "EVENT_STREAM_KEEP_ALIVE": 15,
-            "LOOP_GUARD": None,
-            "MAX_THREADS": 512,
-            "NONBLOCKING_HOOKS": (),
-            "SHUTDOWN_TIMEOUT": 10,
-            "WEBSOCKET_ALLOWED_ORIGINS": None,
-            "WEBSOCKET_MAX_MESSAGE_SIZE": None,
-            "WEBSOCKET_SEND_POLICY": "close",
-            "WEBSOCKET_SEND_QUEUE": 1_000,
-            "WEBSOCKET_SEND_QUEUE_BYTES": 1_048_576,
-            "WEBSOCKET_SEND_TIMEOUT": 20,
-            "WEBSOCKET_SUBPROTOCOLS": (),
-            "WEBSOCKET_THREADS": 256,
-            "WORKER_THREADS": 64,
-        }
-    )
+    default_config = DEFAULTS
 
     request_class: type[Request] = Request
     """What requests are made of."""

@@ -1,5 +1,5 @@
 """Configuration: a dict that can be loaded from files, objects and the environment. The keys
-and their defaults are defined by the app."""
+and their defaults are in `settings.py`."""
 
 from __future__ import annotations
 

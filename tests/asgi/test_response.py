@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from asyncflask.asgi.http import send_response
 from starlette.types import Message
 
 from asyncflask.asgi.body import Body
 from asyncflask.asgi.conversation import Conversations
+from asyncflask.asgi.response import send_response
 from asyncflask.asgi.threads import Driver
 from support.asgi import Peer, http_scope
 from support.driver import run

@@ -1,5 +1,5 @@
-"""Send a response: its head, which `head.py` has checked, and its content, whole or by `streams.py`.
-What a response *is* (Werkzeug's class) is not here.
+"""Send a response: its head, which `head.py` has checked, and its content, whole or by
+`streams.py`. What a response *is* (Werkzeug's class) is not here.
 """
 
 from __future__ import annotations
