@@ -125,7 +125,9 @@ async def _answer(app: Flask, ctx: RequestContext, call: Call) -> Any:
     websocket = ctx.websocket
     if rv is None or websocket.accepted or websocket.closed:
         return None
-    return await finalize(app, ctx, call, ctx.current_plan(), rv)
+    finalizing = finalize(app, ctx, call, ctx.current_plan(), rv)
+    del rv  # as in `full_dispatch_request`
+    return await finalizing
 
 
 def may_open(app: Flask, ctx: RequestContext) -> bool:

@@ -94,12 +94,13 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
                     unseen = complete(app, ctx, rv)
                 if unseen is None:
                     response = await finalize(app, ctx, ctx.call, plan, ctx.ready or rv)
+                    rv = None  # its traceback, if it has one, refers to this frame: a cycle
             else:
                 response = await ctx.call(plan.full_dispatch)
             if unseen is None:
                 start = response_start(response, ctx)
         except Exception as exc:
-            error, unseen = raised(exc), None
+            error, unseen, rv = raised(exc), None, None
             response, start = await respond_to_error(app, ctx, ctx.call, error)
         if ctx.unplanned:
             if ctx.origin is not None:
@@ -217,7 +218,9 @@ async def full_dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> 
     websocket = ctx.websocket
     if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
         return None
-    return await finalize(app, ctx, call, ctx.current_plan(), rv)
+    finalizing = finalize(app, ctx, call, ctx.current_plan(), rv)
+    del rv  # its traceback, if it has one, refers to this frame: a cycle
+    return await finalizing
 
 
 async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import sys
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -219,11 +218,6 @@ def test_errors_are_problem_details(app: Flask, api: Api, client: FlaskClient) -
     assert client.get("/other").mimetype == "text/html"
 
 
-@pytest.mark.xfail(
-    sys.version_info >= (3, 12),
-    reason="Seen on Python 3.12: the collector has to free what an abort refers to.",
-    strict=False,
-)
 @pytest.mark.parametrize("path", ["/?number=x", "/?number=0"])
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_errors_are_freed_without_the_garbage_collector(

@@ -14,7 +14,7 @@ from weakref import ref
 import pytest
 from starlette.types import Message, Scope
 
-from asyncflask import Flask, Response
+from asyncflask import Flask, Response, abort
 from asyncflask import websocket as current
 from asyncflask.asgi import connection as module
 from asyncflask.asgi import inbox
@@ -1298,7 +1298,8 @@ class TestFreed:
     """A connection that has ended is freed at once, not when the garbage is collected."""
 
     @pytest.mark.parametrize(
-        "end", ["loop", "receive", "close", "deny", "sync", "away", "error", "error in sync"]
+        "end",
+        ["loop", "receive", "close", "deny", "abort", "sync", "away", "error", "error in sync"],
     )
     async def test_freed(self, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "AWAY_SECONDS", 0)
@@ -1313,6 +1314,8 @@ class TestFreed:
             note()
             if end == "deny":
                 return "no", 403
+            if end == "abort":
+                abort(403)
             if end == "close":
                 await current.accept()
                 await current.close(4000)
