@@ -74,6 +74,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_configure(config: pytest.Config) -> None:
     # Processes that tests start need not compile the package anew, each for itself.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Shells start background jobs with Ctrl-C ignored, and so would be what the tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
