@@ -24,7 +24,7 @@ def log_in_first():
 
 @pages.route("/login", methods=["GET", "POST"])
 def log_in():
-    if name := request.form.get("name", "").strip():
+    if name := request.form.get("name", "").strip()[:30]:
         session["user"] = name
         return redirect(url_for("pages.shopping_list"))
     return render_template("login.html")

@@ -75,14 +75,15 @@ async def test_without_a_browser(server: Server) -> None:
 
 
 def test_two_people(log_in: Any, tmp_path: Path) -> None:
-    ada, grace = log_in("Ada"), log_in("Grace", viewport=PHONE, color_scheme="dark")
+    # The longest name there is, in one word.
+    ada, grace = log_in("A" * 30), log_in("Grace", viewport=PHONE, color_scheme="dark")
     ada.get_by_label("What", exact=True).fill("Oat milk")
     ada.get_by_label("How many").fill("2")
     ada.get_by_role("button", name="Add").click()
     line = grace.locator("li")
     api.expect(line).to_contain_text("2 ×")
     api.expect(line).to_contain_text("Oat milk")
-    api.expect(line).to_contain_text("Ada")
+    api.expect(line).to_contain_text("A" * 30)
     line.get_by_role("checkbox").check()
     api.expect(ada.locator("li.done")).to_contain_text("Oat milk")
     api.expect(ada.locator("#left")).to_have_text("nothing to buy")

@@ -262,7 +262,10 @@ class App(Scaffold):
             app.register_blueprint(shop, url_prefix="/shop")
 
         :param name: register the blueprint under another name, for example to register it twice.
-        :param url_prefix, subdomain, url_defaults, cli_group: override the blueprint's own values.
+        :param url_prefix: overrides the blueprint's own.
+        :param subdomain: overrides the blueprint's own.
+        :param url_defaults: added to the blueprint's own, and preferred to them.
+        :param cli_group: overrides the blueprint's own.
         :param options: anything else is available to functions passed to `Blueprint.record`.
         :raises ValueError: if the name is already registered.
         """
