@@ -1,4 +1,4 @@
-"""What holds for every test: how many run at once, and that nothing is left behind."""
+"""Rules for all tests: how many run at once, and that they leave nothing behind."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from asyncflask.asgi import loops, threads
 from asyncflask.ctx import _cv_app, _cv_request
 
 SETTLE_SECONDS = 30.0
-"""How long what a test has told to end may take for it."""
+"""Seconds that whatever a test has told to end may take."""
 
 PER_CORE = 3
-"""Processes for each core: most tests that take long wait for a server, and for its clients."""
+"""Processes per core: most slow tests wait for a server and its clients."""
 
 FEW_MINUTES = 3
 SLOW_MINUTES = 2
-"""About how long the two sets take on two idle cores: for the head of a run. The README and
-the page "Contributing" say so too."""
+"""Minutes that the two sets take on two idle cores, for the header of a run. The README and the
+page "Contributing" say so too."""
 
 
 # -- how many run at once, and what is said of it
 
 
 def cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # those that this process may use
+    if hasattr(os, "sched_getaffinity"):  # the cores this process may use
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """For ``-n auto``, which is the default. A single file or test runs in pytest's own process,
-    without the time that others take to start."""
+    """Choose the number for ``-n auto``, the default. A single file or test runs in pytest's
+    own process, which saves starting others."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # xdist's own answer
     if not names_all_tests(config):
@@ -72,7 +72,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Processes that tests start need not compile the package anew, each for itself.
+    # Processes started by tests need not compile the package again, each for itself.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Shells start background jobs with Ctrl-C ignored, and so would be what the tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -80,8 +80,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What has been imported and collected stays to the end: no search for garbage goes through
-    it again."""
+    """Keep the garbage collector away from what was imported and collected, which stays to the
+    end."""
     gc.collect()
     gc.freeze()
 
@@ -91,14 +91,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_keyboard_interrupt() -> None:
-    """The summary comes when all that was started has ended; a second Ctrl-C would prevent it."""
+    """Ignore a second Ctrl-C, which would prevent the summary after everything has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
-    """Clean-up after Ctrl-C may fail, as servers have ended by it, too. That is no failure, and
-    the summary, which is printed around this, comes all the same."""
+    """Report errors of clean-up after Ctrl-C, but do not fail: the servers ended by it too. The
+    summary is printed around this."""
     try:
         return (yield)
     except (Exception, pytest.fail.Exception) as error:
@@ -112,14 +112,14 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
 
 
 def open_files() -> set[str]:
-    """The files that this process has open, where the system tells. Files, not sockets: they
-    are not closed by anybody but us."""
+    """Return the open files of this process, where the system lists them. Files, not sockets,
+    since only we close them."""
     files = set()
     folder = Path("/proc/self/fd")
     for entry in folder.iterdir() if folder.is_dir() else ():
         try:
             target = os.readlink(entry)
-        except OSError:  # the folder itself, closed by now
+        except OSError:  # the folder itself, already closed
             continue
         if target.startswith("/") and not target.startswith(("/dev/", "/proc/", "/sys/")):
             files.add(f"{entry.name}: {target}")
@@ -142,7 +142,7 @@ def leftovers(files_before: set[str]) -> dict[str, object]:
     for name, variable in contexts.items():
         if (ctx := variable.get(None)) is not None:
             left[name] = ctx
-            while variable.get(None) is not None:  # or all tests after this one fail as well
+            while variable.get(None) is not None:  # otherwise all later tests would fail too
                 variable.get().pop()
     for background in loops._background:
         loop = background.loop()
@@ -163,8 +163,8 @@ def leftovers(files_before: set[str]) -> dict[str, object]:
 
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind() -> Iterator[None]:
-    """Fails a test that leaves a context pushed, a task on the background loop, a worker thread
-    that nobody gave back, or a file open. Asynchronous tests have contexts of their own."""
+    """Fail a test that leaves behind a pushed context, a task on the background loop, a worker
+    thread that was not given back, or an open file. Async tests have contexts of their own."""
     files = open_files()
     yield
     if left := leftovers(files):

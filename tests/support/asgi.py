@@ -1,4 +1,5 @@
-"""Talk ASGI to an app in memory, message by message, where an HTTP client says too little."""
+"""ASGI messages to and from an app in memory, for tests that need more control than an HTTP
+client gives."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ HeaderPairs = Iterable[tuple[str, str]]
 def http_scope(
     path: str = "/", method: str = "GET", headers: HeaderPairs = (), **more: Any
 ) -> Scope:
-    """The scope of a request, with a `Host` unless *headers* has one."""
+    """Return the scope of a request, with a `Host` unless *headers* has one."""
     pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
     if not any(name == b"host" for name, _ in pairs):
         pairs.insert(0, (b"host", b"localhost"))
@@ -37,13 +38,13 @@ def http_scope(
 
 
 def chunks(*parts: bytes) -> list[Message]:
-    """The messages of a body that arrives in *parts*."""
+    """Return the messages of a body that arrives in *parts*."""
     messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
     return [*messages, {"type": "http.request", "body": b"", "more_body": False}]
 
 
 class Peer:
-    """The server's end: `receive` gives *messages*, then waits for `leave`; `send` collects."""
+    """The server's side: `receive` returns *messages*, then waits for `leave`; `send` collects."""
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self.inbox = list(messages)
@@ -51,7 +52,7 @@ class Peer:
         self.left = asyncio.Event()
         self.received = 0
         self.leave_after: int | None = None
-        """Leave when this many messages were sent to us."""
+        """Disconnect after this many messages were sent."""
 
     def leave(self) -> None:
         self.left.set()
@@ -85,7 +86,7 @@ class Peer:
 
 
 async def exchange(app: ASGIApp, scope: Scope, messages: Iterable[Message] = ()) -> Peer:
-    """One request to its end."""
+    """Run one request to its end."""
     peer = Peer(messages or chunks())
     await app(scope, peer.receive, peer.send)
     return peer

@@ -1,5 +1,5 @@
-"""A real browser for tests of pages: headless Chromium, driven by Playwright. Import the fixtures
-by name; without either of the two the tests of the module are skipped."""
+"""A real browser for tests of pages: headless Chromium, driven by Playwright. Import the
+fixtures by name; without Chromium or Playwright, the module's tests are skipped."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def new_page(browser: Any) -> Iterator[NewPage]:
-    """Makes an empty page with cookies of its own, as of another person; the options are those of
-    Playwright's contexts. An error in a script fails the test."""
+    """Returns a function that opens an empty page with cookies of its own, like another
+    person's. Its options are those of Playwright's contexts. A script error fails the test."""
     contexts, errors = [], []
 
     def new_page(**options: Any) -> Any:

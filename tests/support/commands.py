@@ -1,4 +1,4 @@
-"""click's test runner, the same for all releases of click."""
+"""click's test runner, with the same behaviour in all releases of click."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ BEFORE_8_2 = "mix_stderr" in inspect.signature(ClicksRunner).parameters
 
 
 class CliRunner(ClicksRunner):
-    """Keeps what goes to standard error apart, and leaves nothing open after ``--help``, as
-    click's own does since 8.2."""
+    """Keeps standard error apart, and leaves nothing open after ``--help``, as click's own
+    runner does since 8.2."""
 
     def __init__(self, **options: Any) -> None:
         if BEFORE_8_2:

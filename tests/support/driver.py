@@ -1,4 +1,4 @@
-"""What a request is to `asgi/threads.py`: a coroutine with a driver."""
+"""A request as `asgi/threads.py` sees it: a coroutine with a driver."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
-"""A real Redis for tests: one process on a port of its own, which may be ended and come back.
-
-Lives here: starting, stopping, freezing. Does not live here: what tests ask it.
-"""
+"""A real Redis for tests: one process on its own port, which can be stopped, frozen and
+restarted."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ needs_redis = pytest.mark.skipif(
 
 
 class Redis:
-    """``redis-server``, from ``with`` to the end of its block. It keeps nothing when it ends,
+    """``redis-server``, for the duration of a ``with`` block. It keeps nothing when it ends,
     unless *persistent*."""
 
     def __init__(self, *, persistent: bool = False) -> None:
@@ -53,14 +51,14 @@ class Redis:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """End it as a crash would."""
+        """Kill it, like a crash."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def freeze(self) -> None:
-        """Have it take connections, and answer nothing, until `thaw`."""
+        """Make it accept connections but answer nothing, until `thaw`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
@@ -69,7 +67,7 @@ class Redis:
         self._process.send_signal(signal.SIGCONT)
 
     def ask(self, *words: str) -> bytes:
-        """The first bytes of the answer to a command."""
+        """Return the first bytes of the answer to a command."""
         with socket.create_connection((HOST, self.port), timeout=START_SECONDS) as connection:
             connection.sendall(" ".join(words).encode() + b"\r\n")
             return connection.recv(65536)

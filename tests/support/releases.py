@@ -1,4 +1,4 @@
-"""Which releases of other packages are installed: the tests also run with the oldest ones."""
+"""The installed releases of other packages. Tests also run with the oldest supported ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 
 def older(package: str, *release: int) -> bool:
-    """Whether *package* is older than *release*."""
+    """Return `True` if *package* is older than *release*."""
     return (
         tuple(int(part) for part in version(package).split(".")[:3] if part.isdecimal()) < release
     )

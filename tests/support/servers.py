@@ -1,8 +1,5 @@
-"""Real servers for tests: one process each, on a port of its own, with its output kept.
-
-Lives here: starting, waiting, stopping. Does not live here: anything about a particular app, and
-any way to talk to it; tests bring httpx or websockets for that.
-"""
+"""Real servers for tests: one process each, on its own port, with its output kept. Only starts,
+waits and stops; to talk to them, tests use httpx or websockets."""
 
 from __future__ import annotations
 
@@ -20,27 +17,28 @@ from types import TracebackType
 from typing import Literal, Self
 
 HOST = "127.0.0.1"
-START_SECONDS = 90.0  # Includes importing the app on a busy machine.
-STOP_SECONDS = 45.0  # More than any grace period that a test asks for, on a busy machine.
+START_SECONDS = 90.0  # including the import of the app on a busy machine
+STOP_SECONDS = 45.0  # more than any grace period in a test, on a busy machine
 
 
 def python_path(*folders: str | Path) -> dict[str, str]:
-    """The environment in which Python finds *folders* first, and then what it finds here."""
+    """Return an environment in which Python searches *folders* first."""
     inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
     return {"PYTHONPATH": os.pathsep.join([*map(str, folders), *inherited])}
 
 
 class Process:
-    """A server in a process of its own, from ``with`` to the end of its block.
+    """A server in a process of its own, for the duration of a ``with`` block.
 
-    :param command: how to start it, with ``{port}`` where the port belongs.
-    :param env: variables to set for the process, on top of this one's.
-    :param cwd: working directory of the process; the caller's by default.
-    :param port: by default a free one, which is what a test wants unless it restarts a server.
-
-    Leaving the block sends SIGTERM and raises :exc:`AssertionError` unless the server then shut
-    down in order with exit code 0. The server's output is printed when anything goes wrong, so
+    Leaving the block sends SIGTERM, and raises :exc:`AssertionError` unless the server shuts
+    down in order with exit code 0. If anything goes wrong, the server's output is printed, so
     that pytest shows it with the failure.
+
+    :param command: the command to start it, with ``{port}`` for the port.
+    :param env: additional environment variables for the process.
+    :param cwd: the working directory of the process. Default: the caller's.
+    :param port: the port. Default: a free one, which is right unless the test restarts a
+        server.
     """
 
     def __init__(
@@ -56,7 +54,7 @@ class Process:
         self._env |= env or {}
         self._cwd = cwd
         self._port = port
-        self._stack = ExitStack()  # What is open while the server lives.
+        self._stack = ExitStack()  # what is open while the server runs
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -67,12 +65,12 @@ class Process:
 
     @property
     def url(self) -> str:
-        """Where the server answers, without a slash at the end."""
+        """The server's URL, without a trailing slash."""
         return f"http://{HOST}:{self.port}"
 
     @property
     def ws_url(self) -> str:
-        """The same address for WebSocket clients."""
+        """The server's URL for WebSocket clients."""
         return f"ws://{HOST}:{self.port}"
 
     @property
@@ -84,7 +82,7 @@ class Process:
     @property
     def output(self) -> str:
         """What the server has printed so far, standard output and error together."""
-        # A read of its own: the process writes through a copy of the same descriptor.
+        # Read with pread: the process writes through a copy of the same descriptor.
         return os.pread(self._log.fileno(), 1 << 24, 0).decode(errors="replace")
 
     def start(self) -> None:
@@ -92,13 +90,13 @@ class Process:
 
         :raises RuntimeError: if it ends before that, or takes longer than `START_SECONDS`.
         """
-        # The port stays bound (and not listened on) here for as long as the server lives. Linux
-        # lets the server bind it as well, as both set SO_REUSEADDR, and gives it to nobody else.
+        # The port stays bound here (but not listened on) while the server runs. On Linux, the
+        # server can bind it as well, as both set SO_REUSEADDR, and nobody else gets it.
         reserved = self._stack.enter_context(socket.socket())
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind((HOST, self._port))
         self._port = reserved.getsockname()[1]
-        if sys.platform != "linux":  # Others refuse the second bind; a small race remains there.
+        if sys.platform != "linux":  # other systems refuse the second bind; a small race remains
             reserved.close()
         self._log = self._stack.enter_context(tempfile.TemporaryFile())
         self._process = subprocess.Popen(
@@ -121,10 +119,10 @@ class Process:
     def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, and return the exit code; again on a second call.
 
-        When all is shut down, uvicorn raises the signal that stopped it once more, against
-        itself. An end by that very signal *after* its last line of log is therefore an orderly
-        one, and counts as 0; the same signal without that line is returned as it is. A process
-        which does not end is killed, which shows as -6, and tells in its output where it was.
+        After shutting down, uvicorn raises the signal that stopped it once more, against
+        itself. Ending by that signal *after* its last log line is therefore orderly and counts
+        as 0; without that line, the signal is returned. A process that does not end is killed,
+        which gives -6, and its output shows where it was.
         """
         process = self._process
         if process is None:
@@ -134,13 +132,13 @@ class Process:
         try:
             code = process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGABRT)  # whereupon `faulthandler` prints all stacks
+            process.send_signal(signal.SIGABRT)  # makes `faulthandler` print all stacks
             return process.wait()
         in_order = f"Finished server process [{process.pid}]" in self.output
         return 0 if code == -signum and in_order else code
 
     def close(self) -> None:
-        """Free what this object holds; a process that still runs is killed."""
+        """Release all resources. A process that is still running is killed."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -178,13 +176,13 @@ class Process:
 
 
 class Server(Process):
-    """``uvicorn <target>``; used like the class above.
+    """``uvicorn <target>``, used like `Process`.
 
     :param target: ``module:attribute``, as on uvicorn's command line.
-    :param app_dir: where ``module`` is found; uvicorn's own default is the working directory.
-    :param args: further options for the command line, such as ``["--factory"]``.
-    :param http: uvicorn's HTTP parser; its default is httptools where that is installed.
-    :param prefix: what to put before the command, such as ``["taskset", "-c", "0"]``.
+    :param app_dir: the folder of ``module``. Default: the working directory.
+    :param args: additional command-line options, such as ``["--factory"]``.
+    :param http: uvicorn's HTTP parser. Default: httptools if it is installed.
+    :param prefix: a prefix for the command, such as ``["taskset", "-c", "0"]``.
     """
 
     def __init__(

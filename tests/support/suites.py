@@ -1,7 +1,5 @@
-"""Fetch and run the test suites of others: what `conformance/run.py` and `ecosystem/run.py` share.
-
-Which suite, how, and what its results must be, is theirs.
-"""
+"""Fetching and running the test suites of other projects, for `conformance/run.py` and
+`ecosystem/run.py`. These decide which suite runs, how, and what its results must be."""
 
 from __future__ import annotations
 
@@ -18,24 +16,24 @@ from typing import Final, NamedTuple
 HERE: Final = Path(__file__).resolve().parent
 
 SUITE_SECONDS: Final = 300
-"""For a process, so that a hang ends."""
+"""The time limit of a process, so that a hang ends."""
 
 TEST_SECONDS: Final = 60
-"""After which pytest prints what a single test is at."""
+"""The time after which pytest prints the stacks of a single test."""
 
 
 SERVED: Final = "over a socket"
-"""In what the plugin `served` says of a suite, if it has carried requests in this way."""
+"""Part of the plugin `served`'s summary if it carried requests over a socket."""
 
 
 class Result(NamedTuple):
     outcome: str
-    """``passed``, ``failed`` or ``skipped``; ``started`` if the process ended in the test."""
+    """``passed``, ``failed`` or ``skipped``; ``started`` if the process ended during the test."""
     details: str
 
 
 Results = dict[str, Result]
-"""By pytest's id of the test."""
+"""Results by pytest's test id."""
 
 
 class Run(NamedTuple):
@@ -43,23 +41,23 @@ class Run(NamedTuple):
     status: int
     """Pytest's exit status."""
     output: str
-    """All that it printed."""
+    """Everything it printed."""
 
     def count(self, outcome: str) -> int:
         return sum(result.outcome == outcome for result in self.results.values())
 
     @property
     def complete(self) -> bool:
-        """Whether the suite came to its end. With 1, too, Python ends if pytest does not get as
-        far as the first test."""
+        """`True` if the suite ran to its end. Exit status 1 alone does not say so: Python also
+        ends with it if pytest does not reach the first test."""
         return self.count("passed") + self.count("failed") > 0 and self.status in (0, 1)
 
 
 def fetch(release: str, sha256: str | None, cache: Path) -> Path:
-    """The archive of *release* (``name-version``, as the file is called), downloaded by pip
-    unless it is in *cache*.
+    """Return the archive of *release* (``name-version``), downloaded by pip unless it is in
+    *cache*.
 
-    :raises SystemExit: if its checksum is not *sha256*; without one, pip alone has checked it.
+    :raises SystemExit: if its checksum is not *sha256*. Without one, only pip has checked it.
     """
     archive = cache / f"{release}.tar.gz"
     if not archive.exists():
@@ -74,7 +72,7 @@ def fetch(release: str, sha256: str | None, cache: Path) -> Path:
 
 
 def ways_of(suite: Run) -> str:
-    """How the requests of a served *suite* were carried, as the plugin `served` says it."""
+    """Return the plugin `served`'s summary of how it carried the requests of *suite*."""
     lines = suite.output.splitlines()
     return next((line for line in lines if line.startswith("Requests of the test client")), "")
 
@@ -86,9 +84,9 @@ def run(
     env: Mapping[str, str] | None = None,
     seconds: float = SUITE_SECONDS,
 ) -> str:
-    """What *command* prints.
+    """Run *command* and return its output.
 
-    :raises SystemExit: if it fails, with what it printed.
+    :raises SystemExit: if it fails, with the output.
     """
     status, output = _finish(command, cwd, env, seconds)
     if status:
@@ -106,15 +104,15 @@ def run_pytest(
     variables: Mapping[str, str] | None = None,
     seconds: float = SUITE_SECONDS,
 ) -> Run:
-    """Run pytest with *arguments* by the interpreter *python* in *cwd*. *record* is the file for
-    the results; *path* is put on Python's, *variables* in the environment. After *seconds* it is
-    ended."""
+    """Run pytest with *arguments*, with the interpreter *python*, in *cwd*, for at most
+    *seconds*. *record*: the file for the results; *path*: folders to add to Python's path;
+    *variables*: for the environment."""
     record.unlink(missing_ok=True)
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     inherited = [env["PYTHONPATH"]] if env.get("PYTHONPATH") else []
     env |= {
         "SUITE_RECORD": str(record),
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # no plugins but those that the suite asks for
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # only the plugins that the suite requests
         "PYTHONPATH": os.pathsep.join([*map(str, path), str(HERE / "plugins"), *inherited]),
         **(variables or {}),
     }
@@ -136,7 +134,7 @@ def _finish(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        start_new_session=True,  # a group of its own, to be ended as a whole
+        start_new_session=True,  # a process group, to be ended as a whole
     )
     try:
         output, _ = process.communicate(timeout=seconds)
@@ -151,7 +149,7 @@ def _finish(
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Kill *process* and what it started."""
+    """Kill *process* and its children."""
     if hasattr(os, "killpg"):
         os.killpg(process.pid, signal.SIGKILL)
     else:  # Windows
@@ -159,7 +157,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _read_record(record: Path) -> Results:
-    """The results that the plugin wrote to the file *record*."""
+    """Return the results that the plugin wrote to the file *record*."""
     results: Results = {}
     if record.exists():
         for line in record.read_text(encoding="utf-8").splitlines():
