@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar, 
 import click
 from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.routing import MapAdapter, RequestRedirect
-from werkzeug.routing import Rule as Rule  # for others: Flask has it by this name too
+from werkzeug.routing import Rule as Rule  # exported: Flask has this name too
 from werkzeug.serving import is_running_from_reloader
 
 from . import converse, urls
@@ -88,16 +88,16 @@ class Flask(Steps, Around, App, metaclass=AppType):
     default_config = DEFAULTS
 
     request_class: type[Request] = Request
-    """What requests are made of."""
+    """The class of requests."""
 
     response_class: type[Response] = Response
-    """What responses are made of."""
+    """The class of responses."""
 
     _asgi_app: ASGIApp
-    """`asgi_app`, as it was set: without the object that it gives when it is bound."""
+    """`asgi_app` as it was set, without the object that accessing it returns."""
 
     session_interface: SessionInterface = SecureCookieSessionInterface()
-    """What opens and saves sessions."""
+    """Opens and saves sessions."""
 
     _request_context_class = RequestContext
 
@@ -118,7 +118,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
     ) -> None:
         self._made_setup = cast(Setup, NO_SETUP)
         self._replaced: frozenset[str] = frozenset()
-        """The steps that were set on the app itself."""
+        """The steps that were replaced on the app itself."""
         super().__init__(
             import_name=import_name,
             static_url_path=static_url_path,
@@ -142,18 +142,18 @@ class Flask(Steps, Around, App, metaclass=AppType):
         """The app's commands."""
         self.lifespan = lifespan
         self.background_tasks: set[asyncio.Task[None]] = set()
-        """The tasks of `add_background_task` that have not ended."""
+        """Unfinished tasks of `add_background_task`."""
         self._conversations = Conversations()
         self._asks: Callable[[Flask, Scope, Send], None] | None = look_for_lifespan
-        """What looks at the connections that come, until it has seen what it looks for."""
+        """Inspects incoming connections, until it has found what it looks for."""
         self._mounts = Mounts()
         self._loop_guard: LoopGuard | None = None
-        """What watches the loop, while it is on."""
+        """Watches the loop, while it is on."""
         if self.has_static_folder:
             assert bool(static_host) == host_matching, (
                 "Static files need a 'static_host' with 'host_matching', and only then."
             )
-            this = weakref.ref(self)  # not the app itself: the rule would make a cycle of it
+            this = weakref.ref(self)  # a weak reference, since the rule would be a cycle
             self.add_url_rule(
                 f"{self.static_url_path}/<path:filename>",
                 endpoint="static",
@@ -184,21 +184,19 @@ class Flask(Steps, Around, App, metaclass=AppType):
             if chosen is None:
                 return
             flow, scope = chosen
-            setup = self._setup()  # a look at the connection may have changed it
+            setup = self._setup()  # inspecting the connection may have changed it
         note_loop()
         # In a `contextvars.Context` of its own.
         ctx = RequestContext.of_scope(self, setup, scope, receive)
         coro = flow(self, ctx, send)
         try:
-            # What `Driver.run` would do first: a request that waits for nothing is over by it.
+            # The first step of `Driver.run`, which completes a request that waits for nothing.
             yielded = ctx.context.run(next, coro.__await__(), ENDED)  # type: ignore[union-attr]
             if yielded is not ENDED:
                 assert ctx.driver is not None
                 ctx.send = send
                 rest = ctx.driver.run(coro, yielded)
-                yielded = (
-                    None  # a task, say, whose error has a traceback that refers to this frame
-                )
+                yielded = None  # its error's traceback may refer to this frame
                 await rest
         except Answered:
             pass
@@ -207,7 +205,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
             self.logger.warning("Sync code of %s is still blocked and was abandoned.", path)
         finally:
             if ctx.driver_or_none is None:
-                ctx.context = None  # that nobody makes a driver any more
+                ctx.context = None  # so that nothing creates a driver any more
             else:
                 ctx.driver_or_none.release()
         if ctx.to_send is not None:
@@ -223,7 +221,8 @@ class Flask(Steps, Around, App, metaclass=AppType):
     async def _choose_flow(
         self, setup: Setup, scope: Scope, receive: Receive, send: Send
     ) -> tuple[Flow, Scope] | None:
-        """The flow for what is no request, or not for this app alone. `None` if it was served."""
+        """Return the flow for scopes other than requests, or for requests not for this app
+        alone. `None` if it was served."""
         kind = scope["type"]
         if kind == "lifespan":
             await serve_lifespan(serving(self, receive), scope, receive, send)
@@ -253,7 +252,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
     def _called_round(
         self, func: Callable[..., Any], scope: Scope, receive: Receive, send: Send
     ) -> Awaitable[None]:
-        """ASGI for an app of which `__call__` is the WSGI function *func*."""
+        """Serve ASGI for an app whose `__call__` is the WSGI function *func*."""
         if scope["type"] != "http":
             return self._asgi_app(scope, receive, send)
 
@@ -271,7 +270,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
         """The WSGI application (PEP 3333). To wrap it in middleware, write ``app.wsgi_app =
         Middleware(app.wsgi_app)``. WSGI middleware runs under an ASGI server too, for HTTP
         requests."""
-        # A request that came by ASGI has been through the ASGI middleware already.
+        # A request that arrived over ASGI has already passed the ASGI middleware.
         inside = "asyncflask.scope" in environ and not environ.pop("asyncflask.outermost", False)
         app: Any = partial(Flask._asgi_app, self) if inside else self.asgi_app  # type: ignore[arg-type]
         return respond(app, environ, start_response, self, (_cv_app, _cv_request))
@@ -325,7 +324,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
         :param load_dotenv: load ``.env`` and ``.flaskenv`` files. Default: `True`.
         :param options: passed to `serving.serve`; most options of Werkzeug's `run_simple` work.
         """
-        # Not at the top: a server that imports the app needs none of it.
+        # Imported late: a server that imports the app needs none of it.
         from . import cli, serving
 
         if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
@@ -352,7 +351,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
         try:
             serving.serve(self, host or name or "127.0.0.1", int(port), **options)
         finally:
-            # Set up further after the server has ended, as in an interactive session.
+            # Setup may continue after the server has ended, as in an interactive session.
             self._got_first_request = False
 
     # -- contexts -----------------------------------------------------------------------------
@@ -577,13 +576,13 @@ class Flask(Steps, Around, App, metaclass=AppType):
 
 
 _STEPS = {name: getattr(Flask, name) for name in METHODS}
-"""By name the methods that are steps of a request, as they are here."""
+"""The original methods that are steps of a request, by name."""
 
 _asgi_app: Callable[..., Awaitable[None]] = Flask._asgi_app
-"""`asgi_app` as it is here."""
+"""The original `asgi_app`."""
 
 _CALLED_ROUND: Final = "asyncflask.called"
-"""The type of a scope that goes to a WSGI function in the place of `Flask.__call__` first."""
+"""The type of a scope that first goes to a WSGI function that replaced `Flask.__call__`."""
 
 
 async def _nothing() -> NoReturn:

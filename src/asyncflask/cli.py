@@ -1,8 +1,8 @@
 """The command line: the program `asyncflask`, its options and environment files.
 
-The environment variables are Flask's (`FLASK_APP`, `FLASK_DEBUG`, `FLASK_RUN_PORT`, ...). How an
-app is found is in `commands.py`; the commands are in `cli_run.py`, `cli_shell.py`,
-`cli_routes.py`, `check.py` and `migrate/`. This file has all that Flask's has by the same names.
+The environment variables are Flask's (`FLASK_APP`, `FLASK_DEBUG`, `FLASK_RUN_PORT`, ...).
+`commands.py` finds the app; the commands are in `cli_run.py`, `cli_shell.py`, `cli_routes.py`,
+`check.py` and `migrate/`. This module has all names of Flask's `cli` module.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ if t.TYPE_CHECKING:
     pass
 
 PLUGINS: t.Final = "flask.commands"
-"""The group of entry points that are commands, as for Flask's program."""
+"""The entry point group for commands, the same as for Flask's program."""
 
 
 # -- the options of the program -------------------------------------------------------------
 
 
 def get_version(ctx: click.Context, param: click.Parameter, value: t.Any) -> None:
-    """Print the versions and leave: the callback of `--version`."""
+    """Print the versions and exit: the callback of `--version`."""
     if not value or ctx.resilient_parsing:
         return
     click.echo(
@@ -80,8 +80,8 @@ def _set_app(ctx: click.Context, param: click.Parameter, value: str | None) -> s
     return value
 
 
-# Eager, so that the app's commands are in the help. `--help` is eager too: this one comes first
-# in the list. Without arguments at all, see `FlaskGroup.parse_args`.
+# Eager, so that the app's commands are in the help. `--help` is eager too, but this option
+# comes first in the list. For no arguments at all, see `FlaskGroup.parse_args`.
 _app_option = click.Option(
     ["-A", "--app"],
     metavar="IMPORT",
@@ -98,8 +98,8 @@ _app_option = click.Option(
 def _set_debug(ctx: click.Context, param: click.Parameter, value: bool) -> bool | None:
     source = ctx.get_parameter_source(param.name) if param.name else None
     if source in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP):
-        return None  # Not given: what the environment says stays.
-    # In the environment, a factory sees it already.
+        return None  # not given: the environment variable applies
+    # In the environment, so that a factory sees it.
     os.environ["FLASK_DEBUG"] = "1" if value else "0"
     return value
 
@@ -127,7 +127,7 @@ _lifespan_option = click.Option(
 
 
 def _dotenv() -> t.Any:
-    """The package python-dotenv, or `None`. Looked for when needed: it may be absent."""
+    """Return the package python-dotenv, or `None`. Imported on use: it may be absent."""
     return import_string("dotenv", silent=True)
 
 
@@ -143,7 +143,7 @@ def _env_file_callback(
     return value
 
 
-# Eager and first, so that the other options can be in the file.
+# Eager and first, so that the file can contain the other options.
 _env_file_option = click.Option(
     ["-e", "--env-file"],
     type=click.Path(exists=True, dir_okay=False),
@@ -158,15 +158,16 @@ _env_file_option = click.Option(
 
 
 class FlaskGroup(AppGroup):
-    """A program for one app: the built-in commands, those of the app, and those of installed
+    """A program for one app, with the built-in commands, the app's, and those of installed
     packages (entry points in the group `flask.commands`).
 
-    :param add_default_commands: have `run`, `shell` and `routes`.
-    :param create_app: called without arguments for the app, in place of `--app`.
-    :param add_version_option: have `--version`.
-    :param load_dotenv: load `.env` and `.flaskenv`.
-    :param set_debug_flag: set the app's `debug` from `FLASK_DEBUG`.
-    :param extra: for `click.Group`.
+    :param add_default_commands: include `run`, `shell` and `routes`. Default: `True`.
+    :param create_app: a function that returns the app, called without arguments instead of
+        `--app`.
+    :param add_version_option: include `--version`. Default: `True`.
+    :param load_dotenv: load `.env` and `.flaskenv`. Default: `True`.
+    :param set_debug_flag: set the app's `debug` from `FLASK_DEBUG`. Default: `True`.
+    :param extra: passed to `click.Group`.
     """
 
     def __init__(
@@ -178,7 +179,7 @@ class FlaskGroup(AppGroup):
         set_debug_flag: bool = True,
         **extra: t.Any,
     ) -> None:
-        # Options with callbacks, not parameters of the group: those stay for users.
+        # Options with callbacks, not parameters of the group: those are left to users.
         params: list[click.Parameter] = list(extra.pop("params", None) or ())
         params += (_env_file_option, _app_option, _debug_option, _lifespan_option)
         if add_version_option:
@@ -202,7 +203,7 @@ class FlaskGroup(AppGroup):
             self._loaded_plugin_commands = True
 
     def _load_plugin_command(self, entry: importlib.metadata.EntryPoint) -> None:
-        """Add the command of an installed package, unless it cannot work here: say why."""
+        """Add an installed package's command, or print why it cannot work here."""
         package = entry.module.partition(".")[0]
         try:
             command = entry.load()
@@ -219,16 +220,17 @@ class FlaskGroup(AppGroup):
         click.secho(f"No command '{entry.name}': {why}", err=True, fg="yellow")
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """A command of a package, else of the program, else of the app, in its context."""
+        """Return the command: a package's, otherwise the program's, otherwise the app's, in its
+        context."""
         plugins: tuple[importlib.metadata.EntryPoint, ...] = ()
         if not self._loaded_plugin_commands:
             plugins = tuple(importlib.metadata.entry_points(group=PLUGINS, name=name))
         if not plugins:
             command = super().get_command(ctx, name)
-            if command is not None:  # These are there even if the app is not.
+            if command is not None:  # these exist even without an app
                 return command
 
-        # The app goes first: it may be what makes packages import asyncflask for flask.
+        # The app is loaded first: it may make packages import asyncflask as flask.
         app: App | None = None
         error: Exception | None = None
         try:
@@ -247,7 +249,7 @@ class FlaskGroup(AppGroup):
         if error is not None:
             raise error
         assert app is not None
-        # Before the command's parameters are parsed, so that their callbacks have it.
+        # Before the command's parameters are parsed, so that their callbacks can use it.
         current = _cv_app.get(None)
         if current is None or current.app is not app:
             info = ctx.ensure_object(ScriptInfo)
@@ -256,7 +258,7 @@ class FlaskGroup(AppGroup):
         return app.cli.get_command(ctx, name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands. An app that cannot be loaded is an error shown."""
+        """Return the names of all commands. If the app cannot be loaded, print the error."""
         names: set[str] = set()
         try:
             names.update(ctx.ensure_object(ScriptInfo).load_app().cli.list_commands(ctx))
@@ -275,7 +277,7 @@ class FlaskGroup(AppGroup):
         parent: click.Context | None = None,
         **extra: t.Any,
     ) -> click.Context:
-        """As Click's, with a `ScriptInfo` as its `obj`."""
+        """Like Click's, with a `ScriptInfo` as `obj`."""
         # Makes `app.run()` do nothing: called while a module is imported, it would not return.
         os.environ["FLASK_RUN_FROM_CLI"] = "true"
 
@@ -288,8 +290,8 @@ class FlaskGroup(AppGroup):
         return super().make_context(info_name, args, parent=parent, **extra)
 
     def invoke(self, ctx: click.Context) -> t.Any:
-        """Run the command. One of this group's options that stands behind the command is an error
-        that says where it belongs."""
+        """Run the command. If one of this group's options comes after the command, raise an
+        error that says where it belongs."""
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as error:
@@ -305,7 +307,7 @@ class FlaskGroup(AppGroup):
             ) from None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As Click's. For the help, the app is needed, and may be named in the environment."""
+        """Like Click's. For the help, load the app, which the environment may name."""
         no_args = not args and self.no_args_is_help
         if no_args or (len(args) == 1 and args[0] in self.get_help_option_names(ctx)):
             _env_file_option.handle_parse_result(ctx, {}, [])
@@ -313,18 +315,18 @@ class FlaskGroup(AppGroup):
         try:
             return super().parse_args(ctx, args)
         except click.ClickException:
-            ctx.close()  # Click does not, and the help has entered an app context.
+            ctx.close()  # Click does not, and the help entered an app context
             raise
 
 
 def load_dotenv(path: str | os.PathLike[str] | None = None, load_defaults: bool = True) -> bool:
-    """Set environment variables from files, the nearest `.env` and `.flaskenv` from the working
-    directory up. *path* counts before `.env`, that before `.flaskenv`, and variables that are
-    set already before all. The files are UTF-8.
+    """Set environment variables from files: the nearest `.env` and `.flaskenv` from the working
+    directory upwards. *path* takes precedence over `.env`, which takes precedence over
+    `.flaskenv`. Variables that are already set are not changed. The files are UTF-8.
 
-    :param path: one more file.
-    :param load_defaults: `False`: only that.
-    :return: whether there were variables. `False` without python-dotenv.
+    :param path: an additional file.
+    :param load_defaults: `False` to load only *path*. Default: `True`.
+    :return: `True` if there were variables. `False` without python-dotenv.
     """
     dotenv = _dotenv()
     if dotenv is None:
@@ -378,16 +380,16 @@ file 'wsgi.py' or 'app.py' in the current directory.
 cli.add_command(check_command)
 cli.add_command(migrate_command)
 
-# Behind the environment files, which may say it: FLASK_AS_FLASK=1.
+# After the environment files, which may contain FLASK_AS_FLASK=1.
 cli.params.insert(cli.params.index(_env_file_option) + 1, _as_flask_option)
 
 
 def as_flask() -> App:
-    """The app that `FLASK_APP` names, or the one of `wsgi.py` or `app.py`, with `import flask`
-    giving asyncflask. For a server that is to serve an app written for Flask:
-    ``FLASK_APP=module uvicorn --factory asyncflask.cli:as_flask``.
+    """Return the app named by `FLASK_APP`, or the one in `wsgi.py` or `app.py`, with `import
+    flask` resolving to asyncflask. Use it to serve an app written for Flask: ``FLASK_APP=module
+    uvicorn --factory asyncflask.cli:as_flask``.
 
-    :raises SystemExit: if it cannot be loaded, after saying why.
+    :raises SystemExit: if the app cannot be loaded, after printing why.
     """
     from .serving import load_or_exit
 

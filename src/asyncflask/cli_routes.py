@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
 @click.option("--all-methods", is_flag=True, help="With HEAD and OPTIONS.")
 @with_appcontext
 def routes_command(sort: str, all_methods: bool) -> None:
-    """List the routes: endpoint, methods, rule; and apps that are mounted."""
+    """List the routes (endpoint, methods, rule) and mounted apps."""
     app = current_app_ctx().app
     host_matching = app.url_map.host_matching
     mounts: tuple[Mount, ...] = tuple(getattr(app, "_mounts", ()))

@@ -1,6 +1,5 @@
-"""The command `asyncflask run`: its options, and those that it hands on to uvicorn. How an app is
-served is in `serving.py`, which, with uvicorn, is imported where it is used alone.
-"""
+"""The command `asyncflask run`: its options, and those it passes to uvicorn. `serving.py`,
+imported with uvicorn on use, does the serving."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ if t.TYPE_CHECKING:
 
 
 def show_server_banner(debug: bool, app_import_path: str | None) -> None:
-    """Say what is served, once, not at every reload."""
+    """Print what is served, once, not at every reload."""
     if is_running_from_reloader():
         return
     if app_import_path is not None:
@@ -31,7 +30,7 @@ def show_server_banner(debug: bool, app_import_path: str | None) -> None:
 
 
 class CertParamType(click.Path):
-    """The option `--cert`: a file, `adhoc`, or where an `ssl.SSLContext` can be imported."""
+    """The option `--cert`: a file, `adhoc`, or the import name of an `ssl.SSLContext`."""
 
     def __init__(self) -> None:
         super().__init__(exists=True, dir_okay=False, resolve_path=True)
@@ -39,7 +38,7 @@ class CertParamType(click.Path):
     def convert(
         self, value: t.Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> t.Any:
-        """:raises click.BadParameter: if it is nothing of these."""
+        """Convert the value. Raises `click.BadParameter` if it is none of these."""
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:
@@ -60,7 +59,7 @@ class CertParamType(click.Path):
 
 
 def _validate_key(ctx: click.Context, param: click.Parameter, value: t.Any) -> t.Any:
-    """Make the two options `--cert` and `--key` one, a pair, if the former is a file."""
+    """Combine `--cert` and `--key` into one pair, if `--cert` is a file."""
     cert = ctx.params.get("cert")
     is_file = bool(cert) and cert != "adhoc" and not isinstance(cert, SSLContext)
 
@@ -78,17 +77,17 @@ def _validate_key(ctx: click.Context, param: click.Parameter, value: t.Any) -> t
 
 
 class SeparatedPathType(click.Path):
-    """An option that is a list of paths, separated as in `PATH` (`:`, on Windows `;`)."""
+    """An option with a list of paths, separated as in `PATH` (`:`, on Windows `;`)."""
 
     def convert(
         self, value: t.Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> t.Any:
-        """:raises click.BadParameter: if one of them is none."""
+        """Convert the value. Raises `click.BadParameter` if one of the paths is invalid."""
         convert = super().convert  # `super()` does not work in a comprehension before 3.12.
         return [convert(item, param, ctx) for item in self.split_envvar_value(value)]
 
 
-# What uvicorn's command has and `run` takes over: where to write it instead.
+# Options of uvicorn's command that `run` has itself, and what to write instead.
 _NOT_AFTER_DASHES: t.Final = {
     "app": "'--app'",
     "host": "'--host'",
@@ -112,7 +111,7 @@ _NOT_AFTER_DASHES: t.Final = {
 def _parse_uvicorn_options(
     ctx: click.Context, param: click.Parameter, args: tuple[str, ...]
 ) -> dict[str, t.Any]:
-    """Options for `uvicorn.Config`, by uvicorn's description of them."""
+    """Parse options for `uvicorn.Config`, as uvicorn's command does."""
     import uvicorn
 
     params = [param for param in uvicorn.main.params if param.name not in _NOT_AFTER_DASHES]
@@ -254,7 +253,7 @@ def run_command(
     except Exception as error:
         if not (debugger and is_running_from_reloader()):
             raise
-        # The debugger shows it, and the page reloads when the error is mended.
+        # The debugger shows it, and the page reloads when the error is fixed.
         cause = error.__context__ if isinstance(error, NoAppException) else None
         app = failing_with(cause if isinstance(cause, Exception) else error)
     show_server_banner(debug, info.app_import_path)

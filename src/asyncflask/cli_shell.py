@@ -1,4 +1,4 @@
-"""The command `asyncflask shell`: Python's shell in a context of the app, with `await`."""
+"""The command `asyncflask shell`: Python's shell in an app context, with `await`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from .ctx import current_app_ctx
 @click.command("shell", short_help="Open a Python shell for the app.")
 @with_appcontext
 def shell_command() -> None:
-    """Open a Python shell in a context of the app, with the names that its shell context
-    processors give."""
+    """Open a Python shell in an app context, with the names from the shell context processors."""
     app = current_app_ctx().app
     names: dict[str, t.Any] = {}
 
@@ -34,11 +33,11 @@ def shell_command() -> None:
 
     hook = getattr(sys, "__interactivehook__", None)
     if hook is not None:
-        # Not at the top: both modules take hold of the terminal, and not every Python has them.
+        # Imported late: both modules take over the terminal, and not every Python has them.
         readline = import_string("readline", silent=True)
         rlcompleter = import_string("rlcompleter", silent=True)
         if readline is not None and rlcompleter is not None:
-            # By default it would complete the names of this program.
+            # By default it completes the names of this program.
             readline.set_completer(rlcompleter.Completer(names).complete)
         hook()
 
@@ -54,8 +53,9 @@ def shell_command() -> None:
 class _Shell(code.InteractiveConsole):
     """Python's shell, with `await`, `async for` and `async with` at the top level.
 
-    What awaits runs on the loop on which sync code has its coroutines run (`ensure_sync`,
-    async commands), so both share what belongs to a loop; everything else, in this thread.
+    Awaited code runs on the loop that runs coroutines for sync code (`ensure_sync`, async
+    commands), so they can share objects that belong to a loop. Everything else runs in this
+    thread.
     """
 
     def __init__(self, names: dict[str, t.Any]) -> None:
@@ -63,7 +63,7 @@ class _Shell(code.InteractiveConsole):
         self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
     def runcode(self, code: CodeType) -> None:
-        """Called for each input that is complete."""
+        """Run an input that is complete."""
         if not code.co_flags & inspect.CO_COROUTINE:
             super().runcode(code)
             return
@@ -72,7 +72,7 @@ class _Shell(code.InteractiveConsole):
         except SystemExit:
             raise
         except BaseException as e:
-            # Not the frames that wait for the user's.
+            # Without the frames that wait for the user's.
             tb = e.__traceback__
             while tb is not None and tb.tb_frame.f_code is not code:
                 tb = tb.tb_next

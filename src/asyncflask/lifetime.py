@@ -1,7 +1,7 @@
-"""From a server's start to its stop: the lifespan of an app, and tasks in the background.
+"""An app's lifespan, from the server's start to its stop, and its background tasks.
 
-What a server does not tell by the lifespan protocol or a signal, a connection may show:
-`app._asks` looks at those that come, until it has seen it.
+What a server does not report through the lifespan protocol or a signal, a connection may
+reveal: `app._asks` inspects incoming ones until it has found out.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ _nothing: object = object()
 
 @asynccontextmanager
 async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, object]]:
-    """The app's lifespan: mounted apps, `lifespan`, `while_serving`, `before_serving`; and back
-    in the opposite order, after the streams and WebSockets have been ended. Yields the state.
+    """Run the app's lifespan: mounted apps, `lifespan`, `while_serving`, `before_serving`; and
+    back in reverse order, after ending streams and WebSockets. Yields the state.
 
-    *receive*: the lifespan's, which shows the server."""
+    *receive*: the lifespan's, which identifies the server.
+    """
     driver = Driver(asyncio.get_running_loop())
-    # What is done here has to be done, though requests hold all threads, or never end.
+    # This must be done even if requests hold all threads, or never end.
     driver.limit = None
     driver.loop_if_no_thread = True
     app_ctx = app.app_context()
@@ -95,8 +96,8 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, objec
 async def _start(
     app: Flask, stack: AsyncExitStack, run: Callable[..., Awaitable[Any]]
 ) -> dict[str, object]:
-    """What is done before the first request, by *run*; what undoes it is on the *stack*. Gives the
-    state."""
+    """Run what comes before the first request, with *run*, and push what undoes it on *stack*.
+    Return the state."""
     state: dict[str, object] = {}
     for mounted in (*(mount.app for mount in app._mounts), *app._guarded):
         state.update(await stack.enter_async_context(lifespan(mounted)))
@@ -115,7 +116,7 @@ async def _start(
 
 def _loop_guard(app: Flask) -> LoopGuard | None:
     if not app.debug and not app.config["LOOP_GUARD"]:
-        return None  # as in production, which does not import it
+        return None  # as in production, where it is not even imported
     from .loop_guard import LoopGuard
 
     return LoopGuard.of_config(app)
@@ -125,17 +126,17 @@ def _loop_guard(app: Flask) -> LoopGuard | None:
 
 
 class _StopOfServer:
-    """Looks for the event by which a server learns that it is to stop, and then calls *stop*."""
+    """Looks for the event that tells a server to stop, and then calls *stop*."""
 
     def __init__(self, stop: Callable[[], None], stack: AsyncExitStack) -> None:
         self._stop, self._stack = stop, stack
 
     def __call__(self, app: Flask, scope: Scope, send: Send) -> None:
         wait = stop_of(send)
-        if wait is None:  # a middleware's `send`; the next may show it
+        if wait is None:  # a middleware's `send`; the next one may reveal it
             return
         app._asks = None
-        # In no request's context.
+        # Outside of any request's context.
         task = asyncio.get_running_loop().create_task(self._watch(wait), context=Context())
         self._stack.callback(task.cancel)
 
@@ -145,8 +146,8 @@ class _StopOfServer:
 
 
 def look_for_lifespan(app: Flask, scope: Scope, send: Send) -> None:
-    """Called for the first request, if it comes before a lifespan: say which functions of the app
-    the server does not call. In tests that is as it should be."""
+    """Called for the first request, if it comes before a lifespan: warn about functions of the
+    app that the server does not call. In tests, that is intended."""
     app._asks = None
     origin = scope.get(ORIGIN)
     if origin is None:
@@ -180,12 +181,12 @@ async def _advance_async(generator: Any) -> None:
 
 
 def _advance(generator: Any) -> Any:
-    """To the first `yield` of a `while_serving` function."""
+    """Run a `while_serving` function to its `yield`."""
     return _advance_async(generator) if hasattr(generator, "__anext__") else next(generator)
 
 
 def _finish(generator: Any) -> Any:
-    """To the end of it."""
+    """Run it to its end."""
     if hasattr(generator, "__anext__"):
         return _finish_async(generator)
     if next(generator, _nothing) is not _nothing:
@@ -205,7 +206,7 @@ def start_background_task(
     args: tuple[object, ...],
     kwargs: dict[str, object],
 ) -> None:
-    """On *loop*: call *func* in an app context and a task of its own. An error is logged."""
+    """Call *func* on *loop*, in an app context and a task of its own. Log errors."""
     driver = Driver(loop, app.config["WORKER_THREADS"], None, Context())
     name = getattr(func, "__qualname__", repr(func))
 
@@ -236,8 +237,8 @@ def start_background_task(
 
 
 async def end_background_tasks(app: Flask, timeout: float) -> None:
-    """Wait *timeout* seconds for the tasks on this loop, then cancel what is left. Sync code that
-    blocks is left to itself."""
+    """Wait up to *timeout* seconds for this loop's tasks, then cancel the rest. Blocking sync
+    code is abandoned."""
     loop = asyncio.get_running_loop()
     tasks = {task for task in app.background_tasks if task.get_loop() is loop}
     if tasks:

@@ -1,8 +1,5 @@
-"""Where a server listens: sockets that are bound before anything of the app is run, and handed on
-from the reloader to the processes that serve.
-
-Knows sockets and uvicorn's options; who serves is in `serving.py`.
-"""
+"""A server's sockets: bound before the app runs, and passed from the reloader to the processes
+that serve. Serving is in `serving.py`."""
 
 from __future__ import annotations
 
@@ -18,12 +15,12 @@ from typing import Final
 import uvicorn
 
 HANDED_ON: Final = "ASYNCFLASK_LISTENING"
-"""The variable by which a process learns of sockets that it was handed: host, port, numbers."""
+"""The environment variable that describes inherited sockets: host, port, file descriptors."""
 
 
 def bind(config: uvicorn.Config) -> list[socket.socket] | None:
-    """Sockets that listen at the host and port, before anything of the app is run; `None` if it
-    is served elsewhere. An address that cannot be had is told, and ends the program."""
+    """Return sockets that listen at the host and port, before anything of the app runs; `None`
+    if options name another place. If an address is unavailable, print why and exit."""
     if config.uds is not None or config.fd is not None:
         return None
     if (handed_on := _handed_on(config)) is not None:
@@ -46,16 +43,16 @@ def _listening(config: uvicorn.Config, stack: ExitStack) -> list[socket.socket]:
     ):
         try:
             sock = stack.enter_context(socket.socket(family, kind, protocol))
-        except OSError:  # IPv6 is resolved, but not there
+        except OSError:  # IPv6 addresses resolve, but are not supported
             continue
-        if os.name == "posix":  # elsewhere it would let two servers have the port
+        if os.name == "posix":  # elsewhere two servers could share the port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address[0], port, *address[2:]))
         sock.listen(config.backlog)
         sock.set_inheritable(True)
-        port = sock.getsockname()[1]  # the same for all, if it was to be any
+        port = sock.getsockname()[1]  # the same for all sockets, if any port was requested
         sockets.append(sock)
     if not sockets:
         raise OSError(f"no address for {config.host!r}")
@@ -92,21 +89,21 @@ def log_address(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
 
 
 def variable_for(config: uvicorn.Config, sockets: Iterable[socket.socket]) -> dict[str, str]:
-    """What to put in the environment of a process that is handed *sockets*."""
+    """Return the environment variable for a process that inherits *sockets*."""
     numbers = ",".join(str(sock.fileno()) for sock in sockets)
     return {HANDED_ON: f"{config.host} {config.port} {numbers}"}
 
 
 def _handed_on(config: uvicorn.Config) -> list[socket.socket] | None:
-    """The sockets that this process was handed; `None` if there are none, or if it is to listen
-    elsewhere, as its code now says."""
+    """Return the inherited sockets. `None` if there are none, or if the code now says to listen
+    elsewhere."""
     host, _, rest = os.environ.pop(HANDED_ON, "").partition(" ")
     port, _, numbers = rest.partition(" ")
     try:
         sockets = [
             socket.socket(fileno=int(number)) for number in filter(None, numbers.split(","))
         ]
-    except OSError:  # the variable was handed on further, and the sockets were not
+    except OSError:  # the variable was inherited without the sockets
         return None
     if (host, port) == (config.host, str(config.port)):
         for sock in sockets:
@@ -114,7 +111,7 @@ def _handed_on(config: uvicorn.Config) -> list[socket.socket] | None:
             sock.listen(config.backlog)
         return sockets or None
     for sock in sockets:
-        with suppress(OSError):  # who connects there is not to wait: nobody will answer
+        with suppress(OSError):  # nobody will answer clients that connect there
             sock.shutdown(socket.SHUT_RDWR)
         sock.close()
     return None

@@ -1,9 +1,6 @@
-"""Serving an app with uvicorn, for `app.run()` and the `run` command: options, shutdown, several
-processes, and a new process whenever the code changes.
-
-Knows processes, signals and uvicorn; knows no requests. In production, run a server yourself:
-`uvicorn module:app --workers 4`.
-"""
+"""Serving an app with uvicorn, for `app.run()` and the `run` command: options, shutdown,
+several processes, and restarting when code changes. In production, run a server yourself:
+`uvicorn module:app --workers 4`."""
 
 from __future__ import annotations
 
@@ -45,19 +42,19 @@ from .livereload import LiveReload
 T = t.TypeVar("T")
 
 SSLSetting: t.TypeAlias = SSLContext | tuple[str, str | None] | t.Literal["adhoc"] | None
-"""A context, the files of a certificate and its key, or a certificate to generate ("adhoc")."""
+"""An SSL context, the files of a certificate and its key, or "adhoc" to generate a certificate."""
 
 SHUTDOWN_TIMEOUT: t.Final = 10
-"""Seconds that requests have to end in, where the app's `SHUTDOWN_TIMEOUT` does not say."""
+"""Seconds that requests have to end, unless the app's `SHUTDOWN_TIMEOUT` sets it."""
 
 CLEAN_UP_SECONDS: t.Final = 2
-"""Beyond that, before uvicorn cancels requests: what the app has cancelled cleans up meanwhile."""
+"""Additional seconds before uvicorn cancels requests, for cleaning up what the app cancelled."""
 
 FIRST_REQUEST_SECONDS: t.Final = 0.2
-"""How long a client that connected before the shutdown may take until it sends its request."""
+"""Seconds that a client that connected before the shutdown has to send its request."""
 
 KILL_AFTER: t.Final = 5
-"""Seconds beyond the shutdown's limit, for `after_serving`, before a child is killed."""
+"""Seconds after the shutdown's limit, for `after_serving`, before a child process is killed."""
 
 _RUN_SIMPLE_NAMES: t.Final = {
     "use_reloader": "reload",
@@ -72,12 +69,12 @@ _RUN_SIMPLE_WITHOUT_EFFECT: t.Final = frozenset(
 
 
 class CannotServe(RuntimeError):
-    """The options do not go together, or not with this machine."""
+    """The options contradict each other, or cannot be used on this machine."""
 
 
 def from_run_simple(options: Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Options for `serve`, from those that Flask's `app.run` hands to Werkzeug's `run_simple`.
-    Left out: `threaded` (sync code always has threads) and details of Werkzeug's server."""
+    """Convert the options that Flask's `app.run` passes to Werkzeug's `run_simple` to those of
+    `serve`. Drops `threaded` (sync code always has threads) and details of Werkzeug's server."""
     return {
         _RUN_SIMPLE_NAMES.get(name, name): value
         for name, value in options.items()
@@ -101,29 +98,29 @@ def serve(
     load: Callable[[], t.Any] | None = None,
     **options: t.Any,
 ) -> None:
-    """Serve *target*, an ASGI app, until SIGINT or SIGTERM.
+    """Serve the ASGI app *target* until SIGINT or SIGTERM.
 
-    :param reload: serve from a child process, and start that anew when a `*.py` file changes,
-        in the working directory or under the app's root path. This very command is run again,
-        in the child with `WERKZEUG_RUN_MAIN=true` in its environment.
-    :param debugger: answer an exception that leaves the app with Werkzeug's interactive debugger;
-        with several workers, with its traceback.
-    :param evalex: `False`: the debugger shows frames, and has no consoles.
-    :param livereload: have HTML pages reload when code, templates or static files change. Default:
+    :param reload: serve from a child process, and restart it when a `*.py` file changes in the
+        working directory or under the app's root path. The child runs the same command, with
+        `WERKZEUG_RUN_MAIN=true` in its environment.
+    :param debugger: answer unhandled exceptions with Werkzeug's interactive debugger; with
+        several workers, with a traceback.
+    :param evalex: `False` for a debugger without consoles. Default: `True`.
+    :param livereload: reload HTML pages when code, templates or static files change. Default:
         with *reload*.
     :param extra_files: more files to watch, or folders of `*.py` files.
-    :param exclude_patterns: files whose path matches one (`fnmatch`) are not watched.
+    :param exclude_patterns: `fnmatch` patterns of files not to watch.
     :param ssl: serve HTTPS. Default: HTTP.
-    :param workers: how many processes serve. Default: 1.
-    :param load: gives the app in a process other than this one, so it has to be something that
-        can be pickled. Needed for more than one worker.
-    :param options: for `uvicorn.Config`. Default: `timeout_graceful_shutdown` is the config's
-        `SHUTDOWN_TIMEOUT`, or 10 seconds, and two more.
-    :raises CannotServe: a `RuntimeError`: an option that has no meaning here; a certificate or
-        a protocol that cannot be loaded; a running event loop; the reloader outside of the main
+    :param workers: the number of processes. Default: 1.
+    :param load: a picklable function that returns the app in another process. Required with
+        more than one worker.
+    :param options: passed to `uvicorn.Config`. Default of `timeout_graceful_shutdown`: the
+        `SHUTDOWN_TIMEOUT` setting, or 10 seconds, plus two.
+    :raises CannotServe: (a `RuntimeError`) if an option has no meaning here, a certificate or
+        protocol cannot be loaded, an event loop is running, or the reloader is not in the main
         thread.
-    :raises SystemExit: with 0 after SIGTERM, with 1 if the port is in use, with uvicorn's status
-        if it cannot start.
+    :raises SystemExit: with 0 after SIGTERM, with 1 if the port is in use, with uvicorn's
+        status if it cannot start.
     """
     workers = workers or 1
     patterns = tuple(exclude_patterns or ())
@@ -159,7 +156,7 @@ def _serve_with_reloader(
     extra_files: Iterable[str | os.PathLike[str]],
     exclude_patterns: tuple[str, ...],
 ) -> None:
-    """From a child process; *config* shows what is wrong with the options before it starts."""
+    """Serve from a child process. *config* reveals errors in the options before it starts."""
     watched = _Watched(
         {os.getcwd(), os.path.abspath(getattr(app, "root_path", "."))},
         {os.path.abspath(path) for path in extra_files},
@@ -172,10 +169,11 @@ def _serve_with_reloader(
 
 
 def _config(app: t.Any, options: Mapping[str, t.Any]) -> uvicorn.Config:
-    """:raises CannotServe: if uvicorn does not find what the options name."""
+    """Create uvicorn's config. Raises `CannotServe` if uvicorn does not find what the options
+    name."""
     try:
-        # The interface is given, for uvicorn's guess fails with apps that have both, WSGI and
-        # ASGI; and the workers, for uvicorn would ask the environment.
+        # The interface is given, since uvicorn's detection fails with apps that support both
+        # WSGI and ASGI; and the workers, since uvicorn would read the environment.
         config = uvicorn.Config(app, interface="asgi3", workers=1, **options)
         config.load()
     except (ImportError, ImportFromStringError, OSError, ValueError) as error:
@@ -184,10 +182,10 @@ def _config(app: t.Any, options: Mapping[str, t.Any]) -> uvicorn.Config:
 
 
 def _with_debugger(app: ASGIApp, host: str, port: int, https: bool, evalex: bool) -> ASGIApp:
-    """*app* with the debugger; with the traceback page, if Werkzeug's debugger is another one than
-    asyncflask knows."""
+    """Wrap *app* in the debugger, or in a traceback page if Werkzeug's debugger is not one that
+    asyncflask supports."""
     try:
-        from .debugger import Debugger  # it changes 'sys.displayhook'
+        from .debugger import Debugger  # imported late: it changes 'sys.displayhook'
     except ImportError as error:
         logging.getLogger("asyncflask").warning("There is no interactive debugger: %s", error)
         return ServerErrorMiddleware(app, debug=True)
@@ -202,10 +200,10 @@ def _with_debugger(app: ASGIApp, host: str, port: int, https: bool, evalex: bool
 
 
 def _keep_out_of_the_log(*urls: str) -> None:
-    """Have uvicorn not log requests of pages for what is no part of the app, by parts of URLs."""
+    """Keep uvicorn from logging requests that are not for the app, by parts of their URLs."""
 
     def is_wanted(record: logging.LogRecord) -> bool:
-        if record.msg in ("connection open", "connection closed"):  # does not say of what
+        if record.msg in ("connection open", "connection closed"):  # does not say which one
             return False
         values = record.args if isinstance(record.args, tuple) else ()
         return not any(url in str(value) for value in values for url in urls)
@@ -215,7 +213,7 @@ def _keep_out_of_the_log(*urls: str) -> None:
 
 
 def failing_with(error: Exception) -> ASGIApp:
-    """What to serve in place of an app that cannot be loaded: it fails at startup."""
+    """Return an app to serve instead of one that cannot be loaded; it fails at startup."""
     traceback = error.__traceback__
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -239,8 +237,8 @@ def _check_no_loop() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's, which says where it listens though it was given the sockets, and does not wait
-    for sync code that blocks when its time is over."""
+    """Uvicorn's server. Also logs its address if it was given sockets, and does not wait for
+    blocking sync code after its time limit."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -255,11 +253,12 @@ class _Server(uvicorn.Server):
         abandon_blocked(only_cancelled=False)
 
     async def _first_requests(self) -> None:
-        """Wait for the requests of clients that have just connected: uvicorn would reset their
-        connections. One that waits longer, such as a browser's spare connection, may be."""
+        """Wait for the requests of clients that have just connected, since uvicorn would reset
+        their connections. Those that wait longer, such as a browser's spare connection, may be
+        reset."""
         clock = asyncio.get_running_loop().time
         end = clock() + FIRST_REQUEST_SECONDS
-        await asyncio.sleep(0)  # uvicorn hears of those that were accepted last
+        await asyncio.sleep(0)  # lets uvicorn register those accepted last
         connections: t.Any = self.server_state.connections
         while clock() < end and any(getattr(each, "cycle", each) is None for each in connections):
             await asyncio.sleep(0.01)
@@ -283,14 +282,15 @@ Handler: t.TypeAlias = Callable[[int, FrameType | None], t.Any]
 
 
 def _app_handler(number: int) -> Handler | None:
-    """What the app, or the program that runs it, has set for a signal."""
+    """Return the handler that the app, or the program that runs it, has set for a signal, or
+    `None`."""
     handler = signal.getsignal(number)
     return handler if callable(handler) and handler is not signal.default_int_handler else None
 
 
 @contextmanager
 def _without_socket_file(config: uvicorn.Config) -> Iterator[None]:
-    """Remove the file of the option `uds` in the end, as uvicorn's command does."""
+    """Remove the `uds` socket file at the end, as uvicorn's command does."""
     try:
         yield
     finally:
@@ -300,9 +300,9 @@ def _without_socket_file(config: uvicorn.Config) -> Iterator[None]:
 
 @contextmanager
 def _exit_on_sigterm() -> Iterator[None]:
-    """Have SIGTERM end the process with status 0. uvicorn shuts down first and then repeats the
-    signal, whose default is to kill the process. A handler that the app has set is called then: it
-    may have to end threads for which Python would wait."""
+    """Make SIGTERM end the process with status 0. uvicorn shuts down and then repeats the
+    signal, whose default is to kill the process. A handler set by the app is called as well: it
+    may have to end threads that Python would wait for."""
     if threading.current_thread() is not threading.main_thread():  # no signals here
         yield
         return
@@ -360,16 +360,16 @@ def _check_workers(
 
 @dataclass
 class _Loader:
-    """What a worker process is sent, and calls to get the app."""
+    """Passed to a worker process, which calls it to get the app."""
 
     load: Callable[[], t.Any]
     debugger: bool
     as_flask: bool
     handler: Handler | None = None
-    """The app's handler of SIGTERM."""
+    """The app's handler for SIGTERM."""
 
     def __setstate__(self, state: dict[str, t.Any]) -> None:
-        # Here, for uvicorn loads modules that its options name before it loads the app.
+        # Here, since uvicorn imports modules named in options before it loads the app.
         if state["as_flask"]:
             install_as_flask()
         vars(self).update(state)
@@ -381,7 +381,7 @@ class _Loader:
     def __call__(self) -> ASGIApp:
         servers = signal.getsignal(signal.SIGTERM)
         app: ASGIApp = load_or_exit(self.load)
-        if self.debugger:  # without consoles: the next request may go to another process
+        if self.debugger:  # no consoles: the next request may reach another process
             app = ServerErrorMiddleware(app, debug=True)
         if signal.getsignal(signal.SIGTERM) is not servers:
             self.handler = _app_handler(signal.SIGTERM)
@@ -396,8 +396,8 @@ class _Loader:
 
 
 def load_or_exit(load: Callable[[], T]) -> T:
-    """What *load* gives. If it fails, show why and exit with the status of which uvicorn knows
-    not to start that worker again."""
+    """Return the result of *load*. If it fails, print why and exit with the status that keeps
+    uvicorn from restarting the worker."""
     try:
         return load()
     except ClickException as error:
@@ -408,7 +408,7 @@ def load_or_exit(load: Callable[[], T]) -> T:
 
 
 class _Supervisor(Multiprocess):
-    """Uvicorn's, which remembers the signal that has ended it."""
+    """Uvicorn's supervisor. Remembers the signal that ended it."""
 
     stopped_by: signal.Signals | None = None
 
@@ -446,8 +446,8 @@ def _serve_from_workers(loader: _Loader, workers: int, options: Mapping[str, t.A
 
 
 class _Watched(watchfiles.DefaultFilter):
-    """Which files to watch, and which changes of them count. Not: what editors, version control
-    and virtual environments leave behind."""
+    """The files to watch, and the changes that count: not those of editors, version control and
+    virtual environments."""
 
     def __init__(self, folders: set[str], extra: set[str], exclude: tuple[str, ...]) -> None:
         super().__init__()
@@ -456,7 +456,7 @@ class _Watched(watchfiles.DefaultFilter):
         self.exclude = exclude
 
     def paths(self) -> list[str]:
-        """What there is of it, without what is inside of something else of it."""
+        """Return the existing paths, except those inside others."""
         paths = sorted(path for path in self.folders | self.extra if os.path.exists(path))
         return [path for path in paths if not any(_is_inside(path, other) for other in paths)]
 
@@ -471,17 +471,17 @@ def _is_inside(path: str, folder: str) -> bool:
 
 
 def _serve_from_child(watched: _Watched, child: _Child) -> None:
-    """Run this command in a child, and again whenever a watched file changes, until SIGINT or
-    SIGTERM.
+    """Run this command in a child process, and again whenever a watched file changes, until
+    SIGINT or SIGTERM.
 
-    A child that ended by itself, with a syntax error for one, is started again at the next
-    change. Not `watchfiles.run_process`: that ends the child by SIGINT, of which Ctrl-C has sent
-    it one already, and at the second one uvicorn leaves without running `after_serving`.
+    A child that ended by itself, for example with a syntax error, is restarted at the next
+    change. Not `watchfiles.run_process`, which ends the child with SIGINT: Ctrl-C has already
+    sent one, and at the second one uvicorn exits without running `after_serving`.
     """
     stop = threading.Event()
     with _on_stop_signal(stop.set), child:
         child.start()
-        # Each round watches anew: an editor that replaces a file takes the watch with it.
+        # Watch again in each round: an editor that replaces a file removes its watch.
         while next(
             watchfiles.watch(*watched.paths(), watch_filter=watched, stop_event=stop), None
         ):
@@ -518,11 +518,11 @@ def _on_stop_signal(stop: Callable[[], None]) -> Iterator[None]:
 
 
 class _Child:
-    """The process that serves. The sockets stay here when it is replaced: who connects meanwhile
-    waits for the next one."""
+    """The process that serves. The sockets stay here when it is replaced, so clients that
+    connect meanwhile wait for the next one."""
 
     def __init__(self, config: uvicorn.Config, timeout: float | None) -> None:
-        """*timeout*: seconds until a process that is to end is killed."""
+        """*timeout*: seconds before a process that is to end is killed."""
         self._config = config
         self._timeout = timeout
         self._sockets: list[socket.socket] = []
@@ -533,9 +533,11 @@ class _Child:
         self._ending = False
         if not self._sockets:
             self._sockets = bind(self._config) or []
-        if os.name != "posix":  # sockets cannot be handed on: it was seen that they can be had
+        if (
+            os.name != "posix"
+        ):  # sockets cannot be inherited; this only checked that they are available
             self._close()
-        # `orig_argv` is the command as it was given: a script, `-m package`, a console script, and
+        # `orig_argv` is the original command: a script, `-m package`, a console script, and
         # the interpreter's options.
         self._process = subprocess.Popen(
             [sys.executable, *sys.orig_argv[1:]],
@@ -551,14 +553,14 @@ class _Child:
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         process.wait()
-        if not self._ending:  # it has failed: who connects now is to see that
+        if not self._ending:  # it failed: clients that connect now must notice
             self._close()
 
     def end(self) -> None:
         if self._process is None:
             return
         self._ending = True
-        self._process.terminate()  # does nothing if it has ended
+        self._process.terminate()  # no effect if it has ended
         self._waiting.join(self._timeout)
         self._process.kill()  # likewise
         self._waiting.join()

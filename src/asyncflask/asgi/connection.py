@@ -1,12 +1,11 @@
-"""A WebSocket connection, on the loop. What handlers see of it, sync and async, is in
-`websocket.py`; its states, and the steps that are legal in each, are a table in
-`websocket_rules.py`.
+"""A WebSocket connection, on the loop: the handshake, accepted on first use or rejected with a
+response (ASGI extension `websocket.http.response`), noticing a client that leaves, and cutting
+off one that does not read. `websocket.py` has the interface for handlers; `websocket_rules.py`
+has the states and the steps allowed in each.
 
-Here a step is taken: the handshake accepted on first use, or denied with a response (ASGI
-extension `websocket.http.response`), a client noticed that leaves, one that does not read cut off.
-
-Who needs a message calls the server's `receive` itself, so that one costs no task switch. Only
-while the handler asks for none does another task receive (`gone`): for it the messages wait.
+A handler that needs a message calls the server's `receive` itself, so that a message costs no
+task switch. Only while the handler does not ask for messages does another task (`gone`)
+receive, and queue, them.
 """
 
 from __future__ import annotations
@@ -58,25 +57,25 @@ if TYPE_CHECKING:
     from starlette.websockets import WebSocketDisconnect as WebSocketDisconnect
 
 SWITCHING_PROTOCOLS: Final = 101
-"""The status of a handshake's answer (RFC 6455 section 4.2.2)."""
+"""The status of an accepted handshake (RFC 6455 section 4.2.2)."""
 
 FORBIDDEN: Final = 403
-"""The status of a handshake that is denied without a response (ASGI: `websocket.close`)."""
+"""The status of a handshake rejected without a response (ASGI: `websocket.close`)."""
 
 AWAY_SECONDS: Final = 0.05
-"""After how long without being asked for a message they are received ahead. The timer of a busy
-connection is set once in this time, not for each message."""
+"""Seconds after which messages are received ahead if the handler does not ask for any. On a
+busy connection, the timer is set once per interval, not per message."""
 
 GRACE_SECONDS: Final = 1.0
-"""How long a handler whose client has left may go on without asking for a message."""
+"""Seconds that a handler whose client has left may continue without asking for a message."""
 
 CLOSE_SECONDS: Final = 5.0
-"""How long a client that is cut off may take to learn why."""
+"""Seconds that a client that is cut off has to learn why."""
 
 
 def load() -> None:
-    """Import Starlette's `WebSocketDisconnect`, and have it here. Done when a route is made for
-    WebSockets: many apps have none, and it takes as long as a tenth of our own import."""
+    """Import Starlette's `WebSocketDisconnect` into this module. Done when a WebSocket route is
+    added: many apps have none, and it takes a tenth of our own import time."""
     from starlette.websockets import WebSocketDisconnect
 
     globals()["WebSocketDisconnect"] = WebSocketDisconnect
@@ -90,8 +89,8 @@ def __getattr__(name: str) -> Any:
 
 
 class Connection:
-    """The end of one connection; used on the loop's thread only. Its methods `..._on_loop` are
-    what those of `WebSocket` do."""
+    """Our end of a connection. Used on the loop's thread only. The `..._on_loop` methods
+    implement those of `WebSocket`."""
 
     def __init__(
         self,
@@ -105,74 +104,75 @@ class Connection:
             load()
         direct = is_of_server(send)
         self._outbox = Outbox(send, direct=direct, stalled=self._stalled, failed=self._failed)
-        # A server's is a queue, from which one may take in any task, and which loses nothing when
-        # that is cancelled. A middleware's is always called in the same task and context.
+        # A server's `receive` is a queue: any task may use it, and cancelling loses nothing. A
+        # middleware's is always called in the same task and context.
         self._shared = direct and is_of_server(receive)
-        """Whether more than one task may receive."""
+        """`True` if more than one task may receive."""
         self._receive_now: Receive = receive if self._shared else in_this_context(receive)
         self._max_size: int | None = None
         self._loop = driver.loop
         self.thread = 0
-        """That of the loop, once the handshake is complete: there `receive` and `send` are to be
-        awaited. To ask for a running loop takes three times as long on Python 3.11, which asks
-        the system for the process every time."""
+        """The loop's thread, once the handshake is complete: there, `receive` and `send` are
+        awaited. Asking for a running loop takes three times as long on Python 3.11, which asks
+        the system for the process id each time."""
         self._calls: list[tuple[str, CoroutineType[object, None, object]]] = []
-        """What an async handler has called before that, to see whether it has awaited it."""
+        """The calls of an async handler before that, to check that they were awaited."""
         self._accept_headers = accept_headers
         self._state = CONNECTING
         self._connected = False
-        """Whether `websocket.connect` has been received."""
+        """`True` after `websocket.connect` was received."""
         self._direct = False
-        """Whether the handshake is complete, the connection open, and its `receive` shared."""
+        """`True` if the handshake is complete, the connection open, and `receive` shared."""
         self._closing: asyncio.Task[None] | None = None
         self._inbox = Inbox()
-        """What has been received ahead."""
+        """Messages received ahead."""
         self._news = Bell()
-        """For who waits for a message, or for a turn to receive."""
+        """Rung for those who wait for a message, or for their turn to receive."""
         self._watcher = Bell()
-        """For the task of `gone`."""
+        """Rung for the task of `gone`."""
         self._reader: asyncio.Task[object] | None = None
-        """Who is in the server's `receive`."""
+        """The task that is in the server's `receive`."""
         self._taken = 0
         """How many messages the handler has asked for."""
         self._rest_at = IN_A_ROW
-        """At how many the loop is given to others: all may have been there at once."""
+        """The number of messages after which other tasks may run, in case all were available at
+        once."""
         self._away = False
-        """Whether the handler asks for no messages, so that they are to be received ahead."""
+        """`True` if the handler asks for no messages, so they are received ahead."""
         self._look_later: asyncio.TimerHandle | None = None
         self.scope = scope
         self.json_module: Any = None
-        """What `receive_json` and `send_json` use: the app's JSON provider."""
+        """The app's JSON provider, for `receive_json` and `send_json`."""
         self.close_code: int | None = None
-        """The close code once either end has closed the connection (RFC 6455 7.4)."""
+        """The close code, once either end has closed the connection (RFC 6455 section 7.4)."""
         self.close_reason = ""
         self.accepted = False
         self.subprotocol: str | None = None
-        """The subprotocol that was agreed on with the handshake."""
+        """The subprotocol agreed on in the handshake."""
         self._when_closed: list[Callable[[], object]] = []
         self.watch: Callable[[], object] | None = None
-        """Called when `gone` is to run, if it does not yet: most handlers wait for messages, and
-        need no task that does so for them."""
+        """Called to start `gone`, if it is not running: most handlers wait for messages
+        themselves and need no task for it."""
 
     def configure(self, options: WebSocketOptions) -> None:
-        """Before the handler runs: what its route says."""
+        """Apply the route's options, before the handler runs."""
         self._max_size = options.max_message_size
         self._outbox.options = options
 
     @property
     def requested_subprotocols(self) -> list[str]:
-        """The subprotocols that the client offers, in its order of preference."""
+        """The subprotocols that the client offered, in its order of preference."""
         return list(self.scope.get("subprotocols", ()))
 
     @property
     def closed(self) -> bool:
-        """Whether nothing can be sent any more."""
+        """`True` if nothing can be sent any more."""
         return self.close_code is not None
 
     # -- the handshake
 
     def _step(self, step: str) -> State:
-        """Where *step* leads; raises for one that is not legal now."""
+        """Return the state that *step* leads to. Raises an error if it is not allowed now."""
         try:
             return next_state(self._state, step)
         except KeyError:
@@ -197,10 +197,10 @@ class Connection:
             await self._connect()
         except BaseException:
             if not self.closed:
-                self._state = CONNECTING  # the response of an error handler may deny it
+                self._state = CONNECTING  # an error handler's response may still reject it
                 self._news.ring()
             raise
-        if self.closed:  # meanwhile
+        if self.closed:  # closed in the meantime
             raise self.disconnect_error()
         self.accepted = True
         self.subprotocol = subprotocol
@@ -217,12 +217,12 @@ class Connection:
         except OSError:
             self._gone(ABNORMAL, None)
             raise self.disconnect_error() from None
-        if is_closed(self._outbox.send):  # then uvicorn has not taken it, and does not say so
+        if is_closed(self._outbox.send):  # uvicorn silently ignored the message
             self._gone(ABNORMAL, None)
             raise self.disconnect_error()
         self._outbox.open()
         self.thread = get_ident()
-        self._calls.clear()  # which refer to this
+        self._calls.clear()  # breaks reference cycles
         if not self.closed:
             self._direct = self._shared
             self._look_soon()
@@ -232,14 +232,14 @@ class Connection:
         self._news.ring()
 
     async def _connect(self) -> None:
-        """The server asks before it takes an answer (ASGI: `websocket.connect`)."""
+        """Receive `websocket.connect`, which servers send before they accept an answer (ASGI)."""
         if not self._connected:
             self._connected = True
             await self._receive_now()
 
     async def deny(self, start: Message, content: bytes) -> None:
-        """Refuse the handshake with a response, or with a bare 403 if the server has no
-        `websocket.http.response` extension."""
+        """Reject the handshake with a response, or with a bare 403 if the server does not
+        support `websocket.http.response`."""
         self._ended(NORMAL, None, self._step("deny"))
         self._outbox.end()
         answer: tuple[Message, ...] = ({"type": "websocket.close", "code": NORMAL, "reason": ""},)
@@ -260,7 +260,7 @@ class Connection:
             for message in answer:
                 await self._outbox.put_first(message)
         except OSError:
-            pass  # it left at this very moment
+            pass  # the client left at this moment
 
     # -- receiving
 
@@ -305,14 +305,14 @@ class Connection:
             return await self.receive_on_loop()
 
     async def _wait_for_turn(self) -> str | bytes | None:
-        """Give a message that has been received ahead; or `None` when the caller may receive."""
+        """Return a message that was received ahead, or `None` if the caller may receive."""
         while True:
             if self._state is CONNECTING:
                 await self.accept_on_loop()
             await self._rest()
             if self._inbox:
                 self._taken += 1
-                self._watcher.ring()  # there is room
+                self._watcher.ring()  # there is room again
                 return self._inbox.take()
             if self.close_code is not None:
                 raise self.disconnect_error()
@@ -321,7 +321,7 @@ class Connection:
             await self._news.wait()
 
     async def _rest(self) -> None:
-        """Let others run, now and then."""
+        """Let other tasks run, now and then."""
         if self._taken >= self._rest_at:
             self._rest_at = self._taken + IN_A_ROW
             await asyncio.sleep(0)
@@ -333,12 +333,13 @@ class Connection:
             raise ValueError("The message's JSON is nested too deep.") from None
 
     def _was_woken(self) -> bool:
-        """Whether it was `_wake` alone that cancelled who receives."""
+        """Return `True` if only `_wake` cancelled the receiving task."""
         task = task_on(self._loop)
         return self._reader is None and task is not None and not task.uncancel()
 
     def _checked(self, message: Message) -> str | bytes | None:
-        """What *message* has for the handler; `None` if it, or its size, ends the connection."""
+        """Return the handler's data in *message*, or `None` if the message, or its size, ends
+        the connection."""
         if message["type"] == "websocket.disconnect":
             self._gone(message.get("code", ABNORMAL), message.get("reason"))
             return None
@@ -352,9 +353,9 @@ class Connection:
         return data
 
     def _look_soon(self) -> None:
-        """See in a while whether the handler asks for messages."""
+        """Check in a while whether the handler asks for messages."""
         if self._direct:
-            # A timer keeps its context until it would have rung, even if it is cancelled.
+            # A timer keeps its context until its time, even if it is cancelled.
             self._look_later = self._loop.call_later(
                 AWAY_SECONDS, self._look, self._taken, context=self._outbox.context
             )
@@ -362,7 +363,7 @@ class Connection:
     def _look(self, taken_before: int) -> None:
         self._look_later = None
         if self._reader is not None:
-            return  # who looks again after the next message
+            return  # the reader schedules this again after the next message
         if self._taken == taken_before:
             self._away = True
             self._start_watching()
@@ -375,8 +376,9 @@ class Connection:
             self._outbox.context.copy().run(self.watch)
 
     async def gone(self) -> None:
-        """Receive what the handler does not; return when the connection has ended and the handler
-        does not see to that itself: it waits for something other than a message."""
+        """Receive messages that the handler does not ask for. Return when the connection has
+        ended and the handler would not notice, since it waits for something other than a
+        message."""
         while not self.closed:
             if self._away:
                 self._away = not self._shared
@@ -405,13 +407,13 @@ class Connection:
                 self._inbox.put(data)
                 if self._news.waiters:
                     self._news.ring()
-                    if self._shared:  # the handler is back, and receives for itself
+                    if self._shared:  # the handler is receiving again
                         self._look_soon()
                         return
 
     async def _wait_for_room(self) -> None:
-        """The disconnect is behind what the client has sent, and that is not read now. So look
-        at the connection itself, when the handler takes nothing."""
+        """Check the connection itself while the handler takes nothing: a disconnect would be
+        behind unread messages."""
         try:
             async with asyncio.timeout(GRACE_SECONDS):
                 await self._watcher.wait()
@@ -420,7 +422,7 @@ class Connection:
                 self._gone(ABNORMAL, None)
 
     async def _grace(self) -> None:
-        """A handler that is at work on a message may finish it, and take those that are left."""
+        """Let the handler finish its current message and take those that are left."""
         taken = -1
         while taken != self._taken or self._news.waiters:
             taken = self._taken
@@ -443,7 +445,7 @@ class Connection:
             self._lost()
             raise self.disconnect_error() from None
         except RuntimeError:
-            if self.closed:  # while this waited
+            if self.closed:  # closed while this waited
                 raise self.disconnect_error() from None
             raise
 
@@ -452,7 +454,8 @@ class Connection:
         await self.send_on_loop(self.json_module.dumps(value))
 
     def _lost(self) -> None:
-        """The client has left, says `send`. What had come before is for the handler yet."""
+        """Handle a client that left, as `send` reports. Messages from before are still for the
+        handler."""
         while self._direct and not self._inbox.full:
             coro: Any = self._receive_now()
             try:
@@ -460,7 +463,7 @@ class Connection:
             except StopIteration as stop:
                 if (data := self._checked(stop.value)) is not None:
                     self._inbox.put(data)
-            except RuntimeError:  # a server that lets but one receive, and one is about to
+            except RuntimeError:  # the server allows only one receive, which another task holds
                 break
             else:
                 coro.close()
@@ -468,7 +471,7 @@ class Connection:
         self._gone(ABNORMAL, None)
 
     def _failed(self, error: Exception) -> None:
-        """*error*: what the server raised for a delivered message."""
+        """Handle *error*, which the server raised for a delivered message."""
         if isinstance(error, OSError):
             self._lost()
             return
@@ -485,7 +488,7 @@ class Connection:
             await asyncio.wait([self._closing])
 
     def start_closing(self, code: int, reason: str | None = None, state: State = ENDED) -> None:
-        """`close` that does not wait, for the loop; by others than the handler."""
+        """`close` without waiting, on the loop; for others than the handler."""
         check_code(code)
         if not self.closed:
             reason = None if reason is None else shortened(reason)
@@ -495,7 +498,7 @@ class Connection:
         self, code: int, reason: str | None, timeout: float | None, state: State
     ) -> None:
         self._ended(code, reason, state)
-        # A task: whoever closes may be cancelled, and the client is to be told nevertheless.
+        # A task, since the caller may be cancelled, and the client must be told anyway.
         tell = self._tell(code, reason, timeout)
         self._closing = self._loop.create_task(tell, context=Context())
 
@@ -515,12 +518,12 @@ class Connection:
                 self._outbox.send
             ):
                 raise
-            # Otherwise it left at this very moment, maybe by breaking the protocol: then uvicorn
-            # raises an `AssertionError`.
+            # Otherwise the client left at this moment, perhaps by violating the protocol;
+            # uvicorn then raises an `AssertionError`.
 
     async def _put_close(self, message: Message) -> None:
-        """As the last message. Daphne refuses the codes that RFC 6455 section 7.4.1 has for
-        servers; the connection is to be closed nevertheless."""
+        """Send the close as the last message. Daphne rejects the codes that RFC 6455 section
+        7.4.1 has for servers; the connection must be closed anyway."""
         try:
             await self._outbox.put_last(message)
         except (RuntimeError, OSError):
@@ -536,13 +539,13 @@ class Connection:
             await self._outbox.put_last({**message, "code": code + 3000})
 
     def _gone(self, code: int, reason: str | None) -> None:
-        """The client has left."""
+        """Handle a client that has left."""
         if self.close_code is None:
             self._ended(code, reason, ENDED)
             self._outbox.cancel()
 
     def _ended(self, code: int, reason: str | None, state: State) -> None:
-        """Tell whoever waits; and refer no more to who refers to this."""
+        """Wake those who wait, and break reference cycles."""
         self._state, self.close_code, self.close_reason = state, code, reason or ""
         del self._accept_headers
         self._calls.clear()
@@ -560,21 +563,21 @@ class Connection:
             func()
 
     def _stalled(self, why: str) -> None:
-        """Cut off a client that does not read: what waits for it is forgotten."""
+        """Cut off a client that does not read, and drop its queued messages."""
         self._outbox.end()
         self._start_closing(TRY_AGAIN_LATER, why, CLOSE_SECONDS, ENDED)
 
     def abort(self) -> None:
-        """Unless the client has everything: break off the connection, if that is in reach. ASGI
-        has no message for it, and a server that closes waits for the client."""
+        """Abort the connection, if possible, unless the client has received everything. ASGI
+        has no message for that, and a server that closes waits for the client."""
         if self.flushed:
             return
         self._outbox.cancel()
         abort(self._outbox.send)
 
     def linger(self, done: Callable[[], object], before: int | None = None) -> None:
-        """After the close: call *done* when the client has taken everything in, and break off
-        if it takes no more."""
+        """After the close, call *done* when the client has received everything. Abort if it
+        stops reading."""
         timeout, unsent = self._outbox.options.send_timeout, unsent_bytes(self._outbox.send)
         if unsent and timeout is not None and before is not None and unsent >= before:
             self.abort()
@@ -586,13 +589,13 @@ class Connection:
 
     @property
     def flushed(self) -> bool:
-        """Whether the client has all that was sent, as far as the server says."""
+        """`True` if the client has received everything, as far as the server tells."""
         return not unsent_bytes(self._outbox.send) and (
             self._closing is None or self._closing.done()
         )
 
     def is_end_of_this(self, error: BaseException) -> bool:
-        """Whether *error* says that this connection has ended, and not another one."""
+        """Return `True` if *error* reports the end of this connection, not of another one."""
         return self.closed and isinstance(error, WebSocketDisconnect)
 
     def disconnect_error(self) -> WebSocketDisconnect:

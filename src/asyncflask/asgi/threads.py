@@ -1,17 +1,15 @@
-"""The event loop, and the worker thread of each request.
+"""The event loop and each request's worker thread.
 
-Which of the two runs what is decided here alone. A request is one coroutine. It asks to be
-carried to the other by awaiting `Driver.to_thread` or `Driver.to_loop`, and its `Driver` resumes
-it there. So sync functions that follow one another cost one hop however many they are, async
-functions cost none, and all sync functions of one request share one thread.
+This file alone decides which of the two runs what. A request is one coroutine. It awaits
+`Driver.to_thread` or `Driver.to_loop` to move to the other, where its `Driver` resumes it. So
+consecutive sync functions cost one hop, however many they are; async functions cost none; and
+all sync functions of a request share a thread.
 
-A thread is one of the operating system (`native.py`). A thread from outside that calls in, a WSGI
-server's, is what that server takes for one: under gevent a greenlet.
+Threads are the operating system's (`native.py`). For a thread from outside, such as a WSGI
+server's, it is what that server treats as one: under gevent, a greenlet.
 
-How a coroutine is resumed in a context is in `stepping.py`, how sync code waits for what is async
-in `waiting.py`, the threads and how many there are in `pool.py`.
-
-Not here: anything about HTTP, WebSockets or Flask.
+`stepping.py` resumes coroutines in a context, `waiting.py` lets sync code wait for async code,
+`pool.py` has the threads and their limits. Nothing here knows about HTTP, WebSockets or Flask.
 """
 
 from __future__ import annotations
@@ -62,17 +60,16 @@ Call = Callable[..., Awaitable[Any]]
 _COROUTINE: Final = inspect.CO_COROUTINE
 
 ABANDON_SECONDS: Final = 1.0
-"""How long what was cancelled at shutdown may take to end, before sync code that blocks is left
-to itself."""
+"""Seconds that cancelled code has to end at shutdown before blocking sync code is abandoned."""
 
 
 def is_async(func: Callable[..., object]) -> bool:
-    """Whether calling *func* gives a coroutine: `async def`, also behind `partial`,
-    as a bound method, or as the `__call__` of an object."""
-    if type(func) is FunctionType:  # most are, and asking `inspect` costs ten times as much
+    """Return `True` if calling *func* returns a coroutine: `async def`, also behind `partial`,
+    as a bound method, or as an object's `__call__`."""
+    if type(func) is FunctionType:  # the usual case; `inspect` takes ten times as long
         if func.__code__.co_flags & _COROUTINE:
             return True
-        if not func.__dict__:  # nor is it marked as one
+        if not func.__dict__:  # not marked as one either
             return False
     while isinstance(func, partial):
         func = func.func
@@ -84,18 +81,18 @@ def is_async(func: Callable[..., object]) -> bool:
 
 
 def on_loop() -> bool:
-    """Whether an event loop is running in this very thread."""
+    """Return `True` if an event loop is running in this thread."""
     return asyncio._get_running_loop() is not None
 
 
 def this_driver() -> Driver | None:
-    """The driver on whose thread this code runs."""
+    """Return the driver on whose thread this code runs, or `None`."""
     driver: Driver | None = getattr(here(), "driver", None)
     return driver
 
 
 def this_worker() -> Worker:
-    """The queue of the calling thread, created on first use for a thread from outside."""
+    """Return the calling thread's queue, created on first use for a thread from outside."""
     local = here()
     driver: Driver | None = getattr(local, "driver", None)
     if driver is not None and driver.worker is not None:
@@ -159,7 +156,7 @@ class _Job:
         self.refused = False
 
     def __call__(self, land: bool = True) -> None:
-        """On the thread: make the call, and tell the loop."""
+        """On the thread: make the call, and notify the loop."""
         local, driver = here(), self._driver
         before, local.driver = getattr(local, "driver", None), driver
         if carries := self._context is driver.context:  # the request's coroutine
@@ -174,11 +171,11 @@ class _Job:
         if land:
             try:
                 driver.loop.call_soon_threadsafe(self._land)
-            except RuntimeError:  # the loop was closed: nobody waits any more
+            except RuntimeError:  # the loop was closed, so nobody is waiting
                 self.take()
 
     def _land(self) -> None:
-        # After the request has gone on, and perhaps ended: who is next may take its thread.
+        # After the request has continued, and perhaps ended: the next one may take its thread.
         slots = self._driver.slots
         try:
             self._wake()
@@ -191,12 +188,12 @@ class _Job:
         self._driver.loop.call_soon(self._wake)
 
     def take(self) -> tuple[Any, BaseException | None]:
-        """The value or error, which is then no longer here: a traceback makes a cycle of it."""
+        """Return the value or error, and drop it: a traceback would make a cycle."""
         outcome = self._value, self._error
         self._value = self._error = None
         return outcome
 
-    # What `asyncio.Task` asks of a future.
+    # The interface of a future, for `asyncio.Task`.
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         return self._driver.loop
@@ -208,7 +205,7 @@ class _Job:
         self._task_context = context or copy_context()
 
     def _wake(self) -> None:
-        # The task began to wait in the step of the loop that started the thread.
+        # The task began to wait in the loop iteration that started the thread.
         wakeup, self._wakeup = self._wakeup, None
         if wakeup is not None:
             self._task_context.run(wakeup, self)
@@ -220,21 +217,21 @@ class _Job:
         self.abandoned = True
         slots, self._driver.slots = self._driver.slots, None
         if slots is not None and not self.waits_in(slots):
-            slots.release()  # what blocks does not count any more
+            slots.release()  # blocking code no longer counts
         worker, self._driver.worker = self._driver.worker, None
         if worker is not None and not self._driver._lent:
-            worker.post(stop)  # if it ever comes to that
+            worker.post(stop)  # in case it ever gets there
         self._driver.loop.call_soon(self._wake)
         return True
 
     def waits_in(self, slots: Slots | None) -> bool:
-        """Whether it waits for a slot, and has not begun."""
+        """Return `True` if it waits for a slot and has not started."""
         return slots is not None and any(
             isinstance(go, partial) and self in go.args for go in slots.waiting
         )
 
     def result(self) -> None:
-        """Asked by the woken task."""
+        """Called by the woken task."""
         if self.abandoned:
             raise asyncio.CancelledError
 
@@ -246,12 +243,12 @@ class _Job:
 
 
 class Abandoned(asyncio.CancelledError):
-    """The request's coroutine was left behind in its thread."""
+    """The request's coroutine was abandoned in its thread."""
 
 
 def abandon(task: asyncio.Task[object]) -> None:
-    """Cancel *task* though it waits for a thread, which is left to the sync code that blocks
-    it. Of a request whose thread that is, nothing more is run. For the end of the process."""
+    """Cancel *task* even if it waits for a thread, which is left to the blocking sync code.
+    Nothing more of that thread's request runs. For the end of the process."""
     local = here()
     local.abandoning = True
     try:
@@ -261,8 +258,9 @@ def abandon(task: asyncio.Task[object]) -> None:
 
 
 def abandon_blocked(*, only_cancelled: bool) -> None:
-    """`abandon` the tasks of this loop that wait for a thread; *only_cancelled*: those that were
-    told to end, and could not. What waits for a slot goes first: it must not begin now."""
+    """`abandon` this loop's tasks that wait for a thread; with *only_cancelled*, only those
+    that were cancelled but could not end. Those waiting for a slot come first: they must not
+    start now."""
     waiting: list[asyncio.Task[Any]] = []
     started: list[asyncio.Task[Any]] = []
     for task in asyncio.all_tasks():
@@ -278,9 +276,9 @@ _abandoning = weakref.WeakKeyDictionary()
 
 
 def _abandon_later(loop: asyncio.AbstractEventLoop) -> None:
-    """A task was cancelled that waits for a thread. If the process ends, whoever did so may wait
-    for the task: so leave the thread behind before long, but after `Conversations.stop` has done
-    so for what is its own."""
+    """Called when a task is cancelled that waits for a thread. If the process is ending, the
+    canceller may wait for the task, so abandon the thread soon, but after `Conversations.stop`
+    did so for its own."""
     end = end_of(loop)
     if end is None or (loop in _abandoning and _abandoning[loop].when() > loop.time()):
         return
@@ -291,11 +289,11 @@ def _abandon_later(loop: asyncio.AbstractEventLoop) -> None:
 class Driver:
     """Runs one request: its coroutine, on loop and thread, in one `contextvars.Context`.
 
-    *loop*: by default the running one, once something asks for it: to find it takes a system call
-    (`getpid`) before Python 3.12. *worker*: the thread to use, for a request that came in on one
-    (WSGI); otherwise one is taken from the pool when first needed, and kept until `release`.
-    *context*: what the coroutine runs in, and *outer*: what the server calls in; by default copies
-    of the current one.
+    *loop*: default: the running one, looked up when needed, since that takes a system call
+    (`getpid`) before Python 3.12. *worker*: the thread to use, for a request that arrived on
+    one (WSGI); otherwise one is taken from the pool when needed and kept until `release`.
+    *context*: the context that the coroutine runs in. *outer*: the context that the server
+    calls in. Default: copies of the current one.
     """
 
     __slots__ = (
@@ -326,52 +324,54 @@ class Driver:
         self.slots: Slots | None = None
         self.worker = worker
         self._lent = worker is not None
-        """The thread goes on with something else: a middleware, or a view that asks its app."""
+        """`True` if the thread belongs to others, such as middleware, or a view that calls its
+        app."""
         self.limit = limit if worker is None else None
-        """How many sync functions run at once, this one among them; `None`: it is not counted."""
+        """How many sync functions run at once, including this one. `None`: it is not counted."""
         self.context: Context = copy_context() if context is None else context
         self.outer: Context = copy_context() if outer is None else outer
         self.in_thread = False
         self.prepare: Callable[[], Awaitable[None] | None] | None = None
-        """Called once on the loop, before the first async function is. It gives what is left to
-        be awaited, if it has to wait."""
+        """Called once on the loop, before the first async function. Returns the rest, to await,
+        if it has to wait."""
         self.before_thread: Callable[[], Awaitable[None] | None] | None = None
-        """The same for a sync function, before a thread is taken. Not for one that was lent."""
+        """The same for a sync function, before a thread is taken. Not used for a thread that
+        was lent."""
         self.loop_if_no_thread = False
-        """For teardown, which must run: sync functions run on the loop if no thread can be had,
-        rather than raise `NoThread`. One that a request has had is not replaced; so nothing of
-        this request is bound to a thread."""
+        """For teardown, which must run: if no thread is available, sync functions run on the
+        loop instead of raising `NoThread`. A thread that the request had is kept, so nothing is
+        bound to a missing one."""
         self._pending = 0
         self._released = False
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop on which the request is."""
+        """The loop that the request runs on."""
         if self._loop is None:
             self._loop = _get_running_loop() or loop_for_outsiders()
         return self._loop
 
     def outside(self, func: Callable[..., Awaitable[T]]) -> InContext[T]:
-        """The server's coroutine function *func*, to run in the context that the server called
-        in."""
+        """Return the server's coroutine function *func*, run in the context that the server
+        called in."""
         return InContext(func, self.outer.copy())
 
     async def to_loop(self) -> None:
-        """Carry on on the event loop."""
+        """Continue on the event loop."""
         if self.in_thread:
             await ask(TO_LOOP)
 
     async def to_thread(self) -> None:
-        """Carry on on the request's thread. Nothing may be awaited there but what this class
-        gives; anything else takes the coroutine back to the loop."""
+        """Continue on the request's thread. Await only methods of this class there; anything
+        else takes the coroutine back to the loop."""
         if not self.in_thread:
             await ask(TO_THREAD)
 
     def call(self, func: Callable[..., Any], /, *args: object, **kwargs: object) -> Awaitable[Any]:
-        """Call user code, sync or async, where it belongs; awaited it gives the value. The
-        coroutine that awaits this may have changed between loop and thread afterwards. Raises
-        `NoThread`, on the loop."""
-        # `is_async`, of which the first line is all that most functions need.
+        """Call user code, sync or async, where it belongs. Await it for the value. The awaiting
+        coroutine may have moved between loop and thread afterwards. Raises `NoThread`, on the
+        loop."""
+        # Inlines the start of `is_async`, which is enough for most functions.
         if (type(func) is not FunctionType or not func.__code__.co_flags & _COROUTINE) and (
             type(func) is Nonblocking or not is_async(func)
         ):
@@ -394,7 +394,7 @@ class Driver:
     async def call_sync(
         self, func: Callable[..., Any], args: tuple[object, ...], kwargs: dict[str, object]
     ) -> Any:
-        """`call` for a function that is not async."""
+        """`call` for a sync function."""
         if not self.in_thread:
             if self.worker is None and type(func) is Nonblocking:
                 await self.ready_for_async()
@@ -405,13 +405,13 @@ class Driver:
                         await all_of(prepare)
                 await ask(TO_THREAD)
         value = func(*args, **kwargs)
-        if isinstance(value, CoroutineType):  # a sync wrapper round an async function
+        if isinstance(value, CoroutineType):  # a sync wrapper around an async function
             await self.ready_for_async()
             return await value
         return value
 
     async def ready_for_async(self) -> None:
-        """Be on the loop, with `prepare` done."""
+        """Move to the loop and run `prepare`."""
         if self.in_thread:
             await ask(TO_LOOP)
         if self.prepare is not None:
@@ -419,20 +419,21 @@ class Driver:
             await all_of(prepare)
 
     def run(self, coro: Coro[T], yielded: object = NOT_STARTED) -> Awaitable[T]:
-        """Drive *coro* to its end: `await driver.run(...)`, from a task on the loop. *yielded*:
-        what it gave when it was sent `None` in `context`, if it was."""
+        """Run *coro* to its end: `await driver.run(...)`, from a task on the loop. *yielded*:
+        the value it yielded when `None` was sent to it in `context`, if it was."""
         remember(self.loop)
         return stepped(self.context, coro, self._segment, yielded)
 
     def task(self, coro: Coro[T]) -> asyncio.Task[T]:
-        """A task for the user's *coro*, in the request's context; to be awaited at once."""
-        # Not by the loop's factory, which may start it at once: in a context that is in use.
+        """Return a task for the user's *coro* in the request's context. Await it at once."""
+        # Not through the loop's factory, which may start it at once, in a context that is in
+        # use.
         return asyncio.Task(coro, loop=self.loop, context=self.context)
 
     def _segment(self, coro: Coro[T]) -> Generator[object, Any, Segment]:
-        """Have the thread resume *coro* until it asks for the loop. Gives what it yielded; its
-        end, if it came to that; and what is to be raised in it, the refusal of a thread or the
-        cancellation of the task meanwhile."""
+        """Let the thread resume *coro* until it asks for the loop. Return what it yielded; its
+        end, if it ended; and what to raise in it, if no thread was available or the task was
+        cancelled."""
         job = _Job(self, self.context, coro.send, None)
         self._post(job)
         thrown: BaseException | None = None
@@ -465,7 +466,7 @@ class Driver:
         self.slots.acquire(partial(self._start, job))
 
     def _start(self, job: _Job) -> bool:
-        """Whether *job* runs."""
+        """Start *job*. Return `True` if it runs."""
         if job.abandoned:
             return False
         if self.worker is None:
@@ -478,9 +479,9 @@ class Driver:
         return True
 
     async def run_sync(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """From any task on the loop: call a sync function on the request's thread. Raises
+        """Call a sync function on the request's thread, from any task on the loop. Raises
         `NoThread`."""
-        if self._released:  # a task that outlives its request
+        if self._released:  # the task outlived its request
             return await run_in_worker(func, *args, **kwargs)
         context = copy_context()
         job = _Job(self, context, partial(func, *args, **kwargs))
@@ -505,7 +506,8 @@ class Driver:
         return value  # type: ignore[no-any-return]
 
     async def run_apart(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`run_sync` for what may run on any thread: the request gets none that it would keep."""
+        """`run_sync` for a function that may run on any thread; the request does not keep the
+        thread."""
         if self.worker is not None:
             return await self.run_sync(func, *args, **kwargs)
         limit = DEFAULT_WORKER_THREADS if self.limit is None else self.limit
@@ -517,23 +519,22 @@ class Driver:
             driver.release()
 
     def free_slot(self) -> None:
-        """On the request's thread: from now on it counts no more among the sync functions that
-        run. For one that waits for its client by other means."""
+        """On the request's thread: stop counting it as running, for code that waits for its
+        client by other means."""
         slots, self.slots, self.limit = self.slots, None, None
         if slots is not None:
             self.loop.call_soon_threadsafe(slots.release)
 
     def spare_thread(self) -> None:
-        """On the loop: give back the thread, which nothing of this request is bound to, and
-        which would be idle while the request waits for its client. Another is taken when
-        needed."""
+        """On the loop: give back the thread, which would be idle while the request waits for
+        its client. Nothing of the request may be bound to it. Another one is taken when needed."""
         worker = self.worker
         if worker is not None and not self._lent and not self._pending:
             self.worker = None
             give_back(worker)
 
     def release(self) -> None:
-        """Give back the thread that was taken. Nothing of this request runs there any more."""
+        """Give back the thread. Nothing of this request runs on it any more."""
         self._released = True
         self.spare_thread()
 
@@ -555,7 +556,7 @@ async def all_of(prepare: Callable[[], Awaitable[None] | None]) -> None:
 
 
 async def run_in_worker(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a sync function on a thread of the pool. Raises `NoThread`."""
+    """Call a sync function on a pool thread. Raises `NoThread`."""
     loop = asyncio.get_running_loop()
     driver = Driver(loop)
     try:
@@ -568,7 +569,7 @@ async def run_in_worker(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 
 def shutdown() -> None:
-    """End the background loops and all idle worker threads. They come back when needed."""
+    """End the background loops and all idle worker threads. New ones are started when needed."""
     end_background_loops()
     end_idle()
 

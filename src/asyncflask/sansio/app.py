@@ -70,7 +70,7 @@ class _JinjaEnvironment:
     """`App.jinja_environment`, for the app and for the class."""
 
     def __get__(self, app: App | None, cls: type[App]) -> type[Environment]:
-        from ..templating import Environment  # and with it Jinja, once there are templates
+        from ..templating import Environment  # imports Jinja, so only if there are templates
 
         return Environment
 
@@ -89,7 +89,7 @@ class App(Scaffold):
     config_class = Config
     json_provider_class: type[JSONProvider] = DefaultJSONProvider
     flask_api: tuple[int, int] = (3, 1)
-    """The version of Flask that decides where two of them differ: with ``(3, 2)``, `redirect`
+    """The Flask version to follow where two versions differ. With ``(3, 2)``, `redirect`
     answers with 303, and a request never shares an app context that was pushed around it."""
     jinja_options: dict[str, t.Any] = {}
     url_rule_class = Rule
@@ -142,7 +142,8 @@ class App(Scaffold):
         self.url_build_error_handlers: list[
             Callable[[Exception, str, dict[str, t.Any]], str | None]
         ] = []
-        """Called by `handle_url_build_error` with the error, the endpoint and the values."""
+        """Functions called by `handle_url_build_error` with the error, the endpoint and the
+        values."""
         self.teardown_appcontext_funcs: list[ft.TeardownCallable] = []
         self.shell_context_processors: list[ft.ShellContextProcessorCallable] = []
         self.before_serving_funcs: list[Callable[[], t.Any]] = []
@@ -150,16 +151,16 @@ class App(Scaffold):
         self.while_serving_gens: list[Callable[[], t.Any]] = []
         """Generator functions, sync and async."""
         self.blueprints: dict[str, Blueprint] = {}
-        """By the name they are registered as, in that order."""
+        """The blueprints by registered name, in order of registration."""
         self.extensions: dict[str, t.Any] = {}
-        """A place for what extensions keep per app, by the extension's name."""
+        """Data of extensions, by extension name."""
         self.url_map = self.url_map_class(host_matching=host_matching)
         self.subdomain_matching = subdomain_matching
         self._got_first_request = False
 
     @property
     def _as_flask(self) -> Flask:
-        # The layers above implement the rest of it.
+        # Higher layers implement the rest of it.
         return t.cast("Flask", self)
 
     def _check_setup_finished(self, f_name: str) -> None:
@@ -297,8 +298,8 @@ class App(Scaffold):
         methods = options.pop("methods", None)
         if options.get("websocket"):
             check_websocket_options(rule, methods, attributes)
-            websocket.load()  # not when the first client waits for it
-            WebSocketOptions(**of_websocket)  # checks them
+            websocket.load()  # now, not while the first client waits
+            WebSocketOptions(**of_websocket)  # validates them
             methods, automatic_options = {"GET"}, False  # RFC 6455, 4.1: the handshake is a GET.
         else:
             check_http_options(rule, {**attributes, **of_websocket})
@@ -425,7 +426,7 @@ class App(Scaffold):
             value = f(*args, **kwargs)
             return value if environment.is_async else wait(value)
 
-        # Where templates are awaited, Jinja must not make a constant of the coroutine.
+        # In async templates, Jinja must not evaluate the coroutine as a constant.
         call.__dict__["jinja_async_variant"] = True
         return t.cast(F, call)
 
@@ -574,11 +575,11 @@ class App(Scaffold):
             try:
                 url = handler(error, endpoint, values)
             except BuildError as e:
-                error = e  # `e` is gone after the block.
+                error = e  # `e` is deleted after the block
             else:
                 if url is not None:
                     return url
 
         if error is sys.exc_info()[1]:
-            raise  # keeps its traceback as it is
+            raise  # keeps its traceback unchanged
         raise error

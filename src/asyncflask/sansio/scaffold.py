@@ -1,8 +1,8 @@
-"""What apps and blueprints have in common: the location of their files, and the registries that
-their decorators fill.
+"""The common base of apps and blueprints: where their files are, and the registries that their
+decorators fill.
 
-Registration only. Nothing here runs a registered function or knows about requests. The
-registries are live and have Flask's shapes: extensions read them and write to them.
+Registration only: nothing here runs a registered function or uses a request. The registries are
+live and have Flask's shapes, since extensions read and write them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from .. import typing as ft
 from ..asgi.threads import is_async
 from ..ctx import _cv_request
 from ..helpers import _default_template_ctx_processor, get_root_path
-from .packages import find_package as find_package  # for others: Flask has it here
+from .packages import find_package as find_package  # exported: Flask has it here
 
 if t.TYPE_CHECKING:
     from jinja2 import BaseLoader
 
 _sentinel: t.Any = object()
-"""Stands for "not given" where `None` has a meaning of its own."""
+"""Means "not given" where `None` has another meaning."""
 
 F = t.TypeVar("F", bound=Callable[..., t.Any])
 T_after_request = t.TypeVar("T_after_request", bound=ft.AfterRequestCallable[t.Any])
@@ -106,7 +106,7 @@ class Scaffold:
         self.root_path = get_root_path(import_name) if root_path is None else root_path
 
         # In the registries, the outer key is the name of the blueprint whose requests an entry
-        # is for, or None: every request of the app; inside a blueprint, None: its own requests.
+        # is for; `None` is every request of the app, or in a blueprint, its own requests.
 
         self.view_functions: dict[str, ft.RouteCallable] = {}
         """The view of each endpoint."""
@@ -115,7 +115,7 @@ class Scaffold:
             ft.AppOrBlueprintKey,
             dict[int | None, dict[type[Exception], ft.ErrorHandlerCallable]],
         ] = defaultdict(lambda: defaultdict(dict))
-        """By scope, by HTTP status (`None`: not an HTTP error), by exception class."""
+        """By scope, then by HTTP status (`None`: not an HTTP error), then by exception class."""
 
         self.before_request_funcs: dict[ft.AppOrBlueprintKey, list[ft.BeforeRequestCallable]] = (
             defaultdict(list)
@@ -482,7 +482,7 @@ class Scaffold:
         exc_class_or_code: type[Exception] | int,
     ) -> tuple[type[Exception], int | None]:
         """Return the exception class for a handler, and its HTTP status if it has one."""
-        exc_class: t.Any = exc_class_or_code  # Callers get it wrong: checked, not trusted.
+        exc_class: t.Any = exc_class_or_code  # checked, since callers get it wrong
 
         if isinstance(exc_class, int):
             if exc_class not in default_exceptions:
@@ -510,8 +510,8 @@ def _endpoint_from_view_func(view_func: ft.RouteCallable | None) -> str:
 
 
 def _for_websockets(f: Callable[..., t.Any], accepted: bool = False) -> Callable[..., t.Any]:
-    """Wrap *f* in a hook that ignores HTTP requests, since every hook is called for both. The
-    hook is async if *f* is, so that it costs requests no change of thread.
+    """Wrap *f* in a hook that ignores HTTP requests, since every hook runs for both. The hook
+    is async if *f* is, so that it costs requests no thread change.
 
     *accepted*: a teardown function, which calls *f* with `None` for an accepted connection.
     """
@@ -523,7 +523,7 @@ def _for_websockets(f: Callable[..., t.Any], accepted: bool = False) -> Callable
 
     def hook(*args: t.Any) -> t.Any:
         if not concerned():
-            return args[0] if args else None  # a response stays what it is
+            return args[0] if args else None  # the response is unchanged
         return f(None) if accepted else f(*args)
 
     async def async_hook(*args: t.Any) -> t.Any:
@@ -534,7 +534,7 @@ def _for_websockets(f: Callable[..., t.Any], accepted: bool = False) -> Callable
 
 
 def _check_serving_hook(f: Callable[[], t.Any], name: str) -> None:
-    """`before_serving` and `after_serving` take functions that run once, to their end."""
+    """Check that *f* is a function without arguments, not a generator function."""
     if inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f):
         raise TypeError(
             f"'{name}' takes a sync or async function, but {f!r} is a generator function, whose"
@@ -546,7 +546,7 @@ def _check_serving_hook(f: Callable[[], t.Any], name: str) -> None:
 
 
 def _check_serving_generator(f: Callable[[], t.Any], name: str) -> None:
-    """`while_serving` takes generator functions: one `yield`, start before, stop after it."""
+    """Check that *f* is a generator function."""
     if not (inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f)):
         raise TypeError(
             f"'{name}' takes a generator function, 'def' or 'async def', that yields once"
