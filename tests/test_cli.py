@@ -511,7 +511,7 @@ def test_run_with_options_of_uvicorn(
         (["--", "--wss"], "No such option"),
         (["--", "--host", "x"], "Write '--host' before it"),
         (["--", "--app-dir", "x"], "Write 'asyncflask --app' with a path before it"),
-        (["--", "--interface", "wsgi"], "'--interface' has no place after the '--'.\n"),
+        (["--", "--interface", "wsgi"], "'--interface' is not allowed after the '--'.\n"),
         (["--", "--backlog", "x"], "'x' is not a valid integer"),
         (["--", "--header", "x"], "a name, a colon and a value"),
         (["--ws", "wsproto"], "is an option of uvicorn. Write it after '--'"),

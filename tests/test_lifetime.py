@@ -98,8 +98,8 @@ class TestNoLifespan:
         for _ in range(2):
             await app(http_scope(), connection.receive, send)
         (text,) = caplog.messages
-        assert text.startswith("Daphne has not started the app 'unstarted'")
-        assert "its before_serving functions are not called" in text
+        assert text.startswith("Daphne does not run the ASGI lifespan")
+        assert "so the before_serving functions of the app 'unstarted' are not called" in text
 
     @pytest.mark.parametrize("software", ["gunicorn/27.0.1", ""])
     def test_under_wsgi(self, software: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -180,7 +180,7 @@ class TestWebSockets:
 
         sent = await Handshake(package, {}).with_app(app)
         assert sent[0]["headers"] == [(b"x-room", b"tea")]
-        assert ("Granian does not send the headers" in caplog.text) is (package == "granian")
+        assert ("Granian does not send headers" in caplog.text) is (package == "granian")
 
     async def test_close_code_that_is_refused(self, caplog: pytest.LogCaptureFixture) -> None:
         app = Flask("closes")

@@ -441,7 +441,7 @@ def test_port_in_use_is_an_error(process: Process, options: str) -> None:
             timeout=60,
         )
     assert again.returncode == 1
-    assert f"Port {process.port} is in use by another program. Stop that, or" in again.stderr
+    assert f"Port {process.port} is in use by another program. Stop it, or" in again.stderr
     assert "Traceback" not in again.stderr
     assert not process.stopped()  # nothing of the app's was begun
 
@@ -450,7 +450,7 @@ def test_address_that_is_not_here(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         serving.serve(nothing, "192.0.2.1", 0)  # an address for documentation (RFC 5737)
     assert caught.value.code == 1
-    assert "The server cannot listen at 192.0.2.1:0: " in capsys.readouterr().err
+    assert "The server cannot listen on 192.0.2.1:0: " in capsys.readouterr().err
 
 
 async def nothing(scope: Any, receive: Any, send: Any) -> None:
@@ -561,4 +561,4 @@ def test_werkzeug_without_the_debugger_that_is_known(
     monkeypatch.setitem(sys.modules, "asyncflask.debugger", None)
     app = serving._with_debugger(Flask("app"), "127.0.0.1", 5000, https=False, evalex=True)
     assert isinstance(app, ServerErrorMiddleware)
-    assert caplog.messages[0].startswith("There is no interactive debugger: ")
+    assert caplog.messages[0].startswith("The interactive debugger is not available: ")

@@ -75,8 +75,7 @@ def test_url_defaults_that_are_async(app: Flask) -> None:
     with app.test_request_context(), pytest.raises(TypeError) as caught:
         url_for("index")
     assert str(caught.value) == (
-        "The url_defaults function 'something' is asynchronous, and URLs are built by sync code:"
-        " write 'def'."
+        "The url_defaults function 'something' is async, but sync code builds URLs. Write 'def'."
     )
 
 

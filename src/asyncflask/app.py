@@ -133,8 +133,8 @@ class Flask(Steps, Around, App, metaclass=AppType):
         )
         if in_flasks_command():
             click.secho(
-                f"The app {self.name!r} is an asyncflask application, which Flask's own"
-                " command cannot serve. Write 'asyncflask' instead of 'flask'.",
+                f"The app {self.name!r} is an asyncflask app, which Flask's own command cannot"
+                " serve. Write 'asyncflask' instead of 'flask'.",
                 fg="red",
                 err=True,
             )
@@ -202,7 +202,9 @@ class Flask(Steps, Around, App, metaclass=AppType):
             pass
         except Abandoned:
             path = ctx.scope["path"]
-            self.logger.warning("Sync code of %s is still blocked and was abandoned.", path)
+            self.logger.warning(
+                "Sync code of %s still blocks at shutdown and was abandoned.", path
+            )
         finally:
             if ctx.driver_or_none is None:
                 ctx.context = None  # so that nothing creates a driver any more
@@ -230,7 +232,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
         if kind == _CALLED_ROUND:
             return partial(serve_by_wsgi, wsgi_app=scope[_CALLED_ROUND]), {**scope, "type": "http"}
         if kind != "http" and kind != "websocket":
-            raise RuntimeError(f"This app does not know the ASGI scope type {kind!r}.")
+            raise RuntimeError(f"Unsupported ASGI scope type {kind!r}.")
         if self._asks is not None:
             self._asks(self, scope, send)
         scope = normalised(scope)
@@ -586,4 +588,4 @@ _CALLED_ROUND: Final = "asyncflask.called"
 
 
 async def _nothing() -> NoReturn:
-    raise RuntimeError("There is nothing to receive here.")
+    raise RuntimeError("This connection has nothing to receive.")

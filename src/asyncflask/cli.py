@@ -210,7 +210,7 @@ class FlaskGroup(AppGroup):
         except ImportError as e:
             why, for_flask = str(e), (e.name or "").partition(".")[0] == "flask"
         else:
-            why = f"{package!r} uses the real Flask, which knows nothing of this app."
+            why = f"{package!r} uses the real Flask, which does not know this app."
             for_flask = any(user.partition(".")[0] == package for user in users_of_flask())
             if not for_flask:
                 self.add_command(command, entry.name)

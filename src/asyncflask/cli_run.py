@@ -72,7 +72,7 @@ def _validate_key(ctx: click.Context, param: click.Parameter, value: t.Any) -> t
         what = '"adhoc"' if cert == "adhoc" else "an SSLContext"
         raise click.BadParameter(f'Not needed: "--cert" is {what}.', ctx, param)
     else:
-        raise click.BadParameter('It is the key of a "--cert", which is missing.', ctx, param)
+        raise click.BadParameter('It needs a "--cert", which is missing.', ctx, param)
     return value
 
 
@@ -126,7 +126,7 @@ def _parse_uvicorn_options(
                 instead = _NOT_AFTER_DASHES[known.name or ""]
                 hint = f" Write {instead} before it." if instead else ""
                 raise click.UsageError(
-                    f"'{e.option_name}' has no place after the '--'.{hint}", e.ctx
+                    f"'{e.option_name}' is not allowed after the '--'.{hint}", e.ctx
                 ) from None
         raise
     options = {
@@ -137,7 +137,7 @@ def _parse_uvicorn_options(
     if "headers" in options:
         headers = [header.partition(":") for header in options["headers"]]
         if not all(colon for _, colon, _ in headers):
-            raise click.UsageError("A '--header' is a name, a colon and a value.", given)
+            raise click.UsageError("A '--header' must be a name, a colon and a value.", given)
         options["headers"] = [(name, value.lstrip()) for name, _, value in headers]
     return options
 
@@ -162,7 +162,7 @@ class _RunCommand(click.Command):
 @click.option(
     "--cert",
     type=CertParamType(),
-    help="Serve HTTPS with this certificate: a file, 'adhoc', or the import of an SSLContext.",
+    help="Serve HTTPS with this certificate: a file, 'adhoc', or an SSLContext's import name.",
     is_eager=True,
 )
 @click.option(
@@ -170,7 +170,7 @@ class _RunCommand(click.Command):
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
     callback=_validate_key,
     expose_value=False,
-    help="The file of the certificate's key.",
+    help="The file with the certificate's key.",
 )
 @click.option(
     "--reload/--no-reload",
@@ -191,27 +191,25 @@ class _RunCommand(click.Command):
 @click.option(
     "--with-threads/--without-threads",
     default=True,
-    help="Without effect: sync code always runs in threads.",
+    help="No effect: sync code always runs in threads.",
 )
 @click.option(
     "--extra-files",
     default=None,
     type=SeparatedPathType(),
-    help=f"More files whose change counts, separated by {os.path.pathsep!r}.",
+    help=f"More files to watch, separated by {os.path.pathsep!r}.",
 )
 @click.option(
     "--exclude-patterns",
     default=None,
     type=SeparatedPathType(),
-    help=(
-        f"Files whose change does not count, as fnmatch patterns separated by {os.path.pathsep!r}."
-    ),
+    help=(f"Files not to watch, as fnmatch patterns separated by {os.path.pathsep!r}."),
 )
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=1,
-    help="How many processes serve. With more than one there is no reloader. Default: 1.",
+    help="The number of processes. With more than one, there is no reloader. Default: 1.",
 )
 @click.argument(
     "uvicorn_options",

@@ -159,9 +159,10 @@ def look_for_lifespan(app: Flask, scope: Scope, send: Send) -> None:
     names = [name for name in _SERVING_FUNCTIONS if getattr(app, _SERVING_FUNCTIONS[name])]
     if names:
         tell_once(
-            f"{server} has not started the app {app.name!r} (lifespan protocol of ASGI), so its"
-            f" {', '.join(names)} functions are not called. Serve it with uvicorn, gunicorn's ASGI"
-            " worker, Hypercorn or Granian; an app that mounts this one has to run its lifespan."
+            f"{server} does not run the ASGI lifespan, so the {', '.join(names)} functions of"
+            f" the app {app.name!r} are not called. Serve it with uvicorn, gunicorn's ASGI"
+            " worker, Hypercorn or Granian. If another app mounts this one, that app must run"
+            " its lifespan."
         )
 
 
@@ -190,13 +191,13 @@ def _finish(generator: Any) -> Any:
     if hasattr(generator, "__anext__"):
         return _finish_async(generator)
     if next(generator, _nothing) is not _nothing:
-        raise RuntimeError("A 'while_serving' function has to yield once, and did so twice.")
+        raise RuntimeError("A 'while_serving' function must yield once, but yielded twice.")
     return None
 
 
 async def _finish_async(generator: Any) -> None:
     async for _ in generator:
-        raise RuntimeError("A 'while_serving' function has to yield once, and did so twice.")
+        raise RuntimeError("A 'while_serving' function must yield once, but yielded twice.")
 
 
 def start_background_task(
@@ -227,7 +228,10 @@ def start_background_task(
         try:
             await driver.run(run())
         except Abandoned:
-            app.logger.warning("The background task %s is still blocked and was abandoned.", name)
+            app.logger.warning(
+                "The background task %s still blocks after SHUTDOWN_TIMEOUT and was abandoned.",
+                name,
+            )
         finally:
             driver.release()
 
@@ -246,7 +250,10 @@ async def end_background_tasks(app: Flask, timeout: float) -> None:
         for task in late:
             task.cancel()
         if late:
-            app.logger.warning("%d background tasks were cancelled at shutdown.", len(late))
+            app.logger.warning(
+                "%d background tasks did not end within SHUTDOWN_TIMEOUT and were cancelled.",
+                len(late),
+            )
             _, blocked = await asyncio.wait(late, timeout=ABANDON_SECONDS)
             for task in blocked:
                 abandon(task)

@@ -62,17 +62,17 @@ def _listening(config: uvicorn.Config, stack: ExitStack) -> list[socket.socket]:
 def _why_not(config: uvicorn.Config, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"Port {config.port} is in use by another program. Stop that, or choose another port:"
+            f"Port {config.port} is in use by another program. Stop it, or choose another port:"
             f" 'asyncflask run --port {config.port + 1}', 'app.run(port={config.port + 1})'."
             + (
-                " On macOS, 'AirPlay Receiver' in the system settings may be what uses it."
+                " On macOS, it may be 'AirPlay Receiver' in the system settings."
                 if sys.platform == "darwin" and config.port == 5000
                 else ""
             )
         )
     reason = error.strerror or str(error)
     advice = " Ports below 1024 need privileges." if error.errno == errno.EACCES else ""
-    return f"The server cannot listen at {config.host}:{config.port}: {reason}.{advice}"
+    return f"The server cannot listen on {config.host}:{config.port}: {reason}.{advice}"
 
 
 def log_address(config: uvicorn.Config, sockets: list[socket.socket]) -> None:

@@ -177,7 +177,7 @@ def _config(app: t.Any, options: Mapping[str, t.Any]) -> uvicorn.Config:
         config = uvicorn.Config(app, interface="asgi3", workers=1, **options)
         config.load()
     except (ImportError, ImportFromStringError, OSError, ValueError) as error:
-        raise CannotServe(f"The server cannot be set up: {error}") from error
+        raise CannotServe(f"The server could not be set up: {error}") from error
     return config
 
 
@@ -187,7 +187,9 @@ def _with_debugger(app: ASGIApp, host: str, port: int, https: bool, evalex: bool
     try:
         from .debugger import Debugger  # imported late: it changes 'sys.displayhook'
     except ImportError as error:
-        logging.getLogger("asyncflask").warning("There is no interactive debugger: %s", error)
+        logging.getLogger("asyncflask").warning(
+            "The interactive debugger is not available: %s", error
+        )
         return ServerErrorMiddleware(app, debug=True)
     name = f"[{host}]" if ":" in host else host
     return Debugger(
@@ -231,8 +233,8 @@ def _check_no_loop() -> None:
     except RuntimeError:
         return
     raise CannotServe(
-        "An event loop is running in this thread, and the server starts its own. In 'async def'"
-        " code write: await uvicorn.Server(uvicorn.Config(app)).serve()"
+        "An event loop is running in this thread, but the server starts its own. In 'async"
+        " def' code, write: await uvicorn.Server(uvicorn.Config(app)).serve()"
     )
 
 
@@ -337,24 +339,24 @@ def _check_workers(
 ) -> None:
     if load is None:
         raise CannotServe(
-            "One process serves here, for others cannot get at this app. Have them import it:"
+            "Only one process can serve here, since others cannot import this app. For more,"
             f" run 'asyncflask --app module run --workers {workers}' on the command line."
         )
     if reload:
         raise CannotServe(
-            "The reloader works with one process: leave out '--reload', or '--workers'."
+            "The reloader works with one process only. Remove '--reload' or '--workers'."
         )
     if ssl is not None and not isinstance(ssl, tuple):
         raise CannotServe(
-            "Several workers can share a certificate only as files: write '--cert cert.pem --key"
-            " key.pem'."
+            "Several workers can only share a certificate from files. Write '--cert cert.pem"
+            " --key key.pem'."
         )
     try:
         pickle.dumps(load)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise CannotServe(
-            "Workers make the app themselves, and so must be able to import its factory, by name"
-            f" from a module: {error}"
+            "Workers create the app themselves, so they must be able to import its factory by"
+            f" name from a module: {error}"
         ) from error
 
 
@@ -496,8 +498,8 @@ def _serve_from_child(watched: _Watched, child: _Child) -> None:
 def _on_stop_signal(stop: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         raise CannotServe(
-            "The reloader handles signals, which only the main thread can. Run the server there,"
-            " or write app.run(use_reloader=False)."
+            "The reloader handles signals, which only works in the main thread. Run the server"
+            " there, or write app.run(use_reloader=False)."
         )
     stopped_by: list[int] = []
 

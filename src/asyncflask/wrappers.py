@@ -321,7 +321,7 @@ class Request(RequestBody):
         """The ASGI scope. Raises `RuntimeError` for a request built from a WSGI environ."""
         scope = self.asgi_scope
         if scope is None:
-            raise RuntimeError("This request was not received through ASGI: it has no scope.")
+            raise RuntimeError("This request was not received over ASGI, so it has no scope.")
         return scope
 
     @property
@@ -478,7 +478,7 @@ class Request(RequestBody):
         except RecursionError:
             if silent:
                 return None
-            return self.on_json_loading_failed(ValueError("The JSON is nested too deep."))
+            return self.on_json_loading_failed(ValueError("The JSON is nested too deeply."))
 
     def on_json_loading_failed(self, e: ValueError | None) -> Any:
         """Called if `get_json` fails to parse the body. Raises `BadRequest`, with the reason in

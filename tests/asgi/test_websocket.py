@@ -937,7 +937,7 @@ class TestStalled:
             {
                 "type": "websocket.close",
                 "code": 1013,
-                "reason": "Too many messages wait for this client.",
+                "reason": "Too many messages are queued for this client.",
             },
         ]
 

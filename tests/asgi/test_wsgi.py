@@ -222,7 +222,7 @@ class TestRespond:
     def test_no_response(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None: ...
 
-        with pytest.raises(RuntimeError, match="ended without a response"):
+        with pytest.raises(RuntimeError, match="returned without a response"):
             ask(app)
 
     def test_no_body(self) -> None:
@@ -389,7 +389,7 @@ class TestServe:
             start_response("200 OK", [])(b"data")
             return []
 
-        with pytest.raises(RuntimeError, match="return an iterable"):
+        with pytest.raises(RuntimeError, match="Return an iterable"):
             await answer(app)
 
 

@@ -249,7 +249,7 @@ def test_shutdown_while_a_plain_step_blocks(http: Parser, tmp_path: Path) -> Non
         assert diary.of("blocks")[0].startswith("began")
         assert len(diary.of("blocks")) == 1
         assert diary.of("app") == ["after"]
-        assert "Sync code of /sync/blocks is still blocked" in server.output
+        assert "Sync code of /sync/blocks still blocks" in server.output
         assert "Traceback" not in server.output, server.output
 
 

@@ -120,7 +120,7 @@ async def test_one_of_many(site: Site, policy: str, members: int) -> None:
         ended, teardown = site.diary.of(name)
         assert teardown == "teardown"
         why = {
-            "close": "ended 1013 Too many messages wait for this client.",
+            "close": "ended 1013 Too many messages are queued for this client.",
             "wait": "ended 1013 This client has not read for 1 s.",
             "drop_oldest": "ended 100",  # 1005 or 1006: it left
         }
@@ -163,7 +163,7 @@ def test_client_that_is_slow_is_told_why(site: Site) -> None:
         *messages, (opcode, close) = frames(client)
         assert [opcode for opcode, _ in messages] == [2] * len(messages)
         assert (opcode, close[:2]) == (8, (1013).to_bytes(2, "big"))
-        assert close[2:] == b"Too many messages wait for this client."
+        assert close[2:] == b"Too many messages are queued for this client."
 
 
 def test_connection_of_one_that_does_not_read_is_broken_off(site: Site) -> None:

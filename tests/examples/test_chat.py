@@ -237,7 +237,7 @@ def test_visitor_who_does_not_listen_holds_up_nobody(server: Server, enter: Ente
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1013
         # That is: because of what waited for it, and not after a time that others waited, too.
-        assert closed.value.rcvd.reason == "Too many messages wait for this client."
+        assert closed.value.rcvd.reason == "Too many messages are queued for this client."
 
 
 def hear_until_said_or_left(hear: Callable[[], dict[str, Any]]) -> str | None:

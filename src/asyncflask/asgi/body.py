@@ -409,10 +409,10 @@ class BodyFile(io.RawIOBase):
                 if body.refusal is not None:
                     raise body.refusal()
                 raise RuntimeError(
-                    "The body of this request has not been received, and sync reads cannot"
-                    " wait for it on the event loop. With 'stream=True' on the route, write"
-                    " 'async for chunk in request.stream'; an async hook after the view"
-                    " can only read what was read before it."
+                    "The body of this request has not been received, and sync code on the"
+                    " event loop cannot wait for it. With 'stream=True' on the route, write"
+                    " 'async for chunk in request.stream'. An async hook after the view can"
+                    " only read what was read before."
                 )
             wait(body.fill())
         if body.error is not None:

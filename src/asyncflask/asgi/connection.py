@@ -189,7 +189,7 @@ class Connection:
             )
         elif subprotocol not in offered:
             raise ValueError(
-                f"The client did not offer the subprotocol {subprotocol!r}; it offers {offered}."
+                f"The client did not offer the subprotocol {subprotocol!r}. It offers {offered}."
             )
         self._state = state
         try:
@@ -206,8 +206,8 @@ class Connection:
         self.subprotocol = subprotocol
         if lines and (server := drops_accept_headers(self._outbox.send)):
             tell_once(
-                f"{server} does not send the headers of a WebSocket's handshake: a session that"
-                " is changed before 'websocket.accept()', and the headers given to it, are lost."
+                f"{server} does not send headers in a WebSocket's handshake: changes of the"
+                " session before 'websocket.accept()', and headers passed to it, are lost."
                 " Change the session in a request, or serve the app with uvicorn, gunicorn or"
                 " Hypercorn."
             )
@@ -330,7 +330,7 @@ class Connection:
         try:
             return self.json_module.loads(await self._receive_within(timeout))
         except RecursionError:
-            raise ValueError("The message's JSON is nested too deep.") from None
+            raise ValueError("The message's JSON is nested too deeply.") from None
 
     def _was_woken(self) -> bool:
         """Return `True` if only `_wake` cancelled the receiving task."""
@@ -348,7 +348,7 @@ class Connection:
             data = message["bytes"]
         limit = self._max_size
         if limit is not None and bytes_of(data, limit) > limit:
-            self.start_closing(TOO_BIG, f"Messages may have {limit} bytes here.")
+            self.start_closing(TOO_BIG, f"Messages may have at most {limit} bytes.")
             return None
         return data
 

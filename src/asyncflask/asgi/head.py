@@ -24,7 +24,7 @@ class _Names(dict[str, bytes]):
 
     def __missing__(self, name: str) -> bytes:
         if not _NAME.match(name):
-            raise ValueError(f"The response has a header named {name!r}, which is no token.")
+            raise ValueError(f"The response has a header with the invalid name {name!r}.")
         encoded = name.lower().encode("ascii")
         if len(name) <= self.LONGEST:
             if len(self) >= self.MOST:
@@ -39,7 +39,7 @@ _names: Final = _Names()
 def _checked_value(name: str, value: str) -> str:
     if _NOT_IN_VALUE.search(value):
         raise ValueError(
-            f"The response header {name!r} has a control character in its value {value!r}."
+            f"The response header {name!r} has a control character in its value: {value!r}."
         )
     return value
 
@@ -56,7 +56,8 @@ def encode_and_name(
     """The lines that `encode_headers` gives, and the same by name."""
     if not 100 <= status <= 599:
         raise ValueError(
-            f"The response has status {status}; RFC 9110 section 15 knows 100 to 599."
+            f"The response has status {status}, but a status must be from 100 to 599 (RFC 9110"
+            " section 15)."
         )
     names = _names
     lines = [
@@ -82,8 +83,9 @@ def encode_and_name(
         )
     ):
         raise ValueError(
-            f"The response has the Content-Length {length.decode('latin-1')!r}; it takes one"
-            " number (RFC 9110 section 8.6). Left out, it is set or not needed."
+            f"The response has the Content-Length {length.decode('latin-1')!r}, which must be a"
+            " single number (RFC 9110 section 8.6). Remove it: it is set automatically where"
+            " needed."
         )
     return lines, by_name
 
@@ -94,8 +96,8 @@ def start_message(status: int, headers: Iterable[tuple[str, str]], line: str = "
     Raises `ValueError` as `encode_headers` does."""
     if 100 <= status < 200:
         raise ValueError(
-            f"The response has status {status}, after which another response would have to come"
-            " (RFC 9110 section 15.2)."
+            f"The response has status {status}, which must be followed by another response (RFC"
+            " 9110 section 15.2)."
         )
     message = checked_start_message(status, encode_headers(status, headers), line)
     message["asyncflask.headers"] = headers
@@ -105,7 +107,7 @@ def start_message(status: int, headers: Iterable[tuple[str, str]], line: str = "
 def checked_start_message(status: int, headers: Headers, line: str) -> Message:
     """The message, of a status and headers that are known to be good."""
     if not line.isprintable() and _NOT_IN_VALUE.search(line):
-        raise ValueError(f"The response has a control character in its status {line!r}.")
+        raise ValueError(f"The response has a control character in its status: {line!r}.")
     return {
         "type": "http.response.start",
         "status": status,

@@ -199,7 +199,7 @@ class Outbox:
             if self.options.send_policy == "wait":
                 return backlog.wait_outside(message)
             assert self._stalled is not None  # it has not ended
-            self._stalled("Too many messages wait for this client.")
+            self._stalled("Too many messages are queued for this client.")
         self._go_on()
         return None
 

@@ -189,7 +189,7 @@ class _Exchange:
             self.loop.call_soon_threadsafe(start)
             self._work_until(lambda: self.started)
         if not self.started:
-            raise RuntimeError("The ASGI app has ended without a response.")
+            raise RuntimeError("The ASGI app returned without a response.")
 
     def _work_until(self, reached: Callable[[], object]) -> None:
         """Work until *reached*, or until the app has ended. Raises what the app raised."""
@@ -373,6 +373,6 @@ def _chained(first: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:
 
 def _no_write(data: bytes) -> object:
     raise RuntimeError(
-        "The 'write' function that start_response gives (PEP 3333) is not supported: return an"
-        " iterable of bytes."
+        "The 'write' function returned by start_response (PEP 3333) is not supported. Return"
+        " an iterable of bytes."
     )

@@ -557,8 +557,8 @@ class App(Scaffold):
                 if isinstance(made, CoroutineType):
                     made.close()
                     raise TypeError(
-                        f"The url_defaults function {made.__qualname__!r} is asynchronous, and"
-                        " URLs are built by sync code: write 'def'."
+                        f"The url_defaults function {made.__qualname__!r} is async, but sync"
+                        " code builds URLs. Write 'def'."
                     )
 
     def handle_url_build_error(

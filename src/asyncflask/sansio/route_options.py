@@ -29,17 +29,17 @@ def check_websocket_options(rule: str, methods: t.Any, attributes: dict[str, t.A
         )
     if attributes["stream"]:
         raise TypeError(
-            f"'stream' streams a request body, and a WebSocket has none. Remove it from the rule"
-            f" {rule!r} and iterate over the messages."
+            "'stream' streams a request body, but a WebSocket has none. Remove it from the"
+            f" rule {rule!r} and iterate over the messages."
         )
     if attributes["timeout"] is not None:
         raise TypeError(
-            f"'timeout' is an option of HTTP routes, and {rule!r} is a WebSocket, which lasts as"
-            " long as its client. Write 'websocket.receive(timeout=...)' in the handler."
+            f"'timeout' is an option of HTTP routes, but {rule!r} is a WebSocket, which lasts"
+            " as long as its client. Write 'websocket.receive(timeout=...)' in the handler."
         )
     if attributes["max_content_length"] is not None:
         raise TypeError(
-            f"'max_content_length' limits a request body, and a WebSocket has none. For its"
+            "'max_content_length' limits a request body, but a WebSocket has none. For its"
             f" messages, write @app.websocket({rule!r}, max_message_size=...)."
         )
     if isinstance(attributes["allowed_origins"], str):
@@ -52,11 +52,11 @@ def check_websocket_options(rule: str, methods: t.Any, attributes: dict[str, t.A
 def check_http_options(rule: str, attributes: dict[str, t.Any]) -> None:
     timeout = attributes["timeout"]
     if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
-        raise TypeError(f"'timeout' of {rule!r} is a number of seconds, and not {timeout!r}.")
+        raise TypeError(f"'timeout' of {rule!r} must be a number of seconds, not {timeout!r}.")
     limit = attributes["max_content_length"]
     if limit is not None and (type(limit) is not int or limit < 0):
         raise TypeError(
-            f"'max_content_length' is a number of bytes, not {limit!r}. Write"
+            f"'max_content_length' must be a number of bytes, not {limit!r}. Write"
             f" @app.post({rule!r}, max_content_length=1_000_000)."
         )
     for name in ("allowed_origins", *WebSocketOptions.__slots__):
