@@ -472,7 +472,7 @@ def test_app_under_the_command_of_the_real_flask(tmp_path: Path) -> None:
     env = site(tmp_path, REAL)
     write(tmp_path / "app.py", OURS)
     done = run(tmp_path, sys.executable, "-m", "flask", **env)
-    assert "The app 'x' is an asyncflask application" in done.stderr
+    assert "The app 'x' is an asyncflask app," in done.stderr
     assert "Write 'asyncflask' instead of 'flask'." in done.stderr
 
     write(tmp_path / "app.py", INSTALLS)

@@ -235,7 +235,7 @@ class TestAccept:
 
     async def test_subprotocol_that_was_not_offered(self) -> None:
         async def handler(websocket: WebSocket) -> None:
-            with pytest.raises(ValueError, match=r"'c'; it offers \['a', 'b'\]"):
+            with pytest.raises(ValueError, match=r"'c'\. It offers \['a', 'b'\]"):
                 await websocket.accept("c")
 
         client = Client(subprotocols=["a", "b"])
