@@ -1,9 +1,7 @@
-"""`Flask`: the ways into and out of an app.
-
-ASGI and WSGI calls, contexts, URLs, static files, serving, test clients; and how it is noted that
-an attribute was set. The steps of a request are methods in `steps.py`, middleware and mounted apps
-are in `around.py`, the settings in `settings.py`; what an app is made of is in `sansio/app.py`.
-"""
+"""`Flask`: ASGI and WSGI entry points, contexts, URLs, static files, serving, test clients, and
+noticing changed attributes. The steps of a request are methods in `steps.py`, middleware and
+mounted apps are in `around.py`, the settings in `settings.py`, the registries in
+`sansio/app.py`."""
 
 from __future__ import annotations
 
