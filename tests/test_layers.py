@@ -130,6 +130,9 @@ EXTENSIONS = (
     "socketio.transport",
 )
 BELOW_APP = (
+    "api.asyncapi",
+    "api.extension",
+    "api.openapi",
     "around",
     "arrival",
     "contexts",

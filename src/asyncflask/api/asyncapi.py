@@ -5,23 +5,27 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from typing import Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter
 
-from .openapi import Endpoint, Info, Schemas, endpoints_of, texts
+from .openapi import Endpoint, Info, Json, Schemas, endpoints_of, texts
 from .operation import Operation
 from .signature import MISSING, alternatives
+
+if TYPE_CHECKING:
+    from ..app import Flask
 
 VERSION: Final = "3.0.0"
 
 
-def asyncapi(app: Any, info: Info, blueprint: str, root: str) -> dict[str, Any]:
+def asyncapi(app: Flask, info: Info, blueprint: str, root: str) -> Json:
     """Return the document; see `Api.asyncapi`."""
     schemas = Schemas()
-    channels: dict[str, Any] = {}
-    operations: dict[str, Any] = {}
-    schemes: dict[str, Any] = {}
+    channels: Json = {}
+    operations: Json = {}
+    schemes: Json = {}
     for endpoint in endpoints_of(app, blueprint):
         outputs = endpoint.operation.signature.outputs
         streams = [one.adapter for one in outputs.values() if one.stream]
@@ -42,7 +46,7 @@ def asyncapi(app: Any, info: Info, blueprint: str, root: str) -> dict[str, Any]:
             if messages:
                 operations[f"{endpoint.id}_{action}"] = _operation(endpoint, action, messages)
         schemes |= {one.name: _scheme(one.definition) for one in endpoint.security}
-    document: dict[str, Any] = {"asyncapi": VERSION, "info": info}
+    document: Json = {"asyncapi": VERSION, "info": info}
     named = schemas.components()
     document |= {"channels": channels, "operations": operations}
     components = {"schemas": named, "securitySchemes": schemes}
@@ -50,12 +54,12 @@ def asyncapi(app: Any, info: Info, blueprint: str, root: str) -> dict[str, Any]:
     return document
 
 
-def _channel(endpoint: Endpoint, root: str, schemas: Schemas) -> dict[str, Any]:
-    channel: dict[str, Any] = {"address": root + endpoint.path, **texts(endpoint), "messages": {}}
+def _channel(endpoint: Endpoint, root: str, schemas: Schemas) -> Json:
+    channel: Json = {"address": root + endpoint.path, **texts(endpoint), "messages": {}}
     signature = endpoint.operation.signature
     if endpoint.placeholders:
         channel["parameters"] = {name: {} for name in endpoint.placeholders}
-    binding: dict[str, Any] = {"method": "GET"} if not endpoint.method else {}
+    binding: Json = {"method": "GET"} if not endpoint.method else {}
     for kind, part in (("query", "query"), ("header", "headers")):
         inputs = [
             one for one in signature.inputs if one.kind == kind and one.name not in endpoint.given
@@ -73,9 +77,9 @@ def _channel(endpoint: Endpoint, root: str, schemas: Schemas) -> dict[str, Any]:
     return channel
 
 
-def _operation(endpoint: Endpoint, action: str, messages: dict[str, Any]) -> dict[str, Any]:
+def _operation(endpoint: Endpoint, action: str, messages: Json) -> Json:
     channel = f"#/channels/{endpoint.id}"
-    described: dict[str, Any] = {
+    described: Json = {
         "action": action,
         "channel": {"$ref": channel},
         "messages": [{"$ref": f"{channel}/messages/{name}"} for name in messages],
@@ -89,9 +93,9 @@ def _operation(endpoint: Endpoint, action: str, messages: dict[str, Any]) -> dic
     return described
 
 
-def _messages(kinds: list[Any], schemas: Schemas) -> dict[str, Any]:
+def _messages(kinds: list[Any], schemas: Schemas) -> Json:
     """Return the messages for types or their adapters, by name."""
-    messages: dict[str, Any] = {}
+    messages: Json = {}
     for kind in kinds:
         adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
         name = getattr(adapter._type, "__name__", None) or f"message{len(messages) + 1}"
@@ -103,7 +107,7 @@ def _messages(kinds: list[Any], schemas: Schemas) -> dict[str, Any]:
     return messages
 
 
-def _scheme(definition: dict[str, Any]) -> dict[str, Any]:
+def _scheme(definition: Json) -> Json:
     """Convert OpenAPI's `apiKey`, which means something else in AsyncAPI, to its `httpApiKey`."""
     if definition["type"] == "apiKey":
         return {**definition, "type": "httpApiKey"}
@@ -123,7 +127,7 @@ def _kinds(operation: Operation, option: str, method: str) -> list[Any]:
     return kinds
 
 
-def _named_in(func: Any, method: str) -> list[Any]:
+def _named_in(func: Callable[..., object], method: str) -> list[Any]:
     """Return the types that the source of *func* passes as first argument to *method*."""
     inner = inspect.unwrap(func)
     try:

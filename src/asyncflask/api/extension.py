@@ -7,7 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from json import dumps
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 from markupsafe import Markup
 from werkzeug.exceptions import NotFound
@@ -15,10 +15,14 @@ from werkzeug.exceptions import NotFound
 from ..ctx import current_request_ctx
 from ..helpers import send_from_directory
 from ..sansio.scaffold import Scaffold
+from ..wrappers import Response
 from .asyncapi import asyncapi
 from .markers import SecurityScheme
-from .openapi import Info, openapi
+from .openapi import Info, Json, openapi
 from .operation import Operation, guard, names_within, typed
+
+if TYPE_CHECKING:
+    from ..app import Flask
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -164,30 +168,30 @@ class Api:
 
     # -- the documents ------------------------------------------------------------------------
 
-    def openapi(self, app: Any, blueprint: str = "", root: str = "") -> dict[str, Any]:
+    def openapi(self, app: Flask, blueprint: str = "", root: str = "") -> Json:
         """Return the OpenAPI document of *app*, or of one blueprint. *root*: the path that the
         app is mounted under."""
         return openapi(app, self._info(app), blueprint, root)
 
-    def asyncapi(self, app: Any, blueprint: str = "", root: str = "") -> dict[str, Any]:
+    def asyncapi(self, app: Flask, blueprint: str = "", root: str = "") -> Json:
         """Return the AsyncAPI document, for WebSockets and streams. Parameters as for
         `openapi`."""
         return asyncapi(app, self._info(app), blueprint, root)
 
-    def _info(self, app: Any) -> Info:
+    def _info(self, app: Flask) -> Info:
         info: Info = {"title": self.title or app.name, "version": self.version}
         if self.description is not None:
             info["description"] = self.description
         return info
 
-    def _serve(self, make: Callable[..., dict[str, Any]]) -> Any:
+    def _serve(self, make: Callable[[Flask, str, str], Json]) -> Response:
         ctx = current_request_ctx()
         request = ctx.request
         document = make(ctx.app, request.blueprint or "", request.script_root)
         # Unsorted: the page shows this order.
         return ctx.app.response_class(dumps(document), mimetype="application/json")
 
-    def _page(self) -> Any:
+    def _page(self) -> str:
         ctx = current_request_ctx()
         prefix = f"{ctx.request.blueprint}." if ctx.request.blueprint else ""
         app = ctx.app
@@ -198,7 +202,7 @@ class Api:
             document=app.url_for(f"{prefix}asyncflask_openapi"),
         )
 
-    def _page_file(self, name: str) -> Any:
+    def _page_file(self, name: str) -> Response:
         if name == "start.js":
             return current_request_ctx().app.response_class(START, mimetype="text/javascript")
         if name not in PAGE_FILES:

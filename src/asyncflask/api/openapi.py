@@ -7,19 +7,27 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import to_jsonable_python
 from werkzeug.datastructures import FileStorage
 from werkzeug.http import HTTP_STATUS_CODES
+from werkzeug.routing import Rule
 
+from .markers import SecurityScheme
 from .operation import JSON_LINES, Operation
 from .problems import PROBLEM_JSON, Problem
 from .signature import MISSING, Input, Output
 
-PROBLEM: Final[TypeAdapter[Any]] = TypeAdapter(Problem)
+if TYPE_CHECKING:
+    from ..app import Flask
+
+Json = dict[str, Any]
+"""An object of a document, or a schema."""
+
+PROBLEM: Final = TypeAdapter(Problem)
 EVENT_STREAM: Final = "text/event-stream"
 _PLACEHOLDER: Final = re.compile(r"<(?:[^<>]*:)?([^<>:]+)>")
 _CONVERTER: Final = re.compile(r"<(?!string:|default:|path:)[^<>]*:")
@@ -49,11 +57,11 @@ class Endpoint:
     method: str
     """In lower case. Empty for a WebSocket."""
     operation: Operation
-    security: tuple[Any, ...]
+    security: tuple[SecurityScheme, ...]
     tags: list[str]
 
 
-def endpoints_of(app: Any, blueprint: str) -> Iterator[Endpoint]:
+def endpoints_of(app: Flask, blueprint: str) -> Iterator[Endpoint]:
     """Yield the typed functions of *app*, or of one blueprint and those nested in it."""
     names: Counter[str] = Counter()
     for rule in app.url_map.iter_rules():
@@ -84,26 +92,24 @@ def endpoints_of(app: Any, blueprint: str) -> Iterator[Endpoint]:
             )
 
 
-def _operations(view: Any, rule: Any) -> Iterator[tuple[str, Any]]:
+def _operations(view: object, rule: Rule) -> Iterator[tuple[str, Any]]:
     """Yield the typed functions of a view, by method."""
     kind = getattr(view, "view_class", None)
     for method in sorted(rule.methods or ()):
         func = view
         if kind is not None:
             func = getattr(kind, method.lower(), None) or kind.dispatch_request
-        if not hasattr(func, "__api__") or (
-            method in ("HEAD", "OPTIONS") and _is_extra(rule, kind)
-        ):
+        if not hasattr(func, "__api__") or (method in ("HEAD", "OPTIONS") and _is_extra(rule)):
             continue
         yield ("" if rule.websocket else method.lower()), func
 
 
-def _is_extra(rule: Any, kind: Any) -> bool:
+def _is_extra(rule: Rule) -> bool:
     """Return `True` if HEAD and OPTIONS only accompany the rule's other methods."""
-    return len(rule.methods - {"HEAD", "OPTIONS"}) > 0
+    return bool((rule.methods or set()) - {"HEAD", "OPTIONS"})
 
 
-def _security(func: Any) -> tuple[Any, ...]:
+def _security(func: object) -> tuple[SecurityScheme, ...]:
     return getattr(func, "__api_security__", ())
 
 
@@ -113,15 +119,15 @@ class Schemas:
 
     def __init__(self) -> None:
         self._asked: list[tuple[int, JsonSchemaMode, TypeAdapter[Any]]] = []
-        self._given: list[dict[str, Any]] = []
+        self._given: list[Json] = []
 
-    def add(self, adapter: TypeAdapter[Any], mode: JsonSchemaMode) -> dict[str, Any]:
-        schema: dict[str, Any] = {}
+    def add(self, adapter: TypeAdapter[Any], mode: JsonSchemaMode) -> Json:
+        schema: Json = {}
         self._asked.append((len(self._given), mode, adapter))
         self._given.append(schema)
         return schema
 
-    def components(self) -> dict[str, Any]:
+    def components(self) -> Json:
         """Return the named schemas."""
         made, definitions = TypeAdapter.json_schemas(
             self._asked,
@@ -134,7 +140,7 @@ class Schemas:
                 filled.pop("title", None)  # the model has its own title
             schema.clear()
             schema |= filled
-        named: dict[str, Any] = definitions.get("$defs", {})
+        named: Json = definitions.get("$defs", {})
         return named
 
 
@@ -145,13 +151,13 @@ class _Generator(GenerateJsonSchema):
         return super().is_instance_schema(schema)
 
 
-def openapi(app: Any, info: Info, blueprint: str, root: str) -> dict[str, Any]:
+def openapi(app: Flask, info: Info, blueprint: str, root: str) -> Json:
     """Return the document; see `Api.openapi`."""
     schemas = Schemas()
-    paths: dict[str, Any] = {}
-    schemes: dict[str, Any] = {}
+    paths: Json = {}
+    schemes: Json = {}
     tags: dict[str, None] = {}
-    models: list[tuple[dict[str, Any], str, dict[str, Any]]] = []
+    models: list[tuple[Json, str, Json]] = []
     problem = schemas.add(PROBLEM, "serialization")
     for endpoint in endpoints_of(app, blueprint):
         if endpoint.method:
@@ -162,11 +168,11 @@ def openapi(app: Any, info: Info, blueprint: str, root: str) -> dict[str, Any]:
     named = schemas.components()
     for described, where, schema in models:
         described["parameters"] += _expanded(schema, where, named)
-    document: dict[str, Any] = {"openapi": "3.1.0", "info": info}
+    document: Json = {"openapi": "3.1.0", "info": info}
     if root:
         document["servers"] = [{"url": root}]
     document["paths"] = paths
-    components: dict[str, Any] = {}
+    components: Json = {}
     if used := _reachable(paths, named):
         components["schemas"] = used
     if schemes:
@@ -178,30 +184,30 @@ def openapi(app: Any, info: Info, blueprint: str, root: str) -> dict[str, Any]:
     return document
 
 
-def texts(endpoint: Endpoint) -> dict[str, Any]:
+def texts(endpoint: Endpoint) -> Json:
     """Return summary and description."""
     options = endpoint.operation.options
     summary, _, rest = (inspect.getdoc(endpoint.operation.func) or "").partition("\n")
     name = endpoint.operation.func.__name__.replace("_", " ").title()
-    said: dict[str, Any] = {"summary": options.get("summary") or summary.strip() or name}
+    said: Json = {"summary": options.get("summary") or summary.strip() or name}
     if description := options.get("description") or rest.strip():
         said["description"] = description
     return said
 
 
 def _operation(
-    endpoint: Endpoint, schemas: Schemas, problem: dict[str, Any], models: list[Any]
-) -> dict[str, Any]:
+    endpoint: Endpoint, schemas: Schemas, problem: Json, models: list[tuple[Json, str, Json]]
+) -> Json:
     operation = endpoint.operation
     signature = operation.signature
-    described: dict[str, Any] = {**texts(endpoint), "operationId": endpoint.id}
+    described: Json = {**texts(endpoint), "operationId": endpoint.id}
     if endpoint.tags:
         described["tags"] = endpoint.tags
     if operation.options.get("deprecated", hasattr(operation.func, "__deprecated__")):
         described["deprecated"] = True
     if endpoint.security:
         described["security"] = [{one.name: list(one.scopes)} for one in endpoint.security]
-    parameters: list[dict[str, Any]] = []
+    parameters: list[Json] = []
     form: list[Input] = []
     for one in signature.inputs:
         if one.name in endpoint.placeholders:
@@ -223,8 +229,8 @@ def _operation(
     return described
 
 
-def _parameter(one: Input, where: str, schemas: Schemas) -> dict[str, Any]:
-    described: dict[str, Any] = {
+def _parameter(one: Input, where: str, schemas: Schemas) -> Json:
+    described: Json = {
         "name": one.name if where == "path" else one.alias,
         "in": where,
         "required": where == "path" or one.default is MISSING,
@@ -237,7 +243,7 @@ def _parameter(one: Input, where: str, schemas: Schemas) -> dict[str, Any]:
     return described
 
 
-def _schema(one: Input, schemas: Schemas) -> dict[str, Any]:
+def _schema(one: Input, schemas: Schemas) -> Json:
     schema = schemas.add(one.adapter, "validation")
     field = None if one.marker is None else one.marker.field
     schema["title"] = (field and field.title) or one.alias.replace("_", " ").title()
@@ -248,7 +254,7 @@ def _schema(one: Input, schemas: Schemas) -> dict[str, Any]:
     return schema
 
 
-def _expanded(schema: dict[str, Any], where: str, named: dict[str, Any]) -> Iterator[Any]:
+def _expanded(schema: Json, where: str, named: Json) -> Iterator[Json]:
     """Yield a parameter for each member of a model."""
     schema = named[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
     required = schema.get("required", ())
@@ -260,7 +266,7 @@ def _expanded(schema: dict[str, Any], where: str, named: dict[str, Any]) -> Iter
         yield described
 
 
-def _body(endpoint: Endpoint, form: list[Input], schemas: Schemas) -> dict[str, Any]:
+def _body(endpoint: Endpoint, form: list[Input], schemas: Schemas) -> Json:
     signature = endpoint.operation.signature
     inputs = form or [one for one in signature.inputs if one.kind == "body"]
     required = any(one.default is MISSING for one in inputs)
@@ -283,15 +289,15 @@ def _body(endpoint: Endpoint, form: list[Input], schemas: Schemas) -> dict[str, 
     return _content(mimetype, schema, required)
 
 
-def _content(mimetype: str, schema: dict[str, Any], required: bool) -> dict[str, Any]:
-    body: dict[str, Any] = {"content": {mimetype: {"schema": schema}}}
+def _content(mimetype: str, schema: Json, required: bool) -> Json:
+    body: Json = {"content": {mimetype: {"schema": schema}}}
     return {"required": True, **body} if required else body
 
 
-def _responses(endpoint: Endpoint, schemas: Schemas, problem: dict[str, Any]) -> dict[str, Any]:
+def _responses(endpoint: Endpoint, schemas: Schemas, problem: Json) -> Json:
     operation = endpoint.operation
     signature = operation.signature
-    responses: dict[str, Any] = {}
+    responses: Json = {}
     for output in signature.outputs.values():
         responses[str(output.status)] = _response(output, schemas)
     if not responses:
@@ -314,8 +320,8 @@ def _responses(endpoint: Endpoint, schemas: Schemas, problem: dict[str, Any]) ->
     return responses
 
 
-def _response(output: Output, schemas: Schemas) -> dict[str, Any]:
-    described: dict[str, Any] = {
+def _response(output: Output, schemas: Schemas) -> Json:
+    described: Json = {
         "description": HTTP_STATUS_CODES.get(output.status, f"Status {output.status}")
     }
     if output.adapter is not None:
@@ -329,11 +335,11 @@ def _response(output: Output, schemas: Schemas) -> dict[str, Any]:
     return described
 
 
-def _problem(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _problem(description: str, schema: Json) -> Json:
     return {"description": description, "content": {PROBLEM_JSON: {"schema": schema}}}
 
 
-def _reachable(used: Any, named: dict[str, Any]) -> dict[str, Any]:
+def _reachable(used: object, named: Json) -> Json:
     """Return the named schemas that *used* refers to."""
     found: set[str] = set()
     left = [used]

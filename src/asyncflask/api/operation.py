@@ -11,6 +11,7 @@ from functools import lru_cache, wraps
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 from werkzeug.wrappers import Response
 
@@ -207,7 +208,7 @@ class Operation:
         return content
 
     def _as_event(self, adapter: TypeAdapter[Any]) -> Callable[[Any], ServerSentEvent]:
-        def event(item: Any) -> ServerSentEvent:
+        def event(item: object) -> ServerSentEvent:
             if not isinstance(item, ServerSentEvent):
                 item = ServerSentEvent(item)
             elif item.data is None:
@@ -269,11 +270,11 @@ async def _each_async(
 # -- where values come from -------------------------------------------------------------------
 
 
-def _from(part: Callable[[Any], Any]) -> Callable[[Any, Input], Any]:
+def _from(part: Callable[[Request], MultiDict[str, Any]]) -> Callable[[Request, Input], object]:
     """Return a function that reads an input's raw value from one part of a request, a
     `MultiDict`."""
 
-    def take(request: Any, one: Input) -> Any:
+    def take(request: Request, one: Input) -> object:
         values = part(request)
         if one.members is not None:
             return _all(values, one.members)
@@ -284,7 +285,7 @@ def _from(part: Callable[[Any], Any]) -> Callable[[Any, Input], Any]:
     return take
 
 
-def _all(values: Any, members: dict[str, tuple[str, bool]]) -> dict[str, Any]:
+def _all(values: MultiDict[str, Any], members: dict[str, tuple[str, bool]]) -> dict[str, Any]:
     taken = {}
     for sent in values:
         name, many = members.get(sent, (sent, False))
@@ -292,7 +293,7 @@ def _all(values: Any, members: dict[str, tuple[str, bool]]) -> dict[str, Any]:
     return taken
 
 
-def _header(request: Any, one: Input) -> Any:
+def _header(request: Request, one: Input) -> object:
     headers = request.headers
     if one.members is not None:
         return {
@@ -304,18 +305,18 @@ def _header(request: Any, one: Input) -> Any:
     return [value] if one.many and value is not MISSING else value
 
 
-def _file(request: Any, one: Input) -> Any:
+def _file(request: Request, one: Input) -> object:
     files = request.files.getlist(one.alias)
     content = [file if one.as_files else file.read() for file in files if file]
     return (content if one.many else content[0]) if content else MISSING
 
 
-def _form(request: Any) -> Any:
+def _form(request: Request) -> Any:
     form = request.form
     return form | request.files if request.files else form
 
 
-_TAKE: dict[str, Callable[[Any, Input], Any]] = {
+_TAKE: dict[str, Callable[[Request, Input], object]] = {
     "path": lambda request, one: MISSING,
     "given": lambda request, one: MISSING,
     "query": _from(lambda request: request.args),
@@ -336,7 +337,7 @@ def typed(operation: Operation) -> Callable[..., Any]:
 
     if inspect.isasyncgenfunction(func):
 
-        async def generated(*args: Any, **given: Any) -> Any:
+        async def generated(*args: object, **given: object) -> Any:
             return func(*args, **given)
 
         inner: Callable[..., Any] = generated
@@ -346,7 +347,7 @@ def typed(operation: Operation) -> Callable[..., Any]:
     if is_async(inner):
 
         @wraps(func)
-        async def on_loop(*args: Any, **given: Any) -> Any:
+        async def on_loop(*args: object, **given: object) -> Any:
             ctx = current_request_ctx()
             try:
                 with _EXPLAINED:
@@ -359,7 +360,7 @@ def typed(operation: Operation) -> Callable[..., Any]:
     else:
 
         @wraps(func)
-        def in_thread(*args: Any, **given: Any) -> Any:
+        def in_thread(*args: object, **given: object) -> Any:
             ctx = current_request_ctx()
             try:
                 with _EXPLAINED:
@@ -402,7 +403,7 @@ def guard(
     if is_async(guarded):
 
         @wraps(guarded)
-        async def on_loop(*args: Any, **given: Any) -> Any:
+        async def on_loop(*args: object, **given: object) -> Any:
             with _EXPLAINED:
                 return await guarded(*args, **given)
 
@@ -410,7 +411,7 @@ def guard(
     else:
 
         @wraps(guarded)
-        def in_thread(*args: Any, **given: Any) -> Any:
+        def in_thread(*args: object, **given: object) -> Any:
             with _EXPLAINED:
                 return guarded(*args, **given)
 
@@ -444,7 +445,7 @@ def _message_adapter(kind: Any) -> TypeAdapter[Any]:
         return TypeAdapter(kind)
 
 
-def read_message(kind: Any, message: str | bytes) -> Any:
+def read_message(kind: object, message: str | bytes) -> Any:
     """Return a message as a value of *kind*."""
     try:
         return _message_adapter(kind).validate_json(message)
@@ -452,7 +453,7 @@ def read_message(kind: Any, message: str | bytes) -> Any:
         raise InvalidMessage(error, message) from error
 
 
-def write_message(kind: Any, value: Any) -> str:
+def write_message(kind: object, value: Any) -> str:
     """Return the message for a value of *kind*."""
     adapter = _message_adapter(kind)
     return adapter.dump_json(

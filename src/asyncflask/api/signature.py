@@ -85,7 +85,7 @@ class Signature:
     """Empty without a return annotation; values are then handled as in Flask."""
 
 
-def read(func: Callable[..., Any], names: Mapping[str, Any]) -> Signature:
+def read(func: Callable[..., object], names: Mapping[str, Any]) -> Signature:
     """Return the signature of *func*. *names*: the local names where it was defined, if that
     was inside a function."""
     inner = inspect.unwrap(func)
@@ -123,7 +123,7 @@ def read(func: Callable[..., Any], names: Mapping[str, Any]) -> Signature:
 # -- inputs -----------------------------------------------------------------------------------
 
 
-def _input(func: Callable[..., Any], parameter: inspect.Parameter, hint: Any) -> Input:
+def _input(func: Callable[..., object], parameter: inspect.Parameter, hint: object) -> Input:
     marker, annotation = _marked(hint)
     if marker is None:
         kind = "file" if _has(annotation, FileStorage) else "query"
@@ -150,7 +150,7 @@ def _input(func: Callable[..., Any], parameter: inspect.Parameter, hint: Any) ->
     )
 
 
-def _marked(hint: Any) -> tuple[Marker | None, Any]:
+def _marked(hint: object) -> tuple[Marker | None, Any]:
     """Return the marker in *hint*, and the annotation for pydantic, with the marker's
     constraints in its place."""
     if get_origin(hint) is not Annotated:
@@ -165,11 +165,11 @@ def _marked(hint: Any) -> tuple[Marker | None, Any]:
     return marker, Annotated[(plain, *others)]
 
 
-def _is_marker(value: Any) -> bool:
+def _is_marker(value: object) -> bool:
     return isinstance(value, Marker) or (isinstance(value, type) and issubclass(value, Marker))
 
 
-def adapter(func: Callable[..., Any], annotation: Any, what: str) -> TypeAdapter[Any]:
+def adapter(func: Callable[..., object], annotation: Any, what: str) -> TypeAdapter[Any]:
     """Return pydantic's adapter for *annotation*."""
     try:
         if _has(annotation, FileStorage):
@@ -193,7 +193,7 @@ def _plain(annotation: Any) -> Any:
             return annotation
 
 
-def alternatives(annotation: Any) -> list[Any]:
+def alternatives(annotation: object) -> list[Any]:
     """Return the members of a union, or *annotation* alone."""
     annotation = _plain(annotation)
     if get_origin(annotation) in (typing.Union, types.UnionType):
@@ -201,7 +201,7 @@ def alternatives(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _is_sequence(plain: Any) -> bool:
+def _is_sequence(plain: object) -> bool:
     kind = get_origin(plain) or plain
     return (
         isinstance(kind, type)
@@ -210,14 +210,14 @@ def _is_sequence(plain: Any) -> bool:
     )
 
 
-def _is_model(plain: Any) -> bool:
+def _is_model(plain: object) -> bool:
     kind = get_origin(plain) or plain
     return is_typeddict(kind) or (
         isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind))
     )
 
 
-def _is_complex(annotation: Any) -> bool:
+def _is_complex(annotation: object) -> bool:
     """Return `True` if a value is more than a single text, and so belongs in a body."""
     for plain in alternatives(annotation):
         kind = get_origin(plain) or plain
@@ -228,14 +228,14 @@ def _is_complex(annotation: Any) -> bool:
     return False
 
 
-def _has(annotation: Any, kind: type) -> bool:
+def _has(annotation: object, kind: type) -> bool:
     return any(
         plain is kind or any(_has(part, kind) for part in get_args(plain))
         for plain in alternatives(annotation)
     )
 
 
-def _members(annotation: Any, kind: str) -> dict[str, tuple[str, bool]] | None:
+def _members(annotation: object, kind: str) -> dict[str, tuple[str, bool]] | None:
     """See `Input.members`."""
     (plain, *others) = [one for one in alternatives(annotation) if one is not types.NoneType]
     if others or not _is_model(plain):
@@ -259,7 +259,7 @@ def _members(annotation: Any, kind: str) -> dict[str, tuple[str, bool]] | None:
 # -- outputs ----------------------------------------------------------------------------------
 
 
-def _outputs(func: Callable[..., Any], hint: Any) -> dict[int, Output]:
+def _outputs(func: Callable[..., object], hint: object) -> dict[int, Output]:
     if hint is types.NoneType:
         return {204: Output(204, None)}
     kinds: dict[int, list[Any]] = {}
@@ -279,13 +279,13 @@ def _outputs(func: Callable[..., Any], hint: Any) -> dict[int, Output]:
     }
 
 
-def _union(hint: Any) -> list[Any]:
+def _union(hint: object) -> list[Any]:
     if get_origin(hint) in (typing.Union, types.UnionType):
         return [one for member in get_args(hint) for one in _union(member)]
     return [hint]
 
 
-def _with_status(member: Any) -> tuple[tuple[int, ...], Any]:
+def _with_status(member: object) -> tuple[tuple[int, ...], Any]:
     """Return the statuses in ``tuple[Note, Literal[201]]``, with or without headers, and the
     type."""
     if get_origin(member) is tuple and len(parts := get_args(member)) in (2, 3):
@@ -298,18 +298,18 @@ def _with_status(member: Any) -> tuple[tuple[int, ...], Any]:
     return (200,), member
 
 
-def _is_headers(kind: Any) -> bool:
+def _is_headers(kind: object) -> bool:
     return (get_origin(kind) or kind) in (dict, Mapping) and get_args(kind) == (str, str)
 
 
-def _is_response(kind: Any) -> bool:
+def _is_response(kind: object) -> bool:
     kind = get_origin(kind) or kind
     return isinstance(kind, type) and (
         issubclass(kind, Response) or hasattr(kind, "init_headers")  # Starlette's
     )
 
 
-def _output(func: Callable[..., Any], status: int, kind: Any) -> Output:
+def _output(func: Callable[..., object], status: int, kind: object) -> Output:
     events = None
     if get_origin(kind) is Annotated:
         plain, *metadata = get_args(kind)
@@ -330,9 +330,9 @@ def _output(func: Callable[..., Any], status: int, kind: Any) -> Output:
     return Output(status, adapter(func, kind, "the return value"))
 
 
-def _is_events(value: Any) -> bool:
+def _is_events(value: object) -> bool:
     return isinstance(value, Events) or value is Events
 
 
-def _name(func: Callable[..., Any]) -> str:
+def _name(func: Callable[..., object]) -> str:
     return f"{func.__module__}.{func.__qualname__}"
