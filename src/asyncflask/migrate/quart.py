@@ -24,7 +24,7 @@ from .names import (
     ON_APP_ONLY_IN_QUART,
     VALUES,
 )
-from .rewriter import Rewriter, code, name_of
+from .rewriter import Tracker, code, name_of
 
 _APPS: Final = frozenset({"quart.Quart", "quart.app.Quart"})
 _BLUEPRINTS: Final = frozenset({"quart.Blueprint", "quart.blueprints.Blueprint"})
@@ -47,7 +47,7 @@ _IN_TEMPLATES: Final = frozenset(
 )
 
 
-class Quart(Rewriter):
+class Quart(Tracker):
     """Rewrites uses of Quart's names."""
 
     METADATA_DEPENDENCIES = (QualifiedNameProvider, ParentNodeProvider, ScopeProvider)
@@ -57,44 +57,26 @@ class Quart(Rewriter):
         self.has_websockets = has_websockets
         self._overrides: set[cst.CSTNode] = set()
         """Coroutine methods that override what is sync here."""
-        self._kinds: list[dict[str, str]] = [{}]
-        """What each variable contains, by scope and name: an app, a response, or a request's
-        files."""
 
-    # -- what variables hold
+    # -- what variables hold: an app, a response, or files of a request
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
-        self._kinds.append({})
+        super().visit_FunctionDef(node)
         self._say_of_function(node)
         for param in (*node.params.params, *node.params.kwonly_params):
             annotation = self.imported(param.annotation.annotation) if param.annotation else ""
             kind = _ANNOTATED.get(annotation.rpartition(".")[2], "")
             if kind and annotation.startswith("quart."):
-                self._kinds[-1][param.name.value] = kind
+                self.kinds[-1][param.name.value] = kind
         if any(_method(d.decorator) == "after_request" for d in node.decorators):
             for param in node.params.params[:1]:
-                self._kinds[-1][param.name.value] = "response"
-
-    def leave_FunctionDef(
-        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
-    ) -> cst.FunctionDef:
-        self._kinds.pop()
-        return updated_node
-
-    def visit_Assign(self, node: cst.Assign) -> None:
-        kind = self._kind(node.value)
-        for target in node.targets:
-            self._keep(target.target, kind)
-
-    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
-        if node.value is not None:
-            self._keep(node.target, self._kind(node.value))
+                self.kinds[-1][param.name.value] = "response"
 
     def visit_For(self, node: cst.For) -> None:
-        if self._kind(node.iter) == "files":
+        if self.kind(node.iter) == "files":
             elements = node.target.elements if isinstance(node.target, cst.Tuple) else ()
             for target in [element.value for element in elements] or [node.target]:
-                self._keep(target, "files")
+                self.keep(target, "files")
         self._say_of_body(node.iter)
 
     def visit_CompFor(self, node: cst.CompFor) -> None:
@@ -104,29 +86,21 @@ class Quart(Rewriter):
         if self.imported(node) == "quart.request.body":
             self.note("Write 'async for ... in request.stream', with 'stream=True' on the route.")
 
-    def _keep(self, target: cst.CSTNode, kind: str) -> None:
-        name = name_of(target)
-        if name:
-            self._kinds[-1 if "." not in name else 0][name] = kind
-
-    def _kind(self, node: cst.BaseExpression) -> str:
-        """Return what the value of an expression is, if that can be determined."""
+    def kind(self, node: cst.BaseExpression) -> str:
         if isinstance(node, cst.Await):
-            return self._kind(node.expression)
+            return self.kind(node.expression)
         if isinstance(node, cst.Name | cst.Attribute):
             full = self.imported(node)
             if full == "quart.request.files":
                 return "files"
             if full == "quart.current_app":
                 return "app"
-            kind = next(
-                (k[name_of(node)] for k in reversed(self._kinds) if name_of(node) in k), ""
-            )
+            kind = self.kept(name_of(node))
             if kind or isinstance(node, cst.Name):
                 return kind
-            return "files" if self._kind(node.value) == "files" else ""
+            return "files" if self.kind(node.value) == "files" else ""
         if isinstance(node, cst.Subscript):
-            return "files" if self._kind(node.value) == "files" else ""
+            return "files" if self.kind(node.value) == "files" else ""
         if isinstance(node, cst.Call):
             full = self.imported(node.func)
             if full in _APPS or full in _BLUEPRINTS:
@@ -134,7 +108,7 @@ class Quart(Rewriter):
             if full in _RESPONSES:
                 return "response"
             if isinstance(node.func, cst.Attribute):
-                owner = self._kind(node.func.value)
+                owner = self.kind(node.func.value)
                 if owner == "app" and node.func.attr.value in (
                     "make_response",
                     "process_response",
@@ -175,7 +149,7 @@ class Quart(Rewriter):
             return True
         if not isinstance(callee, cst.Attribute):
             return False
-        attribute, owner = callee.attr.value, self._kind(callee.value)
+        attribute, owner = callee.attr.value, self.kind(callee.value)
         if isinstance(callee.value, cst.Call) and name_of(callee.value.func) == "super":
             owner = owner or "app"
         return (
@@ -205,7 +179,7 @@ class Quart(Rewriter):
             equal = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
             flag = cst.Arg(cst.Name("True"), keyword=cst.Name("websocket"), equal=equal)
             return node.with_changes(func=func_, args=[*node.args, flag])
-        is_app = self._kind(func.value) == "app"
+        is_app = self.kind(func.value) == "app"
         if is_app and name in ON_APP_ONLY_IN_QUART:
             self.note(f"There is no '{name}' here: {ON_APP_ONLY_IN_QUART[name]}.")
         if is_app and name == "run":

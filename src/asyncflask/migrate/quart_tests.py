@@ -8,10 +8,9 @@ from collections.abc import Collection
 from typing import Final
 
 import libcst as cst
-from libcst.metadata import QualifiedNameProvider
 
 from .quart import without_await
-from .rewriter import Rewriter, name_of
+from .rewriter import Tracker, name_of
 
 CLIENT: Final = ("asyncflask.async_testing", "AsyncClient")
 LIFESPAN: Final = ("asyncflask.asgi.lifespan", "lifespan")
@@ -42,71 +41,52 @@ _CLIENT_METHODS: Final = {
 }
 
 
-class QuartTests(Rewriter):
+class QuartTests(Tracker):
     """Rewrites the test client. *fixtures*: the pytest fixtures that return one."""
-
-    METADATA_DEPENDENCIES = (QualifiedNameProvider,)
 
     def __init__(self, fixtures: Collection[str]) -> None:
         super().__init__()
         self.fixtures = fixtures
-        self._kinds: list[dict[str, str]] = [{}]
-        """What each variable contains, by scope and name: a client, a response or a WebSocket."""
         self._apps: list[dict[str, cst.BaseExpression]] = [{}]
         """The app behind each result of ``test_app()``, by scope and name."""
 
-    # -- what variables hold
+    # -- what variables hold: a client, a response or a WebSocket
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
-        kinds: dict[str, str] = {}
+        super().visit_FunctionDef(node)
+        self._apps.append({})
         for param in (*node.params.params, *node.params.kwonly_params):
             annotation = param.annotation and self.imported(param.annotation.annotation)
             if param.name.value in self.fixtures or annotation in _CLIENTS:
-                kinds[param.name.value] = "client"
-        self._kinds.append(kinds)
-        self._apps.append({})
+                self.kinds[-1][param.name.value] = "client"
 
     def leave_FunctionDef(
         self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
     ) -> cst.FunctionDef:
-        self._kinds.pop()
         self._apps.pop()
-        return updated_node
-
-    def visit_Assign(self, node: cst.Assign) -> None:
-        for target in node.targets:
-            self._keep(target.target, self._kind(node.value))
-
-    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
-        if node.value is not None:
-            self._keep(node.target, self._kind(node.value))
+        return super().leave_FunctionDef(original_node, updated_node)
 
     def visit_WithItem(self, node: cst.WithItem) -> None:
         if node.asname is None:
             return
         name = node.asname.name
-        self._keep(name, self._kind(node.item))
+        self.keep(name, self.kind(node.item))
         app = _app_of_test_app(node.item)
         if app is not None and isinstance(name, cst.Name):
             self._apps[-1][name.value] = app
 
-    def _keep(self, target: cst.CSTNode, kind: str) -> None:
-        name = name_of(target)
-        if name:
-            self._kinds[-1 if "." not in name else 0][name] = kind
-
-    def _kind(self, node: cst.CSTNode) -> str:
+    def kind(self, node: cst.BaseExpression) -> str:
         if isinstance(node, cst.Await):
-            return self._kind(node.expression)
+            return self.kind(node.expression)
         name = name_of(node)
         if name:
-            return next((kinds[name] for kinds in reversed(self._kinds) if name in kinds), "")
+            return self.kept(name)
         if not (isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute)):
             return ""
         method = node.func.attr.value
         if method == "test_client":
             return "client"
-        if self._kind(node.func.value) == "client":
+        if self.kind(node.func.value) == "client":
             if method in _VERBS or method == "open":
                 return "response"
             return method if method == "websocket" else ""
@@ -125,7 +105,7 @@ class QuartTests(Rewriter):
                 return updated_node
             self.imports.append(CLIENT)
             return cst.Call(cst.Name(CLIENT[1]), [cst.Arg(updated_node.func.value)])
-        kind = self._kind(func.value)
+        kind = self.kind(func.value)
         if kind == "client" and method in _VERBS:
             return updated_node.with_changes(
                 args=[self._argument(arg) for arg in updated_node.args]
@@ -172,7 +152,7 @@ class QuartTests(Rewriter):
         return updated_node.with_changes(item=call, asname=None)
 
     def visit_Attribute(self, node: cst.Attribute) -> None:
-        kind, name = self._kind(node.value), node.attr.value
+        kind, name = self.kind(node.value), node.attr.value
         if kind == "response" and name in _RESPONSE:
             self.note(f"httpx's response has no '{name}'. Write: {_RESPONSE[name]}.")
         if kind == "client" and name in _CLIENT_METHODS:
@@ -198,7 +178,7 @@ class QuartTests(Rewriter):
         callee = old.func if isinstance(old, cst.Call) else old
         if not isinstance(callee, cst.Attribute):
             return updated_node
-        name, kind = callee.attr.value, self._kind(callee.value)
+        name, kind = callee.attr.value, self.kind(callee.value)
         if name not in ("get_data", "get_json", "data", "json"):
             return updated_node
         if kind != "response":

@@ -113,6 +113,45 @@ class Rewriter(cst.CSTTransformer):
         return _noted(result, header, notes)
 
 
+class Tracker(Rewriter):
+    """A pass that tracks what variables contain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds: list[dict[str, str]] = [{}]
+        """What each variable contains, by scope and name."""
+
+    def kind(self, node: cst.BaseExpression) -> str:
+        """Return what the value of an expression is, if that can be determined."""
+        raise NotImplementedError
+
+    def keep(self, target: cst.CSTNode, kind: str) -> None:
+        name = name_of(target)
+        if name:
+            self.kinds[-1 if "." not in name else 0][name] = kind
+
+    def kept(self, name: str) -> str:
+        return next((kinds[name] for kinds in reversed(self.kinds) if name in kinds), "")
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        self.kinds.append({})
+
+    def leave_FunctionDef(
+        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
+    ) -> cst.FunctionDef:
+        self.kinds.pop()
+        return updated_node
+
+    def visit_Assign(self, node: cst.Assign) -> None:
+        kind = self.kind(node.value)
+        for target in node.targets:
+            self.keep(target.target, kind)
+
+    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
+        if node.value is not None:
+            self.keep(node.target, self.kind(node.value))
+
+
 def _noted(node: Any, header: Sequence[cst.EmptyLine], notes: list[str]) -> Any:
     """Return a statement with notes above it."""
     lines = node.leading_lines
