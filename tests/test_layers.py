@@ -29,6 +29,7 @@ _distribution entry headers routing
 mounts
 signals alias
 teardown
+app_context
 contexts
 ctx
 rooms.base rooms.scripts rooms.limits rooms.link
@@ -130,6 +131,7 @@ EXTENSIONS = (
     "socketio.transport",
 )
 BELOW_APP = (
+    "app_context",
     "api.asyncapi",
     "api.extension",
     "api.openapi",
@@ -163,7 +165,8 @@ TYPE_CHECKING_IMPORTS = {
     ("app", "testing"): "the test clients are imported by who makes one",
     ("pytest_plugin", "async_testing"): "it needs httpx, which other fixtures do not",
     ("cli_run", "serving"): "imported by the command that serves",
-    ("contexts", "ctx"): "what 'g' is",
+    ("app_context", "ctx"): "what 'g' is",
+    ("app_context", "contexts"): "the variable that holds a request context",
     ("contexts", "sessions"): "a context has a session and a request, which ask for the context",
     ("contexts", "wrappers"): "likewise",
     ("json.provider", "app"): "'app: Flask', which has the provider",
@@ -251,7 +254,7 @@ def test_every_file_has_its_layer() -> None:
 
 
 def test_this_test_sees_imports() -> None:
-    assert imports("ctx") == {"asgi.threads", "contexts"}
+    assert imports("ctx") == {"app_context", "asgi.threads", "contexts"}
     assert "json._" in imports("wrappers")  # from . import json
     assert {"ctx", "sansio.blueprints", "typing"} <= imports("sansio.app")
     assert "globals" in imports("_")

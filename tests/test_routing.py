@@ -23,7 +23,8 @@ from werkzeug.routing import Map as WerkzeugMap
 from werkzeug.routing.exceptions import RequestRedirect
 
 from asyncflask import Flask, url_for
-from asyncflask.ctx import _cv_request, _unbound
+from asyncflask.app_context import UNBOUND
+from asyncflask.ctx import _cv_request
 from asyncflask.routing import NOT_FOUND, Map, Match
 
 
@@ -492,7 +493,7 @@ def test_url_for_binds_no_adapter() -> None:
     @app.get("/items/<int:id>")
     async def item(id: int) -> str:
         url = url_for("item", id=id + 1)
-        bound.append(_cv_request.get()._url_adapter is not _unbound)
+        bound.append(_cv_request.get()._url_adapter is not UNBOUND)
         return url
 
     @app.get("/own/<int:id>")

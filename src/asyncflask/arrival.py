@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from starlette.types import Scope
 from werkzeug.exceptions import BadRequest
 
+from .app_context import AppContext
 from .asgi.scope import RECEIVED, good_hosts, malformed, normalised, route_path
 from .asgi.threads import Call
 from .bodies import expect_body
-from .contexts import AppContext, RequestContext
+from .contexts import RequestContext
 from .plan import Plan
 from .signals import appcontext_pushed
 

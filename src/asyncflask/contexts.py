@@ -1,9 +1,5 @@
-"""The contexts: `RequestContext` for one request or WebSocket, `AppContext` for one use of an
-app.
-
-`_cv_app` and `_cv_request` are the only context variables. The framework passes contexts by
-hand and reads the variables only where user code calls it without one. The public functions
-around contexts are in `ctx.py`.
+"""`RequestContext` for one request or WebSocket. `AppContext`, and the variables that hold both,
+are in `app_context.py`; the public functions around contexts in `ctx.py`.
 """
 
 from __future__ import annotations
@@ -11,16 +7,24 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import Context, ContextVar, Token, copy_context
+from contextvars import Context, Token, copy_context
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from starlette.types import Message, Receive, Scope, Send
 from werkzeug.exceptions import HTTPException, NotFound, RequestURITooLarge
 from werkzeug.routing import MapAdapter, Rule, WebsocketMismatch
 
-from .alias import advise
+from .app_context import (
+    UNBOUND,
+    AppContext,
+    BaseContext,
+    _cv_app,
+    _cv_request,
+    _sentinel,
+    note_push,
+    undo,
+)
 from .asgi.environ import Environ, Origin
 from .asgi.scope import ORIGIN, route_path
 from .asgi.threads import Call, Driver, is_async
@@ -38,133 +42,17 @@ from .teardown import collected, tear_down
 
 if TYPE_CHECKING:
     from .app import Flask
-    from .ctx import _AppCtxGlobals
     from .plan import Plan, Setup
     from .sessions import SessionMixin
     from .wrappers import Request
 
 _NO_MATCH = None, None, None
 _new = object.__new__
-_sentinel: Any = object()
-_unbound: object = object()
 
 _making = threading.RLock()  # reentrant: a signal handler may need it too
 
 
-class _Context:
-    """Base of both contexts. Push and pop it by hand, use `with`, or `async with` if teardown
-    functions may be async."""
-
-    app: Flask
-    _url_adapter: Any = _unbound
-
-    async def push_by(self, call: Call) -> None:
-        raise NotImplementedError
-
-    async def pop_by(self, exc: BaseException | None, call: Call) -> None:
-        raise NotImplementedError
-
-    def _bind_urls(self) -> MapAdapter | None:
-        """Make the value of `url_adapter`."""
-        raise NotImplementedError
-
-    @property
-    def url_adapter(self) -> MapAdapter | None:
-        """The adapter that matches and builds URLs (Werkzeug: `MapAdapter`), or `None`."""
-        return self._bind_urls() if self._url_adapter is _unbound else self._url_adapter
-
-    @url_adapter.setter
-    def url_adapter(self, value: MapAdapter | None) -> None:
-        self._url_adapter = value
-
-    def push(self) -> None:
-        """Make this the current context."""
-        drive(self.push_by(call_here))
-
-    def pop(self, exc: BaseException | None = _sentinel) -> None:
-        """Undo `push`. The last `pop` runs the teardown functions with *exc*, by default the
-        exception being handled."""
-        drive(self.pop_by(exc, call_here))
-
-    def __enter__(self) -> Self:
-        self.push()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        if exc_value is not None:
-            advise(exc_value)
-        self.pop(exc_value)
-
-    async def __aenter__(self) -> Self:
-        await self.push_by(_call_on_loop)
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        if exc_value is not None:
-            advise(exc_value)
-        await self.pop_by(exc_value, _call_on_loop)
-
-
-def _note_push() -> None:
-    """Note that a context is pushed or popped during a request, which its plan does not
-    include."""
-    if (current := _cv_request.get(None)) is not None:
-        current.unplanned = True
-
-
-class AppContext(_Context):
-    """The context of an app in use, with its `g` (Flask: The Application Context)."""
-
-    # No class-level defaults: they, or any access to `__dict__`, disable Python 3.11's fast
-    # attribute access. The same goes for `RequestContext`.
-
-    def __init__(self, app: Flask) -> None:
-        self.app = app
-        self.g: _AppCtxGlobals = app.app_ctx_globals_class()
-        self._cv_tokens: list[tuple[Token[AppContext], None]] = []
-
-    def _bind_urls(self) -> MapAdapter | None:
-        adapter = self._url_adapter = self.app.create_url_adapter(None)
-        return adapter
-
-    async def push_by(self, call: Call) -> None:
-        _note_push()
-        self._cv_tokens.append((_cv_app.set(self), None))
-        if appcontext_pushed.receivers:
-            await emit(appcontext_pushed, self.app, call)
-
-    async def pop_by(self, exc: BaseException | None, call: Call) -> None:
-        _note_push()
-        errors: list[BaseException] = []
-        if len(self._cv_tokens) == 1:
-            exc = sys.exception() if exc is _sentinel else exc
-            teardown = self.app._setup().plan(self.app, None).end_app
-            await tear_down(self.app, call, teardown, exc, errors)
-        _undo(_cv_app, self._cv_tokens, self, errors)
-        if appcontext_popped.receivers:
-            await self.tell(call, errors)
-        if errors:
-            raise collected("app", errors)
-
-    async def tell(self, call: Call, errors: list[BaseException]) -> None:
-        """Send the `appcontext_popped` signal. Collect an exception in *errors*."""
-        try:
-            await emit(appcontext_popped, self.app, call)
-        except BaseException as error:
-            errors.append(error)
-
-
-class RequestContext(_Context):
+class RequestContext(BaseContext):
     """The context of one request or WebSocket: its `request`, `session` and matched rule
     (Flask: The Request Context). Created by `Flask.request_context`,
     `Flask.test_request_context` or `of_scope`.
@@ -198,7 +86,7 @@ class RequestContext(_Context):
     error: BaseException | None = None
     """The exception that the view or a hook raised."""
 
-    found: Any = _unbound
+    found: Any = UNBOUND
     """The result of `Map.find`, if `find_rule` is to do the rest."""
 
     holds = 0
@@ -379,8 +267,8 @@ class RequestContext(_Context):
     async def find_rule(self, call: Call) -> None:
         """`match_request`, for the pipeline. Converters other than Werkzeug's are called as
         sync code."""
-        found, self.found = self.found, _unbound
-        if found is _unbound:
+        found, self.found = self.found, UNBOUND
+        if found is UNBOUND:
             found = self._find_by_path(self.app._setup())
         rule: Rule
         values: Any
@@ -421,7 +309,7 @@ class RequestContext(_Context):
         if (
             paths is None
             or scope is None
-            or self._url_adapter is not _unbound
+            or self._url_adapter is not UNBOUND
             or (request is not None and "environ" in request.__dict__)
         ):
             return None
@@ -456,7 +344,7 @@ class RequestContext(_Context):
     async def push_by(self, call: Call, app_ctx: AppContext | None = None) -> None:
         """`push`, for the pipeline. With *app_ctx*, use it instead of looking for a current
         one."""
-        _note_push()
+        note_push()
         self.unplanned = True
         if app_ctx is None and self.shared_app_context() is None:
             app_ctx = self.app.app_context()
@@ -493,10 +381,10 @@ class RequestContext(_Context):
         exc = sys.exception() if exc is _sentinel else exc
         last = len(self._cv_tokens) == 1
         if last and self.holds:
-            app_ctx = _undo(_cv_request, self._cv_tokens)
+            app_ctx = undo(_cv_request, self._cv_tokens)
             self._deferred = app_ctx, exc
             if app_ctx is not None:
-                _undo(_cv_app, app_ctx._cv_tokens)
+                undo(_cv_app, app_ctx._cv_tokens)
             return
         await self.end_by(exc, call, self.current_plan() if last else None)
 
@@ -511,7 +399,7 @@ class RequestContext(_Context):
                 self._close_request(errors)
         app_ctx: AppContext | None
         if unplanned := self.unplanned:
-            app_ctx = _undo(_cv_request, self._cv_tokens, self, errors)
+            app_ctx = undo(_cv_request, self._cv_tokens, self, errors)
         else:  # no other context was pushed
             token, app_ctx = self._cv_tokens.pop()
             _cv_request.reset(token)
@@ -525,7 +413,7 @@ class RequestContext(_Context):
                 await tear_down(self.app, call, plan.end_app, exc, errors, self)
                 unplanned = len(tokens) != 1 or _cv_app.get(None) is not app_ctx
             if unplanned:
-                _undo(_cv_app, tokens, app_ctx, errors)
+                undo(_cv_app, tokens, app_ctx, errors)
             else:
                 _cv_app.reset(tokens.pop()[0])
             if appcontext_popped.receivers:
@@ -570,41 +458,3 @@ class RequestContext(_Context):
             f"<{type(self).__name__} {self.request.url!r}"
             f" [{self.request.method}] of {self.app.name}>"
         )
-
-
-def _undo(
-    variable: ContextVar[Any],
-    tokens: list[Any],
-    popped: _Context | None = None,
-    errors: list[BaseException] | None = None,
-) -> Any:
-    """Undo the last push made in this `contextvars.Context`: a test client may have pushed, in
-    the test's, a context that a stream still has pushed in its own. Return the value stored
-    with it. If *popped* is not current, add that to *errors*."""
-    if errors is not None and variable.get(None) is not popped:
-        kind, current = "app" if variable is _cv_app else "request", variable.get(None)
-        message = f"Popped wrong {kind} context: {current!r} instead of {popped!r}."
-        errors.append(AssertionError(message))
-    try:
-        token, more = tokens.pop()
-    except IndexError:
-        raise LookupError("This context was not pushed here.") from None
-    try:
-        variable.reset(token)
-    except ValueError:  # of another Context
-        try:
-            return _undo(variable, tokens)
-        finally:
-            tokens.append((token, more))
-    return more
-
-
-async def _call_on_loop(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """`Driver.call` for `async with`: sync functions run on the loop's thread, since what they
-    clean up was made by sync code in the same block."""
-    value = func(*args, **kwargs)
-    return await value if isinstance(value, Awaitable) else value
-
-
-_cv_app: ContextVar[AppContext] = ContextVar("asyncflask.app_ctx")
-_cv_request: ContextVar[RequestContext] = ContextVar("asyncflask.request_ctx")

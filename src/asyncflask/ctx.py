@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from .app_context import AppContext as AppContext
+from .app_context import _cv_app as _cv_app
+from .app_context import _cv_request as _cv_request
+from .app_context import _sentinel as _sentinel
 from .asgi.threads import is_async, run_in_worker
-from .contexts import AppContext as AppContext
 from .contexts import RequestContext as RequestContext
-from .contexts import _cv_app as _cv_app
-from .contexts import _cv_request as _cv_request
-from .contexts import _sentinel as _sentinel
-from .contexts import _unbound as _unbound
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -32,12 +32,13 @@ from werkzeug.exceptions import HTTPException, NotFound, SecurityError
 from werkzeug.utils import cached_property
 from werkzeug.wrappers import Request, Response
 
+from .app_context import _cv_app, _cv_request
 from .asgi.body import Body
 from .asgi.environ import SCHEMES, environ_from_scope
 from .asgi.scope import route_path
 from .asgi.threads import run_in_worker
 from .asgi.waiting import wait
-from .contexts import RequestContext, _cv_app, _cv_request
+from .contexts import RequestContext
 from .teardown import KEEP_CONTEXT
 
 KEPT_TRACEBACKS: Final = 20

@@ -25,6 +25,7 @@ from werkzeug.exceptions import (
 from werkzeug.routing import RoutingException
 from werkzeug.wrappers import Response as BaseResponse
 
+from .app_context import AppContext, _cv_app
 from .arrival import arrive, enter
 from .asgi.body import Body
 from .asgi.environ import Origin, environ_from_scope
@@ -34,7 +35,7 @@ from .asgi.threads import Call
 from .asgi.waiting import call_here
 from .asgi.wsgi import serve
 from .bodies import call_with_body, end_body, expect_all, no_more_body, receive_small
-from .contexts import AppContext, RequestContext, _cv_app
+from .contexts import RequestContext
 from .debughelpers import add_advice, where
 from .handlers import call_handler, call_supervised, converse
 from .plan import METHODS, Plan

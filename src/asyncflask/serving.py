@@ -127,14 +127,12 @@ def serve(
     if workers > 1:
         _check_workers(workers, reload, ssl, load)
     _check_no_loop()
-    shutdown_timeout = getattr(target, "config", {}).get("SHUTDOWN_TIMEOUT", SHUTDOWN_TIMEOUT)
-    options.setdefault("timeout_graceful_shutdown", shutdown_timeout + CLEAN_UP_SECONDS)
-    options.update(host=host, port=port, **_ssl_options(ssl))
-
+    options = _uvicorn_options(target, host, port, ssl, options)
     if workers > 1:
         assert load is not None
-        _config(target, options)  # says what is wrong with the options before a process starts
-        _serve_from_workers(_Loader(load, debugger, is_installed_as_flask()), workers, options)
+        _serve_from_workers(
+            target, _Loader(load, debugger, is_installed_as_flask()), workers, options
+        )
         return
     app = target
     if debugger:
@@ -148,6 +146,15 @@ def serve(
         _serve_with_reloader(config, target, extra_files or (), patterns)
     else:
         _run(config)
+
+
+def _uvicorn_options(
+    app: ASGIApp, host: str, port: int, ssl: SSLSetting, options: Mapping[str, t.Any]
+) -> dict[str, t.Any]:
+    """Return *options* with the address, the certificate and the time to stop in."""
+    timeout = getattr(app, "config", {}).get("SHUTDOWN_TIMEOUT", SHUTDOWN_TIMEOUT)
+    default = {"timeout_graceful_shutdown": timeout + CLEAN_UP_SECONDS}
+    return {**default, **options, "host": host, "port": port, **_ssl_options(ssl)}
 
 
 def _serve_with_reloader(
@@ -423,7 +430,10 @@ class _Supervisor(Multiprocess):
         super().handle_term()
 
 
-def _serve_from_workers(loader: _Loader, workers: int, options: Mapping[str, t.Any]) -> None:
+def _serve_from_workers(
+    app: ASGIApp, loader: _Loader, workers: int, options: Mapping[str, t.Any]
+) -> None:
+    _config(app, options)  # says what is wrong with the options before a process starts
     config = uvicorn.Config(loader, factory=True, interface="asgi3", workers=workers, **options)
     handlers = {number: _app_handler(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with ExitStack() as stack:

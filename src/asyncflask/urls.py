@@ -10,8 +10,9 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.routing import BuildError, MapAdapter
 from werkzeug.wsgi import get_host
 
+from .app_context import UNBOUND
 from .asgi.scope import route_path
-from .ctx import RequestContext, _cv_app, _cv_request, _unbound
+from .ctx import RequestContext, _cv_app, _cv_request
 from .wrappers import Request
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _path(
     request = ctx.request
     if (
         ctx.app is not app
-        or ctx._url_adapter is not _unbound
+        or ctx._url_adapter is not UNBOUND
         or request.asgi_scope is None
         or request.trusted_hosts is not None
     ):

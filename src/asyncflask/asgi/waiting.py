@@ -26,6 +26,18 @@ class CannotWait(RuntimeError):
     """Sync code on the loop would have to wait for a coroutine."""
 
 
+def _cannot_wait(awaitable: Awaitable[object]) -> CannotWait:
+    name = getattr(awaitable, "__qualname__", type(awaitable).__name__)
+    if isinstance(awaitable, CoroutineType):
+        awaitable.close()
+    return CannotWait(
+        f"{name!r} is async, but sync code called it on the event loop, where it cannot"
+        " wait. In an 'async def' function, write 'await' before the call, or 'async with'"
+        " to enter a context. Or make the calling function 'def': then it runs on a"
+        " thread."
+    )
+
+
 def wait(awaitable: Awaitable[T], *, to_its_end: bool = False) -> T:
     """From sync code, run *awaitable* on the request's loop and return its value. Outside of a
     request, use the running server's loop, or one in the background. Both sides see each
@@ -37,15 +49,7 @@ def wait(awaitable: Awaitable[T], *, to_its_end: bool = False) -> T:
     Raises `RuntimeError` on a thread whose loop is running, since it would wait for itself.
     """
     if on_loop():
-        name = getattr(awaitable, "__qualname__", type(awaitable).__name__)
-        if isinstance(awaitable, CoroutineType):
-            awaitable.close()
-        raise CannotWait(
-            f"{name!r} is async, but sync code called it on the event loop, where it cannot"
-            " wait. In an 'async def' function, write 'await' before the call, or 'async with'"
-            " to enter a context. Or make the calling function 'def': then it runs on a"
-            " thread."
-        )
+        raise _cannot_wait(awaitable)
     driver = this_driver()
     loop = driver.loop if driver is not None else loop_for_outsiders()
     slots = driver.slots if driver is not None else None
