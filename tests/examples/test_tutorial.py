@@ -3,7 +3,9 @@ chapter after chapter, and checked. At the end it is `examples/taskboard`, whose
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support.servers import Server
+from support.servers import Process
 from test_docs import DOCS, ROOT, blocks_of
 
 CHAPTERS = sorted(DOCS.glob("tutorial/[1-9]-*.rst"))
@@ -70,19 +72,25 @@ def files(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """The app, served by the command of its Dockerfile."""
+    dockerfile = (TASKBOARD / "Dockerfile").read_text("utf-8").replace("\\\n", "")
+    (command,) = re.findall(r"^CMD (\[.*\])$", dockerfile, re.MULTILINE)
+    for copied in re.findall(r"^COPY (\S+)", dockerfile, re.MULTILINE):
+        assert (TASKBOARD / copied).exists()
     database = tmp_path_factory.mktemp("taskboard") / "board.sqlite"
     env = {
         "BOARD_SECRET_KEY": "test",
         "BOARD_SQLALCHEMY_DATABASE_URI": f"sqlite:///{database}",
         "BOARD_WTF_CSRF_ENABLED": "false",
     }
-    with Server("board:create_app", app_dir=TASKBOARD, args=["--factory"], env=env) as server:
+    command = [sys.executable, "-m", *json.loads(command), "--port", "{port}"]
+    with Process(command, cwd=TASKBOARD, env=env) as server:
         yield server
         assert "Traceback" not in server.output, server.output
 
 
-def test_served(server: Server) -> None:
+def test_served(server: Process) -> None:
     with httpx.Client(base_url=server.url, follow_redirects=True, timeout=SECONDS) as ada:
         assert "Log out Ada" in ada.post("/register", data=ADA).text
         assert "Make tea" in ada.post("/tasks", data={"title": "Make tea"}).text
