@@ -147,7 +147,7 @@ class TestBody:
             await watching
 
     async def test_no_limit(self) -> None:
-        for seconds in None, 0:
+        for seconds in None, 0, -1:
             task = asyncio.create_task(self.body(seconds).receive_ahead())
             while not waits():
                 await asyncio.sleep(0)

@@ -1,9 +1,9 @@
-"""HTTP clients that make no progress: they send nothing of a body, or take nothing of a response,
-while a request waits for them and holds a thread, a file or whatever else it has.
+"""HTTP clients that make no progress: they stop sending a body, or reading a response, while a
+request waits for them and holds a thread, a file or a database connection.
 
-No request has a timer. Only a wait that really begins enters a set, and a sweep looks, several
-times in the time that clients have, how far each one has come. When the server stops, those that
-keep their bodies back have less time: they must not hold up what the app does then.
+No request has a timer. A `receive` or `send` that really has to wait enters a set, and a sweep
+checks the progress of all of them, several times per `CLIENT_TIMEOUT`. When the server stops,
+clients that are still sending have less time, so that they cannot delay the shutdown.
 
 Not here: WebSockets, whose messages have a timeout of their own (`outbox.py`).
 """
@@ -26,11 +26,12 @@ from .stepping import InContext
 from .streams import JOIN_BYTES
 
 SWEEPS: Final = 4
-"""How often, in the time that clients have, it is looked how far they have come."""
+"""How often a sweep checks the progress of a client within the time that it has. What counts are
+these checks, and not the clock: a loop that is blocked is no fault of the client's."""
 
 LEAST_RATE: Final = 240
-"""How many bytes a second are progress: a byte now and then is not. As in Kestrel, the server of
-ASP.NET; the slowest of mobile networks have several times as much."""
+"""Bytes per second that count as progress, so that a byte now and then does not. Kestrel, the
+server of ASP.NET, has the same rate; the slowest mobile networks are several times faster."""
 
 
 class Owner(Protocol):
@@ -44,19 +45,19 @@ class Owner(Protocol):
 
 
 class Wait:
-    """What a request waits for its client with: a body, or the `send` of a response."""
+    """What makes a request wait for its client: a body, or the `send` of a response."""
 
     app: Owner | None = None
     scope: Scope
 
     wanted = 1
-    """How many wait. While nobody does, nothing counts against the client."""
+    """How many are waiting. While nobody is, nothing counts against the client."""
 
     live = False
-    """Whether it is no fault to send little: then only to send nothing is one."""
+    """Whether a single byte is progress, whatever the rate."""
 
     ends_at_stop = False
-    """Whether the server's stop ends it."""
+    """Whether `end_uploads` ends it."""
 
     reproach: str
     """What the client did, for the log."""
@@ -65,14 +66,14 @@ class Wait:
     """How long the client may make no progress."""
 
     _among: set[Wait] | None = None
-    """All on this loop, while it is one of them."""
+    """All waits on this loop, while this is one of them."""
     _goal: float = -math.inf
-    """How far it has to come for that to be progress."""
+    """What `moved` has to reach to be progress."""
     _looks = 0
-    """How often it was waited for since, and had not come so far."""
+    """How many checks in a row found that it had not."""
 
     def moved(self) -> int:
-        """How far the client has come, in bytes."""
+        """How many bytes the client has sent or read, from any starting point."""
         raise NotImplementedError
 
     def give_up(self, error: Exception) -> None:
@@ -89,7 +90,7 @@ class Wait:
         self._among = here.waits
         self._among.add(self)
         self.seconds = seconds = self.timeout()
-        if seconds and seconds not in here.sweeps:
+        if seconds is not None and seconds > 0 and seconds not in here.sweeps:
             here.sweeps.add(seconds)
             _look_later(seconds)
 
@@ -99,8 +100,7 @@ class Wait:
             among.discard(self)
 
     def is_stalled(self) -> bool:
-        """Whether the client has made no progress in the time it has, by its last `SWEEPS` looks.
-        Also counts this look."""
+        """Check the progress. Returns whether `SWEEPS` checks in a row found none."""
         if not self.wanted:
             return False
         moved = self.moved()
@@ -124,7 +124,7 @@ class Wait:
 
 
 class _Loop:
-    """The waits on one loop, and how many seconds those have that sweeps look for."""
+    """The waits on one loop, and the timeouts for which a sweep is scheduled."""
 
     def __init__(self) -> None:
         self.waits: set[Wait] = set()
@@ -151,21 +151,20 @@ def _look_later(seconds: float) -> None:
 def _look(seconds: float) -> None:
     here = _here()
     waits = [wait for wait in here.waits if wait.seconds == seconds]
+    if not waits:
+        here.sweeps.discard(seconds)
+        return
+    _look_later(seconds)
     for wait in waits:
         if wait.is_stalled():
             here.waits.discard(wait)
             wait.tell()
             wait.give_up(RequestTimeout())
-    if waits:
-        _look_later(seconds)
-    else:
-        here.sweeps.discard(seconds)
 
 
 async def end_uploads(seconds: float) -> None:
-    """The server stops: from now on, give up the bodies on this loop of which nothing comes for a
-    quarter of *seconds*; after *seconds* also those of which little comes. Runs until it is
-    cancelled."""
+    """While the server stops: give up the bodies on this loop that make no progress for a quarter
+    of *seconds*, and after *seconds* all others. Runs until it is cancelled."""
     loop, here = asyncio.get_running_loop(), _here()
     deadline = loop.time() + seconds
     before: dict[Wait, int] = {}
@@ -184,17 +183,17 @@ async def end_uploads(seconds: float) -> None:
 
 
 class Client(Protocol):
-    """Who gets a response; a `Body`, which receives from it."""
+    """Who gets a response: the `Body` of its request, which receives from the same client."""
 
     scope: Scope
 
     def leave(self) -> None:
-        """Take it for one that has left."""
+        """Treat the client as one that has left."""
 
 
 class PatientSend(InContext[None], Wait):
-    """The server's *send* in *context*, watched while it waits. A client that takes nothing has
-    its connection aborted, and all else is as for one that has left."""
+    """The server's *send* in *context*, watched while it waits. If the client stops reading, its
+    connection is aborted; the rest follows as for any client that leaves."""
 
     reproach = "took too little of the response"
 
@@ -210,7 +209,7 @@ class PatientSend(InContext[None], Wait):
         return self._watched(rest)
 
     async def _watched(self, rest: Awaitable[None]) -> None:
-        # If there was a wait before this one, its message has been sent: that is progress.
+        # A new wait: the message of the one before it was sent, which is progress.
         self._goal, self._looks = -math.inf, 0
         self.begin_wait()
         try:
@@ -226,8 +225,8 @@ class PatientSend(InContext[None], Wait):
 
 
 class BlindSend(PatientSend):
-    """The same where nothing of the connection is seen: that a message is sent is all the progress
-    there is. So a long one is sent in pieces, for the sake of a client that is only slow."""
+    """The same for a connection that is hidden. The only visible progress is that a message was
+    sent, so a long one is sent in pieces: a slow client may need minutes for it."""
 
     def __init__(
         self, send: Send, context: Context, connection: Send | Receive, client: Client, app: Owner
@@ -268,7 +267,7 @@ class BlindSend(PatientSend):
         try:
             await super()._watched(rest)
         except asyncio.CancelledError:
-            # As asyncio.timeout() does: the cancellation is ours unless there is another one.
+            # As in asyncio.timeout(): the cancellation is ours unless there is another one.
             if not self._over or task is None or task.uncancel() > 0:
                 raise
         finally:
@@ -287,8 +286,8 @@ class BlindSend(PatientSend):
 def patient(
     send: Send, context: Context, receive: Receive, client: Client, app: Owner
 ) -> PatientSend:
-    """The server's *send*, to run in *context*. *receive* may show the connection where a
-    middleware has a `send` of its own."""
+    """The server's *send*, to run in *context*. If a middleware has replaced only *send*, the
+    connection is found by *receive*."""
     for connection in (send, receive):
         if has_transport(connection):
             return PatientSend(send, context, connection, client, app)
