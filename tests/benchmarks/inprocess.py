@@ -184,6 +184,8 @@ class Connection:
     """A WebSocket of a server: *count* messages, each when the one before has come back; then the
     client leaves, or is silent."""
 
+    __module__ = "uvicorn"  # A server's methods are called more directly than a middleware's.
+
     def __init__(self, count: int, *, leaves: bool = True) -> None:
         self._left = count
         self._leaves = leaves

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -50,6 +51,7 @@ end
 """
 
 
+WARM_UP_SECONDS = 2
 PATIENCE_SECONDS = 15
 """How long to drive again whoever answered nothing."""
 
@@ -110,8 +112,9 @@ def run_workload(
                 server: Client(workload, server, files, who, machine, connections)
                 for server, who in signed_in.items()
             }
-            for client in clients.values() if warm_up else ():
-                client.drive(1)
+            if warm_up:  # all at once: this is no measurement
+                with ThreadPoolExecutor(len(clients)) as pool:
+                    list(pool.map(Client.warm_up, clients.values()))
             for number in range(rounds):
                 first = number % len(servers)  # Nobody is always the one after the slowest.
                 for server in servers[first:] + servers[:first]:
@@ -164,10 +167,18 @@ class Client:
         done: dict[str, float] = json.loads(self._run(command))
         return done
 
-    def _wrk(self, seconds: int) -> dict[str, float]:
+    def warm_up(self) -> None:
+        if self.workload.kind == "wrk":
+            self._run(self._wrk_command(WARM_UP_SECONDS))
+        else:
+            self.drive(WARM_UP_SECONDS)
+
+    def _wrk_command(self, seconds: int) -> list[str]:
         command = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "10"]
-        command += ["-s", str(self.script), f"http://{HOST}:{self.server.port}"]
-        output = self._run(command)
+        return [*command, "-s", str(self.script), f"http://{HOST}:{self.server.port}"]
+
+    def _wrk(self, seconds: int) -> dict[str, float]:
+        output = self._run(self._wrk_command(seconds))
         done: dict[str, float] = json.loads(output.rpartition("@")[2])
         if not done["requests"]:
             if seconds >= PATIENCE_SECONDS:

@@ -1,10 +1,13 @@
-"""What was measured, as text, as reStructuredText and as a chart.
+"""What was measured, as text for a terminal, and for the documentation: a table, a list of aims, a
+chart, and a file with all figures.
 
 All of it is made of the one document that `run.py` writes as JSON, so it can be made again later.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +18,8 @@ from peers import BEFORE, NAMES
 from workloads import BY_KEY, WAITING, Target, Workload
 
 Document = dict[str, Any]
+TRACED = 1.3
+"""How much longer a traced request may take, without the time of the tracing itself."""
 WAITED = 1 / 1.15
 """Of the ideal, where requests wait: a total within 15 % of it."""
 
@@ -75,6 +80,10 @@ def rows_of(document: Document) -> list[Row]:
     return [Row(key, results) for key, results in document["workloads"].items()]
 
 
+def rows_by_key(document: Document) -> dict[str, Row]:
+    return {row.workload.key: row for row in rows_of(document)}
+
+
 # -- what was aimed at -------------------------------------------------------------------------
 
 
@@ -124,6 +133,9 @@ def _other_aims(document: Document) -> Iterator[Aim]:
         megabytes = upload["asyncflask"]["megabytes"]
         what = f"memory for an upload of {megabytes} MB"
         yield Aim(what, f"{grown:.1f} MB", "under 20 MB", grown < 20)
+    if (traced := _traced(rows_by_key(document))) is not None:
+        what = "CPU of a traced request without the tracing's own, to that of an untraced one"
+        yield Aim(what, f"{traced:.2f}", f"at most {TRACED:.2f}", traced <= TRACED)
     if hops := document.get("hops", {}).get("asyncflask"):
         more = hops["async view, 3 sync hooks"] - hops["sync view, 3 sync hooks"]
         yield Aim("more thread hops of an async view with sync hooks", str(more), "1", more <= 1)
@@ -141,6 +153,15 @@ def _other_aims(document: Document) -> Iterator[Aim]:
         ratio = max(times) / min(times)
         what = f"longest by shortest time of a request, {' to '.join(_ends(by_count))} {kind}"
         yield Aim(what, f"{ratio:.2f}", "at most 1.20", ratio <= 1.2)
+
+
+def _traced(rows: dict[str, Row]) -> float | None:
+    """What a bare callable takes longer when it is traced is the tracing's own time."""
+    plain, traced = rows.get("trace-none"), rows.get("trace-asgi")
+    if plain is None or traced is None or "bare" not in plain.peers:
+        return None
+    own = traced.median("bare", "cpu") - plain.median("bare", "cpu")
+    return (traced.median("asyncflask", "cpu") - own) / plain.median("asyncflask", "cpu")
 
 
 def _ends(mapping: dict[str, Any]) -> tuple[str, str]:
@@ -239,36 +260,103 @@ def _aligned(table: Sequence[tuple[str, ...]]) -> list[str]:
     ] + [""]
 
 
-def rst(document: Document) -> str:
-    parts = []
-    if aims := list(aims_of(document)):
-        parts.append(_list_table([AIMS, *(aim.cells() for aim in aims)], "52 22 16 10"))
+# -- for the documentation ---------------------------------------------------------------------
+
+COMPARED = ("bare", "starlette", "fastapi", "falcon", "blacksheep", "quart", "flask")
+"""The columns of the table."""
+DETAILS = ("hooks", "stream-lone", "trace-none")
+"""Rows that are not in the table, but in the file with all figures."""
+CSV_HEADINGS = (
+    *("row", "workload", "peer", "rounds", "requests_per_second", "p50_ms", "p99_ms"),
+    *("server_cpu_us", "server_mb", "asyncflask_to_peer", "least", "most"),
+)
+
+
+def table_rst(document: Document) -> str:
+    """asyncflask's rates, as they relate to those of the others; the rest in short below it."""
+    peers = [key for key in COMPARED if any(key in row.peers for row in rows_of(document))]
+    table = [("", "requests/s", *(f"to {NAMES[peer]}" for peer in peers))]
     for row in rows_of(document):
-        parts.append(_list_table([headings(row), *row_cells(row)], "28 12 18 18 8 8 8"))
-    for table in extra_tables(document):
-        parts.append(_list_table(table))
-    return "\n".join([*parts, *facts(document), ""])
+        if row.workload.key in DETAILS or "asyncflask" not in row.peers:
+            continue
+        ratios = [row.ratio("asyncflask", peer) for peer in peers]
+        cells = ("" if ratio is None else f"{ratio.median:.2f}" for ratio in ratios)
+        table.append((row.workload.title, f"{row.median('asyncflask', 'rate'):,.0f}", *cells))
+    widths = " ".join(["34", "12", *["9"] * len(peers)])
+    return "\n".join([_list_table(table, widths), *_in_short(document), *facts(document), ""])
 
 
-def _list_table(table: Iterable[tuple[str, ...]], widths: str = "") -> str:
-    lines = [".. list-table::", "   :header-rows: 1"]
-    if widths:
-        lines.append(f"   :widths: {widths}")
-    lines.append("")
+def _in_short(document: Document) -> Iterator[str]:
+    """What is no rate."""
+    if startup := document.get("startup"):
+        for what, field in (
+            ("Import, in milliseconds of processor time", "import"),
+            ("Milliseconds from the start of the server to the first answer", "first_answer"),
+        ):
+            times = {NAMES[peer]: s[field] * 1e3 for peer, s in startup.items() if peer != "bare"}
+            shown = (f"{name} {time:,.0f}" for name, time in times.items())
+            yield f"- {what}: {', '.join(shown)}."
+    if upload := document.get("memory"):
+        shown = (f"{NAMES[peer]} {figures['grown']:.1f}" for peer, figures in upload.items())
+        megabytes = next(iter(upload.values()))["megabytes"]
+        yield f"- Memory for an upload of {megabytes:,} MB, in MB: {', '.join(shown)}."
+    for peer, kinds in document.get("growth", {}).items():
+        shown = (
+            f"{' to '.join(_ends(by_count))} {kind} {_last_to_first(by_count):.2f}"
+            for kind, by_count in kinds.items()
+        )
+        yield f"- Time of a request as the app grows, {NAMES[peer]}: {', '.join(shown)} times."
+    yield ""
+
+
+def _last_to_first(by_count: dict[str, dict[str, float]]) -> float:
+    times = [figures["request"] for figures in by_count.values()]
+    return times[-1] / times[0]
+
+
+def aims_rst(document: Document) -> str:
+    return _list_table([AIMS, *(aim.cells() for aim in aims_of(document))], "52 22 16 10")
+
+
+def all_csv(document: Document) -> str:
+    """One line for each peer of each row."""
+    file = io.StringIO()
+    lines = csv.writer(file, lineterminator="\n")
+    lines.writerow(CSV_HEADINGS)
+    for row in rows_of(document):
+        for peer in row.fastest():
+            ratio = row.ratio("asyncflask", peer)
+            ratios = ("", "", "") if ratio is None else (ratio.median, ratio.least, ratio.most)
+            lines.writerow(
+                [
+                    *(row.workload.key, row.workload.title, NAMES[peer], len(row.results[peer])),
+                    f"{row.median(peer, 'rate'):.0f}",
+                    *(f"{row.median(peer, field) * 1e3:.2f}" for field in ("p50", "p99")),
+                    f"{row.median(peer, 'cpu') * 1e6:.1f}",
+                    f"{row.median(peer, 'memory'):.1f}",
+                    *(value if value == "" else f"{value:.3f}" for value in ratios),
+                ]
+            )
+    return file.getvalue()
+
+
+def _list_table(table: Iterable[tuple[str, ...]], widths: str) -> str:
+    lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {widths}", ""]
     for first, *others in table:
-        lines += [f"   * - {first}", *(f"     - {cell}".rstrip() for cell in others)]
+        lines += [f"   * - {first}".rstrip(), *(f"     - {cell}".rstrip() for cell in others)]
     return "\n".join([*lines, ""])
 
 
 def facts(document: Document) -> list[str]:
     """Under which conditions it was measured."""
     used = ", ".join(f"{name} {number}" for name, number in document["versions"].items())
+    most = max((len(next(iter(row.results.values()))) for row in rows_of(document)), default=0)
     pinned = "one core each for server and client of" if document["pinned"] else "not pinned, on"
     return [
         f"Measured on {document['date']} by ``{document['command']}``, in"
-        f" {document['minutes']:.0f} minutes: medians of {document['rounds']} rounds of"
-        f" {document['seconds']} s, {document['connections']} connections where nothing else is"
-        f" said; ratios with the least and the most of the rounds. {pinned.capitalize()}"
+        f" {document['minutes']:.0f} minutes: medians of {most} rounds of {document['seconds']} s"
+        " (fewer for rows without an aim),"
+        f" {document['connections']} connections where nothing else is said. {pinned.capitalize()}"
         f" {document['processor']}; {document['python']}; {document['system']}. {used}."
     ]
 
@@ -276,17 +364,10 @@ def facts(document: Document) -> list[str]:
 # -- the chart ---------------------------------------------------------------------------------
 
 CHARTED = (
-    "text-async",
-    "text-sync",
-    "params",
-    "json",
-    "form",
-    "template",
-    "stack-async",
-    "stack-sync",
-    "stream-async",
-    "ws-64",
+    *("text-async", "text-sync", "params", "json", "stack-one-async", "stack-one-sync"),
+    *("orm", "stream-sync"),
 )
+IN_CHART = ("bare", "asyncflask", "starlette", "fastapi", "falcon", "quart", "flask")
 LINE, GAP, LEFT, BAR, COLUMN = 20, 34, 92, 236, 430
 OURS, BARE, OTHERS = "#c2410c", "#9ca3af", "#475569"
 
@@ -299,7 +380,7 @@ def svg(document: Document) -> str:
     for row in rows:
         column = heights.index(min(heights))
         body += _panel(row, 16 + column * COLUMN, heights[column])
-        heights[column] += LINE * len(row.peers) + GAP
+        heights[column] += LINE * len(_shown(row)) + GAP
     width, height = 2 * COLUMN + 10, max(heights)
     style = (
         "text{font:13px sans-serif;fill:#1f2937}.title{font-weight:bold}"
@@ -319,14 +400,19 @@ def svg(document: Document) -> str:
     )
 
 
+def _shown(row: Row) -> list[str]:
+    return [peer for peer in row.fastest() if peer in IN_CHART]
+
+
 def _panel(row: Row, x: int, y: int) -> Iterator[str]:
     unit = "messages/s" if row.workload.kind == "websocket" else "requests/s"
     yield (
         f'<text class="title" x="{x}" y="{y + 16}">{escape(row.workload.title)}'
         f'<tspan font-weight="normal">, {unit}</tspan></text>'
     )
-    most = max(row.median(peer, "rate") for peer in row.peers)
-    for number, peer in enumerate(row.fastest()):
+    peers = _shown(row)
+    most = max(row.median(peer, "rate") for peer in peers)
+    for number, peer in enumerate(peers):
         rate = row.median(peer, "rate")
         top = y + 24 + number * LINE
         width = max(1.0, BAR * rate / most)

@@ -34,9 +34,14 @@ from workloads import BY_KEY, Workload
 EXTRAS = ("memory", "startup", "hops", "growth")
 UPLOADERS = ("asyncflask", "starlette")
 KEYS = tuple(peer.key for peer in PEERS)
+LEFT_OUT = ("litestar", "sanic", "microdot")
+"""So that a complete run takes some twenty minutes."""
+DEFAULT_PEERS = tuple(key for key in KEYS if key not in LEFT_OUT)
+DOCS = Path(__file__).parents[2] / "docs"
+ROUNDS, ROUNDS_WITHOUT_AIM = 5, 2
 QUICK_PEERS = ("bare", "asyncflask", "starlette", "quart", "flask")
 INSTALL = "pip install 'asyncflask[bench]'"
-START_SECONDS, EXTRA_SECONDS = 6, 90  # for an estimate only
+START_SECONDS, EXTRA_SECONDS = 4, 150  # for an estimate only
 
 
 def main() -> None:
@@ -44,11 +49,30 @@ def main() -> None:
     document = json.loads(options.given.read_text()) if options.given else run(options)
     print(report.text(document))
     if options.json is not None:
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
-    if options.rst is not None:
-        options.rst.write_text(report.rst(document))
-    if options.svg is not None:
-        options.svg.write_text(report.svg(document))
+        options.json.write_text(as_json(document))
+    if options.docs:
+        for name, content in (
+            ("benchmarks.json", as_json(document)),
+            ("benchmarks.csv", report.all_csv(document)),
+            ("benchmarks.svg", report.svg(document)),
+            ("benchmarks-table.rst", report.table_rst(document)),
+            ("benchmarks-aims.rst", report.aims_rst(document)),
+        ):
+            (DOCS / name).write_text(content)
+
+
+def as_json(document: dict[str, Any]) -> str:
+    """One line for each peer of each row."""
+    text = json.dumps(rounded(document), indent=1)
+    return re.sub(r"\s*\n {4,}\s*|\n {3}(?=[\]}])", " ", text) + "\n"
+
+
+def rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list) else value
 
 
 def parse_options() -> argparse.Namespace:
@@ -56,20 +80,19 @@ def parse_options() -> argparse.Namespace:
     keys = [*BY_KEY, *EXTRAS]
     add = parser.add_argument
     add("--only", nargs="+", choices=keys, metavar="ROW", help=f"some of {' '.join(keys)}")
-    add("--peers", nargs="+", choices=KEYS, metavar="PEER", help=f"of {' '.join(KEYS)}")
+    peers_help = f"of {' '.join(KEYS)}; by default all but {' '.join(LEFT_OUT)}"
+    add("--peers", nargs="+", choices=KEYS, metavar="PEER", help=peers_help)
     add("--against", metavar="VERSION", help="asyncflask of a commit or folder, as one more peer")
-    add("--rounds", type=int, help="how often each is driven (3)")
-    add("--seconds", type=int, help="how long each time (2)")
+    add("--rounds", type=int, help="how often each is driven (5; 2 in rows without an aim)")
+    add("--seconds", type=int, help="how long each time (1)")
     add("--connections", type=int, default=32, help="open at a time, unless a row says (32)")
     add("--quick", action="store_true", help="fewer peers, one round of one second: not for print")
     add("--json", type=Path, metavar="FILE", help="write all figures there")
-    add("--rst", type=Path, metavar="FILE", help="write the tables there")
-    add("--svg", type=Path, metavar="FILE", help="write the chart there")
+    add("--docs", action="store_true", help="write tables, chart and figures to docs/benchmarks*")
     add("--from", type=Path, dest="given", metavar="FILE", help="measure nothing, take --json's")
     options = parser.parse_args()
-    options.rounds = options.rounds or (1 if options.quick else 3)
-    options.seconds = options.seconds or (1 if options.quick else 2)
-    options.peers = options.peers or (QUICK_PEERS if options.quick else KEYS)
+    options.seconds = options.seconds or 1
+    options.peers = options.peers or (QUICK_PEERS if options.quick else DEFAULT_PEERS)
     options.only = options.only or keys
     return options
 
@@ -107,7 +130,6 @@ def run_with(peers: list[Peer], options: argparse.Namespace) -> dict[str, Any]:
         "pinned": machine.server_core is not None,
         **about_this_machine(),
         "versions": versions([*peers, *rows]),
-        "rounds": options.rounds,
         "seconds": options.seconds,
         "connections": options.connections,
         "workloads": {key: results for key, results in workloads.items() if results},
@@ -131,12 +153,18 @@ def run_row(
         workload,
         peers,
         machine,
-        rounds=options.rounds,
+        rounds=rounds_of(workload, options),
         seconds=options.seconds,
         connections=options.connections,
         warm_up=not options.quick,
     )
     return measure.as_json(results)
+
+
+def rounds_of(workload: Workload, options: argparse.Namespace) -> int:
+    if options.rounds or options.quick:
+        return options.rounds or 1
+    return ROUNDS if workload.has_aim else ROUNDS_WITHOUT_AIM
 
 
 def run_extra(
@@ -145,7 +173,7 @@ def run_extra(
     """What no server's rate tells, by peer."""
     keys = [peer.key for peer in peers]
     if name == "startup":
-        return startup.measure(peers, 2 if options.quick else 7)
+        return startup.measure(peers, 2 if options.quick else 11)
     if name == "hops":
         return hops.measure(keys)
     if name == "growth":
@@ -170,12 +198,12 @@ def attempt(title: str, run: Callable[..., dict[str, Any]], *args: Any) -> dict[
 def command(options: argparse.Namespace) -> str:
     """What was asked for, without where the output went."""
     words = ["python", "tests/benchmarks/run.py", *(["--quick"] if options.quick else [])]
-    words += [
-        f"--{name}={getattr(options, name)}" for name in ("rounds", "seconds", "connections")
-    ]
+    if options.rounds:
+        words.append(f"--rounds={options.rounds}")
+    words += [f"--{name}={getattr(options, name)}" for name in ("seconds", "connections")]
     if set(options.only) < {*BY_KEY, *EXTRAS}:
         words += ["--only", *options.only]
-    if set(options.peers) < set(KEYS):
+    if tuple(options.peers) != DEFAULT_PEERS:
         words += ["--peers", *options.peers]
     if options.against is not None:
         words.append(f"--against={options.against}")
@@ -209,10 +237,11 @@ def estimate(rows: list[Workload], peers: list[Peer], options: argparse.Namespac
     for workload in rows:
         number = sum(peer.key in workload.peers for peer in peers)
         once = options.seconds if workload.ideal is None else workload.ideal + 1
-        warm_up = 0.0 if options.quick else min(once, 1)
-        seconds += START_SECONDS + number * (warm_up + options.rounds * (once + 0.15))
+        warm_up = 0 if options.quick else measure.WARM_UP_SECONDS
+        rounds = rounds_of(workload, options)
+        seconds += START_SECONDS + warm_up + number * rounds * (once + 0.15)
     if set(options.only) & set(EXTRAS):
-        seconds += EXTRA_SECONDS * (0.5 if options.quick else 1.5)
+        seconds += EXTRA_SECONDS * (0.3 if options.quick else 1)
     return seconds / 60
 
 

@@ -99,12 +99,18 @@ class Workload:
     sign_in: Request | None = None
     varying: bytes | None = None
     packages: tuple[str, ...] = ()
+    traced: bool = False
+    """Whether it is one of the two rows that tell what tracing costs."""
     kind: str = "wrk"
     connections: int | None = None
     leads: bool = False
     """Whether asyncflask shall be ahead of every peer."""
     ideal: float | None = None
     """Seconds that it takes if nothing but the waiting takes time."""
+
+    @property
+    def has_aim(self) -> bool:
+        return bool(self.targets) or self.leads or self.ideal is not None or self.traced
 
     def module_and_app(self, peer: str) -> tuple[str, str]:
         """The module of *peer* that has the app, and the app's name in it."""
@@ -249,6 +255,7 @@ WORKLOADS = (
             get("/"),
             ("bare", "asyncflask", "starlette"),
             app=f"traced:{app}",
+            traced=True,
             packages=("opentelemetry-sdk", "opentelemetry-instrumentation-asgi"),
         )
         for key, title, app in (

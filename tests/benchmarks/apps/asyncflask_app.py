@@ -12,6 +12,7 @@ import asyncflask
 
 app = make_app(asyncflask, asyncflask.Flask)
 app.config["WORKER_THREADS"] = WAITING_THREADS
+app.config["ASYNC_MAX_CONTENT_LENGTH"] = None  # for the large upload
 
 
 @app.get("/stream/async")
