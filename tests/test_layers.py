@@ -95,6 +95,10 @@ GLOBALS_IMPORTED_BY = {
 # By file and function, with the reason why the import cannot be at the top.
 IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("alias", "find_distributions"): "called by 'importlib.metadata', which takes long to import",
+    ("alias", "install_as_flask_if_asked"): "Click is loaded when there are commands",
+    ("app", "__init__"): "likewise",
+    ("app", "cli"): "likewise",
+    ("blueprints", "__get__"): "likewise",
     ("app", "run"): "a server of one's own imports neither the command line nor uvicorn's",
     ("app", "test_client"): "tests only",
     ("app", "test_cli_runner"): "tests only",
@@ -158,6 +162,8 @@ TYPE_CHECKING_IMPORTS = {
     ("_", "asgi.websocket"): "loaded when the name is first used",
     ("_", "events"): "likewise",
     ("_", "templating"): "likewise",
+    ("app", "commands"): "Click is loaded when there are commands",
+    ("blueprints", "commands"): "likewise",
     ("app", "loop_guard"): "loaded when it is on",
     ("lifetime", "loop_guard"): "likewise",
     ("app", "templating"): "Jinja is loaded when there are templates",

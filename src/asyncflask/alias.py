@@ -18,7 +18,6 @@ from traceback import walk_tb
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import click
 from werkzeug.local import LocalProxy
 
 if TYPE_CHECKING:
@@ -201,7 +200,8 @@ def _modules_of(error: BaseException) -> Iterator[str]:
 
 def in_flasks_command() -> bool:
     """Return `True` if the real Flask's command is running this code."""
-    context = click.get_current_context(silent=True)
+    click = sys.modules.get("click")
+    context = click and click.get_current_context(silent=True)
     return context is not None and type(context.obj).__module__ == "flask.cli"
 
 
@@ -243,7 +243,9 @@ def install_as_flask_if_asked() -> None:
     This is an entry point, for `opentelemetry-instrument` to call before it imports what it
     instruments and so before the program's first line.
     """
-    if click.BOOL.convert(os.environ.get(AS_FLASK) or "0", None, None):
+    from click import BOOL
+
+    if BOOL.convert(os.environ.get(AS_FLASK) or "0", None, None):
         install_as_flask()
 
 

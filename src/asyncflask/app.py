@@ -14,7 +14,6 @@ from datetime import timedelta
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar, cast
 
-import click
 from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.routing import MapAdapter, RequestRedirect
 from werkzeug.routing import Rule as Rule  # exported: Flask has this name too
@@ -34,7 +33,6 @@ from .asgi.stepping import ENDED
 from .asgi.threads import Abandoned, is_async, on_loop
 from .asgi.waiting import async_to_sync
 from .asgi.wsgi import respond
-from .commands import AppGroup
 from .ctx import AppContext, RequestContext, _cv_app, _cv_request
 from .debughelpers import FormDataRoutingRedirect
 from .dispatch import Flow, Step, serve_by_wsgi, serve_http, step
@@ -42,6 +40,7 @@ from .entry import CHANGES, AppType, arguments, marked_async, note_change
 from .globals import g, request, session
 from .handlers import Answered
 from .helpers import get_debug_flag, get_flashed_messages, get_load_dotenv, send_from_directory
+from .lazy import Lazy
 from .lifetime import look_for_lifespan, serving, start_background_task
 from .mounts import Mounts
 from .plan import METHODS, NO_SETUP, WATCHED, Setup
@@ -52,6 +51,7 @@ from .steps import Steps
 from .wrappers import Request, Response
 
 if TYPE_CHECKING:
+    from .commands import AppGroup
     from .loop_guard import LoopGuard
     from .templating import Environment
     from .testing import FlaskClient, FlaskCliRunner
@@ -130,14 +130,14 @@ class Flask(Steps, Around, App, metaclass=AppType):
             root_path=root_path,
         )
         if in_flasks_command():
+            import click
+
             click.secho(
                 f"The app {self.name!r} is an asyncflask app, which Flask's own command cannot"
                 " serve. Write 'asyncflask' instead of 'flask'.",
                 fg="red",
                 err=True,
             )
-        self.cli = AppGroup(name=self.name)
-        """The app's commands."""
         self.lifespan = lifespan
         self.background_tasks: set[asyncio.Task[None]] = set()
         """Unfinished tasks of `add_background_task`."""
@@ -158,6 +158,13 @@ class Flask(Steps, Around, App, metaclass=AppType):
                 host=static_host,
                 view_func=lambda **kwargs: this().send_static_file(**kwargs),  # type: ignore[union-attr]
             )
+
+    @Lazy
+    def cli(self) -> AppGroup:
+        """The app's commands."""
+        from .commands import AppGroup
+
+        return AppGroup(name=self.name)
 
     # -- ASGI and WSGI ------------------------------------------------------------------------
 
@@ -325,6 +332,8 @@ class Flask(Steps, Around, App, metaclass=AppType):
         :param options: passed to `serving.serve`; most options of Werkzeug's `run_simple` work.
         """
         # Imported late: a server that imports the app needs none of it.
+        import click
+
         from . import cli, serving
 
         if os.environ.get("FLASK_RUN_FROM_CLI") == "true":

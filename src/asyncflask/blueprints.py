@@ -6,12 +6,23 @@ import os
 import typing as t
 from datetime import timedelta
 
-from .commands import AppGroup
 from .ctx import current_app_ctx
 from .helpers import send_from_directory
 from .sansio.blueprints import Blueprint as SansioBlueprint
 from .sansio.blueprints import BlueprintSetupState as BlueprintSetupState
 from .wrappers import Response
+
+if t.TYPE_CHECKING:
+    from .commands import AppGroup
+
+
+class _CommandGroupClass:
+    """`AppGroup`, which is imported with Click when there are commands."""
+
+    def __get__(self, blueprint: object, owner: type) -> type[AppGroup]:
+        from .commands import AppGroup
+
+        return AppGroup
 
 
 class Blueprint(SansioBlueprint):
@@ -43,7 +54,7 @@ class Blueprint(SansioBlueprint):
     :raises ValueError: if the name is empty or contains a dot.
     """
 
-    command_group_class = AppGroup
+    command_group_class = _CommandGroupClass()
 
     def get_send_file_max_age(self, filename: str | None) -> int | None:
         """Return the seconds for which browsers may cache a static file: the app's

@@ -255,7 +255,8 @@ class FlaskGroup(AppGroup):
             info = ctx.ensure_object(ScriptInfo)
             info._after_context = ctx.with_resource(ExitStack())
             ctx.with_resource(app.app_context())
-        return app.cli.get_command(ctx, name)
+        found: click.Command | None = app.cli.get_command(ctx, name)
+        return found
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands. If the app cannot be loaded, print the error."""

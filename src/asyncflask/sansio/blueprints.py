@@ -9,9 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import update_wrapper
 
-from click import Group
-
 from .. import typing as ft
+from ..lazy import Lazy
 from .scaffold import (
     Scaffold,
     T_after_request,
@@ -30,6 +29,9 @@ from .scaffold import (
     register_named,
     setupmethod,
 )
+
+if t.TYPE_CHECKING:
+    from click import Group
 
 App: t.TypeAlias = t.Any
 """A `sansio.app.App`. Not imported: that module imports this one."""
@@ -97,7 +99,8 @@ class Blueprint(Scaffold):
     :raises ValueError: if the name is empty or contains a dot.
     """
 
-    command_group_class = Group
+    command_group_class: t.Any
+    """The class of `cli`."""
     _got_registered_once = False
 
     def __init__(
@@ -130,9 +133,14 @@ class Blueprint(Scaffold):
         self.deferred_functions: list[DeferredSetupFunction] = []
         self.url_values_defaults: dict[str, t.Any] = {} if url_defaults is None else url_defaults
         self.cli_group = cli_group
-        # Named, so that it can also be added to another program's commands.
-        self.cli = self.command_group_class(name=name)
         self._blueprints: list[tuple[Blueprint, dict[str, t.Any]]] = []
+
+    @Lazy
+    def cli(self) -> Group:
+        """The blueprint's commands."""
+        # Named, so that it can also be added to another program's commands.
+        group: Group = self.command_group_class(name=self.name)
+        return group
 
     def _check_setup_finished(self, f_name: str) -> None:
         if self._got_registered_once:
@@ -284,7 +292,7 @@ class Blueprint(Scaffold):
                 of_app[scope(key)].extend(funcs)
 
     def _register_commands(self, app: Scaffold, name: str, group: str | None) -> None:
-        if not self.cli.commands:
+        if "cli" not in vars(self) or not self.cli.commands:
             return
         if group is None:
             app.cli.commands.update(self.cli.commands)

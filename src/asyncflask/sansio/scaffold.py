@@ -14,7 +14,6 @@ import typing as t
 from collections import defaultdict
 from collections.abc import Callable
 
-from click import Group
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.utils import cached_property
 
@@ -22,6 +21,7 @@ from .. import typing as ft
 from ..asgi.threads import is_async
 from ..ctx import _cv_request
 from ..helpers import _default_template_ctx_processor, get_root_path
+from ..lazy import Lazy
 from .packages import find_package as find_package  # exported: Flask has it here
 
 if t.TYPE_CHECKING:
@@ -86,7 +86,8 @@ class Scaffold:
         `import_name`.
     """
 
-    cli: Group
+    cli: Lazy[t.Any]
+    """The commands: a `click.Group`."""
     name: str
     _static_folder: str | None = None
     _static_url_path: str | None = None
