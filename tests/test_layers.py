@@ -38,7 +38,7 @@ rooms.memory rooms.redis
 rooms._
 debughelpers logging
 migrate.names migrate.rewriter
-migrate.imports migrate.quart migrate.flask
+migrate.imports migrate.quart migrate.flask migrate.clients
 migrate.quart_tests
 migrate.passes
 migrate._

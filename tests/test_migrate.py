@@ -354,6 +354,93 @@ SOCKETIO = {
 }
 
 
+FLASKS_TESTS = {
+    "a variable": (
+        "def test():\n    client = app.test_client()\n    r = client.get('/', query_string={})\n"
+        "    assert r.data == b'x'"
+    ),
+    "no variable": "def test():\n    assert app.test_client().get('/').mimetype == 'text/html'",
+    "with": "def test():\n    with app.test_client() as c:\n        c.post('/', data=b'x')",
+    "of the module": "c = app.test_client()\ndef test():\n    assert c.get('/').data == b'x'",
+    "unittest": (
+        "class Test(TestCase):\n    def setUp(self):\n        self.c = app.test_client()\n"
+        "    def test(self):\n        r = self.c.open('/')\n"
+        "        r = self.c.post('/', data={'a': 'b'})\n        assert r.status == '200 OK'"
+    ),
+    "a fixture": (
+        "@pytest.fixture\ndef client():\n    return app.test_client()\n\n"
+        "def test(client):\n    r = client.post('/', data={'a': 'b'})\n    assert r.location"
+    ),
+    "in a coroutine function": (
+        "async def test():\n    c = app.test_client()\n    assert c.get('/', data=b'x').data"
+    ),
+}
+"""Tests written for Flask in a project that has Quart too."""
+
+
+@pytest.mark.parametrize("source", FLASKS_TESTS.values(), ids=FLASKS_TESTS)
+def test_tests_without_await_stay(tmp_path: Path, source: str) -> None:
+    source = f"import pytest\n\n{source}"
+    assert migrated(tmp_path, "quart", source) == source
+
+
+def test_results_that_are_awaited_later(tmp_path: Path) -> None:
+    before = (
+        "import asyncio\n\nasync def test():\n    c = app.test_client()\n"
+        "    r = c.get('/')\n    r = await r\n    await asyncio.gather(c.get('/a'), c.get('/b'))\n"
+    )
+    assert "AsyncClient(app)" in migrated(tmp_path, "quart", before)
+
+
+def test_fixtures_of_the_same_name_in_a_mixed_project(tmp_path: Path) -> None:
+    fixture = "import pytest\n\n@pytest.fixture\ndef client(app):\n    return app.test_client()\n"
+    of_flask = "def test(client):\n    assert client.get('/').data == b'x'\n"
+    of_quart = "async def test(client):\n    r = await client.get('/')\n    assert r.mimetype\n"
+    for folder, test in ("flasks", of_flask), ("quarts", of_quart):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "conftest.py").write_text(fixture)
+        (tmp_path / folder / "test_it.py").write_text(test)
+    run("--from", "quart", "--write", tmp_path)
+    assert (tmp_path / "flasks" / "conftest.py").read_text() == fixture
+    assert (tmp_path / "flasks" / "test_it.py").read_text() == of_flask
+    assert "AsyncClient(app)" in (tmp_path / "quarts" / "conftest.py").read_text()
+    assert "httpx's response has no" in (tmp_path / "quarts" / "test_it.py").read_text()
+
+
+def test_fixture_that_is_used_in_both_ways(tmp_path: Path) -> None:
+    after = migrated(
+        tmp_path,
+        "quart",
+        "import pytest\n\n@pytest.fixture\ndef client(app):\n    return app.test_client()\n\n"
+        "def test(client):\n    assert client.get('/').data == b'x'\n\n"
+        "async def test_async(client):\n    r = await client.get('/')\n",
+    )
+    assert "# asyncflask: Some tests use this client without 'await'. Give them" in after
+    assert "    return AsyncClient(app)" in after
+    assert "client.get('/').data" in after
+
+
+def test_project_without_an_app(tmp_path: Path) -> None:
+    path = tmp_path / "views.py"
+    path.write_text("from flask import request\nfrom flask_login import current_user\n")
+    note = (
+        "No file creates an app, and there are extensions of Flask (flask_login): where the app is"
+        " created, call asyncflask.install_as_flask() above their imports."
+    )
+    assert note in run("--from", "flask", "--write", tmp_path).stdout
+    (tmp_path / "app.py").write_text("from flask import Flask\n\napp = Flask(__name__)\n")
+    assert note not in run("--from", "flask", "--write", tmp_path).stdout
+
+
+def test_project_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "views.py"
+    path.write_text("from flask import request\n")
+    note = "No file imports 'quart': are these the right files, and the right '--from'?"
+    assert note in run("--from", "quart", "--write", tmp_path).stdout
+    path.write_text("from asyncflask import request\n")  # a second run
+    assert note not in run("--from", "quart", "--write", tmp_path).stdout
+
+
 @pytest.mark.parametrize(("before", "after"), FLASK.values(), ids=FLASK)
 def test_flask(tmp_path: Path, before: str, after: str) -> None:
     assert migrated(tmp_path, "flask", before) == after

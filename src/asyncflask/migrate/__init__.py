@@ -166,6 +166,7 @@ def migrate_command(origins: tuple[str, ...], mode: str | None, paths: tuple[Pat
                     sys.exit(1)
                 click.echo(f"Changed {source.path}")
         remarks += [f"{source.path}:{line}: {note}" for line, note in notes_in(text)]
+    remarks += project.notes()
     in_diff = mode == "diff"  # standard output is input for `patch` then
     for line in [*unreadable, *remarks]:
         click.echo(line, err=in_diff)

@@ -12,10 +12,11 @@ from typing import Final
 import libcst as cst
 
 from ..check import extension_of
+from .clients import Fixtures
 from .flask import Extensions, Patches, is_flasks
 from .imports import Imports
 from .quart import Quart
-from .quart_tests import QuartTests, client_fixtures
+from .quart_tests import QuartTests
 from .rewriter import Rewriter
 
 _WEBSOCKETS: Final = re.compile(r"\.(websocket|add_websocket)\(")
@@ -30,9 +31,14 @@ class Project:
         self.packages = packages
         self.local: set[str] = set()
         """The names of its top-level modules, as far as folders tell."""
-        self.fixtures: set[str] = set()
+        self.fixtures = Fixtures()
         self.has_websockets = False
-        self.has_extensions = False
+        self.extensions: set[str] = set()
+        """The extensions it uses that import `flask`."""
+        self.imported: set[str] = set()
+        """The packages that it imports."""
+        self.has_app = False
+        """`True` if a file that was migrated creates an app, or installs asyncflask as Flask."""
         for path, text in files:
             self._read(path, text)
 
@@ -46,7 +52,7 @@ class Project:
             warnings.simplefilter("ignore")
             tree = ast.parse(text)
         if "quart" in self.packages:
-            self.fixtures |= client_fixtures(tree)
+            self.fixtures.read(path, tree)
             self.has_websockets = self.has_websockets or bool(_WEBSOCKETS.search(text))
         modules = {
             module
@@ -59,24 +65,43 @@ class Project:
                 else []
             )
         }
-        if any(is_flasks(extension_of(module), self.packages) for module in modules):
-            self.has_extensions = True
+        self.extensions |= {
+            extension
+            for extension in map(extension_of, modules)
+            if extension is not None and is_flasks(extension, self.packages)
+        }
+        self.imported |= {module.partition(".")[0] for module in modules}
 
     def migrate(self, path: Path, text: str) -> str:
         """Return the source *text*, rewritten for asyncflask."""
         if "quart" not in self.packages and not any(word in text for word in _WORDS):
             return text  # irrelevant files take as long to parse as others
         module = cst.parse_module(text)
-        for rewriter in self._passes():
+        for rewriter in self._passes(path):
             module = rewriter.run(module)
+            if isinstance(rewriter, Extensions):
+                self.has_app = self.has_app or rewriter.makes_app or rewriter.installs
         module = Imports(self.packages, module).run(module)
         return module.code
 
-    def _passes(self) -> Iterable[Rewriter]:
-        if self.has_extensions:
+    def notes(self) -> Iterable[str]:
+        """Yield what is to be seen to in the project as a whole, once its files are migrated."""
+        if not self.imported & {*self.packages, "asyncflask"}:
+            names = " or ".join(map(repr, sorted(self.packages)))
+            yield f"No file imports {names}: are these the right files, and the right '--from'?"
+        elif self.extensions and not self.has_app:
+            names = ", ".join(sorted(self.extensions))
+            yield (
+                f"No file creates an app, and there are extensions of Flask ({names}): where the"
+                " app is created, call asyncflask.install_as_flask() above their imports."
+            )
+
+    def _passes(self, path: Path) -> Iterable[Rewriter]:
+        if self.extensions:
             yield Extensions(self.packages, self.local)
         if "flask_socketio" in self.packages:
             yield Patches()
         if "quart" in self.packages:
             yield Quart(has_websockets=self.has_websockets)
-            yield QuartTests(self.fixtures)
+            fixtures = self.fixtures
+            yield QuartTests(fixtures.names, fixtures.sync(path), fixtures.mixed(path))

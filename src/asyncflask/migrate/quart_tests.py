@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import libcst as cst
+from libcst.metadata import PositionProvider, QualifiedNameProvider
 
+from .clients import NO_USES, VERBS, Uses, uses_by_line
 from .quart import without_await
 from .rewriter import Tracker, name_of
 
 CLIENT: Final = ("asyncflask.async_testing", "AsyncClient")
 LIFESPAN: Final = ("asyncflask.asgi.lifespan", "lifespan")
 
-_VERBS: Final = frozenset({"delete", "get", "head", "options", "patch", "post", "put"})
 _ARGUMENTS: Final = {"query_string": "params", "data": "content", "form": "data"}
 _SAME: Final = frozenset({"headers", "json", "follow_redirects"})
 _CLIENTS: Final = frozenset(
@@ -42,29 +43,92 @@ _CLIENT_METHODS: Final = {
 
 
 class QuartTests(Tracker):
-    """Rewrites the test client. *fixtures*: the pytest fixtures that return one."""
+    """Rewrites the test client. *fixtures*: the pytest fixtures that return one; *sync*: those of
+    this file that tests use without `await`, which are Flask's; *mixed*: used in both ways."""
 
-    def __init__(self, fixtures: Collection[str]) -> None:
+    METADATA_DEPENDENCIES = (QualifiedNameProvider, PositionProvider)
+
+    def __init__(
+        self,
+        fixtures: Collection[str],
+        sync: Collection[str] = (),
+        mixed: Collection[str] = (),
+    ) -> None:
         super().__init__()
         self.fixtures = fixtures
+        self.sync, self.mixed = sync, mixed
+        self._uses_by_line: dict[int, Uses] = {}
+        self._uses: list[Uses] = []
+        """How clients are used in each scope: the module, its classes, their functions."""
+        self._flasks: set[cst.CSTNode] = set()
+        """The calls of ``test_client()`` that stay."""
         self._apps: list[dict[str, cst.BaseExpression]] = [{}]
         """The app behind each result of ``test_app()``, by scope and name."""
 
-    # -- what variables hold: a client, a response or a WebSocket
+    def run(self, module: cst.Module) -> cst.Module:
+        self._uses_by_line = uses_by_line(ast.parse(module.code))
+        self._uses = [self._uses_by_line[0]]
+        return super().run(module)
+
+    # -- what variables hold: a client, a response or a WebSocket; or a client of Flask's
+
+    def _uses_of(self, node: cst.CSTNode) -> Uses:
+        line = self.get_metadata(PositionProvider, node).start.line
+        return self._uses_by_line.get(line, NO_USES)
+
+    def visit_ClassDef(self, node: cst.ClassDef) -> None:
+        self._uses.append(self._uses_of(node))
+
+    def leave_ClassDef(
+        self, original_node: cst.ClassDef, updated_node: cst.ClassDef
+    ) -> cst.ClassDef:
+        self._uses.pop()
+        return updated_node
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
         super().visit_FunctionDef(node)
         self._apps.append({})
+        self._uses.append(self._uses_of(node))
         for param in (*node.params.params, *node.params.kwonly_params):
             annotation = param.annotation and self.imported(param.annotation.annotation)
-            if param.name.value in self.fixtures or annotation in _CLIENTS:
-                self.kinds[-1][param.name.value] = "client"
+            name = param.name.value
+            if name in self.fixtures or annotation in _CLIENTS:
+                self.kinds[-1][name] = "flask" if self._uses[-1].is_sync(name) else "client"
+        if node.decorators and node.name.value in self.sync:
+            self._flasks.update(_test_clients_in(node))
+        if node.decorators and node.name.value in self.mixed:
+            self.note(
+                "Some tests use this client without 'await'. Give them their own fixture that"
+                " returns 'app.test_client()'."
+            )
 
     def leave_FunctionDef(
         self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
     ) -> cst.FunctionDef:
         self._apps.pop()
+        self._uses.pop()
         return super().leave_FunctionDef(original_node, updated_node)
+
+    def visit_Assign(self, node: cst.Assign) -> None:
+        for target in node.targets:
+            self._find_flasks(target.target, node.value)
+        super().visit_Assign(node)
+
+    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
+        if node.value is not None:
+            self._find_flasks(node.target, node.value)
+        super().visit_AnnAssign(node)
+
+    def _find_flasks(self, target: cst.CSTNode, value: cst.CSTNode) -> None:
+        name = name_of(target)
+        # Other methods of the object use the attribute too.
+        uses = self._uses[-2 if "." in name and len(self._uses) > 1 else -1]
+        if uses.is_sync(name):
+            self._flasks.add(value)
+
+    def visit_With(self, node: cst.With) -> None:
+        if node.asynchronous is None:  # Quart's client needs 'async with'
+            self._flasks.update(item.item for item in node.items)
 
     def visit_WithItem(self, node: cst.WithItem) -> None:
         if node.asname is None:
@@ -85,12 +149,17 @@ class QuartTests(Tracker):
             return ""
         method = node.func.attr.value
         if method == "test_client":
-            return "client"
+            return "flask" if self._is_flasks(node) else "client"
         if self.kind(node.func.value) == "client":
-            if method in _VERBS or method == "open":
+            if method in VERBS or method == "open":
                 return "response"
             return method if method == "websocket" else ""
         return ""
+
+    def _is_flasks(self, call: cst.Call) -> bool:
+        """Return `True` for a call of ``test_client()`` whose client is not awaited."""
+        name = f"{name_of(call.func)}()"
+        return call in self._flasks or self._uses[-1].is_sync(name)
 
     # -- the client
 
@@ -100,13 +169,15 @@ class QuartTests(Tracker):
             return updated_node
         method = func.attr.value
         if method == "test_client" and isinstance(updated_node.func, cst.Attribute):
+            if self._is_flasks(original_node):
+                return updated_node
             if updated_node.args:
                 self.note("'AsyncClient(app, ...)' takes the arguments of httpx's AsyncClient.")
                 return updated_node
             self.imports.append(CLIENT)
             return cst.Call(cst.Name(CLIENT[1]), [cst.Arg(updated_node.func.value)])
         kind = self.kind(func.value)
-        if kind == "client" and method in _VERBS:
+        if kind == "client" and method in VERBS:
             return updated_node.with_changes(
                 args=[self._argument(arg) for arg in updated_node.args]
             )
@@ -227,39 +298,8 @@ def _app_of_test_app(node: cst.BaseExpression) -> cst.Name | cst.Attribute | Non
     return None
 
 
-def client_fixtures(tree: ast.Module) -> set[str]:
-    """Return the pytest fixtures that return a test client."""
-    return {
-        node.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and any("fixture" in ast.unparse(decorator) for decorator in node.decorator_list)
-        and _gives_client(node)
-    }
-
-
-def _gives_client(node: ast.AST) -> bool:
-    clients: set[str] = set()
-    for child in ast.walk(node):
-        if isinstance(child, ast.Assign) and _is_client(child.value):
-            clients.update(target.id for target in child.targets if isinstance(target, ast.Name))
-        if (
-            isinstance(child, ast.withitem)
-            and _is_client(child.context_expr)
-            and isinstance(child.optional_vars, ast.Name)
-        ):
-            clients.add(child.optional_vars.id)
-    return any(
-        isinstance(child, ast.Return | ast.Yield)
-        and child.value is not None
-        and (_is_client(child.value) or getattr(child.value, "id", None) in clients)
-        for child in ast.walk(node)
-    )
-
-
-def _is_client(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "test_client"
-    )
+def _test_clients_in(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    for child in node.children:
+        if isinstance(child, cst.Call) and name_of(child.func).endswith(".test_client"):
+            yield child
+        yield from _test_clients_in(child)
