@@ -24,7 +24,7 @@ from .alias import in_flasks_command
 from .around import Around
 from .asgi import proxy
 from .asgi.conversation import Conversations
-from .asgi.environ import Origin
+from .asgi.environ import Environ, Origin
 from .asgi.lifespan import serve_lifespan
 from .asgi.loops import background_loop, note_loop
 from .asgi.scope import ORIGIN, normalised
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
@@ -263,7 +262,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
         if scope["type"] != "http":
             return self._asgi_app(scope, receive, send)
 
-        def called(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def called(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
             environ["asyncflask.outermost"] = True
             content: Iterable[bytes] = func(self, environ, start_response)
             return content
@@ -271,9 +270,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
         scope = {**scope, "type": _CALLED_ROUND, _CALLED_ROUND: called}
         return _asgi_app(self, scope, receive, send)
 
-    def wsgi_app(
-        self, environ: dict[str, Any], start_response: Callable[..., Any]
-    ) -> Iterable[bytes]:
+    def wsgi_app(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """The WSGI application (PEP 3333). To wrap it in middleware, write ``app.wsgi_app =
         Middleware(app.wsgi_app)``. WSGI middleware runs under an ASGI server too, for HTTP
         requests."""
@@ -370,7 +367,7 @@ class Flask(Steps, Around, App, metaclass=AppType):
         Views, hooks and commands have one already."""
         return AppContext(self)
 
-    def request_context(self, environ: dict[str, Any]) -> RequestContext:
+    def request_context(self, environ: Environ) -> RequestContext:
         """Return the context of the request in a WSGI environ, for `with`. See
         `test_request_context`."""
         return self._request_context_class(self, environ)

@@ -171,7 +171,7 @@ def undo(
     return more
 
 
-async def _call_on_loop(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+async def _call_on_loop(func: Callable[..., Any], /, *args: object, **kwargs: object) -> Any:
     """`Driver.call` for `async with`: sync functions run on the loop's thread, since what they
     clean up was made by sync code in the same block."""
     value = func(*args, **kwargs)

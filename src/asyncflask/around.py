@@ -24,7 +24,7 @@ class Around(metaclass=AppType):
     before_request_funcs: dict[Any, Any]
     _mounts: Mounts
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         self._guarded: list[ASGIApp] = []
         """Mounted apps that this app's hooks guard; they are reached by routes."""
         self._drain_seconds = 0.0

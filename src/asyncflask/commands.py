@@ -390,7 +390,7 @@ def with_appcontext(f: t.Any = None, /, *, lifespan: bool = False) -> t.Any:
 
 def _in_appcontext(f: F, *, lifespan: bool) -> F:
     @click.pass_context
-    def in_context(ctx: click.Context, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def in_context(ctx: click.Context, /, *args: object, **kwargs: object) -> t.Any:
         current = _cv_app.get(None)
         info = ctx.find_object(ScriptInfo) if current else None
         if info is None:  # do not replace another object of the context
@@ -435,7 +435,7 @@ def _started(app: t.Any) -> Iterator[dict[str, t.Any]]:
 
 def _without_appcontext(f: Callable[..., t.Any]) -> Callable[..., t.Any]:
     @functools.wraps(f)
-    def called(*args: t.Any, **kwargs: t.Any) -> t.Any:
+    def called(*args: object, **kwargs: object) -> t.Any:
         return _value(f(*args, **kwargs))
 
     return called

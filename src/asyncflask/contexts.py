@@ -199,7 +199,7 @@ class RequestContext(BaseContext):
     def driver(self, value: Driver | None) -> None:
         self.driver_or_none = value
 
-    def call(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+    def call(self, func: Callable[..., Any], /, *args: object, **kwargs: object) -> Awaitable[Any]:
         """Like `Driver.call`, but coroutine functions need no driver."""
         driver = self.driver_or_none
         if driver is None:

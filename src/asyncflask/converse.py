@@ -28,14 +28,7 @@ from .asgi.websocket import (
     origin_allowed,
 )
 from .ctx import RequestContext
-from .dispatch import (
-    answer,
-    finalize,
-    finish,
-    has_session,
-    respond_to_error,
-    save_session,
-)
+from .dispatch import answer, finalize, finish, has_session, respond_to_error, save_session
 from .respond import close, content_of, response_start
 
 if TYPE_CHECKING:
@@ -213,7 +206,7 @@ async def save_late_session(app: Flask, ctx: RequestContext) -> None:
 def _call_on_thread(driver: Driver) -> Call:
     """`Driver.call` for code outside the request's own coroutine."""
 
-    async def call(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    async def call(func: Callable[..., Any], /, *args: object, **kwargs: object) -> Any:
         value = await driver.run_sync(func, *args, **kwargs)
         return await value if hasattr(value, "__await__") else value
 

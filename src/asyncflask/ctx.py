@@ -161,13 +161,13 @@ def copy_current_request_context(f: F) -> F:
 
     if is_async(f):
 
-        async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
+        async def async_wrapper(*args: object, **kwargs: object) -> Any:
             async with copied.copy():
                 return await f(*args, **kwargs)
 
         return wraps(f)(async_wrapper)  # type: ignore[return-value]
 
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: object, **kwargs: object) -> Any:
         with copied.copy():
             return f(*args, **kwargs)
 

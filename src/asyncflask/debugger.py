@@ -34,7 +34,7 @@ from werkzeug.wrappers import Request, Response
 
 from .app_context import _cv_app, _cv_request
 from .asgi.body import Body
-from .asgi.environ import SCHEMES, environ_from_scope
+from .asgi.environ import SCHEMES, Environ, environ_from_scope
 from .asgi.scope import route_path
 from .asgi.threads import run_in_worker
 from .asgi.waiting import wait
@@ -280,7 +280,7 @@ class _Werkzeug(DebuggedApplication):
         query = {"cmd": "traceback", "id": kept.number, **more, "s": self.secret}
         return f"?{QUERY.decode()}&{urlencode(query)}"
 
-    def page(self, kept: _Kept, environ: dict[str, Any], *, fold: bool = True) -> str:
+    def page(self, kept: _Kept, environ: Environ, *, fold: bool = True) -> str:
         trusted = self.check_host_trust(environ)
         traceback = kept.traceback if fold else kept.unfolded
         html = traceback.render_debugger_html(
@@ -292,7 +292,7 @@ class _Werkzeug(DebuggedApplication):
         before, wsgi, after = html.rpartition(" in your WSGI application.")
         return f"{before} in your application.{after}" if wsgi else html
 
-    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
         request = Request(environ)
         args = request.args
         response: Any = super().__call__
@@ -308,7 +308,7 @@ class _Werkzeug(DebuggedApplication):
         content: Iterable[bytes] = response(environ, start_response)
         return content
 
-    def check_host_trust(self, environ: Any) -> bool:
+    def check_host_trust(self, environ: Environ) -> bool:
         """Return `True` if the request may use consoles. Unlike Werkzeug, accepts IPv6
         addresses as hosts."""
         address = _IPV6_HOST.fullmatch(environ.get("HTTP_HOST") or "")
@@ -316,7 +316,7 @@ class _Werkzeug(DebuggedApplication):
             return super().check_host_trust(environ)
         return address[1] in ("[::1]", *self.trusted_hosts)
 
-    def debug_application(self, environ: Any, start_response: Any) -> Any:
+    def debug_application(self, environ: Environ, start_response: Callable[..., object]) -> Any:
         raise _NotOurs
 
     def display_console(self, request: Request) -> Response:
@@ -326,7 +326,7 @@ class _Werkzeug(DebuggedApplication):
             self.frames[0] = shell
         return super().display_console(request)
 
-    def answer(self, environ: dict[str, Any]) -> Response:
+    def answer(self, environ: Environ) -> Response:
         """Return the response to a request; call it on a thread. Raises `_NotOurs`."""
         try:
             return Response.from_app(self, environ, buffered=True)

@@ -590,6 +590,6 @@ def bound(app: Flask, name: str) -> Callable[..., Any]:
 
 
 async def _call_replaced(
-    method: Callable[..., Any], app: Flask, ctx: Any, call: Call, *args: Any
+    method: Callable[..., Any], app: Flask, ctx: Any, call: Call, *args: object
 ) -> Any:
     return await call(method, *args)

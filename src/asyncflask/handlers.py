@@ -4,7 +4,7 @@ WebSocket's handler."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from typing import Any, Final
@@ -18,6 +18,7 @@ from .asgi.native import NoThread
 from .asgi.threads import Call, is_async
 from .contexts import RequestContext
 from .debughelpers import where_view
+from .matcher import Values
 from .plan import Plan
 from .teardown import is_bound_to_thread
 
@@ -30,7 +31,7 @@ class Answered(BaseException):
 
 
 def call_supervised(
-    ctx: RequestContext, plan: Plan, view: Any, values: dict[str, Any]
+    ctx: RequestContext, plan: Plan, view: Callable[..., Any], values: Values
 ) -> Awaitable[Any]:
     """Call a view that its client's disconnect or a timeout may end."""
     if plan.timeout is None:
@@ -40,7 +41,9 @@ def call_supervised(
     return answer_in_time(ctx, plan.timeout, view, values)
 
 
-async def call_until_disconnect(ctx: RequestContext, view: Any, values: dict[str, Any]) -> Any:
+async def call_until_disconnect(
+    ctx: RequestContext, view: Callable[..., Any], values: Values
+) -> Any:
     """Call *view*, and cancel it when the client disconnects."""
     driver = ctx.driver
     assert driver is not None
@@ -54,7 +57,9 @@ async def call_until_disconnect(ctx: RequestContext, view: Any, values: dict[str
     raise ClientDisconnected()
 
 
-async def call_in_time(ctx: RequestContext, plan: Plan, view: Any, values: dict[str, Any]) -> Any:
+async def call_in_time(
+    ctx: RequestContext, plan: Plan, view: Callable[..., Any], values: Values
+) -> Any:
     """Call the coroutine function *view*, and cancel it after the timeout. Raises
     `ServiceUnavailable` (503) then."""
     driver = ctx.driver
@@ -70,7 +75,7 @@ async def call_in_time(ctx: RequestContext, plan: Plan, view: Any, values: dict[
         raise ServiceUnavailable(TOO_LONG) from error
 
 
-async def _call(ctx: RequestContext, view: Any, values: dict[str, Any]) -> Any:
+async def _call(ctx: RequestContext, view: Callable[..., Any], values: Values) -> Any:
     driver = ctx.driver
     assert driver is not None
     try:
@@ -80,7 +85,7 @@ async def _call(ctx: RequestContext, view: Any, values: dict[str, Any]) -> Any:
 
 
 async def answer_in_time(
-    ctx: RequestContext, timeout: float, view: Any, values: dict[str, Any]
+    ctx: RequestContext, timeout: float, view: Callable[..., Any], values: Values
 ) -> Any:
     """Call the sync function *view*. After the timeout, send a 503; the view runs to its end,
     since a thread cannot be interrupted, and then `Answered` is raised."""
@@ -121,7 +126,7 @@ async def answer_in_time(
 
 
 async def call_handler(
-    ctx: RequestContext, call: Call, handler: Any, values: dict[str, Any]
+    ctx: RequestContext, call: Call, handler: Callable[..., Any], values: Values
 ) -> Any:
     """Call a WebSocket's handler. An async one runs as a task, so that a message wakes only the
     handler, not its callers."""

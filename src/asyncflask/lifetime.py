@@ -60,7 +60,7 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, objec
         will_end(driver.loop, driver.loop.time() + timeout)
         stop()
 
-    async def run(func: Callable[..., Any], *args: Any) -> Any:
+    async def run(func: Callable[..., Any], *args: object) -> Any:
         async def call() -> Any:
             value = await driver.call(func, *args)
             await driver.to_loop()

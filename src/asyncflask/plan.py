@@ -118,7 +118,7 @@ class Setup:
         self.app_context: Callable[[Flask], AppContext] = AppContext
         if "app_context" in self.replaced:
             self.app_context = methodcaller("app_context")
-        request_class: Any = app.request_class
+        request_class = app.request_class
         self.request_class = request_class
         self.names_blueprints = all(
             getattr(request_class, name) is getattr(Request, name)
@@ -406,7 +406,7 @@ def _taking_ctx(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     current = _CURRENT.get(name, current_request_ctx)
     if is_async(method):
 
-        async def with_ctx(*args: Any) -> Any:
+        async def with_ctx(*args: object) -> Any:
             return await method(current(), *args)
 
         return with_ctx

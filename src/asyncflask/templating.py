@@ -40,7 +40,7 @@ class Context(BaseContext):
     """The variables of a template. In sync code, a template's calls of coroutine functions return
     values."""
 
-    def call(self, obj: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    def call(self, obj: Callable[..., Any], /, *args: object, **kwargs: object) -> Any:
         func = obj.__func__ if type(obj) is MethodType else obj
         if type(func) is FunctionType and not hasattr(func, "jinja_pass_arg"):
             # As in Jinja, which checks four times whether to pass something extra: nothing

@@ -43,5 +43,5 @@ class Nonblocking:
         self.func = func
         update_wrapper(self, func)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Any:
         return self.func(*args, **kwargs)

@@ -422,7 +422,7 @@ class App(Scaffold):
 
         @pass_environment
         @wraps(f)
-        def call(environment: Environment, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        def call(environment: Environment, *args: object, **kwargs: object) -> t.Any:
             value = f(*args, **kwargs)
             return value if environment.is_async else wait(value)
 

@@ -53,7 +53,7 @@ def setupmethod(f: F) -> F:
     name = f.__name__
 
     @functools.wraps(f)
-    def checked(self: Scaffold, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def checked(self: Scaffold, *args: object, **kwargs: object) -> t.Any:
         self._check_setup_finished(name)
         return f(self, *args, **kwargs)
 
@@ -522,12 +522,12 @@ def _for_websockets(f: Callable[..., t.Any], accepted: bool = False) -> Callable
         websocket = None if ctx is None else ctx.websocket
         return websocket is not None and (websocket.accepted or not accepted)
 
-    def hook(*args: t.Any) -> t.Any:
+    def hook(*args: object) -> t.Any:
         if not concerned():
             return args[0] if args else None  # the response is unchanged
         return f(None) if accepted else f(*args)
 
-    async def async_hook(*args: t.Any) -> t.Any:
+    async def async_hook(*args: object) -> t.Any:
         value = hook(*args)
         return await value if concerned() else value
 
