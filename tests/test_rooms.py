@@ -665,7 +665,7 @@ async def test_follow_ends_when_the_server_stops(app: Flask, rooms: Rooms) -> No
     async with lifespan(app):
         task = asyncio.create_task(app(scope, receive, send))
         assert await got.get() == b"begin\n"
-        await until_followed(rooms._hub_of(app))
+        await until_followed(app.extensions["rooms"].hub())
         async with app.app_context():
             await rooms.send("r", "x")
         assert await got.get() == b"x\n"

@@ -26,7 +26,7 @@ from werkzeug.utils import cached_property
 from asyncflask import Blueprint, Flask, Request, Response, request
 from asyncflask.asgi.waiting import wait
 from asyncflask.formparser import FormDataParser
-from asyncflask.wrappers import AsyncBody, from_starlette
+from asyncflask.responses import AsyncBody, from_starlette
 from support.asgi import Peer, chunks, exchange, http_scope
 
 

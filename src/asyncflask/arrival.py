@@ -67,7 +67,7 @@ def app_context_for(app: Flask, ctx: RequestContext) -> AppContext | None:
     return ctx.setup.app_context(app)
 
 
-async def arrive(app: Flask, ctx: RequestContext, call: Call) -> Plan:
+async def arrive(ctx: RequestContext, call: Call) -> Plan:
     """Do what `enter` left."""
     scope = ctx.scope
     ctx.scope = normalised(scope)

@@ -108,7 +108,7 @@ def _open(app: Flask, ctx: RequestContext, driver: Driver, send: Send) -> WebSoc
 
 async def _answer(app: Flask, ctx: RequestContext, call: Call) -> Any:
     ctx.set_current(app_context_for(app, ctx))
-    plan = await arrive(app, ctx, call)
+    plan = await arrive(ctx, call)
     ctx.websocket.configure(websocket_options(app, ctx))
     if not may_open(app, ctx):
         return Forbidden("This page may not open a WebSocket here.").get_response()

@@ -49,6 +49,7 @@ from .respond import (
     send_rest,
     start_wsgi,
 )
+from .responses import is_starlettes
 from .sessions import may_renew
 from .signals import (
     appcontext_popped,
@@ -60,7 +61,6 @@ from .signals import (
     request_tearing_down,
 )
 from .teardown import KEEP_CONTEXT, tear_down
-from .wrappers import is_starlettes
 
 if TYPE_CHECKING:
     from .app import Flask
@@ -81,7 +81,7 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
     held = False
     try:
         try:
-            plan = enter(app, ctx) or await arrive(app, ctx, ctx.call)
+            plan = enter(app, ctx) or await arrive(ctx, ctx.call)
             if plan.full_dispatch is None:
                 rv = await answer(app, ctx, ctx.call, plan)
                 if ctx.request_or_none is not None or not next(plan.same):

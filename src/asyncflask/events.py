@@ -16,7 +16,8 @@ from .asgi.events import ServerSentEvent as ServerSentEvent
 from .asgi.response import SelfSent
 from .asgi.threads import Driver
 from .ctx import _cv_app
-from .wrappers import AsyncBody, Response
+from .responses import AsyncBody
+from .wrappers import Response
 
 KEEP_ALIVE_SECONDS = 15
 """Seconds of silence before a comment is sent. In an app, `EVENT_STREAM_KEEP_ALIVE` applies."""

@@ -28,8 +28,9 @@ from .asgi.threads import Driver
 from .ctx import RequestContext, _cv_request, current_request_ctx
 from .debughelpers import wrong_return_value
 from .json.provider import DefaultJSONProvider
+from .responses import AsyncBody, content_lines, from_starlette, is_starlettes
 from .teardown import is_bound_to_thread
-from .wrappers import AsyncBody, Response, content_lines, from_starlette, is_starlettes
+from .wrappers import Response
 
 if TYPE_CHECKING:
     from .app import Flask

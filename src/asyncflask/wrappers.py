@@ -40,12 +40,7 @@ from .formparser import FormDataParser
 from .headers import RequestHeaders
 from .lazy import Lazy
 from .request_body import RequestBody
-from .responses import AsyncBody as AsyncBody
 from .responses import Response as Response
-from .responses import content_lines as content_lines
-from .responses import content_type_lines as content_type_lines
-from .responses import from_starlette as from_starlette
-from .responses import is_starlettes as is_starlettes
 
 if TYPE_CHECKING:
     from starlette.datastructures import State

@@ -21,7 +21,8 @@ from ..ctx import RequestContext, current_request_ctx
 from ..events import EventStream, ServerSentEvent
 from ..helpers import stream_with_context
 from ..respond import Ready
-from ..wrappers import Request, is_starlettes
+from ..responses import is_starlettes
+from ..wrappers import Request
 from .markers import SecurityScheme
 from .problems import (
     INVALID_MESSAGE,

@@ -282,10 +282,6 @@ class Rooms:
         state: _AppRooms = app.extensions["rooms"]
         return state
 
-    def _hub_of(self, app: Flask) -> Hub:
-        state: _AppRooms = app.extensions["rooms"]
-        return state.hub()
-
 
 class _AppRooms:
     """The rooms of one app: a hub for each loop that uses them, created on first use."""
