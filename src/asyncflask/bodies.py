@@ -1,10 +1,10 @@
 """When a request's body is received, and how much of it.
 
-Sync code waits for the body where it reads it, on its thread. A coroutine function cannot wait:
-for it the body has to be there. Before the hooks only a small body is received, so that they may
-refuse a request by its headers; before an async view all of it.
+Sync code waits for the body when it reads it, on its thread. A coroutine function cannot wait,
+so the body must have arrived before. Before hooks, only a small body is received, so that they
+can reject a request by its headers; before an async view, all of it.
 
-What a body is, and how it is read, is in `asgi/body.py` and `wrappers.py`.
+The body itself is in `asgi/body.py` and `request_body.py`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _FOR_VIEW: Final = (
 
 
 def expect_body(ctx: RequestContext) -> None:
-    """Have a small body received, if there is one, before the first function of the user's."""
+    """Arrange for a small body to be received before the first user function, if there is one."""
     if body_to_come(ctx):
         plan = ctx.plan
         if plan is None or plan.starts or not plan.direct:
@@ -57,8 +57,8 @@ def expect_body(ctx: RequestContext) -> None:
 
 
 def expect_all(ctx: RequestContext) -> None:
-    """The hooks have run. Have all of the body received before the first coroutine function, and
-    its beginning before a thread is taken."""
+    """After the hooks: arrange for the whole body to be received before the first coroutine
+    function, and its beginning before a thread is taken."""
     ctx.prepare = None
     driver = ctx.driver_or_none
     if driver is not None and ctx.request.asgi_content is None and body_to_come(ctx):
@@ -67,7 +67,7 @@ def expect_all(ctx: RequestContext) -> None:
 
 
 def body_to_come(ctx: RequestContext) -> bool:
-    """Whether there is a body that has not been received."""
+    """Return `True` if there is a body that has not been received."""
     request, lines = ctx.request, ctx.lines
     if lines is not None and not request.to_be_closed and b"content-length" in lines:
         return lines[b"content-length"] != b"0"
@@ -75,15 +75,15 @@ def body_to_come(ctx: RequestContext) -> bool:
 
 
 def receive_small(ctx: RequestContext, on_loop: bool = True) -> Awaitable[None] | None:
-    """Receive the body if it is announced and small. Returns what is left to be awaited.
-    *on_loop*: for a coroutine function, which is not to run when the client has left or stalls."""
+    """Receive the body if it is announced and small. Return the rest to await, if any.
+    *on_loop*: for a coroutine function, which must not run if the client has left or stalls."""
     driver, request = ctx.driver, ctx.request
     assert driver is not None
     driver.prepare = driver.before_thread = None
     if getattr(request.url_rule, "stream", False):
         return None
     length, _ = announced(ctx.scope, ctx.lines)
-    # In HTTP/2 a body without a length is nothing special, and may be an empty one.
+    # In HTTP/2, a body without a length is normal, and may be empty.
     missing = not length and ctx.scope.get("http_version", "1.1") < "2"
     refusal = partial(_not_for_hooks, request.endpoint, missing)
     if missing or length > SMALL_BODY_BYTES:
@@ -109,13 +109,12 @@ async def _receive_rest_of_small(
 
 
 def receive_body(ctx: RequestContext, on_loop: bool = True) -> Awaitable[None] | None:
-    """Receive the body for an async view; if not *on_loop*, the beginning of it for a sync view,
-    which reads the rest. Returns what is left to be awaited, unless all of it has come with the
-    first message. One that is too long is left alone, for whoever does not read it; who does gets
-    `RequestEntityTooLarge`."""
+    """Receive the body for an async view. Without *on_loop*, receive its beginning for a sync
+    view, which reads the rest. Return the rest to await, unless the first message completed the
+    body. A body that is too long is left alone; reading it raises `RequestEntityTooLarge`."""
     request = ctx.request
     if request.asgi_content is not None or getattr(request.url_rule, "stream", False):
-        return None  # all of it has come, or the view receives it
+        return None  # it has arrived, or the view receives it
     limit = request.max_content_length
     if not on_loop:
         body, rest = _begin(ctx, limit)
@@ -135,21 +134,21 @@ def receive_body(ctx: RequestContext, on_loop: bool = True) -> Awaitable[None] |
 _NO_LINES: Final[dict[bytes, bytes]] = {}
 _UNKNOWN: Final = b"unknown"
 _SHORT_DIGITS: Final = len(str(SMALL_BODY_BYTES)) - 1
-"""A length of so many digits is that of a small body."""
+"""A length with this many digits is that of a small body."""
 
 
 def _most_of(ctx: RequestContext, limit: int | None) -> int | None:
-    """How much is received for an async view; *limit*: the request's."""
+    """Return how much to receive for an async view. *limit*: the request's."""
     return ctx.app.config["ASYNC_MAX_CONTENT_LENGTH"] if limit is None else limit
 
 
 def _begin(ctx: RequestContext, limit: int | None) -> tuple[Body | None, Awaitable[None] | None]:
-    """Receive the first message. Gives the body, unless all of it has come; and what is to be
-    awaited first, if that has to wait."""
+    """Receive the first message. Return the body, unless it is complete, and what to await
+    first, if receiving has to wait."""
     request = ctx.request
     rest: Awaitable[None] | None
     if not request.to_be_closed and request.server_context is not None:
-        # As `Body.begin`; most often there need be no `Body` then.
+        # As in `Body.begin`, which usually saves creating a `Body`.
         context = request.server_context.copy()
         coro = context.run(request.asgi_receive)  # type: ignore[arg-type]
         if type(coro) is not CoroutineType:
@@ -182,8 +181,7 @@ def _begin(ctx: RequestContext, limit: int | None) -> tuple[Body | None, Awaitab
 def call_with_body(
     ctx: RequestContext, view: Callable[..., Awaitable[Any]], values: dict[str, Any]
 ) -> Awaitable[Any]:
-    """Call *view*, a coroutine function and the first of the request's functions, with the body
-    received."""
+    """Receive the body and call *view*, a coroutine function and the request's first function."""
     ctx.prepare = None
     rest = receive_body(ctx)
     return view(**values) if rest is None else call_after(rest, view, (), values)
@@ -192,12 +190,12 @@ def call_with_body(
 async def _receive_rest(
     ctx: RequestContext, body: Body, rest: Awaitable[None] | None, most: int | None
 ) -> None:
-    """A large body goes to disk, and so do the files of a form, which is parsed as it arrives."""
+    """Receive a large body to disk, and the files of a form, which is parsed as it arrives."""
     if rest is not None:
         await rest
     request, driver = ctx.request, ctx.driver
     assert driver is not None
-    # By then its limit may be another one.
+    # The limit may have changed by now.
     await body.receive_some(SMALL_BODY_BYTES)
     body.limit(request.max_content_length)
     with suppress(RequestEntityTooLarge):
@@ -234,8 +232,8 @@ def _advised(error: Exception, advice: str) -> Exception:
 
 
 def no_more_body(ctx: RequestContext) -> None:
-    """What the view did not read is not received for the coroutine functions after it: it may be
-    too large, or never come."""
+    """Do not receive the rest of the body for coroutine functions after the view: it may be too
+    large, or never arrive."""
     ctx.prepare = None
     driver, request = ctx.driver_or_none, ctx.request_or_none
     if driver is not None:
@@ -245,7 +243,7 @@ def no_more_body(ctx: RequestContext) -> None:
 
 
 def end_body(ctx: RequestContext) -> None:
-    """Free what the request's body holds."""
+    """Release the resources of the request's body."""
     if (
         ctx.request_or_none is not None
         and ctx.request.to_be_closed

@@ -1,6 +1,5 @@
-"""What a request does with its body: who may read it, and how a form is parsed, at once or while
-it arrives. The request itself is in `wrappers.py`.
-"""
+"""How a request uses its body: who may read it, and parsing forms, at once or while they
+arrive. The request itself is in `wrappers.py`."""
 
 from __future__ import annotations
 
@@ -29,13 +28,15 @@ _FORM_TOO_LARGE = (
     " and reads them with 'async for chunk in request.stream'."
 )
 
-_READ_BY = frozenset({"stream", "_cached_data"})  # what a body may have been read by
+_READ_BY = frozenset(
+    {"stream", "_cached_data"}
+)  # the attributes through which a body may have been read
 
 FormLimits = tuple[int | None, int | None]
 
 
 class FormAhead:
-    """A multipart form, parsed while it arrives: each piece on some thread."""
+    """Parses a multipart form while it arrives, each piece on some thread."""
 
     def __init__(self, request: RequestBody, body: Body, pieces: Pieces) -> None:
         self._request = request
@@ -44,7 +45,7 @@ class FormAhead:
         self._pieces = pieces
 
     def feed(self, piece: bytes | memoryview) -> None:
-        """Parse *piece*. If the form exceeds its limits, no more of it is received."""
+        """Parse *piece*. If the form exceeds its limits, stop receiving it."""
         body = self._body
         try:
             self._pieces.feed(piece)
@@ -53,7 +54,7 @@ class FormAhead:
                 body.refuse(RequestEntityTooLarge(_FORM_TOO_LARGE))
 
     def end(self) -> None:
-        """All of it was fed."""
+        """Finish, after the whole form was fed."""
         try:
             fields, files = self._pieces.end()
         except RequestEntityTooLarge:
@@ -63,7 +64,7 @@ class FormAhead:
 
 
 class RequestBody(RequestBase):
-    """Base of `Request`: the private side of `get_data`, `stream`, `form` and `files`."""
+    """Base of `Request`: the internals of `get_data`, `stream`, `form` and `files`."""
 
     asgi_body: Lazy[Body]
     asgi_content: bytes | None
@@ -72,23 +73,24 @@ class RequestBody(RequestBase):
     shallow = False
 
     _uploads: Sequence[IO[bytes]] = ()
-    """What the files of a form were written to, also of one that turned out to be too large."""
+    """The files that uploads were written to, even if the form turned out to be too large."""
 
     _form_ahead: tuple[FormLimits, MultiDict[str, str], MultiDict[str, FileStorage]] | None = None
-    """Limits, fields and files of a form that was parsed before anybody asked for it."""
+    """Limits, fields and files of a form that was parsed before anyone asked for it."""
 
     _overrides_body = False
-    """Whether a subclass has a say in where a body is read from, and what it is."""
+    """`True` if a subclass overrides where a body is read from, or what it is."""
 
     def _header(self, name: bytes) -> str | None:
-        """The value of a header, by its name in lower case."""
+        """Return the value of a header, by its name in lower case."""
         headers = self.headers
         if type(headers) is RequestHeaders:
             return headers.line(name)
         return headers.get(name.decode("latin-1"))
 
     def _limited_body(self) -> Body:
-        """The body, that there is, told of its limit. Raises `RequestEntityTooLarge` (413)."""
+        """Return the body, which must exist, with its limit set. Raises `RequestEntityTooLarge`
+        (413)."""
         body = self.asgi_body
         assert body is not None
         if not body.told or self._overrides_body:
@@ -98,7 +100,7 @@ class RequestBody(RequestBase):
         return body
 
     def _unread_body(self) -> Body | None:
-        """The body, told of its limit, if nobody has looked at it before."""
+        """Return the body, with its limit set, if nobody has read it before; otherwise `None`."""
         body: Body | None = self.asgi_body
         if (
             body is None
@@ -110,17 +112,18 @@ class RequestBody(RequestBase):
             return None
         environ = self.__dict__.get("environ")
         if environ is not None and environ.get("wsgi.input") is not body.file():
-            return None  # somebody put another one there
+            return None  # somebody replaced it
         return self._limited_body()
 
     def _get_stream_for_parsing(self) -> Any:
-        """What a form is parsed from: the chunks of the body as they are, if nobody looked at
+        """Return the stream to parse a form from: the body's chunks as they are, if nobody read
         them before."""
         body = self._unread_body()
         return super()._get_stream_for_parsing() if body is None else body.raw_file()
 
     def _take_body(self) -> bytes | None:
-        """All of the body, if it has come and nobody has looked at it before."""
+        """Return the whole body if it has arrived and nobody has read it before; otherwise
+        `None`."""
         content = self.asgi_content
         if content is None:
             body = self._unread_body()
@@ -141,8 +144,8 @@ class RequestBody(RequestBase):
         filename: str | None = None,
         content_length: int | None = None,
     ) -> IO[bytes]:
-        """The file that an upload is written to: in memory, or on disk once it is larger than a
-        body kept in memory."""
+        """Return the file to write an upload to: in memory, or on disk once it exceeds the
+        limit for bodies in memory."""
         file = SpooledTemporaryFile(max_size=SPOOL_BYTES)
         self._uploads = [*self._uploads, file]
         return file
@@ -151,9 +154,9 @@ class RequestBody(RequestBase):
         return self.max_form_memory_size, self.max_form_parts
 
     def form_ahead(self) -> FormAhead | None:
-        """What parses a large multipart form while it arrives, so that no thread waits for it and
-        the loop need not do it. The body stays, for who wants that. `None` if a subclass has its
-        own way to parse a form."""
+        """Return a parser for a large multipart form while it arrives, so that no thread waits
+        for it and the loop does not have to parse it. The body remains available. `None` if a
+        subclass parses forms itself."""
         body = self._unread_body()
         if body is None or "form" in self.__dict__:
             return None
@@ -163,7 +166,8 @@ class RequestBody(RequestBase):
         return FormAhead(self, body, parser.pieces(self.content_length, self.mimetype_params))
 
     def may_be_form(self, size: int) -> bool:
-        """Whether an urlencoded form may be of *size*. If not, no more of it is received."""
+        """Return `True` if an urlencoded form may have this *size*. Otherwise, stop receiving
+        it."""
         limit = self.max_form_memory_size
         if limit is None or size <= limit:
             return True
@@ -172,8 +176,8 @@ class RequestBody(RequestBase):
         return False
 
     def parse_form_ahead(self) -> None:
-        """On a thread: parse a large form, all of which is on disk, so that the loop does not
-        have to. The body stays, for who wants that."""
+        """On a thread: parse a large form that is on disk, so that the loop does not have to.
+        The body remains available."""
         body = self._unread_body()
         if body is None or body.spooled is None or "form" in self.__dict__:
             return
@@ -189,7 +193,7 @@ class RequestBody(RequestBase):
     def _load_form_data(self) -> None:
         if "form" in self.__dict__:
             return
-        parts = self.__dict__  # a subclass may have a property by one of the names
+        parts = self.__dict__  # a subclass may have properties with these names
         ahead, data = self._form_ahead, None
         if ahead is not None:
             self._form_ahead = None
@@ -200,12 +204,12 @@ class RequestBody(RequestBase):
                 data = self._take_body()
             if data is None:
                 super()._load_form_data()
-            else:  # the same, without asking for what is known of it
+            else:  # the same, skipping what is already known
                 parser = self.make_form_data_parser()
                 try:
                     parsed = parser.parse(io.BytesIO(data), _URLENCODED, len(data), {})
                 except RequestEntityTooLarge:
-                    self.asgi_content = data  # who asks again is told again
+                    self.asgi_content = data  # the next access gets the error again
                     raise
                 parts["stream"], parts["form"], parts["files"] = parsed
         ctx = _cv_app.get(None)

@@ -1,4 +1,4 @@
-"""The settings of an app and their defaults. What they mean is in `docs/config.rst`."""
+"""The settings of an app and their defaults. `docs/config.rst` explains them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DEFAULTS: Final[ImmutableDict[str, Any]] = ImmutableDict(
         "TEMPLATES_AUTO_RELOAD": None,
         "MAX_COOKIE_SIZE": 4093,
         "PROVIDE_AUTOMATIC_OPTIONS": True,
-        # Beyond Flask's.
+        # asyncflask's own.
         "ASYNC_MAX_CONTENT_LENGTH": 16 * 1024 * 1024,
         "CANCEL_ON_DISCONNECT": False,
         "CLIENT_TIMEOUT": 60,

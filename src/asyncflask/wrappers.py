@@ -1,8 +1,8 @@
-"""The request: Werkzeug's class, as Flask extends it, over ASGI. Responses are in `responses.py`.
+"""The request class: Werkzeug's with Flask's extensions, over ASGI. Responses are in
+`responses.py`.
 
-A request is built from a scope; its parts are computed when they are read. So is its environ,
-and from then on headers are read from that. How its body is read, and a form parsed, is in
-`request_body.py`.
+A request is built from a scope; its parts are computed on first access. So is its environ; from
+then on, headers are read from that. `request_body.py` reads bodies and parses forms.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
 
 
 _parse_cookies: Callable[[str | None], Any] = parse_cookie
-if "cls" in signature(parse_cookie).parameters:  # Werkzeug 3.1; from 3.2 on it is always this one
+if "cls" in signature(parse_cookie).parameters:  # Werkzeug 3.1; the only class from 3.2 on
     _parse_cookies = partial(parse_cookie, cls=ImmutableMultiDict)
 
 
 Matched = tuple[Rule | None, dict[str, Any] | None, object]
-"""The matched rule, the values of its placeholders, and what of them was to be computed."""
+"""The matched rule, the values of its placeholders, and the values still to be converted."""
 
 
 def _app_here() -> Owner | None:
@@ -62,13 +62,14 @@ def _app_here() -> Owner | None:
 
 @cache
 def _split_blueprint_path(name: str) -> list[str]:
-    """The name of a nested blueprint and of those round it, innermost first."""
+    """Return the names of a nested blueprint and those it is nested in, innermost first."""
     parent = name.rpartition(".")[0]
     return [name, *(_split_blueprint_path(parent) if parent else ())]
 
 
 def _limit(name: str, doc: str) -> Any:
-    """A limit of a request: what was set on it, or what its route or the app's config says."""
+    """Return a property for a request's limit: the value set on the request, otherwise its
+    route's or the app's setting."""
     setting = name.upper()
     of_route = name == "max_content_length"
 
@@ -94,18 +95,18 @@ class Request(RequestBody):
     """The request, with the attributes of Flask's and Werkzeug's. They are the same in sync and
     async code. For a WebSocket, it is the request of its handshake."""
 
-    # What each request has, and is looked at several times: faster than in its `__dict__`.
+    # Attributes that every request has and that are read often: faster than in its `__dict__`.
     __slots__ = {
-        "_lines": "The header lines of the scope by name, if no name is repeated.",
-        "asgi_content": "The body, if all of it has come and nobody has asked for `asgi_body`.",
+        "_lines": "The scope's headers by name, if no name is repeated.",
+        "asgi_content": "The body, if it has arrived and `asgi_body` was not accessed.",
         "asgi_receive": "The server's `receive`; `None` for a request from a WSGI environ.",
-        "asgi_scope": "The ASGI scope, likewise.",
-        "json_module": "What reads JSON: the app's provider.",
-        "routing_exception": "Why no rule matched; raised when the request is dispatched.",
-        "server_context": "The context in which the server called.",
-        "to_be_closed": "Whether there may be something to close at the end.",
-        "url_rule": "The matched rule.",
-        "view_args": "What the rule's placeholders matched.",
+        "asgi_scope": "The ASGI scope; `None` for a request from a WSGI environ.",
+        "json_module": "The JSON provider, the app's by default.",
+        "routing_exception": "The reason why no rule matched, raised instead of calling a view.",
+        "server_context": "The context that the server called in.",
+        "to_be_closed": "`True` if there may be something to close at the end.",
+        "url_rule": "The matched rule, or `None`.",
+        "view_args": "The values of the rule's placeholders, passed to the view.",
     }
 
     form_data_parser_class = FormDataParser
@@ -121,7 +122,7 @@ class Request(RequestBody):
     asgi_scope: Scope | None
     to_be_closed: bool
     _limits: Mapping[str, int | None] = {}
-    """Those that were set on it."""
+    """The limits set on this request."""
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -148,8 +149,8 @@ class Request(RequestBody):
         json_module: Any = json,
         match: Matched = (None, None, None),
     ) -> Request:
-        """Make the request of an ASGI scope. What it consists of is only computed when it is
-        read, unless a subclass has an `__init__`, which wants an environ."""
+        """Create the request from an ASGI scope. Its parts are computed on first access, unless
+        a subclass has an `__init__`, which needs an environ."""
         if cls.__init__ is not Request.__init__:
             body = Body(scope, receive, None, None if outer is None else outer.copy())
             body.app = _app_here()
@@ -184,7 +185,7 @@ class Request(RequestBody):
         self.routing_exception = self.url_rule = self.view_args = None
         super().__init__(environ, populate_request, shallow)
 
-    # As Werkzeug's initializer sets them.
+    # As set by Werkzeug's initializer.
 
     @Lazy
     def path(self) -> str:
@@ -277,13 +278,13 @@ class Request(RequestBody):
         return get_host(self.scheme, self._sent_host(), self.server, self.trusted_hosts)
 
     def _sent_host(self) -> str | None:
-        # What a hook writes to the environ comes too late for it (Flask).
+        # Changes to the environ by a hook come too late for it, as in Flask.
         if self.asgi_scope is None:
             return self._header(b"host")
         hosts = [value for name, value in self.asgi_scope["headers"] if name == b"host"]
         return hosts[0].decode("latin-1").strip(BLANKS) if hosts else None
 
-    # Werkzeug's, but by `_header`.
+    # As in Werkzeug, but using `_header`.
 
     @Lazy
     def content_length(self) -> int | None:
@@ -309,7 +310,7 @@ class Request(RequestBody):
         return parse_options_header(self._header(b"content-type"))
 
     def _parse_content_type(self) -> None:
-        """Nothing: it is parsed when it is read."""
+        """Do nothing: it is parsed on first access."""
 
     @property
     def scope(self) -> Scope:
@@ -322,7 +323,7 @@ class Request(RequestBody):
     @property
     def state(self) -> State:
         """The state from the app's lifespan, as in Starlette."""
-        from starlette.datastructures import State  # needed by none without a lifespan
+        from starlette.datastructures import State  # only apps with a lifespan need it
 
         return State(self.scope.setdefault("state", {}))
 
@@ -341,7 +342,8 @@ class Request(RequestBody):
             return BodyFile(body)
         if "environ" not in self.__dict__:
             return body.file()
-        # Not told of the limit, which is the body's: it would cut a chunked body off in silence.
+        # Without the limit, which the body enforces: it would silently truncate a chunked
+        # body.
         return get_input_stream(self.environ)
 
     @overload
@@ -377,25 +379,26 @@ class Request(RequestBody):
         malformed."""
         try:
             return Authorization.from_header(self._header(b"authorization"))
-        except ValueError:  # Werkzeug's parser raises it for some malformed ones
+        except ValueError:  # raised by Werkzeug's parser for some malformed values
             return None
 
     max_content_length = _limit(
         "max_content_length",
-        """More bytes of body than this are refused with 413; `None` for no limit. Set on the
-        request, for a route by `max_content_length=`, or for all by `MAX_CONTENT_LENGTH`. In an
-        async view the body has been received by the limit as it was before: a higher one has to
-        be set earlier.""",
+        """The maximum size of the body in bytes; a larger one is rejected with 413. `None` for no
+        limit. Set it on the request, for a route with `max_content_length=`, or for the app with
+        `MAX_CONTENT_LENGTH`. Before an async view, the body is received with the limit of that
+        time, so set a higher one earlier.""",
     )
     max_form_memory_size = _limit(
         "max_form_memory_size",
-        """More bytes than this of a form field, or of an urlencoded form, are refused with 413.
-        Set on the request, or for all by `MAX_FORM_MEMORY_SIZE`, 500,000 by default.""",
+        """The maximum size of a form field, or of an urlencoded form, in bytes; a larger one is
+        rejected with 413. Set it on the request, or for the app with `MAX_FORM_MEMORY_SIZE`.
+        Default: 500,000.""",
     )
     max_form_parts = _limit(
         "max_form_parts",
-        """More fields of a form than this are refused with 413. Set on the request, or for all
-        by `MAX_FORM_PARTS`, 1,000 by default.""",
+        """The maximum number of fields in a form; more are rejected with 413. Set it on the
+        request, or for the app with `MAX_FORM_PARTS`. Default: 1,000.""",
     )
 
     @property
@@ -438,7 +441,7 @@ class Request(RequestBody):
             for file in self._form_ahead[2].values():
                 file.close()
         if "environ" in self.__dict__:
-            self.environ["werkzeug.request"] = None  # a cycle
+            self.environ["werkzeug.request"] = None  # breaks a cycle
 
     @Lazy
     def form(self) -> ImmutableMultiDict[str, str]:

@@ -1,6 +1,5 @@
-"""The body of a request: received from its client, limited, kept in memory or in a file, and read
-by sync and async code. `Body` is the only reader of a request's messages.
-"""
+"""A request's body: received from its client, limited, kept in memory or in a file, and read by
+sync and async code. `Body` is the only reader of a request's messages."""
 
 from __future__ import annotations
 
@@ -23,60 +22,59 @@ from .threads import Driver, on_loop
 from .waiting import wait
 
 SMALL_BODY_BYTES: Final = 65_536
-"""A body that is announced with no more is received before any function of the user's is called:
-so its client's pace holds no thread, and async hooks can read it. Of others, so much is received
-before a thread is taken for the view. Servers buffer as much of each connection anyway."""
+"""A body announced with at most this size is received before any user function is called, so
+that a slow client holds no thread and async hooks can read the body. Of larger ones, this much
+is received before a thread is taken for the view. Servers buffer as much per connection anyway."""
 
 SPOOL_BYTES: Final = 1_114_112
-"""A body that is received ahead for async code is kept in memory up to this size, and in
-a temporary file beyond it; so is an uploaded file. 1 MiB, and 64 KiB for the form around it."""
+"""A body that is received ahead for async code is kept in memory up to this size, and in a
+temporary file beyond it. So is an uploaded file. 1 MiB, plus 64 KiB for the form around it."""
 
 WRITE_BYTES: Final = 256_000
-"""How much of it is written to the file at a time: each write is a hop to a thread."""
+"""How much is written to the file at a time: each write is a hop to a thread."""
 
 READ_BYTES: Final = 65_536
-"""How much sync code gets of a body at a time."""
+"""How much of a body sync code reads at a time."""
 
 READ_AHEAD_BYTES: Final = 256_000
-"""How much of an unread body is buffered while waiting for the client of a stream to leave."""
+"""How much of an unread body is buffered while waiting for a stream's client to leave."""
 
 READ_AHEAD_SECONDS: Final = 0.1
 MAX_READ_AHEAD_SECONDS: Final = 30.0
-"""How long to wait, at first and at last, before more than that is read."""
+"""The first and the longest pause before more than that is read."""
 
 
 class Body(Wait):
-    """The body of a request, as it arrives: an async iterable of `bytes`. Sync code reads
-    it by `file`.
+    """A request's body, as it arrives: an async iterable of `bytes`. Sync code reads it through
+    `file`. Raises `ClientDisconnected` (400) if the client leaves before the end.
 
-    *lines*: the headers by name, if none is repeated. *context*: where *receive* is to run, as
-    it may keep the one that it runs in (see `InContext`); by default the current one. Raises
-    `ClientDisconnected` (400) when the client leaves in the middle of it.
+    *lines*: the headers by name, if none is repeated. *context*: the context to run *receive*
+    in, since it may keep that (see `InContext`). Default: the current one.
     """
 
     error: Exception | None = None
-    """Raised to whoever reads."""
+    """The exception to raise when it is read."""
 
     left = False
-    """Whether the client is known to have left."""
+    """`True` if the client is known to have left."""
 
     told = False
-    """Whether the limit is known."""
+    """`True` if the limit was set."""
 
     taken = 0
-    """How many bytes have been read."""
+    """The number of bytes read."""
 
     all_came = False
-    """Whether it has come to its end."""
+    """`True` if all of it has arrived."""
 
     arrived = 0
-    """How many bytes have come."""
+    """The number of bytes that have arrived."""
 
     spooled: IO[bytes] | None = None
-    """What has come, where that is too much for memory."""
+    """The file for a body too large for memory."""
 
     refusal: Callable[[], Exception] | None = None
-    """Gives what to raise when code on the loop reads what was not received on purpose."""
+    """Returns the exception for code on the loop that reads what was deliberately not received."""
 
     wanted = 0
     ends_at_stop = True
@@ -84,7 +82,7 @@ class Body(Wait):
 
     _most_unread: int | None = None
     _over: Exception | None = None
-    """The error, if it is that of the limit."""
+    """The error, if it is the limit's."""
 
     _reader: io.BytesIO | io.BufferedReader | None = None
     _kept = False
@@ -93,7 +91,7 @@ class Body(Wait):
     _receiving = False
     _receiver: asyncio.Task[Any] | None = None
     _given_up: asyncio.Task[Any] | None = None
-    """Who was receiving when the body was given up."""
+    """The task that was receiving when the body was given up."""
 
     def __init__(
         self,
@@ -111,14 +109,14 @@ class Body(Wait):
 
     @property
     def closable(self) -> bool:
-        """Whether the response may say that the connection ends with it (RFC 9112 section 9.6;
-        HTTP/2 knows no such header, and in WSGI it is the server's affair)."""
+        """`True` if the response may close the connection (RFC 9112 section 9.6). HTTP/2 has no
+        such header, and in WSGI it is up to the server."""
         http_1: bool = self.scope.get("http_version", "1.1") < "2"
         return http_1 and ORIGIN not in self.scope
 
     @property
     def pulls(self) -> bool:
-        """Whether the client asks for each chunk of a stream, as WSGI servers and tests do."""
+        """`True` if the client requests each chunk of a stream, as WSGI servers and tests do."""
         return ORIGIN in self.scope
 
     # -- on the loop
@@ -129,8 +127,8 @@ class Body(Wait):
             await rest
 
     def begin(self, wanted: bool = True) -> Awaitable[None] | None:
-        """Receive one message; if that has to wait for the client, gives the rest of it, which
-        is to be awaited at once. *wanted*: whether the body is, or only news of its client."""
+        """Receive one message. If that has to wait for the client, return the rest, to await at
+        once. *wanted*: `True` if the body is needed, not only news of the client."""
         if self._receiving:
             return self._received_by_another(wanted)
         context = self._context
@@ -152,7 +150,7 @@ class Body(Wait):
             self.wanted -= wanted
 
     async def received_from(self, rest: Awaitable[Message], wanted: bool = True) -> None:
-        """Receive the message that *rest* gives."""
+        """Receive the message that *rest* returns."""
         self._receiving = True
         self.wanted += wanted
         self._receiver = task = asyncio.current_task()
@@ -176,11 +174,11 @@ class Body(Wait):
         self.take(message)
 
     def put(self, content: bytes) -> None:
-        """Note that all of it has come, and this is left to be read."""
+        """Note that all of the body has arrived; *content* is still to be read."""
         self.take({"type": "http.request", "body": content})
 
     def take(self, message: Message) -> None:
-        """Note what has been received."""
+        """Process a received message."""
         if message["type"] == "http.disconnect":
             self.left = True
             if not self.complete:
@@ -195,12 +193,12 @@ class Body(Wait):
             self.complete = self.all_came = True
 
     async def fill(self) -> None:
-        """Return when there is something to read, or nothing will come any more."""
+        """Wait until there is something to read, or nothing more will arrive."""
         while not self.chunks and not self.complete:
             await self._message()
 
     def limit(self, size: int | None) -> None:
-        """Refuse more than *size* bytes: whoever reads gets `RequestEntityTooLarge` (413), at
+        """Reject more than *size* bytes: reading then raises `RequestEntityTooLarge` (413), at
         once if more are announced."""
         if self._over is not None and self.error is self._over and size != self._limit:
             self.error = self._over = None
@@ -220,18 +218,18 @@ class Body(Wait):
         self.refuse(error)
 
     def refuse(self, error: Exception) -> None:
-        """Receive no more; whoever reads gets *error*."""
+        """Stop receiving. Reading raises *error*."""
         self.error, self.complete = error, True
 
     def give_up(self, error: Exception) -> None:
-        """`refuse`, while more is being received: that ends."""
+        """`refuse`, and cancel receiving."""
         self.refuse(error)
         self._given_up = self._receiver
         if self._receiver is not None:
             self._receiver.cancel()
 
     def leave(self) -> None:
-        """The client is as good as gone, though the server does not know."""
+        """Treat the client as gone, though the server does not know it yet."""
         self.left = True
         self.give_up(ClientDisconnected())
 
@@ -239,18 +237,18 @@ class Body(Wait):
         return self.arrived
 
     def timeout(self) -> float | None:
-        """`None` for one that comes from a test or by WSGI, whose server waits on a thread."""
+        """`None` for a body from a test or over WSGI, where the server waits on a thread."""
         return None if self.pulls else super().timeout()
 
     async def receive_ahead(self, size: int | None = None) -> None:
-        """Receive the body now, so that sync reads do not have to wait; but stop when more than
-        *size* bytes have come, by default `SPOOL_BYTES`. See `spool`."""
+        """Receive the body now, so that sync reads need not wait, but stop after more than
+        *size* bytes. Default: `SPOOL_BYTES`. See `spool`."""
         await self.receive_some(SPOOL_BYTES if size is None else size)
         if self.error is not None:
             raise self.error
 
     async def receive_some(self, size: int) -> None:
-        """The same, but what goes wrong is only for whoever reads."""
+        """The same, but errors are only raised when the body is read."""
         while not self.complete and self.arrived <= size:
             await self._message()
 
@@ -260,8 +258,8 @@ class Body(Wait):
         most: int | None = None,
         also: Callable[[bytes | memoryview], object] | None = None,
     ) -> None:
-        """Receive the body to a temporary file: all of it, or a little more than *most* bytes.
-        *also* is called with each piece, on a thread. None is held between the pieces."""
+        """Receive the body into a temporary file: all of it, or a little more than *most*
+        bytes. *also* is called with each piece, on a thread, which is not held between pieces."""
         while not self.complete and (most is None or self.arrived <= most):
             await driver.run_apart(self._write_out, also)
             await self.receive_ahead(self.arrived + WRITE_BYTES)
@@ -270,7 +268,7 @@ class Body(Wait):
             await driver.run_apart(self.spooled.seek, 0)
 
     async def keep(self, driver: Driver) -> None:
-        """Receive what is left, to be read after the request has ended."""
+        """Receive the rest, to be read after the request has ended."""
         with suppress(HTTPException):
             await self.receive_ahead()
             await self.spool(driver)
@@ -286,7 +284,7 @@ class Body(Wait):
                 also(chunk)
 
     def next_chunk(self, size: int | None = None) -> bytes | memoryview:
-        """Take what is next of what has come: a chunk, or *size* bytes of it; empty for none."""
+        """Take the next chunk that has arrived, or *size* bytes of it; empty if there is none."""
         if not self.chunks:
             return b""
         chunk = self.chunks.popleft()
@@ -298,17 +296,18 @@ class Body(Wait):
         return chunk
 
     async def gone_unread(self) -> None:
-        """`gone`, while a response is sent: of the body no more than `SPOOL_BYTES` is kept. The
-        rest is thrown away, and who reads the body all the same is told so."""
+        """`gone`, while a response is sent. Keeps at most `SPOOL_BYTES` of the body and
+        discards the rest; reading the body then raises an error."""
         self._most_unread = SPOOL_BYTES
         await self.gone()
 
     async def gone(self) -> None:
-        """Return when the client has left. What arrives of the body meanwhile is kept."""
+        """Wait until the client has left. What arrives of the body meanwhile is kept."""
         pause = READ_AHEAD_SECONDS
         while not self.left:
             if self.arrived - self.taken > READ_AHEAD_BYTES and not self.all_came:
-                # Ever slower, but never not at all: a client whose body nobody reads may leave.
+                # Ever more slowly, but never stopping: a client whose body nobody reads may
+                # leave.
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MAX_READ_AHEAD_SECONDS)
             await self._message(wanted=False)
@@ -319,13 +318,14 @@ class Body(Wait):
                 self.chunks.clear()
 
     async def as_receive(self) -> Message:
-        """`receive` for an ASGI app that sends a response only: tells it of the client's end."""
+        """`receive` for an ASGI app that only sends a response: reports the client's
+        disconnect."""
         await self.gone()
         return {"type": "http.disconnect"}
 
     async def is_disconnected(self) -> bool:
-        """Whether the client has left, without waiting for it. Known only when all of the body
-        has been received."""
+        """Return `True` if the client has left, without waiting. Only known once all of the
+        body has been received."""
         if not self.left and self.complete:
             task = asyncio.ensure_future(self._message())
             await asyncio.sleep(0)
@@ -335,7 +335,7 @@ class Body(Wait):
         return self.left
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self.live = True  # this holds no thread, and may be a feed that is mostly silent
+        self.live = True  # holds no thread, and may be a feed that is mostly silent
         while True:
             await self.fill()
             if self.error is not None:
@@ -347,13 +347,13 @@ class Body(Wait):
     # -- sync code
 
     def rewind(self) -> None:
-        """What is on disk was read; now it is to be read again."""
+        """Rewind the body on disk, so that it can be read again."""
         assert self.spooled is not None
         self.spooled.seek(0)
         self.taken = 0
 
     def take_all(self) -> bytes | None:
-        """All that is left to be read, if it has come and is in memory."""
+        """Return the rest of the body if it has arrived and is in memory; otherwise `None`."""
         if not self.complete or self.error is not None or self.spooled is not None:
             return None
         self.taken = self.arrived
@@ -365,12 +365,13 @@ class Body(Wait):
         return content
 
     def raw_file(self) -> io.BytesIO | BodyFile:
-        """A file to read it by, for sync code that reads much at a time."""
+        """Return a file for sync code that reads much at a time."""
         content = self.take_all() if self.arrived <= READ_BYTES else None
         return BodyFile(self) if content is None else io.BytesIO(content)
 
     def file(self) -> io.BytesIO | io.BufferedReader:
-        """A file to read it by, for sync code. There is one: what it has read is in its buffer."""
+        """Return the file for sync code. There is only one, since its buffer holds what was
+        read."""
         reader = self._reader
         if reader is None:
             raw = self.raw_file()
@@ -379,18 +380,18 @@ class Body(Wait):
         return reader
 
     def end(self) -> None:
-        """Free what this holds: the request is over."""
+        """Release all resources, at the end of the request."""
         if self._kept:
             return
         if self.spooled is not None:
             self.spooled.close()
         self._context = None
-        self._receive = _closed  # the server's, which may lead back here: a cycle
+        self._receive = _closed  # breaks a possible cycle through the server's
 
 
 class BodyFile(io.RawIOBase):
-    """A body as a file for sync code, which waits for the loop when it reads more than is there;
-    for async code the iterable that the body is."""
+    """A body as a file for sync code, which waits for the loop if it reads more than has
+    arrived. For async code, the async iterable."""
 
     def __init__(self, body: Body) -> None:
         super().__init__()
@@ -424,7 +425,7 @@ class BodyFile(io.RawIOBase):
         return len(data)
 
     def read(self, size: int | None = -1) -> bytes:
-        """All of it; or some, at most *size* bytes: a chunk that is no longer is not copied."""
+        """Read everything, or at most *size* bytes. A chunk that fits is not copied."""
         body = self._body
         if size is None or size < 0:
             return self.readall()
@@ -453,8 +454,8 @@ class BodyFile(io.RawIOBase):
                 parts.append(body.next_chunk())
 
     def close(self) -> None:
-        """Nothing: a buffer round this file closes it when it is thrown away, as the one in a
-        WSGI environ is while the request goes on. See `Body.end`."""
+        """Do nothing: the buffer around this file, as in a WSGI environ, closes it when it is
+        dropped, while the request continues. See `Body.end`."""
 
 
 async def _closed() -> Message:
@@ -462,18 +463,19 @@ async def _closed() -> Message:
 
 
 def announced(scope: Scope, lines: Mapping[bytes, bytes] | None = None) -> tuple[int, bool]:
-    """The length that the request announces, 0 if none, and whether it may have a body."""
+    """Return the length that the request announces (0 if none), and `True` if it may have a
+    body."""
     if scope["type"] != "http":
         return 0, False
     if lines is None:
-        lines = dict(reversed(scope["headers"]))  # the first counts of those with one name
+        lines = dict(reversed(scope["headers"]))  # of repeated headers, the first one counts
     value = lines.get(b"content-length")
     if value is not None:
         value = value.strip(b" \t")
         if value.isdigit() and len(value) < 20:
             length = int(value)
             return length, length > 0
-        # Servers check it (RFC 9112 section 6.2); what is no number limits nothing.
+        # Servers check it (RFC 9112 section 6.2). An invalid number limits nothing.
         return 0, True
     if b"transfer-encoding" in lines:
         return 0, True

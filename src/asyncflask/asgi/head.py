@@ -1,4 +1,4 @@
-"""The head of a response: status and header lines, checked before the first byte is sent."""
+"""A response's head: status and headers, checked before the first byte is sent."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from starlette.types import Message
 
 Headers = list[tuple[bytes, bytes]]
 
-# RFC 9110 section 5.6.2: token; section 5.5: field-value has no control characters but tab.
+# RFC 9110 section 5.6.2: token; section 5.5: a field-value has no control characters except
+# tab.
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _NOT_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class _Names(dict[str, bytes]):
-    """Names of headers, checked and as ASGI wants them."""
+    """Checked header names, in the form that ASGI requires."""
 
     MOST: Final = 256
     LONGEST: Final = 100
-    """How many are kept, and of how many characters: they may come from clients."""
+    """How many are cached, and their maximum length: they may come from clients."""
 
     def __missing__(self, name: str) -> bytes:
         if not _NAME.match(name):
@@ -45,15 +46,15 @@ def _checked_value(name: str, value: str) -> str:
 
 
 def encode_headers(status: int, headers: Iterable[tuple[str, str]]) -> Headers:
-    """Header lines as ASGI wants them, checked. Raises `ValueError` for what a server would
-    refuse after the response has begun, or a client would read as something else."""
+    """Return checked header lines for ASGI. Raises `ValueError` for headers that a server would
+    reject after the response has begun, or that a client would misread."""
     return encode_and_name(status, headers)[0]
 
 
 def encode_and_name(
     status: int, headers: Iterable[tuple[str, str]]
 ) -> tuple[Headers, dict[bytes, bytes]]:
-    """The lines that `encode_headers` gives, and the same by name."""
+    """Return the result of `encode_headers`, and the same by name."""
     if not 100 <= status <= 599:
         raise ValueError(
             f"The response has status {status}, but a status must be from 100 to 599 (RFC 9110"
@@ -63,7 +64,7 @@ def encode_and_name(
     lines = [
         (
             names[name],
-            # Printable is a stricter and faster answer; the rule is for what it leaves out.
+            # `isprintable` is stricter and faster; the exact check is for values that fail it.
             (value if value.isprintable() else _checked_value(name, value))
             .strip(" \t")
             .encode("latin-1"),
@@ -71,7 +72,7 @@ def encode_and_name(
         for name, value in headers
     ]
     by_name = dict(lines)
-    # The server's affair: "should be ignored" (ASGI specification, HTTP: Response Start).
+    # Left to the server: "should be ignored" (ASGI specification, HTTP: Response Start).
     if by_name.pop(b"transfer-encoding", None) is not None:
         lines = [line for line in lines if line[0] != b"transfer-encoding"]
     length = by_name.get(b"content-length")
@@ -91,9 +92,9 @@ def encode_and_name(
 
 
 def start_message(status: int, headers: Iterable[tuple[str, str]], line: str = "") -> Message:
-    """The message that begins a response, checked. *line*: status and reason for a WSGI server,
-    which gets the names of *headers* as they are written too.
-    Raises `ValueError` as `encode_headers` does."""
+    """Return the checked message that starts a response. *line*: status and reason for a WSGI
+    server, which also gets the names of *headers* as written. Raises `ValueError` like
+    `encode_headers`."""
     if 100 <= status < 200:
         raise ValueError(
             f"The response has status {status}, which must be followed by another response (RFC"
@@ -105,7 +106,7 @@ def start_message(status: int, headers: Iterable[tuple[str, str]], line: str = "
 
 
 def checked_start_message(status: int, headers: Headers, line: str) -> Message:
-    """The message, of a status and headers that are known to be good."""
+    """Return the message for a status and headers that are already checked."""
     if not line.isprintable() and _NOT_IN_VALUE.search(line):
         raise ValueError(f"The response has a control character in its status: {line!r}.")
     return {

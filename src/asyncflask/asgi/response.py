@@ -1,6 +1,5 @@
-"""Send a response: its head, which `head.py` has checked, and its content, whole or by
-`streams.py`. What a response *is* (Werkzeug's class) is not here.
-"""
+"""Sending a response: its head, which `head.py` has checked, and its content, whole or with
+`streams.py`."""
 
 from __future__ import annotations
 
@@ -15,12 +14,12 @@ from .streams import Blocks, send_async_chunks, send_blocks, send_chunks
 from .threads import Driver
 
 ENDING: Final = frozenset({408, 413})
-"""The statuses of responses that end their connection: no more is read of such a request (RFC 9110
-sections 15.5.9 and 15.5.14), so nobody knows where the next one begins."""
+"""Statuses that close the connection: the rest of such a request is not read (RFC 9110 sections
+15.5.9 and 15.5.14), so it is unknown where the next one begins."""
 
 
 class SelfSent:
-    """A body that sends itself, since it has more to send than its chunks."""
+    """A body that sends itself, since it sends more than its chunks."""
 
     async def send_all(
         self,
@@ -30,7 +29,7 @@ class SelfSent:
         conversations: Conversations,
         start: Message | None,
     ) -> None:
-        """Send the message *start*, unless it was sent, and this."""
+        """Send the message *start*, unless it was already sent, and this body."""
         raise NotImplementedError
 
 
@@ -42,9 +41,9 @@ async def send_response(
     start: Message | None,
     content: bytes | Iterable[bytes] | AsyncIterable[bytes],
 ) -> None:
-    """Send a response: the message *start*, unless that has been sent, and *content*, bytes or
-    chunk by chunk (see `streams.py`). Ends early when the client leaves. Sync iterables run on
-    the request's thread; closing them is up to the caller."""
+    """Send a response: the message *start*, unless it was already sent, and *content*, bytes or
+    chunk by chunk (see `streams.py`). Stops when the client leaves. Sync iterables run on the
+    request's thread; the caller closes them."""
     await driver.to_loop()
     if start is not None:
         if start["status"] in ENDING and body.closable:
@@ -60,6 +59,6 @@ async def send_response(
             await send_blocks(driver, send, body, content)
         else:
             await send_chunks(driver, send, body, content)
-    # One that was cut short at shutdown must not look complete.
+    # A response cut short at shutdown must not look complete.
     if conversation.ended is None:
         await send({"type": "http.response.body", "body": b""})

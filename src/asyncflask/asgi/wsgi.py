@@ -1,8 +1,8 @@
-"""WSGI and ASGI, each in terms of the other (PEP 3333, ASGI specification: WSGI compatibility).
+"""WSGI and ASGI, each in terms of the other (PEP 3333; ASGI specification: WSGI compatibility).
 
-`respond` is the WSGI face of an ASGI app: the calling thread becomes the request's thread.
-`serve` is the other way round: a WSGI callable answers an ASGI request.
-Their environ is made in `environ.py`.
+`respond` answers WSGI requests with an ASGI app; the calling thread becomes the request's
+thread. `serve` does the reverse: a WSGI callable answers an ASGI request. `environ.py`
+translates between environs and scopes.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from .threads import Driver, this_driver, this_worker
 T = TypeVar("T")
 
 CLOSE_AT_ONCE: Final = "asyncflask.close_at_once"
-"""Set in the environ by a test, which need not close its response."""
+"""Environ key set by a test, which need not close its response."""
 
 
 # -- the WSGI face of an ASGI app -------------------------------------------------------------
 
 
 class _Changes:
-    """The context variables of a request, followed by those of the thread that makes it: what has
-    been set or reset in the one since the last look is set or reset in the other. What the thread
-    changes in the meantime stays, as a WSGI middleware does it when its app has returned."""
+    """Copies changes of a request's context variables to the thread that makes the request:
+    what was set or reset since the last time. Changes by the thread in the meantime are kept,
+    such as those that WSGI middleware makes when its app has returned."""
 
     def __init__(self, private: Collection[ContextVar[Any]]) -> None:
         self._private = private
@@ -56,7 +56,7 @@ class _Changes:
         for variable in self._set.keys() - self._seen.keys():
             try:
                 variable.reset(self._set.pop(variable))
-            except ValueError:  # a server that reads the body in another context
+            except ValueError:  # the server reads the body in another context
                 pass
 
 
@@ -64,11 +64,11 @@ _missing = object()
 
 
 class _Exchange:
-    """One WSGI request that an ASGI app answers: the app as a task on the loop, and this
-    thread, which does the app's sync work and takes its messages.
+    """A WSGI request that an ASGI app answers: the app runs as a task on the loop; this thread
+    does the app's sync work and receives its messages.
 
-    This thread may be that of a loop, if a coroutine function called the test client: then the
-    app runs on another loop.
+    This thread may have a loop itself, if a coroutine function uses the test client. The app
+    then runs on another loop.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class _Exchange:
         self.holds_app = False
         self.started = self.done = False
         self.error: BaseException | None = None
-        # Now: the environ will have the body that `receive` gives in its place.
+        # Now, before the environ's body is replaced by that of `receive`.
         self.input: Any = get_input_stream(environ)
         self.task: asyncio.Task[None] | None = None
-        self.taken = asyncio.Event()  # that the message was, and more is asked for
-        self.left = asyncio.Event()  # that the client closed, or that all is sent
+        self.taken = asyncio.Event()  # set when the message was taken and more is requested
+        self.left = asyncio.Event()  # set when the client closed, or everything was sent
         self.scope = scope_from_environ(environ, self.worker, owner)
         self.origin: Origin = self.scope[ORIGIN]
 
@@ -130,7 +130,7 @@ class _Exchange:
         await self.taken.wait()
 
     async def _on_thread(self, func: Callable[[], T]) -> T:
-        """The value of *func*, called on the thread."""
+        """Call *func* on the thread and return its value."""
         ended = asyncio.Event()
         values: list[T] = []
         errors: list[BaseException] = []
@@ -142,7 +142,7 @@ class _Exchange:
                 errors.append(exc)
             self.loop.call_soon_threadsafe(ended.set)
 
-        # Not at once: until this step of the loop is over, the request's context is in use.
+        # Not at once: the request's context is in use until the end of this loop iteration.
         self.loop.call_soon(self.worker.post, job)
         await ended.wait()
         if errors:
@@ -158,9 +158,9 @@ class _Exchange:
         return data
 
     def start(self, message: Message) -> None:
-        """Call the server's `start_response`, or a middleware's, within the request's contexts."""
+        """Call `start_response`, the server's or a middleware's, within the request's contexts."""
         status = message["status"]
-        # As they were written: some clients look at the case, as S3's do for metadata.
+        # In their original case, which matters to some clients, such as S3's for metadata.
         written = {name.lower(): name for name, _ in message.get("asyncflask.headers", ())}
         headers = []
         for raw_name, raw_value in message["headers"]:
@@ -176,7 +176,7 @@ class _Exchange:
             context.run(self.start_response, line, headers)
 
     def begin(self) -> None:
-        """Have the app answer. Returns when the response has started."""
+        """Start the app, and return when the response has started."""
         context = copy_context()
 
         def start() -> None:
@@ -192,12 +192,13 @@ class _Exchange:
             raise RuntimeError("The ASGI app returned without a response.")
 
     def _work_until(self, reached: Callable[[], object]) -> None:
-        """Work until *reached*, or until the app has ended. Raises what the app raised."""
+        """Do the app's sync work until *reached*, or until the app has ended. Raises the app's
+        exception."""
         with off_loop():
             while not self.done and not reached():
                 try:
                     self.worker.jobs.get()()
-                except BaseException:  # KeyboardInterrupt; GreenletExit or Timeout of gevent
+                except BaseException:  # KeyboardInterrupt, or gevent's GreenletExit or Timeout
                     self._abort()
                     raise
         if self.origin.context is not None:
@@ -207,7 +208,7 @@ class _Exchange:
             raise error
 
     def _abort(self) -> None:
-        """This thread is told to end: see the app end first, which may need it for teardown."""
+        """End the app first, when this thread is told to end: the app may need it for teardown."""
 
         def cancel() -> None:
             if self.task is not None:
@@ -218,8 +219,8 @@ class _Exchange:
             self.worker.jobs.get()()
 
     def next_message(self) -> Message | None:
-        """Work until the app has sent something, and give that; `None` when it has ended. The app
-        goes on when this is called again. Raises what the app raised."""
+        """Do the app's sync work until it sends a message, and return that; `None` when it has
+        ended. The app continues at the next call. Raises the app's exception."""
         if self.holds_app and not self.done:
             self.loop.call_soon_threadsafe(self.taken.set)
         self._work_until(lambda: self.inbox)
@@ -227,14 +228,14 @@ class _Exchange:
         return self.inbox.popleft() if self.inbox else None
 
     def close(self) -> None:
-        """Tell the app that the client has left, and see it end; but not from the very loop that
-        the app runs on."""
+        """Tell the app that the client has left, and wait for its end, unless this is the loop
+        that the app runs on."""
         if self.tell_left() and asyncio._get_running_loop() is not self.loop:
             while self.next_message() is not None:
                 pass
 
     def tell_left(self) -> bool:
-        """Tell the app that the client has left. Whether it is still to end."""
+        """Tell the app that the client has left. Return `True` if it has yet to end."""
         if self.done or self.loop.is_closed():
             return False
         for event in (self.left, self.taken):
@@ -243,9 +244,9 @@ class _Exchange:
         return True
 
     def drop(self) -> None:
-        """The body was dropped, and not closed. The garbage collector calls this on any thread.
-        On another than its own it must not wait, nor do the work of that thread, which does it
-        when it next waits itself."""
+        """Handle a body that was dropped without closing. The garbage collector calls this on
+        any thread. On a thread other than its own, it must not wait or do that thread's work,
+        which that thread does when it next waits."""
         if this_worker() is self.worker:
             self.close()
         else:
@@ -256,7 +257,7 @@ _read_to_end: Any = object()
 
 
 class _Stream:
-    """A response body whose rest the app has yet to send; an iterable for a WSGI server."""
+    """A response body whose rest the app has yet to send: an iterable for a WSGI server."""
 
     def __init__(self, exchange: _Exchange, first: bytes) -> None:
         self._exchange = exchange
@@ -283,7 +284,7 @@ class _Stream:
 
 
 class _Whole(list[bytes]):
-    """A response body, all of it. The app goes on when the server has sent it and closes this."""
+    """A complete response body. The app continues when the server has sent and closed it."""
 
     def __init__(self, exchange: _Exchange, body: bytes) -> None:
         super().__init__([body])
@@ -306,11 +307,12 @@ def respond(
     owner: object = None,
     private: Collection[ContextVar[Any]] = (),
 ) -> Iterable[bytes]:
-    """Answer a WSGI request by an ASGI *app*, which runs on the loop of the request that this
-    thread works for, or on a background loop. Raises what the app raises.
+    """Answer a WSGI request with an ASGI *app*, which runs on the loop of the request that this
+    thread works for, or on a background loop. Raises the app's exception.
 
-    *owner*: see `Origin.app`. What the request changes in context variables is seen here
-    afterwards, as in WSGI, but for those that are *private*."""
+    *owner*: see `Origin.app`. Afterwards, the request's changes of context variables are
+    visible here, as in WSGI, except for those in *private*.
+    """
     exchange = _Exchange(app, environ, start_response, owner, private)
     exchange.begin()
     message = exchange.next_message()
@@ -318,7 +320,7 @@ def respond(
         return []
     if message.get("more_body", False):
         if (driver := this_driver()) is not None:
-            driver.free_slot()  # from here on this thread mostly waits for the loop
+            driver.free_slot()  # this thread mostly waits for the loop from here on
         return _Stream(exchange, message.get("body", b""))
     whole = _Whole(exchange, message.get("body", b""))
     if environ.get(CLOSE_AT_ONCE):
@@ -337,7 +339,7 @@ async def serve(
     body: Body,
     conversations: Conversations,
 ) -> None:
-    """Have *wsgi_app* answer, on the request's thread."""
+    """Answer with *wsgi_app*, on the request's thread."""
     started: list[Any] = []
 
     def start_response(
@@ -348,7 +350,7 @@ async def serve(
 
     content = await driver.call(wsgi_app, environ, start_response)
     try:
-        if not started:  # PEP 3333: may be called as late as with the first chunk
+        if not started:  # PEP 3333: it may be called as late as with the first chunk
             await driver.to_thread()
             chunks = iter(content)
             first = next(chunks, b"")
