@@ -163,7 +163,7 @@ class TestWebSockets:
         sent = await Handshake("gunicorn", {}).with_app(app)
         assert [message["type"] for message in sent] == ["websocket.close"]
         assert "gunicorn cannot reject a WebSocket with a response" in caplog.text
-        assert "not the status 401" in caplog.text
+        assert "instead of the app's status 401" in caplog.text
 
     async def test_denial_with_it(self, app: Flask, caplog: pytest.LogCaptureFixture) -> None:
         sent = await Handshake("uvicorn", {"websocket.http.response": {}}).with_app(app)

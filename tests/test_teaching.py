@@ -113,7 +113,7 @@ def test_async_functions_of_templates_in_an_async_view(
     with pytest.raises(RuntimeError) as caught:
         client.get("/")
     assert caught.value.__notes__ == [
-        "It was called for a template: write 'await render_template_string_async(...)' in place of"
+        "A template called it: write 'await render_template_string_async(...)' instead of"
         " 'render_template_string(...)'."
     ]
 

@@ -31,14 +31,14 @@ MULTIPART: Final = "multipart/form-data"
 URLENCODED: Final = "application/x-www-form-urlencoded"
 
 _FOR_HOOKS: Final = (
-    "An async function before the view of {!r} has read a body that was not received yet: before"
-    " the hooks only one with a Content-Length of at most {:,} bytes is. Make that function 'def',"
-    " or read the body in the view."
+    "An async function before the view of {!r} read a body that had not been received: before"
+    " hooks, only a body with a Content-Length of at most {:,} bytes is. Make that function"
+    " 'def', or read the body in the view."
 )
 _FOR_VIEW: Final = (
-    "The async view of {!r} has read a body that was not received, because it is longer than its"
-    " limit was when the view was called: {} bytes. Write 'max_content_length=' on the route,"
-    " or set 'request.max_content_length' in a 'before_request' function."
+    "The async view of {!r} read a body that was not received, because it exceeds the limit"
+    " that applied when the view was called: {} bytes. Write 'max_content_length=' on the"
+    " route, or set 'request.max_content_length' in a 'before_request' function."
 )
 
 

@@ -52,8 +52,7 @@ TESTED: Final = {
 """Extensions and libraries whose own tests pass, by module; see `docs/extensions.rst`."""
 
 REPLACED: Final = {
-    "flask_socketio": "Replace it: write 'from asyncflask.socketio import ...', the same API for"
-    " ASGI servers.",
+    "flask_socketio": "Replace it: 'from asyncflask.socketio import ...' has the same API.",
     "flask_sockets": "Replace it: write '@app.websocket(...)'.",
     "flask_uwsgi_websocket": "Replace it: write '@app.websocket(...)'.",
     "flask_sse": "Replace it: return an 'asyncflask.EventStream'.",

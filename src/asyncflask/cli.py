@@ -86,8 +86,8 @@ _app_option = click.Option(
     ["-A", "--app"],
     metavar="IMPORT",
     help=(
-        "Where the app or its factory is: 'module:name', 'module:name(args)' or a file."
-        " 'app', 'application', 'create_app' and 'make_app' are found without a name."
+        "The app or its factory: 'module:name', 'module:name(args)' or a file. Without a name,"
+        " 'app', 'application', 'create_app' and 'make_app' are tried."
     ),
     is_eager=True,
     expose_value=False,
@@ -148,8 +148,8 @@ _env_file_option = click.Option(
     ["-e", "--env-file"],
     type=click.Path(exists=True, dir_okay=False),
     help=(
-        "Set environment variables from this file, in front of '.env' and '.flaskenv'. Those"
-        " that are set already stay. Needs python-dotenv."
+        "Set environment variables from this file, which takes precedence over '.env' and"
+        " '.flaskenv'. Variables that are already set are kept. Needs python-dotenv."
     ),
     is_eager=True,
     expose_value=False,
@@ -216,7 +216,7 @@ class FlaskGroup(AppGroup):
                 self.add_command(command, entry.name)
                 return
         if for_flask:
-            why += " Write 'asyncflask --as-flask' to have it use asyncflask."
+            why += " Write 'asyncflask --as-flask' to make it use asyncflask."
         click.secho(f"No command '{entry.name}': {why}", err=True, fg="yellow")
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
@@ -361,7 +361,7 @@ _as_flask_option = click.Option(
     is_eager=True,
     expose_value=False,
     callback=_set_as_flask,
-    help="Have 'import flask' give asyncflask, for an app and extensions written for Flask.",
+    help="Make 'import flask' import asyncflask, for an app and extensions written for Flask.",
 )
 
 run_command.params.insert(0, _debug_option)
@@ -369,12 +369,12 @@ run_command.params.insert(0, _debug_option)
 cli = FlaskGroup(
     name="asyncflask",
     help="""\
-Run an asyncflask application, or commands of it.
+Run an asyncflask app, or one of its commands.
 
-For one in 'hello.py': asyncflask --app hello run --debug
+For an app in 'hello.py': asyncflask --app hello run --debug
 
-Name the application with '--app' or in the environment variable 'FLASK_APP', or have it in a
-file 'wsgi.py' or 'app.py' in the current directory.
+Name the app with '--app' or the environment variable 'FLASK_APP', or put it in 'wsgi.py' or
+'app.py' in the current directory.
 """,
 )
 

@@ -102,7 +102,7 @@ _NOT_AFTER_DASHES: t.Final = {
     "ssl_keyfile": "'--key'",
     "env_file": "'asyncflask --env-file'",
     "app_dir": "'asyncflask --app' with a path",
-    "factory": "'asyncflask --app', which knows factories,",
+    "factory": "'asyncflask --app', which supports factories,",
     "interface": "",
     "version": "'asyncflask --version'",
 }
@@ -115,9 +115,7 @@ def _parse_uvicorn_options(
     import uvicorn
 
     params = [param for param in uvicorn.main.params if param.name not in _NOT_AFTER_DASHES]
-    command = click.Command(
-        "uvicorn", params=params, help="Options of uvicorn that 'run' hands on."
-    )
+    command = click.Command("uvicorn", params=params, help="Options that 'run' passes to uvicorn.")
     try:
         given = command.make_context(f"{ctx.command_path} --", list(args))
     except click.NoSuchOption as e:

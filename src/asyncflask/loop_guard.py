@@ -182,7 +182,7 @@ class LoopGuard:
         if index is None:
             # The slow part of that is JSON, whichever part of it is running.
             names = (*modules_of(frames), "asyncflask.json")
-            call = Call("what it returned becomes a response", names)
+            call = Call("making its return value a response", names)
         else:
             call = call_in(frames, index, place)
         waited = len(self._inside) - (ctx in self._inside)

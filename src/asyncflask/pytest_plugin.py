@@ -52,8 +52,8 @@ def app(pytestconfig: pytest.Config) -> Iterator[Flask]:
         app = cast(Flask, ScriptInfo(name, set_debug_flag=False).load_app())
     except NoAppException as error:
         pytest.fail(
-            f"{error.message}\nFor tests, write a fixture 'app' in conftest.py that returns the"
-            " app; or 'asyncflask_app = \"module:name\"' in the settings of pytest.",
+            f"{error.message}\nFor tests, write a fixture 'app' in conftest.py that returns"
+            " the app, or set 'asyncflask_app = \"module:name\"' in pytest's configuration.",
             pytrace=False,
         )
     testing = app.testing

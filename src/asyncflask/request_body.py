@@ -23,9 +23,9 @@ from .lazy import Lazy
 _URLENCODED = "application/x-www-form-urlencoded"
 
 _FORM_TOO_LARGE = (
-    "The form exceeds MAX_FORM_MEMORY_SIZE or MAX_FORM_PARTS, so the rest of it was not received."
-    " An 'async def' view that wants the bytes of such a body takes 'stream=True' on its route,"
-    " and reads them with 'async for chunk in request.stream'."
+    "The form exceeds MAX_FORM_MEMORY_SIZE or MAX_FORM_PARTS, so the rest of it was not"
+    " received. To read the bytes of such a body in an 'async def' view, write 'stream=True'"
+    " on its route and 'async for chunk in request.stream' in the view."
 )
 
 _READ_BY = frozenset(

@@ -68,11 +68,11 @@ class UpgradeRequired(WebsocketMismatch):
         self._may_upgrade = scope.get("http_version") == "1.1" and ORIGIN not in scope
         if debug:
             self.description = (
-                f"{path!r} is the URL of a WebSocket, and this was a plain request, such as a"
-                f" browser's address bar sends. Connect from a page by 'new WebSocket({path!r})',"
-                " or in Python by websockets.connect(). If that is what you did, something"
-                " between client and app does not pass the 'Upgrade' header on, or the server"
-                " has no WebSockets: 'pip install uvicorn[standard]'."
+                f"{path!r} is the URL of a WebSocket, but this was an ordinary request, such as"
+                f" a browser's address bar sends. Connect with 'new WebSocket({path!r})' in a"
+                " page, or with websockets.connect() in Python. If you did, something between"
+                " client and app drops the 'Upgrade' header, or the server does not support"
+                " WebSockets: 'pip install uvicorn[standard]'."
             )
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
@@ -82,10 +82,10 @@ class UpgradeRequired(WebsocketMismatch):
 
 
 NO_WEBSOCKET: Final = (
-    "A client tried to open a WebSocket at %r, which is the URL of an HTTP route, and got a 400."
-    " Write '@app.websocket(\"...\")' above an 'async def' function for this URL (the HTTP route"
-    " may stay), or connect to the URL of one that you have: 'asyncflask routes' lists them as"
-    " WEBSOCKET."
+    "A client tried to open a WebSocket at %r, which is the URL of an HTTP route, and got a"
+    " 400. Register a WebSocket handler for this URL with '@app.websocket(\"...\")' (the HTTP"
+    " route may stay), or connect to the URL of an existing one: 'asyncflask routes' lists"
+    " them as WEBSOCKET."
 )
 """Logged in debug mode, with the path, for the opposite of `UpgradeRequired`."""
 

@@ -147,9 +147,9 @@ class DispatchingJinjaLoader(BaseLoader):
         ]
         error = TemplateNotFound(template)
         if places:
-            error.add_note(f"{template!r} was looked for in: {', '.join(places)}")
+            error.add_note(f"{template!r} was not found in: {', '.join(places)}")
         else:
-            error.add_note("The app has no folder for templates: 'template_folder' is None.")
+            error.add_note("The app has no template folder: 'template_folder' is None.")
         return error
 
     def _iter_loaders(self, template: str) -> Iterator[tuple[Any, BaseLoader]]:
@@ -191,8 +191,8 @@ class _advising:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, CannotWait):
             error.add_note(
-                f"It was called for a template: write 'await {self._function}_async(...)' in place"
-                f" of '{self._function}(...)'."
+                f"A template called it: write 'await {self._function}_async(...)' instead of"
+                f" '{self._function}(...)'."
             )
 
 

@@ -320,7 +320,7 @@ def test_async_view_without_a_limit_of_its_own(unlimited: Server, chunked: bool)
         body = b"x" * size
         reply = post(unlimited, "/plain/async", "text/plain", body, chunked, LOGGED_IN)
         assert reply.status == status
-    assert "The async view of 'plain_async' has read a body that was not" in unlimited.output
+    assert "The async view of 'plain_async' read a body that was not" in unlimited.output
     assert "Write 'max_content_length=' on the route" in unlimited.output
     reply = post(unlimited, "/plain/sync", "text/plain", body, chunked, LOGGED_IN)
     assert reply.body == b"2000001"

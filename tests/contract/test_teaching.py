@@ -72,14 +72,13 @@ def site() -> Iterator[Server]:
         ),
         (
             "/template",
-            "jinja2.exceptions.TemplateNotFound: missing.html\n"
-            f"'missing.html' was looked for in: {APPS / 'templates'}",
+            "jinja2.exceptions.TemplateNotFound: missing.html\n'missing.html' was not found"
+            f" in: {APPS / 'templates'}",
         ),
         (
             "/filter",
-            "It was called for a template: write 'await render_template_string_async(...)' in"
-            " place"
-            " of 'render_template_string(...)'.",
+            "A template called it: write 'await render_template_string_async(...)' instead of"
+            " 'render_template_string(...)'.",
         ),
         (
             "/websocket",
@@ -165,11 +164,11 @@ def test_the_url_of_a_websocket_in_a_browser(site: Server) -> None:
     assert response.status_code == 426
     assert response.headers["Upgrade"] == "websocket"
     assert (
-        "<p>&#39;/ws&#39; is the URL of a WebSocket, and this was a plain request, such as a"
-        " browser&#39;s address bar sends. Connect from a page by &#39;new"
-        " WebSocket(&#39;/ws&#39;)&#39;, or in Python by websockets.connect(). If that is what you"
-        " did, something between client and app does not pass the &#39;Upgrade&#39; header on, or"
-        " the server has no WebSockets: &#39;pip install uvicorn[standard]&#39;.</p>"
+        "<p>&#39;/ws&#39; is the URL of a WebSocket, but this was an ordinary request, such as"
+        " a browser&#39;s address bar sends. Connect with &#39;new"
+        " WebSocket(&#39;/ws&#39;)&#39; in a page, or with websockets.connect() in Python. If"
+        " you did, something between client and app drops the &#39;Upgrade&#39; header, or the"
+        " server does not support WebSockets: &#39;pip install uvicorn[standard]&#39;.</p>"
         in response.text
     )
 
@@ -182,5 +181,5 @@ def test_a_websocket_at_the_url_of_a_page(site: Server) -> None:
         pass
     assert (
         "A client tried to open a WebSocket at '/page/1', which is the URL of an HTTP route, and"
-        " got a 400. Write '@app.websocket(\"...\")' above" in site.output
+        " got a 400. Register a WebSocket handler for this URL" in site.output
     )

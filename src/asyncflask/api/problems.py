@@ -26,8 +26,8 @@ for the error."""
 
 
 Invalid = TypedDict("Invalid", {"in": str, "pointer": str, "detail": str, "type": str})
-Invalid.__doc__ = """A value of the request: in which part of it, where there (a JSON pointer, RFC
-6901), and what is wrong with it."""
+Invalid.__doc__ = """An invalid value: the part of the request, the position there (a JSON pointer,
+RFC 6901), and what is wrong with it."""
 
 
 class Problem(TypedDict):

@@ -44,13 +44,13 @@ class _OtherAnswer(Exception):
 class NoEventStream(_OtherAnswer):
     """The app answered a request for an event stream with another response."""
 
-    message = "The answer has status {} and is no event stream."
+    message = "The response has status {} and is not an event stream."
 
 
 class WebSocketDenied(_OtherAnswer):
     """The app rejected the WebSocket's handshake with a response."""
 
-    message = "The WebSocket was denied with status {}."
+    message = "The WebSocket was rejected with status {}."
 
 
 class _Session(AbstractAsyncContextManager[object], Generic[T]):

@@ -252,8 +252,8 @@ class Connection:
             server = server_of(self._outbox.send) or "This server"
             tell_once(
                 f"{server} cannot reject a WebSocket with a response: the client gets an empty"
-                f" {FORBIDDEN}, not the status {start['status']} that the app has for it. Serve"
-                " the app with uvicorn, Hypercorn or Granian."
+                f" {FORBIDDEN}, instead of the app's status {start['status']}. Serve the app"
+                " with uvicorn, Hypercorn or Granian."
             )
         try:
             await self._connect()

@@ -34,12 +34,12 @@ class Origin:
     """The WSGI request that a scope was built from."""
 
     __slots__ = {
-        "app": "The app whose `wsgi_app` was called: its WSGI middleware is done with.",
-        "context": "The `Context` in which the request runs; the app sets it.",
-        "environ": "The environ that came in.",
+        "app": "The app whose `wsgi_app` was called, so that its WSGI middleware has already run.",
+        "context": "The `Context` that the request runs in. Set by the app.",
+        "environ": "The original environ.",
         "keep": "Called with each context at the end of the request, if a test keeps them.",
-        "mirrored": "What of the scope the environ has, as it is there.",
-        "worker": "The calling thread's; it serves as the request's thread.",
+        "mirrored": "The parts of the scope that the environ contains, as of the last update.",
+        "worker": "The calling thread's worker. It is the request's thread.",
     }
 
     def __init__(self, environ: Environ, worker: Worker | None = None, app: object = None) -> None:

@@ -123,7 +123,7 @@ class _Exchange:
             return
         if self.is_request and self._overlaps():
             await self.server.close_client(self.sid)
-            await self._answer("The last request is not over.", 400)
+            await self._answer("The previous request is still in progress.", 400)
             return
         self.inbox.append(first)
         serving = asyncio.create_task(self._serve())
