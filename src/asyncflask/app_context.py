@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .ctx import _AppCtxGlobals
 
 _sentinel: Any = object()
-"""Stands for the exception that is being handled."""
+"""The default of *exc*: the exception being handled."""
 
 UNBOUND: object = object()
 

@@ -114,7 +114,7 @@ def call_in(frames: Sequence[FrameType], index: int, line: Line) -> Call:
     expression = _expression(frame, line)
     names = [*_names(expression, frame), *modules_of(frames[index + 1 :])]
     if expression is not None and index == len(frames) - 1:
-        # A call that held the interpreter is seen when it has returned: in the call around it.
+        # A call that held the interpreter is seen after it returned, in the call around it.
         names += [each for inner in _calls_in(expression) for each in _names(inner, frame)]
     if isinstance(expression, ast.Call):
         source = ast.unparse(expression)

@@ -231,13 +231,13 @@ def run_command(
     workers: int,
     uvicorn_options: dict[str, t.Any],
 ) -> None:
-    """Serve the app on this machine, with uvicorn.
+    """Serve the app with uvicorn, for development.
 
-    For development: '--debug' turns on the reloader, for the browser's pages too, and the
-    debugger. To deploy, run 'uvicorn module:app'.
+    '--debug' enables the debugger and restarts the server, and reloads pages in the browser,
+    when files change. To deploy, run 'uvicorn module:app'.
 
-    Uvicorn's options come after '--', as in 'asyncflask run -- --ws wsproto'. The list of
-    them: 'asyncflask run -- --help'.
+    Put uvicorn's own options after '--', as in 'asyncflask run -- --ws wsproto'. To list them,
+    run 'asyncflask run -- --help'.
     """
     from .serving import CannotServe, failing_with, serve
 

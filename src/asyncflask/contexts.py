@@ -112,8 +112,8 @@ class RequestContext(BaseContext):
     then, `dispatch_request` calls it."""
 
     ready: object = None
-    """The view's return value as a `Ready`, if it was serialized before the response turned out
-    to need an object."""
+    """The view's return value as a `Ready`, if it was serialized before a response object
+    turned out to be needed."""
 
     to_send: tuple[Message | None, bytes] | None = None
     """The complete response: the message that starts it, or `None` if that was sent, and the

@@ -158,7 +158,11 @@ def _unwrapped(function: Any) -> Iterator[Any]:
 def _place(function: Any, root: str) -> str:
     """Return ``'def index' in app.py:12``, or nothing for code that is not the user's, in
     *root*."""
-    from .blocking import Line, is_users, shown  # where Python's libraries are takes long to find
+    from .blocking import (
+        Line,
+        is_users,
+        shown,
+    )  # imported late: finding Python's library folders takes time
 
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType) or not is_users(code, root):

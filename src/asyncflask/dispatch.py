@@ -76,7 +76,7 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
     done; the caller then sends it in the server's own context."""
     error: BaseException | None = None
     unseen: Complete | None = None
-    response: object  # of what is seen; and `start`
+    response: object  # set if a response object is needed, as is `start`
     start: Message | None
     held = False
     try:
@@ -95,7 +95,7 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
                     unseen = complete(app, ctx, rv)
                 if unseen is None:
                     response = await finalize(app, ctx, ctx.call, plan, ctx.ready or rv)
-                    rv = None  # its traceback, if it has one, refers to this frame: a cycle
+                    rv = None  # breaks a cycle: its traceback may refer to this frame
             else:
                 response = await ctx.call(plan.full_dispatch)
             if unseen is None:
@@ -220,7 +220,7 @@ async def full_dispatch_request(app: Flask, ctx: RequestContext, call: Call) -> 
     if websocket is not None and (rv is None or websocket.accepted or websocket.closed):
         return None
     finalizing = finalize(app, ctx, call, ctx.current_plan(), rv)
-    del rv  # its traceback, if it has one, refers to this frame: a cycle
+    del rv  # breaks a cycle: its traceback may refer to this frame
     return await finalizing
 
 

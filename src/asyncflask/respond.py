@@ -119,7 +119,7 @@ class Ready:
 
 def complete(app: Flask, ctx: RequestContext, rv: Any) -> Complete | None:
     """Return the complete response for *rv* without creating a response object. `None` if
-    headers other than those of the content may be needed; content that was made by then is left
+    headers other than those of the content may be needed; content that was already made is kept
     in `ctx.ready`."""
     kind = type(rv)
     if kind is str:

@@ -151,7 +151,7 @@ def serve(
 def _uvicorn_options(
     app: ASGIApp, host: str, port: int, ssl: SSLSetting, options: Mapping[str, t.Any]
 ) -> dict[str, t.Any]:
-    """Return *options* with the address, the certificate and the time to stop in."""
+    """Return *options* with the address, the certificate and the shutdown timeout."""
     timeout = getattr(app, "config", {}).get("SHUTDOWN_TIMEOUT", SHUTDOWN_TIMEOUT)
     default = {"timeout_graceful_shutdown": timeout + CLEAN_UP_SECONDS}
     return {**default, **options, "host": host, "port": port, **_ssl_options(ssl)}
@@ -433,7 +433,7 @@ class _Supervisor(Multiprocess):
 def _serve_from_workers(
     app: ASGIApp, loader: _Loader, workers: int, options: Mapping[str, t.Any]
 ) -> None:
-    _config(app, options)  # says what is wrong with the options before a process starts
+    _config(app, options)  # raises errors in the options before a process starts
     config = uvicorn.Config(loader, factory=True, interface="asgi3", workers=workers, **options)
     handlers = {number: _app_handler(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with ExitStack() as stack:
@@ -574,7 +574,7 @@ class _Child:
         self._ending = True
         self._process.terminate()  # no effect if it has ended
         self._waiting.join(self._timeout)
-        self._process.kill()  # likewise
+        self._process.kill()  # no effect if it has ended
         self._waiting.join()
 
     def _close(self) -> None:

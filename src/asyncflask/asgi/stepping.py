@@ -105,7 +105,7 @@ class InContext(Generic[T]):
         return begin
 
     def waiting(self, rest: Awaitable[T]) -> Awaitable[T]:
-        """Called with what is left of a call that has to wait; gives what is awaited instead."""
+        """Called with the rest of a call that has to wait. Returns what is awaited instead."""
         return rest
 
 

@@ -91,7 +91,7 @@ def _default(o: object) -> Any:
     if isinstance(o, date):
         return http_date(o)
 
-    from decimal import Decimal  # which few apps need
+    from decimal import Decimal  # imported late: few apps need it
 
     if isinstance(o, (Decimal, uuid.UUID)):
         return str(o)
@@ -151,7 +151,7 @@ _OPENING = frozenset({"{", "[", b"{", b"["})
 
 def _decode(s: str | bytes, decoder: json.JSONDecoder) -> Any:
     """`json.loads` with a cached decoder, which it would create for each text."""
-    # An object or array, in UTF-8 if in bytes; `json.loads` looks for more encodings.
+    # An object or array, in UTF-8 if it is bytes. `json.loads` detects other encodings.
     if type(s) is bytes:
         if s[:1] in _OPENING and s[1:2] != b"\0":
             return decoder.decode(s.decode("utf-8", "surrogatepass"))

@@ -181,7 +181,7 @@ class _Exchange:
 
     async def _send_for_server(self, message: Message) -> None:
         if message["type"] == "http.response.body":
-            self._is_over()  # the client may send the next one at once
+            self._is_over()  # the client may send the next one immediately
         try:
             async with asyncio.timeout(self.app.config["WEBSOCKET_SEND_TIMEOUT"]):
                 await self.send(message)
