@@ -5,7 +5,7 @@ No request has a timer. A `receive` or `send` that really has to wait enters a s
 checks the progress of all of them, several times per `CLIENT_TIMEOUT`. When the server stops,
 clients that are still sending have less time, so that they cannot delay the shutdown.
 
-WebSockets are not handled here; their messages have a timeout of their own (`outbox.py`).
+Not here: WebSockets, whose messages have a timeout of their own (`outbox.py`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ server of ASP.NET, has the same rate; the slowest mobile networks are several ti
 
 
 class Owner(Protocol):
-    """The app that is waiting."""
+    """The app that waits."""
 
     @property
     def config(self) -> Mapping[str, Any]: ...
@@ -60,10 +60,10 @@ class Wait:
     """Whether `end_uploads` ends it."""
 
     reproach: str
-    """What the client did wrong, for the log."""
+    """What the client did, for the log."""
 
     seconds: float | None = None
-    """Seconds that the client may make no progress."""
+    """How long the client may make no progress."""
 
     _among: set[Wait] | None = None
     """All waits on this loop, while this is one of them."""
@@ -77,15 +77,15 @@ class Wait:
         raise NotImplementedError
 
     def give_up(self, error: Exception) -> None:
-        """End the wait. *error* is raised to the reader."""
+        """End the wait. *error* is for whoever reads."""
         raise NotImplementedError
 
     def timeout(self) -> float | None:
-        """Return the timeout in seconds, or `None`."""
+        """The seconds that the app allows."""
         return None if self.app is None else self.app.config["CLIENT_TIMEOUT"]
 
     def begin_wait(self) -> None:
-        """On the loop: start waiting for the client."""
+        """On the loop: from now on the client is waited for."""
         here = _here()
         self._among = here.waits
         self._among.add(self)
@@ -112,7 +112,7 @@ class Wait:
         return self._looks >= SWEEPS
 
     def tell(self) -> None:
-        """Log that the client's request is given up."""
+        """Log that the client is given up."""
         assert self.app is not None
         self.app.logger.warning(
             "The client of %s %r %s for %g s (CLIENT_TIMEOUT).",
@@ -143,7 +143,7 @@ def _here() -> _Loop:
 
 
 def _look_later(seconds: float) -> None:
-    # Outside of any request's context, which the timer would keep.
+    # In no request's context, which the timer would keep.
     loop = asyncio.get_running_loop()
     loop.call_later(seconds / SWEEPS, _look, seconds, context=Context())
 
