@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -126,6 +127,15 @@ class TestNoLifespan:
         async with AsyncClient(app) as client:
             assert (await client.get("/")).status_code == 200
         assert caplog.messages == []
+
+
+@pytest.mark.parametrize("debug", [True, False])
+async def test_debug_mode_knows_where_coroutines_are_created(debug: bool) -> None:
+    app = Flask("origins")
+    app.debug = debug
+    async with AsyncClient(app):
+        assert sys.get_coroutine_origin_tracking_depth() == debug
+    assert sys.get_coroutine_origin_tracking_depth() == 0
 
 
 class Handshake:

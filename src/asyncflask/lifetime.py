@@ -7,8 +7,9 @@ reveal: `app._asks` inspects incoming ones until it has found out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -82,6 +83,8 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, objec
         if app._loop_guard is None and (guard := _loop_guard(app)) is not None:
             stack.enter_context(guard.installed())
             guard.watch(driver.loop)
+        if app.debug:
+            stack.enter_context(_origins_of_coroutines())
         conversations.state = state
         try:
             yield state
@@ -120,6 +123,19 @@ def _loop_guard(app: Flask) -> LoopGuard | None:
     from .loop_guard import LoopGuard
 
     return LoopGuard.of_config(app)
+
+
+@contextmanager
+def _origins_of_coroutines() -> Iterator[None]:
+    """Have Python's warning that a coroutine was never awaited name the line that created it, if
+    that was on this thread. By default it names the line at which the coroutine was freed, such
+    as one of asyncflask's after the view's end."""
+    depth = sys.get_coroutine_origin_tracking_depth()
+    sys.set_coroutine_origin_tracking_depth(max(depth, 1))
+    try:
+        yield
+    finally:
+        sys.set_coroutine_origin_tracking_depth(depth)
 
 
 # -- what connections show --------------------------------------------------------------------

@@ -183,3 +183,13 @@ def test_a_websocket_at_the_url_of_a_page(site: Server) -> None:
         "A client tried to open a WebSocket at '/page/1', which is the URL of an HTTP route, and"
         " got a 400. Register a WebSocket handler for this URL" in site.output
     )
+
+
+def test_the_line_of_a_coroutine_that_was_never_awaited() -> None:
+    with Server("teaching:app", app_dir=APPS) as server:
+        assert httpx.get(f"{server.url}/never", timeout=90).text == "coroutine"
+        output = server.output
+    lines = (APPS / "teaching.py").read_text().splitlines()
+    number = lines.index("    task = load()") + 1
+    assert "RuntimeWarning: coroutine 'load' was never awaited" in output
+    assert f'teaching.py", line {number}, in never_awaits\n    task = load()\n' in output

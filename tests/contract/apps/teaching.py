@@ -150,3 +150,9 @@ async def returns_a_message() -> Any:
 @app.get("/page/<int:n>")
 async def page(n: int) -> str:
     return f"page {n}"
+
+
+@app.get("/never")
+async def never_awaits() -> str:
+    task = load()
+    return type(task).__name__
