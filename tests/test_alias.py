@@ -1,4 +1,4 @@
-"""`install_as_flask`, in processes of their own: it changes what `import` gives."""
+"""`install_as_flask`, in separate processes, since it changes what `import` returns."""
 
 from __future__ import annotations
 

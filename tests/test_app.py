@@ -1,4 +1,4 @@
-"""The ways into and out of an app: routing, URLs, mounting, serving, contexts, files."""
+"""Entry points of an app: routing, URLs, mounting, serving, contexts, files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client for asynchronous tests."""
+"""The client for async tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The call in a stack, and what is advised. With a blocked loop: `test_loop_guard.py`."""
+"""Finding the call in a stack, and the advice for it. With a blocked loop:
+`test_loop_guard.py`."""
 
 from __future__ import annotations
 

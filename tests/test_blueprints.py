@@ -1,4 +1,4 @@
-"""What users' blueprints add to those of `sansio`: files and resources."""
+"""What `Blueprint` adds to that of `sansio`: files and resources."""
 
 from __future__ import annotations
 

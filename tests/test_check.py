@@ -1,4 +1,4 @@
-"""`asyncflask check`: what it says of the sources of a project."""
+"""`asyncflask check`: its findings in a project's sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program `asyncflask` as a user runs it: served apps, reloads, and commands of packages."""
+"""The program `asyncflask` as users run it: serving, reloading, and commands of packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands of apps: the hint for an app that is not found; commands that start the app."""
+"""Commands of apps: hints for an app that is not found, and commands that start the app."""
 
 from __future__ import annotations
 

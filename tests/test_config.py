@@ -1,4 +1,4 @@
-"""Config: where settings come from, and which of them are taken."""
+"""Config: where settings are loaded from, and which ones are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run of the tests looks from outside: what it says at its head, and what Ctrl-C leaves."""
+"""A test run seen from outside: its header, and what Ctrl-C leaves behind."""
 
 from __future__ import annotations
 

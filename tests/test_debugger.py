@@ -1,5 +1,5 @@
-"""The interactive debugger: `Debugger` round an app, in memory. Its pages in a browser, and the
-command that turns it on, are in `test_debugger_browser.py`."""
+"""The interactive debugger: `Debugger` around an app, in memory. `test_debugger_browser.py`
+tests its pages in a browser, and the command that enables it."""
 
 from __future__ import annotations
 

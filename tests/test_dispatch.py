@@ -1,4 +1,4 @@
-"""A request from its arrival to its end: the steps, their order, and what may take their place."""
+"""A request's steps: their order, and their replacements."""
 
 from __future__ import annotations
 

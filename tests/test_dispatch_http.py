@@ -1,5 +1,4 @@
-"""Requests to apps in which only views are called, and to the same ones with a hook: what a client
-sees is the same."""
+"""Requests to apps without hooks, and to the same apps with one: clients see no difference."""
 
 from __future__ import annotations
 

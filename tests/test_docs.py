@@ -2,13 +2,13 @@
 
 The Python blocks of a page run in order, in one namespace. Options of a block:
 
-- ``:class: fresh``: a new namespace begins with it.
-- ``:class: norun``: it does not run; a comment ``.. norun: reason`` right above it says why.
-- ``:caption: name``: it is also, or for other languages only, written to a file of this name. A
-  captioned ``test_*.py`` is run by pytest, beside the files above it, and not here.
+- ``:class: fresh``: start a new namespace.
+- ``:class: norun``: do not run it; a comment ``.. norun: reason`` directly above says why.
+- ``:caption: name``: also (for other languages: only) write it to a file with this name. A
+  captioned ``test_*.py`` is run by pytest, together with the files above it, instead of here.
 
 Functions named ``test_*`` that a block defines are called after it, coroutine functions on a
-loop. A comment ``.. check:`` holds Python that runs like a block and is not shown.
+loop. A comment ``.. check:`` contains Python that runs like a block but is not shown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How servers call an app, whatever took the place of `Flask.__call__` and `asgi_app`."""
+"""How servers call an app, even if `Flask.__call__` or `asgi_app` was replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Event streams, as views return them and as test clients read them."""
+"""Event streams, as views return them and test clients read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forms: the same as Werkzeug's parser gives, however the body is cut into pieces."""
+"""Forms: the same results as Werkzeug's parser, however the body is split into pieces."""
 
 from __future__ import annotations
 

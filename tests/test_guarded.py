@@ -1,4 +1,4 @@
-"""Mounted apps that the hooks of the app guard."""
+"""Mounted apps guarded by the app's hooks."""
 
 from __future__ import annotations
 

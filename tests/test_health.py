@@ -1,4 +1,4 @@
-"""The answers to an orchestrator's probes."""
+"""Liveness and readiness probes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may import what. By reading the sources only: nothing of the package is run."""
+"""Which modules may import which, checked by reading the sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What servers tell of their start and stop by other ways than the lifespan protocol."""
+"""Servers that report their start and stop in other ways than the lifespan protocol."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The page "Limits" has all limits there are, with the values that they have; and each has a test
-that goes one over it, marked ``@pytest.mark.limit(NAME)``."""
+"""The page "Limits" lists all limits with their actual values, and each has a test that exceeds
+it, marked ``@pytest.mark.limit(NAME)``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`listening.py`: sockets that are handed on. With processes: `test_serving.py`."""
+"""`listening.py`: inherited sockets. With processes: `test_serving.py`."""
 
 from __future__ import annotations
 

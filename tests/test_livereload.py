@@ -1,5 +1,5 @@
-"""Pages that reload: `LiveReload` round an app, in memory. That pages do reload is tried in
-`test_debugger_browser.py`."""
+"""Reloading pages: `LiveReload` around an app, in memory. `test_debugger_browser.py` shows that
+pages do reload."""
 
 from __future__ import annotations
 

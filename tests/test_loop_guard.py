@@ -1,4 +1,4 @@
-"""`LoopGuard` in tests; what it says of whom. In servers: `contract/test_loop_guard.py`."""
+"""`LoopGuard` in tests, and whom it names. In servers: `contract/test_loop_guard.py`."""
 
 from __future__ import annotations
 

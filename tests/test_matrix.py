@@ -1,5 +1,5 @@
-"""The list of servers that `matrix/run.py` goes by, and the table of it in the documentation. The
-command itself takes its own environment, and half a minute."""
+"""The list of servers for `matrix/run.py`, and its table in the documentation. The command
+itself takes an environment of its own and half a minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`asyncflask migrate`: what becomes of a source, and what it says."""
+"""`asyncflask migrate`: the rewritten sources, and its notes."""
 
 from __future__ import annotations
 

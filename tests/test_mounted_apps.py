@@ -1,5 +1,5 @@
-"""Apps of others behind the login of the site: an MCP server, a GraphQL endpoint and an admin
-interface, served by uvicorn and asked by their own clients."""
+"""Other projects' apps behind the site's login: an MCP server, a GraphQL endpoint and an admin
+interface, served by uvicorn and used by their own clients."""
 
 from __future__ import annotations
 

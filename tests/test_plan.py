@@ -1,4 +1,4 @@
-"""Plans hold what an app is now: whatever is changed after a request counts for the next one."""
+"""Plans are always current: any change after a request applies to the next one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What asyncflask relies on in other projects that they have not promised: private names, and some
-that are in no documentation. A release that takes one away breaks its line here, and not a user.
+"""Names of other projects that asyncflask relies on without a promise: private or undocumented
+ones. A release that removes one breaks its line here, not a user's app.
 
-A line: where the name is, the name, what it is relied on for.
+A line: where the name is, the name, and what it is used for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The public face: names and signatures, those of Flask 3.1.3 first of all."""
+"""The public API: names and signatures, first of all those of Flask 3.1.3."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The fixtures of `asyncflask.pytest_plugin`, and `asyncflask.as_flask`: in projects of their own,
-which pytest is run on."""
+"""The fixtures of `asyncflask.pytest_plugin`, and `asyncflask.as_flask`, in projects on which
+pytest is run."""
 
 from __future__ import annotations
 

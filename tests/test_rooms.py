@@ -1,4 +1,4 @@
-"""Rooms in one process: in its memory, and in a Redis. Several processes: see
+"""Rooms in one process, in memory and in Redis. For several processes, see
 `contract/test_rooms.py`."""
 
 from __future__ import annotations

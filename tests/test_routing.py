@@ -1,4 +1,4 @@
-"""`Map.find`: what Werkzeug's own matching gives, or nothing."""
+"""`Map.find`: the same matches as Werkzeug's, or none."""
 
 from __future__ import annotations
 

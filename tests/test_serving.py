@@ -1,4 +1,4 @@
-"""`serving.py`: what needs a process of its own is tried with one, on a free port."""
+"""`serving.py`, where necessary with a process of its own on a free port."""
 
 from __future__ import annotations
 

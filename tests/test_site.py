@@ -1,4 +1,4 @@
-"""The documentation as HTML: pages fit a phone, links lead somewhere, buttons copy."""
+"""The HTML documentation: pages fit a phone, links work, buttons copy."""
 
 from __future__ import annotations
 

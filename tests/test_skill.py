@@ -1,4 +1,4 @@
-"""The skill for coding agents that the wheel has: its Python runs."""
+"""The skill for coding agents in the wheel: its Python runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`asyncflask.socketio` on real servers: one over each limit of what a client can take."""
+"""`asyncflask.socketio` on real servers: exceeding each limit for clients."""
 
 from __future__ import annotations
 

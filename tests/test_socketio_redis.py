@@ -1,4 +1,4 @@
-"""`asyncflask.socketio` in several processes, which hear of each other through Redis."""
+"""`asyncflask.socketio` in several processes, connected by Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`asyncflask.socketio` on real servers: what clients may send, origins, and the end."""
+"""`asyncflask.socketio` on real servers: what clients may send, origins, and shutdown."""
 
 from __future__ import annotations
 

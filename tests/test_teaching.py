@@ -1,4 +1,4 @@
-"""Errors of set-up and tests say what to write; of requests: `contract/test_teaching.py`."""
+"""Errors in setup and tests say what to write. For requests: `contract/test_teaching.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rendering, in both colours."""
+"""Rendering templates, sync and async."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flask's test client and runner of commands."""
+"""Flask's test client and command runner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`timeout=` of routes: what the client gets when a view takes too long, and what that does."""
+"""`timeout=` of routes: what the client receives when a view takes too long, and what the view
+does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What type checkers say of code that uses asyncflask: mypy and pyright, both strict."""
+"""What type checkers report in code that uses asyncflask: mypy and pyright, both strict."""
 
 from __future__ import annotations
 

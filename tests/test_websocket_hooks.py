@@ -1,5 +1,5 @@
-"""`before_websocket` and its like, on apps and blueprints; and what else code has that was written
-for Quart."""
+"""`before_websocket` and similar hooks, on apps and blueprints, and other features of code
+written for Quart."""
 
 from __future__ import annotations
 

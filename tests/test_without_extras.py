@@ -1,4 +1,5 @@
-"""Without the extras: what needs none of them works, as after the README's first command."""
+"""Without the extras, everything that needs none of them works, as after the README's first
+command."""
 
 from __future__ import annotations
 

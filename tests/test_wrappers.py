@@ -1,4 +1,4 @@
-"""Request and response: what they add to Werkzeug's, and what they are made of under ASGI."""
+"""Request and response: what they add to Werkzeug's, and their parts under ASGI."""
 
 from __future__ import annotations
 

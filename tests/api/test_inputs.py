@@ -1,4 +1,4 @@
-"""What typed views take: from which part of a request, and what happens to what is not valid."""
+"""Inputs of typed views: where their values come from, and what happens to invalid ones."""
 
 from __future__ import annotations
 

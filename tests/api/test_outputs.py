@@ -1,4 +1,4 @@
-"""What typed views give: checked, serialized, with its status; streams; and errors."""
+"""Outputs of typed views: validation, serialization, statuses, streams and errors."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The documents in the hands of others' tools: clients that are made of them call the served app,
-schemathesis looks for answers that they do not tell of, and AsyncAPI's own schema judges."""
+"""The documents used by other tools: generated clients call the served app, schemathesis looks
+for undocumented responses, and AsyncAPI's own schema validates."""
 
 from __future__ import annotations
 

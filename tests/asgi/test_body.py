@@ -1,4 +1,4 @@
-"""Bodies of requests: announced, received, limited, read."""
+"""Request bodies: announced, received, limited, read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client's end of a WebSocket, in memory."""
+"""The in-memory WebSocket client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lasts as long as its client."""
+"""Conversations, which last as long as their client."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The socket in a WebSocket's environ, used as WSGI libraries do: in plain handlers, with frames
-that wsproto writes and reads."""
+"""The socket in a WebSocket's environ, used as WSGI libraries use it: in sync handlers, with
+frames written and read by wsproto."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Status and header lines of a response, checked."""
+"""Checking a response's status and headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start and stop, from both ends."""
+"""Start-up and shutdown, from both ends."""
 
 from __future__ import annotations
 

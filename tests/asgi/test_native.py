@@ -1,4 +1,4 @@
-"""Threads, queues and events that are real beside gevent's greenlets."""
+"""Real threads, queues and events, beside gevent's greenlets."""
 
 from __future__ import annotations
 

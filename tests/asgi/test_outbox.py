@@ -1,4 +1,4 @@
-"""What waits for one client: order, limits, policies. The server is a list and a gate."""
+"""Messages queued for one client: order, limits, policies. The server is a list and a gate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ProxyFix` round an app that is served by ASGI: as under WSGI, and without its thread."""
+"""`ProxyFix` around an app served over ASGI: the same result as under WSGI, without a thread."""
 
 from __future__ import annotations
 

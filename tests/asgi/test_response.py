@@ -1,4 +1,4 @@
-"""Responses that are sent."""
+"""Sending responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The target and host of a request; the path that is routed."""
+"""A request's target and host, and the path for routing."""
 
 from __future__ import annotations
 

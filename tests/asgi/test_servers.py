@@ -1,4 +1,4 @@
-"""What is known of servers, by what they give the app."""
+"""Recognizing servers, and what their connections reveal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that make no progress, and bodies that are kept back while the server stops."""
+"""Clients that make no progress, and bodies that are held back while the server stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coroutines that run in a context of their own."""
+"""Running coroutines in a context of their own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How the chunks of a stream are sent: in order, once, ahead within bounds, a lone one at once.
+"""Sending a stream's chunks: in order, once, ahead within limits, a single chunk at once.
 
-No test here depends on how long something takes: where time decides, it has been switched off
-(`any_pace`), and what is waited for is an event.
+No test depends on how long something takes: where time decides, it is switched off
+(`any_pace`), and tests wait for events.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sync code that waits for the loop; functions for sync and async callers."""
+"""Sync code that waits for async code, and functions for both kinds of callers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A thread that watches a loop. What it decides from times is tested with times made up; that it
-sees what blocks a loop, with loops that are blocked until it has seen it."""
+"""The watchdog. Its decisions are tested with invented times; that it sees what blocks a loop,
+with loops that are blocked until it has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The WebSocket connection, against a client that is two queues."""
+"""The WebSocket connection, with a client made of two queues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any view gets its body, or leaves it: sync and async, as it is and behind a decorator."""
+"""Any view can read its body or ignore it: sync or async, with or without a decorator."""
 
 from __future__ import annotations
 

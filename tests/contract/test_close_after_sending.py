@@ -1,5 +1,5 @@
 """`Response.call_on_close`: the function is called when the client has the response, whatever
-serves the app. Many put work there that the client is not to wait for."""
+serves the app. Use it for work that the client must not wait for."""
 
 from __future__ import annotations
 

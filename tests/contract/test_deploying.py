@@ -1,5 +1,5 @@
-"""What docs/deploying.rst has people copy runs: its nginx configuration in front of uvicorn, the
-command of its systemd unit, and that of its Dockerfile."""
+"""What readers copy from docs/deploying.rst works: its nginx configuration in front of uvicorn,
+and the commands of its systemd unit and Dockerfile."""
 
 from __future__ import annotations
 

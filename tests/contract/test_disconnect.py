@@ -1,4 +1,4 @@
-"""A view runs to its end although its client has left, unless it asked for the opposite."""
+"""A view runs to its end even if its client leaves, unless configured otherwise."""
 
 from __future__ import annotations
 

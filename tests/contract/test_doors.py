@@ -1,5 +1,5 @@
-"""What is tested is what is served: the same requests through the test client, under a WSGI server
-and under uvicorn, with the answers of Flask."""
+"""The same requests through the test client, under a WSGI server and under uvicorn give the
+same answers, Flask's."""
 
 from __future__ import annotations
 

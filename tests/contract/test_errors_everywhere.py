@@ -1,5 +1,4 @@
-"""Errors that are no ordinary ones, raised in every stage: the request is torn down, and the app
-goes on."""
+"""Unusual exceptions, raised in every stage: the request is torn down and the app continues."""
 
 from __future__ import annotations
 

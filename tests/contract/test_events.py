@@ -1,5 +1,5 @@
 """Event streams over real connections: they end with their client and with the server, are kept
-alive, and hold no one up."""
+alive, and delay nobody."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Under gevent a greenlet is what a server takes for a thread; the event loop has a thread of the
-system. `test_wsgi_server.py` shows that all works there; here many requests are under way at
-once, in one thread, each waiting for the others."""
+"""gevent: a server's threads are greenlets, while the event loop has a real thread.
+`test_wsgi_server.py` shows that everything works there; here, many requests run at once in one
+thread, each waiting for the others."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A request without `Host` is a 400 within WSGI middleware as it is without; one of HTTP/1.0 needs
-none, and a middleware may remove it."""
+"""A request without `Host` is a 400, within WSGI middleware too. HTTP/1.0 needs none, and
+middleware may remove it."""
 
 from __future__ import annotations
 

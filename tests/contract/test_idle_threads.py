@@ -1,4 +1,4 @@
-"""Clients that stay take no threads from requests: those that need none give theirs back, and the
+"""Long-lived clients take no threads from requests: those that need none give theirs back; the
 others are limited."""
 
 from __future__ import annotations

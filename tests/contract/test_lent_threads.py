@@ -1,5 +1,5 @@
-"""A request that is made on another request's thread, by the test client or within WSGI
-middleware, uses that thread and does not give it away: no two requests are ever on one thread."""
+"""A request made on another request's thread, by the test client or within WSGI middleware,
+uses that thread and does not give it away: two requests never share a thread."""
 
 from __future__ import annotations
 

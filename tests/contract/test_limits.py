@@ -1,4 +1,4 @@
-"""The limits on bodies: over one is 413, and a client that goes on sending is cut off."""
+"""Limits on bodies: exceeding one is a 413, and a client that keeps sending is cut off."""
 
 from __future__ import annotations
 

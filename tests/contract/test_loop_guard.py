@@ -1,4 +1,4 @@
-"""`LOOP_GUARD` names the code that blocks the loop of a server."""
+"""`LOOP_GUARD` names the code that blocks a server's loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Malformed input is a 400, or gets a sane answer: no 500, no traceback, no silence."""
+"""Malformed input gets a 400 or a sensible answer: no 500, no traceback, no silence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dicts and lists of hooks, changed by hand while the app serves."""
+"""Registries of hooks, changed by hand while the app serves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user puts in place of a part of the app while it serves: classes, methods, `__call__`."""
+"""Replacing parts of the app while it serves: classes, methods, `__call__`."""
 
 from __future__ import annotations
 

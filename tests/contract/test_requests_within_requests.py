@@ -1,5 +1,5 @@
-"""A request that is made on the thread of another, by a WSGI middleware or by the test client in a
-sync view: the thread stays the outer one's until that has ended, and is given back once."""
+"""A request made on another request's thread, by WSGI middleware or by the test client in a
+sync view: the thread remains the outer request's until that ends, and is given back once."""
 
 from __future__ import annotations
 

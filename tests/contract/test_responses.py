@@ -1,4 +1,4 @@
-"""What cannot be sent becomes an error of the app while it still can: no reply is empty."""
+"""A response that cannot be sent becomes an error while it still can: no reply is empty."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGTERM: what has an end comes to it, what has none is ended, and the process exits with 0."""
+"""SIGTERM: finite work finishes, endless work is ended, and the process exits with 0."""
 
 from __future__ import annotations
 

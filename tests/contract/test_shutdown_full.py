@@ -1,5 +1,5 @@
-"""SIGTERM when nothing goes on: while all slots for sync code are taken and others wait for one,
-while Redis hangs and while it is gone. The process exits with 0 within its timeout."""
+"""SIGTERM when nothing moves: while all slots for sync code are taken and others wait for one,
+while Redis hangs, and while it is gone. The process exits with 0 within its timeout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams end with their client, hold no one up, and do not fill the memory."""
+"""Streams end with their client, delay nobody, and do not fill the memory."""
 
 from __future__ import annotations
 

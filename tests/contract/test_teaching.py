@@ -1,4 +1,4 @@
-"""Mistakes that people make: the log of a server says what to write instead."""
+"""Common mistakes: the server's log says what to write instead."""
 
 from __future__ import annotations
 

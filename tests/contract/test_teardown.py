@@ -1,4 +1,4 @@
-"""Teardown runs exactly once, all of it, however a request ends."""
+"""All of the teardown runs, exactly once, however a request ends."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Slow clients hold few threads, no more than `MAX_THREADS`, and nothing for longer than they
-stay."""
+"""Slow clients hold few threads, at most `MAX_THREADS`, and nothing for longer than they stay."""
 
 from __future__ import annotations
 

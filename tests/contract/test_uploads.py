@@ -1,4 +1,4 @@
-"""An uploaded file is what its client sent, whatever the size and the pieces of the body."""
+"""An uploaded file is what its client sent, whatever the size and pieces of the body."""
 
 from __future__ import annotations
 

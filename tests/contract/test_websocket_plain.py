@@ -1,4 +1,4 @@
-"""Plain handlers: each has a thread, and none of those that requests need."""
+"""Sync WebSocket handlers: each has a thread, but none that requests need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a client sends while its handler takes nothing: so much is received ahead, and no more."""
+"""Messages that a client sends while its handler reads none: a limited number is received
+ahead."""
 
 from __future__ import annotations
 

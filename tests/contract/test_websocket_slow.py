@@ -1,5 +1,5 @@
-"""Clients that do not read: the others get everything, memory does not fill, and they are ended by
-the route's policy."""
+"""Clients that do not read: others receive everything, memory does not fill, and the route's
+policy ends them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a WSGI middleware returns is closed, once, however the request ends (PEP 3333)."""
+"""The iterable that WSGI middleware returns is closed once, however the request ends (PEP
+3333)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server for real Socket.IO clients: each kind of handler, plain and asynchronous."""
+"""A server for real Socket.IO clients: each kind of handler, sync and async."""
 
 from __future__ import annotations
 

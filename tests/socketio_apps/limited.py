@@ -1,4 +1,4 @@
-"""A server with low limits for what one client can take."""
+"""A server with low limits for clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packages from npm: no one else's code is kept in this repository."""
+"""Packages from npm, so that no other project's code is kept in this repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An app whose code blocks the loop in each way that people do it."""
+"""An app whose code blocks the loop in all the usual ways."""
 
 from __future__ import annotations
 

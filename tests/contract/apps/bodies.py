@@ -1,4 +1,4 @@
-"""Views of both kinds, as they are and behind a sync decorator."""
+"""Sync and async views, with and without a sync decorator."""
 
 from __future__ import annotations
 

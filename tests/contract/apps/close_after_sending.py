@@ -1,4 +1,4 @@
-"""Functions that are called when a response has been sent; one waits until its client has it."""
+"""Functions called when a response has been sent; one waits until its client has it."""
 
 from __future__ import annotations
 

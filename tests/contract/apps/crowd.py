@@ -1,4 +1,4 @@
-"""Many WebSockets, some of whose clients do not read; what happened is written down."""
+"""Many WebSockets, some with clients that do not read; events are written down."""
 
 from __future__ import annotations
 

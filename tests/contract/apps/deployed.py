@@ -1,5 +1,4 @@
-"""An app as docs/deploying.rst serves it; `fixed` is the same behind a proxy that `ProxyFix` is
-for."""
+"""The app of docs/deploying.rst; `fixed` is the same behind a proxy, with `ProxyFix`."""
 
 from __future__ import annotations
 

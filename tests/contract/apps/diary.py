@@ -1,4 +1,4 @@
-"""How the apps here write down what happens: one line, whole, also when the process dies."""
+"""The diary in which these apps record events: whole lines, even if the process dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Views whose clients leave: `app` lets them finish, `cancelling` does not."""
+"""Views whose clients leave: `app` lets them finish, `cancelling` cancels them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hooks change the environ here, views read bodies in all ways, and ask their own app."""
+"""Hooks that change the environ, views that read bodies in all ways and call their own app."""
 
 from __future__ import annotations
 

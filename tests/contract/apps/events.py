@@ -1,4 +1,4 @@
-"""Event streams of both colours, which write down on which side they began and ended."""
+"""Sync and async event streams, which record on which thread they begin and end."""
 
 from __future__ import annotations
 

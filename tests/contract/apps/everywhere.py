@@ -1,5 +1,5 @@
-"""One app under all servers; `proxied` has WSGI middleware round it, `starlette` and `host` have
-it mounted below ``/inner``."""
+"""One app under all servers; `proxied` has WSGI middleware around it, `starlette` and `host`
+mount it under ``/inner``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An app whose slots for sync code can all be taken, with rooms and Socket.IO beside it."""
+"""An app whose slots for sync code can all be taken, together with rooms and Socket.IO."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only shows when many requests share one thread: they meet, or wait for each other."""
+"""Requests that share one thread: they meet, or wait for each other."""
 
 from __future__ import annotations
 

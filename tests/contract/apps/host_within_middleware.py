@@ -1,4 +1,4 @@
-"""An app within WSGI middleware, which sees an environ of its own making."""
+"""An app in WSGI middleware that sees an environ of its own making."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WebSockets and streams that last, behind a hook that takes a thread for each."""
+"""Long-lived WebSockets and streams, behind a hook that takes a thread for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Views that look at everything that must be theirs alone, again and again."""
+"""Views that keep checking everything that must be theirs alone."""
 
 from __future__ import annotations
 

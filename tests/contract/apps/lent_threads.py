@@ -1,4 +1,4 @@
-"""Requests within requests: what is called on a request's thread uses it, and leaves it there."""
+"""Requests within requests: an inner request uses the outer one's thread and leaves it there."""
 
 from __future__ import annotations
 

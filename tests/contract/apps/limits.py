@@ -1,4 +1,4 @@
-"""Views that read bodies, with limits of the app's and of the request's own."""
+"""Views that read bodies, with limits of the app and of the request."""
 
 from __future__ import annotations
 

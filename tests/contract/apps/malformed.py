@@ -1,4 +1,4 @@
-"""Views that look at everything a client sent, and send it back."""
+"""Views that read everything a client sent, and send it back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operating system refuses to start threads, when it is told to."""
+"""An operating system that refuses to start threads on demand."""
 
 from __future__ import annotations
 

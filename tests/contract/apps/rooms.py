@@ -1,4 +1,4 @@
-"""A room that says in which process its members are; for `test_rooms.py`."""
+"""A room that reports the process of its members; for `test_rooms.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rooms with low limits, and an app that checks nothing of what its clients ask for."""
+"""Rooms with low limits, in an app that validates nothing its clients ask for."""
 
 from __future__ import annotations
 

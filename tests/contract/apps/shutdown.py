@@ -1,4 +1,4 @@
-"""What is going on when a server is told to stop; `broken` cannot even start."""
+"""Requests in progress when a server is told to stop; `broken` cannot even start."""
 
 from __future__ import annotations
 

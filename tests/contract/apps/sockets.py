@@ -1,4 +1,4 @@
-"""WebSocket handlers for every rule; `limited` admits other origins too."""
+"""WebSocket handlers for every rule; `limited` allows other origins too."""
 
 from __future__ import annotations
 

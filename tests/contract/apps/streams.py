@@ -1,4 +1,4 @@
-"""Streams of every kind, which write down on which side they began and ended."""
+"""Streams of every kind, which record on which thread they begin and end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An app with the mistakes that people make, in debug mode."""
+"""An app with common mistakes, in debug mode."""
 
 from __future__ import annotations
 

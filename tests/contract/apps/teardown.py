@@ -1,4 +1,4 @@
-"""All ways in which a request ends; each writes down which of its teardown functions ran."""
+"""All ways in which a request can end; each records which teardown functions ran."""
 
 from __future__ import annotations
 

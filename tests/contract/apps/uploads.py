@@ -1,4 +1,4 @@
-"""Views that give back the file of a form, byte for byte."""
+"""Views that return an uploaded file, byte for byte."""
 
 from __future__ import annotations
 
