@@ -24,4 +24,4 @@ def test_a_call_that_has_just_returned_is_seen_in_the_call_around_it() -> None:
     assert line.file == __file__
     assert call.source == "now(json.dumps([1]))"
     assert call.names[-1] == "json.dumps"
-    assert advice(call, busy=True).startswith("No thread helps")
+    assert advice(call, busy=True).startswith("A thread does not help")
