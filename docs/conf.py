@@ -16,6 +16,7 @@ extensions = ["sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = [
     "_build",
     "applications-table.rst",
+    "benchmarks-aims.rst",
     "benchmarks-table.rst",
     "ecosystem-table.rst",
     "performance-table.rst",

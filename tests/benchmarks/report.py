@@ -264,7 +264,10 @@ def _aligned(table: Sequence[tuple[str, ...]]) -> list[str]:
 
 COMPARED = ("bare", "starlette", "fastapi", "falcon", "blacksheep", "quart", "flask")
 """The columns of the table."""
-DETAILS = ("hooks", "stream-lone", "trace-none")
+DETAILS = (
+    *("hooks", "hooks-none", "hooks-teardown", "hooks-mixed", "hooks-none-sync"),
+    *("stream-lone", "trace-none", "ws-1"),
+)
 """Rows that are not in the table, but in the file with all figures."""
 CSV_HEADINGS = (
     *("row", "workload", "peer", "rounds", "requests_per_second", "p50_ms", "p99_ms"),
@@ -275,7 +278,7 @@ CSV_HEADINGS = (
 def table_rst(document: Document) -> str:
     """asyncflask's rates, as they relate to those of the others; the rest in short below it."""
     peers = [key for key in COMPARED if any(key in row.peers for row in rows_of(document))]
-    table = [("", "requests/s", *(f"to {NAMES[peer]}" for peer in peers))]
+    table = [("", "requests/s", *(NAMES[peer] for peer in peers))]
     for row in rows_of(document):
         if row.workload.key in DETAILS or "asyncflask" not in row.peers:
             continue
@@ -354,7 +357,8 @@ def facts(document: Document) -> list[str]:
     pinned = "one core each for server and client of" if document["pinned"] else "not pinned, on"
     return [
         f"Measured on {document['date']} by ``{document['command']}``, in"
-        f" {document['minutes']:.0f} minutes: medians of {most} rounds of {document['seconds']} s"
+        f" {document['minutes']:.0f} minutes, with a load average of {document['load']:.1f} at the"
+        f" beginning: medians of {most} rounds of {document['seconds']} s"
         " (fewer for rows without an aim),"
         f" {document['connections']} connections where nothing else is said. {pinned.capitalize()}"
         f" {document['processor']}; {document['python']}; {document['system']}. {used}."
@@ -405,11 +409,7 @@ def _shown(row: Row) -> list[str]:
 
 
 def _panel(row: Row, x: int, y: int) -> Iterator[str]:
-    unit = "messages/s" if row.workload.kind == "websocket" else "requests/s"
-    yield (
-        f'<text class="title" x="{x}" y="{y + 16}">{escape(row.workload.title)}'
-        f'<tspan font-weight="normal">, {unit}</tspan></text>'
-    )
+    yield f'<text class="title" x="{x}" y="{y + 16}">{escape(row.workload.title)}</text>'
     peers = _shown(row)
     most = max(row.median(peer, "rate") for peer in peers)
     for number, peer in enumerate(peers):

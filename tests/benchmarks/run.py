@@ -113,7 +113,7 @@ def run_with(peers: list[Peer], options: argparse.Namespace) -> dict[str, Any]:
     machine = cores()
     rows = [BY_KEY[key] for key in options.only if key in BY_KEY]
     print(f"This takes about {estimate(rows, peers, options):.0f} minutes.", file=sys.stderr)
-    began = time.monotonic()
+    began, load = time.monotonic(), os.getloadavg()[0]
     workloads = {
         workload.key: attempt(workload.title, run_row, workload, peers, machine, options)
         for workload in rows
@@ -127,6 +127,7 @@ def run_with(peers: list[Peer], options: argparse.Namespace) -> dict[str, Any]:
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "command": command(options),
         "minutes": (time.monotonic() - began) / 60,
+        "load": load,
         "pinned": machine.server_core is not None,
         **about_this_machine(),
         "versions": versions([*peers, *rows]),

@@ -24,7 +24,7 @@ import uvicorn
 from inprocess import load
 from workloads import BY_KEY
 
-WORKLOADS = ("text-async", "params", "stack-async")
+WORKLOADS = ("text-async", "params", "stack-one-async")
 CONNECTIONS = 32
 INTERVAL_SECONDS = 0.001
 
@@ -48,7 +48,8 @@ STAGES = (
     "other",
 )
 RULES: tuple[tuple[str, str, str], ...] = (
-    # Part of a file's path; names of functions, all if empty; stage. The first that fits.
+    # Part of a file's path; names of functions, all if empty; stage. The first that fits. What no
+    # rule fits is done for its caller.
     ("uvicorn/protocols/", "send", "server: send"),
     ("uvicorn/", "", "server: parse, make the scope"),
     ("asyncio/", "", "server: event loop, sockets"),
@@ -56,36 +57,40 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("benchmarks/apps/", "", "view"),
     ("asyncflask/sessions.py", "", "session"),
     ("asyncflask/json/", "", "JSON"),
-    ("asyncflask/routing.py", "build", "build URLs"),
+    ("asyncflask/routing.py", "build_path", "build URLs"),
     ("asyncflask/routing.py", "", "match the URL"),
     ("asyncflask/helpers.py", "url_for", "build URLs"),
-    ("asyncflask/app.py", "url_for _build_path create_url_adapter", "build URLs"),
-    ("asyncflask/app.py", "_map_of_paths", "match the URL"),
+    ("asyncflask/urls.py", "", "build URLs"),
+    ("asyncflask/app.py", "url_for create_url_adapter", "build URLs"),
     ("asyncflask/app.py", "", "entry: scope, checks, driver"),
     ("asyncflask/asgi/threads.py", "", "entry: scope, checks, driver"),
-    ("asyncflask/asgi/stepping.py", "", "entry: scope, checks, driver"),
-    ("asyncflask/asgi/head.py", "", "check and encode headers"),
     ("asyncflask/asgi/scope.py", "", "entry: scope, checks, driver"),
+    ("asyncflask/asgi/head.py", "", "check and encode headers"),
     ("asyncflask/asgi/body.py", "", "request data, when read"),
+    ("asyncflask/asgi/response.py", "", "server: send"),
+    ("asyncflask/bodies.py", "", "request data, when read"),
+    ("asyncflask/request_body.py", "", "request data, when read"),
     ("asyncflask/formparser.py", "", "request data, when read"),
-    ("asyncflask/ctx.py", "match_request", "match the URL"),
-    ("asyncflask/ctx.py", "session _session _open_session", "session"),
-    ("asyncflask/ctx.py", "_is_missed _leave _pop pop", "teardown"),
-    ("asyncflask/ctx.py", "", "context: request, push"),
+    ("asyncflask/arrival.py", "", "pipeline"),
+    ("asyncflask/contexts.py", "find_rule _find_by_path match_request", "match the URL"),
+    ("asyncflask/contexts.py", "session _session open_session", "session"),
+    ("asyncflask/contexts.py", "pop_by end_by leave _close_request", "teardown"),
+    ("asyncflask/contexts.py", "current_plan", "pipeline"),
+    ("asyncflask/contexts.py", "", "context: request, push"),
+    ("asyncflask/app_context.py", "pop_by", "teardown"),
+    ("asyncflask/app_context.py", "", "context: request, push"),
+    ("asyncflask/plan.py", "", "pipeline"),
+    ("asyncflask/teardown.py", "", "teardown"),
     ("asyncflask/wrappers.py", "from_scope", "context: request, push"),
-    ("asyncflask/wrappers.py", "content_lines content_type_line", "check and encode headers"),
+    ("asyncflask/responses.py", "content_lines content_type_line", "check and encode headers"),
+    ("asyncflask/respond.py", "response_start", "check and encode headers"),
+    ("asyncflask/respond.py", "", "make the response"),
+    ("asyncflask/responses.py", "", "make the response"),
     ("werkzeug/wrappers/response.py", "", "make the response"),
-    ("asyncflask/dispatch.py", "arrive look_at make_context", "context: request, push"),
-    (
-        "asyncflask/dispatch.py",
-        "content_alone finalize_request is_seen make_response",
-        "make the response",
-    ),
+    ("asyncflask/dispatch.py", "finalize_request finalize", "make the response"),
     ("asyncflask/dispatch.py", "has_session save_session", "session"),
-    ("asyncflask/dispatch.py", "body_to_come expect_body receive_body", "request data, when read"),
-    ("asyncflask/dispatch.py", "response_start", "check and encode headers"),
     ("asyncflask/dispatch.py", "preprocess_request process_response", "hooks"),
-    ("asyncflask/dispatch.py", "close end_body finish run_all", "teardown"),
+    ("asyncflask/dispatch.py", "finish do_teardown_request do_teardown_appcontext", "teardown"),
     ("asyncflask/dispatch.py", "", "pipeline"),
     ("asyncflask/wrappers.py", "", "request data, when read"),
 )
@@ -184,12 +189,12 @@ def rst(found: dict[str, dict[str, float]], total: int) -> str:
 
 
 def text(found: dict[str, dict[str, float]]) -> str:
-    lines = [f"{'µs per request':<32}" + "".join(f"{key:>14}" for key in found)]
+    lines = [f"{'µs per request':<32}" + "".join(f"{key:>18}" for key in found)]
     for stage in STAGES:
         if any(stage in stages for stages in found.values()):
-            cells = (f"{stages.get(stage, 0.0):>14.1f}" for stages in found.values())
+            cells = (f"{stages.get(stage, 0.0):>18.1f}" for stages in found.values())
             lines.append(f"{stage:<32}" + "".join(cells))
-    sums = (f"{sum(stages.values()):>14.1f}" for stages in found.values())
+    sums = (f"{sum(stages.values()):>18.1f}" for stages in found.values())
     return "\n".join([*lines, f"{'all':<32}" + "".join(sums)])
 
 
