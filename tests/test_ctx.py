@@ -27,6 +27,7 @@ from asyncflask import (
     run_sync,
     session,
 )
+from asyncflask.async_testing import AsyncClient
 from asyncflask.ctx import (
     AppContext,
     RequestContext,
@@ -241,6 +242,15 @@ class TestRequestContext:
             assert error.code == 404
             assert request.endpoint is None
 
+    def test_url_of_a_websocket(self, app: Flask) -> None:
+        @app.websocket("/ws")
+        async def ws() -> None: ...
+
+        with app.test_request_context("/ws") as ctx:
+            error: Any = ctx.request.routing_exception
+            assert error.code == 426
+            assert "Upgrade" not in error.get_response().headers
+
     def test_host_that_is_not_trusted(self, app: Flask) -> None:
         app.config["TRUSTED_HOSTS"] = ["example.org"]
         with app.test_request_context(base_url="http://evil.example") as ctx:
@@ -420,6 +430,47 @@ class TestCopy:
 
         response = await asyncio.to_thread(app.test_client().get, "/")
         assert response.text == "////"
+
+    @pytest.mark.parametrize("read", [False, True])
+    @pytest.mark.parametrize("tears_down", [False, True])
+    async def test_app_context_that_a_thread_keeps_longer(
+        self, app: Flask, tears_down: bool, read: bool
+    ) -> None:
+        """The request leaves it in its own `contextvars.Context`, the thread in its own. The last
+        one tears down."""
+        torn_down: list[object] = []
+        if tears_down:
+            app.teardown_appcontext(lambda error: torn_down.extend(map(g.get, g)))
+        pushed, go_on = threading.Event(), threading.Event()
+        threads: list[threading.Thread] = []
+        names: list[str] = []
+
+        @app.get("/keep")
+        async def keep() -> str:
+            ctx = current_app_ctx()
+            g.name = "kept"
+
+            def work() -> None:
+                with ctx:
+                    pushed.set()
+                    go_on.wait()
+                    names.append(g.name)
+
+            threads.append(threading.Thread(target=work))
+            threads[0].start()
+            await asyncio.to_thread(pushed.wait)
+            return request.path if read else "/keep"
+
+        try:
+            async with AsyncClient(app) as client:
+                response = await client.get("/keep")
+        finally:
+            before = list(torn_down)
+            go_on.set()
+            await asyncio.to_thread(threads[0].join)
+        assert (response.status_code, response.text) == (200, "/keep")
+        assert (before, names) == ([], ["kept"])
+        assert torn_down == (["kept"] if tears_down else [])
 
     @pytest.mark.parametrize("copy", [copy_current_request_context])
     def test_outside_of_a_request(self, copy: Callable[..., Any]) -> None:

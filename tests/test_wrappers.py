@@ -676,6 +676,10 @@ class TestResponse:
             {"value": "a", "httponly": True, "samesite": "lax", "partitioned": True},
             {"value": "a", "httponly": 1},
             {"value": "a", "key": "nä=me"},
+            # What stands for the value and the date in the cached text.
+            {"value": "a", "key": "asyncflask-value", "httponly": True},
+            {"value": "a", "path": "/asyncflask-date", "samesite": "lax"},
+            {"value": "a", "domain": "asyncflask-date.example", "expires": 0, "httponly": True},
         ],
     )
     def test_cookies_are_written_as_werkzeug_does(self, arguments: dict[str, Any]) -> None:

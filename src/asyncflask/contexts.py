@@ -408,14 +408,14 @@ class RequestContext(BaseContext):
             if (
                 plan is not None
                 and (plan.end_app.functions or appcontext_tearing_down.receivers)
-                and (not unplanned or len(tokens) == 1)
+                and len(tokens) == 1
             ):
                 await tear_down(self.app, call, plan.end_app, exc, errors, self)
                 unplanned = len(tokens) != 1 or _cv_app.get(None) is not app_ctx
             if unplanned:
                 undo(_cv_app, tokens, app_ctx, errors)
             else:
-                _cv_app.reset(tokens.pop()[0])
+                _cv_app.reset(tokens.pop(0)[0])  # later ones are of threads that pushed it
             if appcontext_popped.receivers:
                 await app_ctx.tell(call, errors)
         if errors:
@@ -427,7 +427,8 @@ class RequestContext(BaseContext):
             self.request_or_none.close()
         token, app_ctx = self._cv_tokens.pop()
         _cv_request.reset(token)
-        _cv_app.reset(app_ctx._cv_tokens.pop()[0])  # type: ignore[union-attr]
+        # The first: a thread of the user's may have pushed it since, in its own context.
+        _cv_app.reset(app_ctx._cv_tokens.pop(0)[0])  # type: ignore[union-attr]
 
     def _close_request(self, errors: list[BaseException]) -> None:
         try:

@@ -308,8 +308,10 @@ async def send_rest(
         driver.spare_thread()
     try:
         await send_content(app, ctx, driver, body, outside, response, start)
-    except Exception:  # see `is_closed`
-        if not is_closed(send):
+    except Exception as error:
+        # What the client did to its body is no error of the app; and see `is_closed`.
+        of_client = error is body.error and ctx.origin is None
+        if not (of_client or is_closed(send)):
             raise
     finally:
         try:

@@ -170,8 +170,12 @@ class Response(ResponseBase):
     ) -> None:
         """Set a cookie (Werkzeug: `Response.set_cookie`)."""
         attributes = path, domain, secure, httponly, samesite, partitioned
-        if max_age is None and _IS_TOKEN(value):
-            before, after, end = _around_cookie(key, expires is not None, *attributes)
+        if (
+            max_age is None
+            and _IS_TOKEN(value)
+            and (around := _around_cookie(key, expires is not None, *attributes)) is not None
+        ):
+            before, after, end = around
             if expires is not None:
                 after += expires if isinstance(expires, str) else http_date(expires)
             line = before + value + after + end
@@ -209,9 +213,10 @@ def _around_cookie(
     httponly: bool,
     samesite: str | None,
     partitioned: bool,
-) -> tuple[str, str, str]:
+) -> tuple[str, str, str] | None:
     """Return Werkzeug's text before a cookie's value, after it and, if *dated*, after its date.
-    It is the same each time."""
+    It is the same each time. `None` if the name or an attribute contains the text that stands for
+    the value or date."""
     line = dump_cookie(
         key,
         _VALUE,
@@ -224,6 +229,8 @@ def _around_cookie(
         samesite=samesite,
         partitioned=partitioned,
     )
+    if line.count(_VALUE) != 1 or line.count(_DATE) != dated:
+        return None
     before, _, rest = line.partition(_VALUE)
     after, _, end = rest.partition(_DATE)
     return before, after, end

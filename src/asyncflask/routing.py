@@ -62,10 +62,12 @@ class UpgradeRequired(WebsocketMismatch):
     code = 426
     description = "This URL is for WebSocket connections."
 
-    def __init__(self, path: str, debug: bool, scope: Scope) -> None:
+    def __init__(self, path: str, debug: bool, scope: Scope | None) -> None:
         super().__init__()
         # Neither HTTP/2 (RFC 9113 section 8.2.2) nor a WSGI app (PEP 3333) may send the header.
-        self._may_upgrade = scope.get("http_version") == "1.1" and ORIGIN not in scope
+        self._may_upgrade = (
+            scope is not None and scope.get("http_version") == "1.1" and ORIGIN not in scope
+        )
         if debug:
             self.description = (
                 f"{path!r} is the URL of a WebSocket, but this was an ordinary request, such as"

@@ -150,6 +150,19 @@ def test_body_that_stalls(server: Server, diary: Diary, clients: ExitStack) -> N
 DRIPPING = ["/body/sync", "/body/async", "/body/sync/stream"]
 
 
+@pytest.mark.parametrize("size", [1_000, 100_000])
+def test_body_that_stalls_after_the_response_has_begun(
+    server: Server, diary: Diary, clients: ExitStack, size: int
+) -> None:
+    """The response breaks off, and is no error of the app: see the fixture `server`."""
+    path, name = "/body/while/responding", f"responding-{size}"
+    connection = stalled(clients, server, f"{path}?id={name}", body=b"x", size=size)
+    assert connection.read_until(b"first").startswith(b"HTTP/1.1 200 ")
+    assert b"0\r\n\r\n" not in connection.read_to_end()
+    diary.wait(name, "closed")
+    diary.wait(name, "torn down")
+
+
 def test_body_that_drips(server: Server, clients: ExitStack) -> None:
     """A byte now and then is not enough where it would hold a thread, or a place on the disk."""
     before = [given_up(server, path) for path in DRIPPING]

@@ -181,3 +181,16 @@ def test_tag_that_a_subclass_replaces() -> None:
             return {" i": str(value)} if type(value) is int else super().tag(value)
 
     assert Own().dumps({"a": 1}) == '{"a":{" i":"1"}}'
+
+
+def test_subclass_with_an_initializer_of_its_own() -> None:
+    class Own(TaggedJSONSerializer):
+        def __init__(self, tags: list[type[JSONTag]]) -> None:
+            self.tags, self.order = {}, []
+            for tag in tags:
+                self.register(tag)
+
+    value = {"a": "b", "c": (1, None)}
+    own = Own(TaggedJSONSerializer.default_tags)
+    assert own.dumps(value) == TaggedJSONSerializer().dumps(value)
+    assert own.loads(own.dumps(value)) == value

@@ -29,7 +29,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import datetime
 from types import NoneType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 from uuid import UUID
 
 from markupsafe import Markup
@@ -212,6 +212,8 @@ class TaggedJSONSerializer:
 
     __slots__ = ("_plain_order", "order", "tags")
 
+    _plain_order: list[JSONTag]
+
     #: The tags that each new serializer registers, in this order.
     default_tags: ClassVar[list[type[JSONTag]]] = [
         TagDict,
@@ -224,10 +226,15 @@ class TaggedJSONSerializer:
         TagDateTime,
     ]
 
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        self = super().__new__(cls)
+        # Here, as a subclass may replace `__init__`.
+        self._plain_order = []
+        return self
+
     def __init__(self) -> None:
         self.tags: dict[str, JSONTag] = {}
         self.order: list[JSONTag] = []
-        self._plain_order: list[JSONTag] = []
 
         for tag_class in self.default_tags:
             self.register(tag_class)

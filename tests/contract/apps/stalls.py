@@ -63,6 +63,19 @@ def body_sync_stream() -> str:
     return str(len(request.stream.read()))
 
 
+@app.post("/body/while/responding")
+def body_while_responding() -> Any:
+    def echo() -> Iterator[bytes]:
+        yield b"first"
+        try:
+            while chunk := request.stream.read(10):
+                yield chunk
+        finally:
+            write(request.args["id"], "closed")
+
+    return stream_with_context(echo())
+
+
 @app.post("/form/async")
 async def form_async() -> str:
     return str(len(request.files["f"].read()))
