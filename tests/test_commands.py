@@ -202,7 +202,10 @@ def test_option_starts_the_app_for_any_command(app: Flask, pool: Pool) -> None:
         assert pool.events == STARTED
 
 
-def test_option_starts_the_app_for_the_shell(app: Flask, pool: Pool) -> None:
+def test_option_starts_the_app_for_the_shell(
+    app: Flask, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(sys, "__interactivehook__", raising=False)  # keeps the terminal open
     app.shell_context_processor(lambda: {"pool": pool})
     assert invoke(app, "--lifespan", "shell", input="pool.events.append('use')").exit_code == 0
     assert pool.events == STARTED
