@@ -56,8 +56,8 @@ class Around(metaclass=AppType):
         `before_request` functions, session, `g`, `current_app` and teardown, and *app* takes
         the place of the view. Routes of this app under *path* then come first.
 
-        :param name: the name of the mount; if guarded, its endpoint. Default: made from the
-            path.
+        :param name: the name of the Starlette `Mount`. If guarded, it is the endpoint, by default
+            ``mount:`` and the path.
         :param guarded: see above. With the default, `None`, you get a warning if this app has
             `before_request` functions; pass `False` to suppress it.
         """

@@ -23,7 +23,7 @@ if t.TYPE_CHECKING:
     default="endpoint",
     help="The column to sort by; 'match' is the order in which rules are tried.",
 )
-@click.option("--all-methods", is_flag=True, help="With HEAD and OPTIONS.")
+@click.option("--all-methods", is_flag=True, help="Include HEAD and OPTIONS.")
 @with_appcontext
 def routes_command(sort: str, all_methods: bool) -> None:
     """List the routes (endpoint, methods, rule) and mounted apps."""
