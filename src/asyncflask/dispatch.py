@@ -85,7 +85,7 @@ async def serve_http(app: Flask, ctx: RequestContext, send: Send) -> None:
             if plan.full_dispatch is None:
                 rv = await answer(app, ctx, ctx.call, plan)
                 if ctx.request_or_none is not None or not next(plan.same):
-                    plan = ctx.current_plan()  # the view may have registered some
+                    plan = ctx.current_plan()  # the view may have added functions
                 if plan.bare and not (
                     ctx.unplanned
                     or ctx.opened_session is not None
