@@ -178,7 +178,7 @@ class TestAppContext:
 
         async with app.app_context() as ctx:
             assert current_app_ctx() is ctx
-        # What plain code cleans up was made in this very block: on this thread.
+        # What sync code cleans up was made in this very block: on this thread.
         assert events == ["MainThread", "async, True"]
         assert not has_app_context()
 

@@ -1301,7 +1301,7 @@ def test_end_of_another_websocket_is_an_error() -> None:
 
 
 class TestAsyncViewInAPlainDecorator:
-    """As extensions decorate views: `ensure_sync` in a plain function."""
+    """As extensions decorate views: `ensure_sync` in a sync function."""
 
     BODIES: ClassVar[dict[str, dict[str, Any]]] = {
         "json": {"json": {"name": "ann"}},

@@ -128,7 +128,7 @@ class TestByName:
 
 @pytest.mark.parametrize("how", BY_SOURCE)
 class TestFunctions:
-    """Filters, tests, globals and context processors, in both colours."""
+    """Filters, tests, globals and context processors, sync and async."""
 
     @pytest.mark.parametrize("colour", ["plain", "async"])
     @pytest.mark.parametrize(

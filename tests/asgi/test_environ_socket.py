@@ -377,7 +377,7 @@ async def test_looking_at_the_environ_opens_nothing(app: Flask) -> None:
 
 
 async def test_replaced_pipeline(app: Flask) -> None:
-    """An extension may run the whole pipeline from plain code."""
+    """An extension may run the whole pipeline from sync code."""
     original = app.full_dispatch_request
     app.full_dispatch_request = lambda: original()  # type: ignore[method-assign]
     async with client_of(app, echo) as client:

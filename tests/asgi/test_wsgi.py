@@ -212,7 +212,7 @@ class TestRespond:
     def test_environ_that_is_none(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None: ...
 
-        with pytest.raises(AttributeError):  # and no waiting for ever
+        with pytest.raises(AttributeError):  # and no waiting forever
             respond(app, {**EnvironBuilder().get_environ(), "PATH_INFO": None}, Started())
 
     def test_port_as_a_number(self) -> None:

@@ -121,7 +121,7 @@ class Workload:
 ASGI = ("bare", "starlette", "fastapi", "litestar", "blacksheep", "falcon", "quart", "microdot")
 ALL = ("bare", "asyncflask", *ASGI[1:], "sanic", "flask")
 SYNC = ("bare", "asyncflask", "starlette", "fastapi", "litestar", "quart", "microdot", "flask")
-"""Those who keep a plain function off the loop."""
+"""Those who keep a sync function off the loop."""
 TEMPLATES = tuple(name for name in ALL if name not in ("bare", "falcon"))
 FILE_SENDERS = tuple(name for name in ALL if name != "bare")
 STREAMERS = ("asyncflask", "starlette", "flask")

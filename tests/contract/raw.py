@@ -1,4 +1,4 @@
-"""What the contract's tests share: a client without manners, and the diary of an app.
+"""What the contract's tests share: an ill-behaved client, and the diary of an app.
 
 Lives here: bytes on sockets, and waiting. Does not live here: what is right or wrong.
 """

@@ -69,7 +69,7 @@ def test_that_never_waits(site: Site, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_that_ends_while_it_waits(site: Site, kind: str) -> None:
-    """The plain one when its step has ended: a thread cannot be interrupted."""
+    """The sync one when its step has ended: a thread cannot be interrupted."""
     with Connection(site.server) as connection:
         connection.request(site.url(f"/{kind}/quiet"))
         connection.read_until(b"data: tick\n\n")
@@ -183,7 +183,7 @@ def test_error_breaks_the_connection(site: Site) -> None:
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_two_hundred_idle_streams_hold_no_one_up(site: Site, kind: str) -> None:
-    """Nor do plain ones, each of which has a thread, count among the plain functions that run:
+    """Nor do sync ones, each of which has a thread, count among the sync functions that run:
     there may be 4 of them here."""
     with ExitStack() as clients:
         for _ in range(200):
@@ -276,7 +276,7 @@ def test_shutdown_of_one_that_should_have_ended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_shutdown_with_a_client_that_takes_nothing(kind: str, tmp_path: Path) -> None:
-    """uvicorn waits for ever for such a connection, unless it is told otherwise."""
+    """uvicorn waits forever for such a connection, unless it is told otherwise."""
     diary = Diary(tmp_path / "diary")
     args = "--timeout-graceful-shutdown", "4"
     with (

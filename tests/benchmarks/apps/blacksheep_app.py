@@ -1,4 +1,4 @@
-"""The small views in BlackSheep, which runs plain functions on the loop: there is no sync one."""
+"""The small views in BlackSheep, which runs sync functions on the loop: there is no sync one."""
 
 import asyncio
 import os

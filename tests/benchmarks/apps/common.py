@@ -21,7 +21,7 @@ ROUTES = 100
 """Of the resources that each app has; the one in the middle is asked for."""
 WAIT_SECONDS = 0.1
 WAITING_THREADS = 100
-"""How many plain functions may wait at once."""
+"""How many sync functions may wait at once."""
 
 
 @dataclass(frozen=True)

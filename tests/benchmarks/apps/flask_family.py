@@ -105,7 +105,7 @@ class Missing(Exception):
 
 def make_stacks(flask: ModuleType, Flask: Any) -> tuple[Any, Any]:
     """Hooks, session, URLs and an error handler: an app with 100 routes in nested blueprints, and
-    one with a single route. All views are async, and below ``/sync`` once more plain functions."""
+    one with a single route. All views are async; under ``/sync`` the same views are sync."""
     return _make_stack(flask, Flask, _add_nested), _make_stack(flask, Flask, _add_one)
 
 
@@ -204,7 +204,7 @@ def _sync_stack(flask: ModuleType, add_routes: AddRoutes) -> Any:
 
 
 def make_hooks(flask: ModuleType, Flask: Any) -> Any:
-    """An async and a sync view with three plain hooks in a blueprint, and both without."""
+    """An async and a sync view with three sync hooks in a blueprint, and both without."""
     app = Flask("bench", static_folder=None)
     hooks = flask.Blueprint("hooks", __name__, url_prefix="/hooks")
     plain = flask.Blueprint("plain", __name__, url_prefix="/plain")

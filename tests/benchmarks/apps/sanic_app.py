@@ -1,4 +1,4 @@
-"""The small views in Sanic, which runs plain functions on the loop: there is no sync one."""
+"""The small views in Sanic, which runs sync functions on the loop: there is no sync one."""
 
 from __future__ import annotations
 

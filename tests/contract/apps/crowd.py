@@ -109,7 +109,7 @@ def flood_sync() -> None:
         write(request.args["id"], f"late {end.code}")
 
 
-# -- plain handlers
+# -- sync handlers
 
 
 @app.websocket("/plain")

@@ -145,7 +145,7 @@ def stream_told_sync() -> Any:
 
 @app.get("/stream/blocks/<how>")
 async def stream_blocks(how: str) -> Any:
-    """In plain code, for longer than the time to shut down."""
+    """In sync code, for longer than the time to shut down."""
 
     def generate() -> Iterator[str]:
         yield "tick\n"

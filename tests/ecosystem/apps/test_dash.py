@@ -1,4 +1,4 @@
-"""Dash in a headless Chromium: callbacks of both kinds, files, an error, debug mode."""
+"""Dash in a headless Chromium: sync and async callbacks, files, an error, debug mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flask-Admin: its pages for a model, and views of one's own of either colour."""
+"""Flask-Admin: its pages for a model, and custom views, sync and async."""
 
 from __future__ import annotations
 

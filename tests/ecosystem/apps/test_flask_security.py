@@ -1,4 +1,4 @@
-"""Flask-Security: registration, login and roles, round views of either colour."""
+"""Flask-Security: registration, login and roles, around sync and async views."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_subprotocol(site):
 
 @pytest.mark.skipif(UNDER_FLASK, reason="Werkzeug's server does not end in order with them open.")
 def test_many_at_once(site):
-    """More than there are slots for plain code that runs."""
+    """More than there are slots for sync code that runs."""
 
     def talk(connection):
         connection.send("a")

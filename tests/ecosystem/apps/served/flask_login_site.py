@@ -1,4 +1,4 @@
-"""Flask-Login: users by a form and a session, "remember me", plain views and async views."""
+"""Flask-Login: users by a form and a session, "remember me", sync views and async views."""
 
 from __future__ import annotations
 

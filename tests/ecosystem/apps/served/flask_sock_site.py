@@ -1,4 +1,4 @@
-"""Flask-Sock: WebSockets of plain functions, beside plain and async views."""
+"""Flask-Sock: WebSockets of sync functions, beside sync and async views."""
 
 from __future__ import annotations
 

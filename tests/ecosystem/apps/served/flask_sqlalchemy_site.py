@@ -1,4 +1,4 @@
-"""Flask-SQLAlchemy on a database file: plain views, async views, and what is left behind."""
+"""Flask-SQLAlchemy on a database file: sync views, async views, and what is left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flask-WTF: a form with a file, CSRF protection for all, plain views and async views."""
+"""Flask-WTF: a form with a file, CSRF protection for all, sync views and async views."""
 
 from __future__ import annotations
 
