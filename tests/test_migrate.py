@@ -424,8 +424,8 @@ def test_project_without_an_app(tmp_path: Path) -> None:
     path = tmp_path / "views.py"
     path.write_text("from flask import request\nfrom flask_login import current_user\n")
     note = (
-        "No file creates an app, and there are extensions of Flask (flask_login): where the app is"
-        " created, call asyncflask.install_as_flask() above their imports."
+        "No file creates an app, but the project uses extensions of Flask (flask_login). Where"
+        " the app is created, call asyncflask.install_as_flask() above their imports."
     )
     assert note in run("--from", "flask", "--write", tmp_path).stdout
     (tmp_path / "app.py").write_text("from flask import Flask\n\napp = Flask(__name__)\n")

@@ -17,7 +17,7 @@ if t.TYPE_CHECKING:
 
 
 class _CommandGroupClass:
-    """`AppGroup`, which is imported with Click when there are commands."""
+    """`AppGroup`, imported with Click if there are commands."""
 
     def __get__(self, blueprint: object, owner: type) -> type[AppGroup]:
         from .commands import AppGroup

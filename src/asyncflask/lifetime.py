@@ -127,9 +127,9 @@ def _loop_guard(app: Flask) -> LoopGuard | None:
 
 @contextmanager
 def _origins_of_coroutines() -> Iterator[None]:
-    """Have Python's warning that a coroutine was never awaited name the line that created it, if
-    that was on this thread. By default it names the line at which the coroutine was freed, such
-    as one of asyncflask's after the view's end."""
+    """Make Python's warning about a coroutine that was never awaited name the line that created
+    it, if that was on this thread. By default, it names the line where the coroutine was freed,
+    such as one of asyncflask's after the view's end."""
     depth = sys.get_coroutine_origin_tracking_depth()
     sys.set_coroutine_origin_tracking_depth(max(depth, 1))
     try:

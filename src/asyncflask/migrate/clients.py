@@ -51,8 +51,8 @@ def _uses_in(scope: ast.AST) -> Uses:
 
 
 def _is_used_at_once(call: ast.Call, parents: dict[ast.AST, ast.AST], read: set[str]) -> bool:
-    """Return `True` for what would be a mistake if *call* gave a coroutine. *read*: the variables
-    whose attributes are read, and that are not awaited."""
+    """Return `True` for uses that would be mistakes if *call* returned a coroutine. *read*: the
+    variables whose attributes are read without being awaited."""
     parent = parents.get(call)
     if isinstance(parent, ast.Assign):
         return any(_name(target) in read for target in parent.targets)
@@ -81,7 +81,7 @@ class Fixtures:
 
     def __init__(self) -> None:
         self._files: dict[str, list[Path]] = {}
-        """Where each is defined."""
+        """The file in which each is defined."""
         self._users: list[tuple[Path, str, Uses]] = []
         """The parameters of functions: file, name, and uses in the function."""
 
@@ -119,7 +119,7 @@ class Fixtures:
         return kinds
 
     def _nearest(self, user: Path, name: str) -> Path | None:
-        """Return the file whose fixture a test has: its own, or the nearest ``conftest.py``."""
+        """Return the file whose fixture a test uses: its own, or the nearest ``conftest.py``."""
         files = self._files[name]
         above = [user, *(folder / "conftest.py" for folder in user.parents)]
         return next((file for file in above if file in files), None)

@@ -85,15 +85,16 @@ class Project:
         return module.code
 
     def notes(self) -> Iterable[str]:
-        """Yield what is to be seen to in the project as a whole, once its files are migrated."""
+        """Yield notes about the project as a whole, after its files are migrated."""
         if not self.imported & {*self.packages, "asyncflask"}:
             names = " or ".join(map(repr, sorted(self.packages)))
             yield f"No file imports {names}: are these the right files, and the right '--from'?"
         elif self.extensions and not self.has_app:
             names = ", ".join(sorted(self.extensions))
             yield (
-                f"No file creates an app, and there are extensions of Flask ({names}): where the"
-                " app is created, call asyncflask.install_as_flask() above their imports."
+                f"No file creates an app, but the project uses extensions of Flask ({names})."
+                " Where the app is created, call asyncflask.install_as_flask() above their"
+                " imports."
             )
 
     def _passes(self, path: Path) -> Iterable[Rewriter]:
