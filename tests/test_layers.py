@@ -114,7 +114,7 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("around", "mount"): "likewise",
     ("around", "health"): "not every app has probes",
     ("mounts", "with_mount"): "likewise",
-    ("asgi.connection", "load"): "likewise",
+    ("asgi.websocket_rules", "disconnect_type"): "likewise",
     ("wrappers", "state"): "likewise",
     ("pytest_plugin", "async_client"): "it needs httpx, which other fixtures do not",
     ("migrate._", "_project"): "it needs libcst, which only this command does",
@@ -159,8 +159,7 @@ BELOW_APP = (
 TYPE_CHECKING_IMPORTS = {
     ("migrate._", "migrate.passes"): "loaded by the command, with libcst",
     ("json._", "wrappers"): "what 'jsonify' gives, and requests read their JSON by this module",
-    ("_", "asgi.websocket"): "loaded when the name is first used",
-    ("_", "events"): "likewise",
+    ("_", "events"): "loaded when the name is first used",
     ("_", "templating"): "likewise",
     ("app", "commands"): "Click is loaded when there are commands",
     ("blueprints", "commands"): "likewise",

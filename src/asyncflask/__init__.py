@@ -52,7 +52,8 @@ from .signals import (
 from .wrappers import Request, Response
 
 if TYPE_CHECKING:
-    from .asgi.websocket import WebSocketDisconnect
+    from starlette.websockets import WebSocketDisconnect
+
     from .events import EventStream, ServerSentEvent
     from .templating import (
         render_template,
@@ -125,7 +126,7 @@ _flask_version = FLASK_VERSION
 # Loaded on first use: not every app needs templates, WebSockets or event streams, and what
 # they import, above all Jinja and Starlette, would take half of the import time.
 _LOADED_LATER = {
-    "WebSocketDisconnect": ".asgi.websocket",
+    "WebSocketDisconnect": "starlette.websockets",
     "EventStream": ".events",
     "ServerSentEvent": ".events",
     "render_template": ".templating",

@@ -18,12 +18,12 @@ from .arrival import app_context_for, arrive
 from .asgi.conversation import Conversation
 from .asgi.environ_socket import EnvironSocket, handshake_environ
 from .asgi.threads import Call, Driver
-from .asgi.websocket import (
+from .asgi.websocket import WebSocket
+from .asgi.websocket_rules import (
     INTERNAL_ERROR,
     NORMAL,
     POLICY_VIOLATION,
     SERVICE_RESTART,
-    WebSocket,
     WebSocketOptions,
     origin_allowed,
 )

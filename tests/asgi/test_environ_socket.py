@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from starlette.types import Message
+from starlette.websockets import WebSocketDisconnect
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import (
     AcceptConnection,
@@ -28,7 +29,6 @@ from wsproto.events import Message as WSMessage
 
 from asyncflask import Flask, request, session, websocket
 from asyncflask.asgi.client import WebSocketDenied, WebSocketSession
-from asyncflask.asgi.websocket import WebSocketDisconnect
 from asyncflask.async_testing import AsyncClient
 from asyncflask.sessions import SecureCookieSessionInterface
 

@@ -13,19 +13,21 @@ from weakref import ref
 
 import pytest
 from starlette.types import Message, Scope
+from starlette.websockets import WebSocketDisconnect
 
 from asyncflask import Flask, Response, abort
 from asyncflask import websocket as current
 from asyncflask.asgi import connection as module
 from asyncflask.asgi import inbox
 from asyncflask.asgi.threads import Driver
-from asyncflask.asgi.websocket import (
-    WebSocket,
-    WebSocketDisconnect,
+from asyncflask.asgi.websocket import WebSocket
+from asyncflask.asgi.websocket_rules import (
+    STEPS,
+    State,
     WebSocketOptions,
+    check_returned,
     origin_allowed,
 )
-from asyncflask.asgi.websocket_rules import STEPS, State, check_returned
 from support.asgi import http_scope
 
 

@@ -48,13 +48,14 @@ from .websocket_rules import (
     WebSocketOptions,
     bytes_of,
     check_code,
+    disconnect_type,
     message_of,
     next_state,
     shortened,
 )
 
 if TYPE_CHECKING:
-    from starlette.websockets import WebSocketDisconnect as WebSocketDisconnect
+    from starlette.websockets import WebSocketDisconnect
 
 SWITCHING_PROTOCOLS: Final = 101
 """The status of an accepted handshake (RFC 6455 section 4.2.2)."""
@@ -73,21 +74,6 @@ CLOSE_SECONDS: Final = 5.0
 """Seconds that a client that is cut off has to learn why."""
 
 
-def load() -> None:
-    """Import Starlette's `WebSocketDisconnect` into this module. Done when a WebSocket route is
-    added: many apps have none, and it takes a tenth of our own import time."""
-    from starlette.websockets import WebSocketDisconnect
-
-    globals()["WebSocketDisconnect"] = WebSocketDisconnect
-
-
-def __getattr__(name: str) -> Any:
-    if name != "WebSocketDisconnect":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    load()
-    return globals()[name]
-
-
 class Connection:
     """Our end of a connection. Used on the loop's thread only. The `..._on_loop` methods
     implement those of `WebSocket`."""
@@ -100,8 +86,6 @@ class Connection:
         driver: Driver,
         accept_headers: Callable[[], Awaitable[Headers]],
     ) -> None:
-        if "WebSocketDisconnect" not in globals():
-            load()
         direct = is_of_server(send)
         self._outbox = Outbox(send, direct=direct, stalled=self._stalled, failed=self._failed)
         # A server's `receive` is a queue: any task may use it, and cancelling loses nothing. A
@@ -596,7 +580,7 @@ class Connection:
 
     def is_end_of_this(self, error: BaseException) -> bool:
         """Return `True` if *error* reports the end of this connection, not of another one."""
-        return self.closed and isinstance(error, WebSocketDisconnect)
+        return self.closed and isinstance(error, disconnect_type())
 
     def disconnect_error(self) -> WebSocketDisconnect:
-        return WebSocketDisconnect(self.close_code or ABNORMAL, self.close_reason)
+        return disconnect_type()(self.close_code or ABNORMAL, self.close_reason)

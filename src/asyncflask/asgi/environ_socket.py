@@ -21,11 +21,10 @@ from weakref import ref
 
 from starlette.types import Scope
 
-from . import websocket
 from .connection import GRACE_SECONDS
 from .threads import on_loop, this_driver
 from .websocket import WebSocket
-from .websocket_rules import ABNORMAL, NORMAL
+from .websocket_rules import ABNORMAL, NORMAL, disconnect_type
 
 NO_STATUS: Final = 1005
 """The code for a close frame without a code (RFC 6455 section 7.1.5)."""
@@ -158,7 +157,7 @@ class EnvironSocket:
         from_client = asyncio.ensure_future(self._from_client(write, ours))
         try:
             await self._from_library(_Frames(ours), write)
-        except websocket.WebSocketDisconnect:
+        except disconnect_type():
             # This tells the library, unless it is sending while we no longer read and reads no
             # more itself; then both would wait forever.
             await asyncio.wait([from_client], timeout=GRACE_SECONDS)
@@ -177,7 +176,7 @@ class EnvironSocket:
                     await write(TEXT, message.encode())
                 else:
                     await write(BINARY, message)
-        except websocket.WebSocketDisconnect as gone:
+        except disconnect_type() as gone:
             if gone.code == ABNORMAL:
                 ours.shutdown(socket.SHUT_WR)
             elif gone.code == NO_STATUS:

@@ -1,5 +1,5 @@
 """The WebSocket that handlers use, with the same methods in `async def` and `def` handlers.
-`connection.py` implements it. Names that the pipeline needs are re-exported here."""
+`connection.py` implements it."""
 
 from __future__ import annotations
 
@@ -11,31 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast, overload
 
 from starlette.types import Message, Receive, Scope, Send
 
-from . import connection
 from .connection import Connection
-from .connection import load as load
 from .stepping import Coro
 from .threads import on_loop
 from .waiting import value_or_awaitable
-from .websocket_rules import CLOSED, CONNECTING, ENDED, check_returned
-from .websocket_rules import INTERNAL_ERROR as INTERNAL_ERROR
-from .websocket_rules import NORMAL as NORMAL
-from .websocket_rules import POLICY_VIOLATION as POLICY_VIOLATION
-from .websocket_rules import SERVICE_RESTART as SERVICE_RESTART
-from .websocket_rules import WebSocketOptions as WebSocketOptions
-from .websocket_rules import origin_allowed as origin_allowed
-
-if TYPE_CHECKING:
-    from starlette.websockets import WebSocketDisconnect as WebSocketDisconnect
+from .websocket_rules import CLOSED, CONNECTING, ENDED, NORMAL, check_returned, disconnect_type
 
 T = TypeVar("T")
-
-
-def __getattr__(name: str) -> Any:
-    if name != "WebSocketDisconnect":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return connection.WebSocketDisconnect
-
 
 _NO_API: Final = "Typed messages need asyncflask.api. Write 'import asyncflask.api' in your app."
 
@@ -152,7 +134,7 @@ class WebSocket(Connection):
         while True:
             try:
                 message = await self.receive_on_loop()
-            except connection.WebSocketDisconnect:
+            except disconnect_type():
                 return
             yield message
 
@@ -163,7 +145,7 @@ class WebSocket(Connection):
             while True:
                 try:
                     message = self.receive()
-                except connection.WebSocketDisconnect:
+                except disconnect_type():
                     return
                 yield message
 

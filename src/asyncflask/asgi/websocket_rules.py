@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from types import CoroutineType
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from starlette.types import Message, Scope
+
+if TYPE_CHECKING:
+    from starlette.websockets import WebSocketDisconnect
 
 NORMAL: Final = 1000
 ABNORMAL: Final = 1006
@@ -41,6 +45,15 @@ QUEUED_BYTES: Final = 1_048_576
 """Their maximum total size in bytes. A longer message is queued only alone."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+@cache
+def disconnect_type() -> type[WebSocketDisconnect]:
+    """Return Starlette's `WebSocketDisconnect`. Not imported at the top, because many apps have no
+    WebSockets and it takes a tenth of the time of our own import."""
+    from starlette.websockets import WebSocketDisconnect
+
+    return WebSocketDisconnect
 
 
 class State(Enum):

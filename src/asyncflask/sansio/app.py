@@ -25,10 +25,9 @@ from werkzeug.wrappers import Response
 
 from .. import ctx
 from .. import typing as ft
-from ..asgi import websocket
 from ..asgi.threads import is_async
 from ..asgi.waiting import wait
-from ..asgi.websocket import WebSocketOptions
+from ..asgi.websocket_rules import WebSocketOptions, disconnect_type
 from ..config import Config, ConfigAttribute
 from ..ctx import _AppCtxGlobals
 from ..helpers import FOUND, _split_blueprint_path, get_debug_flag
@@ -298,7 +297,7 @@ class App(Scaffold):
         methods = options.pop("methods", None)
         if options.get("websocket"):
             check_websocket_options(rule, methods, attributes)
-            websocket.load()  # now, not while the first client waits
+            disconnect_type()  # now, not while the first client waits
             WebSocketOptions(**of_websocket)  # validates them
             methods, automatic_options = {"GET"}, False  # RFC 6455, 4.1: the handshake is a GET.
         else:

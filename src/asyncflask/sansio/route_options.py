@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..asgi.websocket import WebSocketOptions
+from ..asgi.websocket_rules import WebSocketOptions
 
 ROUTE_OPTIONS: t.Final[dict[str, t.Any]] = {
     "stream": False,

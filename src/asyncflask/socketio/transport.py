@@ -21,7 +21,7 @@ from ..asgi.conversation import Conversation
 from ..asgi.environ import Environ
 from ..asgi.scope import malformed
 from ..asgi.servers import abort
-from ..asgi.websocket import origin_allowed
+from ..asgi.websocket_rules import origin_allowed
 from .events import make_request
 from .limits import UPGRADE_SECONDS, is_payload
 from .server import Server, SessionClosed, client_send
