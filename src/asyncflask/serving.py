@@ -124,19 +124,13 @@ def serve(
     """
     workers = workers or 1
     patterns = tuple(exclude_patterns or ())
-    if workers > 1:
-        _check_workers(workers, reload, ssl, load)
     _check_no_loop()
     options = _uvicorn_options(target, host, port, ssl, options)
     if workers > 1:
-        assert load is not None
-        _serve_from_workers(
-            target, _Loader(load, debugger, is_installed_as_flask()), workers, options
-        )
+        loader = _Loader(_checked(load, workers, reload, ssl), debugger, is_installed_as_flask())
+        _serve_from_workers(target, loader, workers, options)
         return
-    app = target
-    if debugger:
-        app = _with_debugger(app, host, port, ssl is not None, evalex)
+    app = _with_debugger(target, host, port, ssl is not None, evalex) if debugger else target
     if reload if livereload is None else livereload:
         app = LiveReload(app, target, patterns)
     config = _config(app, options)
@@ -341,9 +335,10 @@ def _ssl_options(setting: SSLSetting) -> dict[str, t.Any]:
 # -- several processes ----------------------------------------------------------------------
 
 
-def _check_workers(
-    workers: int, reload: bool, ssl: SSLSetting, load: Callable[[], t.Any] | None
-) -> None:
+def _checked(
+    load: Callable[[], t.Any] | None, workers: int, reload: bool, ssl: SSLSetting
+) -> Callable[[], t.Any]:
+    """Return *load*. Raises `CannotServe` if several workers cannot be."""
     if load is None:
         raise CannotServe(
             "Only one process can serve here, since others cannot import this app. For more,"
@@ -365,6 +360,7 @@ def _check_workers(
             "Workers create the app themselves, so they must be able to import its factory by"
             f" name from a module: {error}"
         ) from error
+    return load
 
 
 @dataclass
