@@ -20,6 +20,7 @@ exclude_patterns = [
     "benchmarks-table.rst",
     "ecosystem-table.rst",
     "performance-table.rst",
+    "rooms-table.rst",
     "servers-table.rst",
 ]
 

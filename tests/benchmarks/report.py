@@ -266,7 +266,7 @@ COMPARED = ("bare", "starlette", "fastapi", "falcon", "blacksheep", "quart", "fl
 """The columns of the table."""
 DETAILS = (
     *("hooks", "hooks-none", "hooks-teardown", "hooks-mixed", "hooks-none-sync"),
-    *("stream-lone", "trace-none", "ws-1"),
+    *("stream-lone", "trace-none"),
 )
 """Rows that are not in the table, but in the file with all figures."""
 CSV_HEADINGS = (

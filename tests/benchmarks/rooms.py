@@ -313,7 +313,7 @@ def text_table(figures: dict[str, Figures]) -> str:
     return "\n".join(lines)
 
 
-def rst_table(figures: dict[str, Figures], options: argparse.Namespace) -> str:
+def rst_table(figures: dict[str, Figures], options: argparse.Namespace, load: float) -> str:
     lines = [".. list-table::", "    :header-rows: 1", ""]
     for row in [list(HEADS), *rows(figures)]:
         lines += [f"    {'*' if cell is row[0] else ' '} - {cell}".rstrip() for cell in row]
@@ -322,9 +322,10 @@ def rst_table(figures: dict[str, Figures], options: argparse.Namespace) -> str:
     )
     lines += [
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {versions};"
-        f" {options.clients:,} clients, medians of {options.rounds} rounds of"
-        f" {options.broadcasts} broadcasts.",
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} with Python {platform.python_version()},"
+        f" {versions}: {options.clients:,} clients, medians of {options.rounds} rounds of"
+        f" {options.broadcasts} broadcasts, one core each for servers and clients, with a load"
+        f" average of {load:.1f} at the beginning.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -358,6 +359,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     options = parse_options()
+    load = os.getloadavg()[0]
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     prefix, own_cores = cores()
@@ -378,7 +380,7 @@ def main() -> None:
         figures = uvloop.run(measure(servers, options))
     print(text_table(figures))
     if options.rst is not None:
-        options.rst.write_text(rst_table(figures, options))
+        options.rst.write_text(rst_table(figures, options, load))
 
 
 if __name__ == "__main__":

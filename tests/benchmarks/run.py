@@ -37,6 +37,8 @@ KEYS = tuple(peer.key for peer in PEERS)
 LEFT_OUT = ("litestar", "sanic", "microdot")
 """So that a complete run takes some twenty minutes."""
 DEFAULT_PEERS = tuple(key for key in KEYS if key not in LEFT_OUT)
+SELDOM = ("hooks", "ws-1")
+"""Rows that are measured only where they are named."""
 DOCS = Path(__file__).parents[2] / "docs"
 ROUNDS, ROUNDS_WITHOUT_AIM = 5, 2
 QUICK_PEERS = ("bare", "asyncflask", "starlette", "quart", "flask")
@@ -79,7 +81,13 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     keys = [*BY_KEY, *EXTRAS]
     add = parser.add_argument
-    add("--only", nargs="+", choices=keys, metavar="ROW", help=f"some of {' '.join(keys)}")
+    add(
+        "--only",
+        nargs="+",
+        choices=keys,
+        metavar="ROW",
+        help=f"of {' '.join(keys)}; by default all but {' '.join(SELDOM)}",
+    )
     peers_help = f"of {' '.join(KEYS)}; by default all but {' '.join(LEFT_OUT)}"
     add("--peers", nargs="+", choices=KEYS, metavar="PEER", help=peers_help)
     add("--against", metavar="VERSION", help="asyncflask of a commit or folder, as one more peer")
@@ -93,7 +101,7 @@ def parse_options() -> argparse.Namespace:
     options = parser.parse_args()
     options.seconds = options.seconds or 1
     options.peers = options.peers or (QUICK_PEERS if options.quick else DEFAULT_PEERS)
-    options.only = options.only or keys
+    options.only = options.only or [key for key in keys if key not in SELDOM]
     return options
 
 
@@ -202,7 +210,7 @@ def command(options: argparse.Namespace) -> str:
     if options.rounds:
         words.append(f"--rounds={options.rounds}")
     words += [f"--{name}={getattr(options, name)}" for name in ("seconds", "connections")]
-    if set(options.only) < {*BY_KEY, *EXTRAS}:
+    if set(options.only) != {*BY_KEY, *EXTRAS} - {*SELDOM}:
         words += ["--only", *options.only]
     if tuple(options.peers) != DEFAULT_PEERS:
         words += ["--peers", *options.peers]

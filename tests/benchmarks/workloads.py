@@ -110,7 +110,7 @@ class Workload:
 
     @property
     def has_aim(self) -> bool:
-        return bool(self.targets) or self.leads or self.ideal is not None or self.traced
+        return bool(self.targets) or self.leads or self.traced
 
     def module_and_app(self, peer: str) -> tuple[str, str]:
         """The module of *peer* that has the app, and the app's name in it."""
