@@ -239,9 +239,8 @@ async def answer(app: Flask, ctx: RequestContext, call: Call, plan: Plan) -> Any
                 rv = await call(plan.preprocess)
         if rv is None:
             if plan.direct:
-                rv = await dispatch_request(app, ctx, call)
-            else:
-                rv = await dispatch(app, ctx, call, plan)
+                return await dispatch_request(app, ctx, call)
+            rv = await dispatch(app, ctx, call, plan)
     except Exception as exc:
         if ctx.websocket is not None and ctx.websocket.is_end_of_this(exc):
             return None
