@@ -309,7 +309,7 @@ async def send_rest(
     try:
         await send_content(app, ctx, driver, body, outside, response, start)
     except Exception as error:
-        # What the client did to its body is no error of the app; and see `is_closed`.
+        # Trouble with the client's body is not an error of the app. See also `is_closed`.
         of_client = error is body.error and ctx.origin is None
         if not (of_client or is_closed(send)):
             raise
