@@ -61,14 +61,7 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, objec
         will_end(driver.loop, driver.loop.time() + timeout)
         stop()
 
-    async def run(func: Callable[..., Any], *args: object) -> Any:
-        async def call() -> Any:
-            value = await driver.call(func, *args)
-            await driver.to_loop()
-            return value
-
-        return await driver.run(call())
-
+    run = partial(_run, driver)
     async with stack:
         stack.callback(driver.release)
         stack.callback(setattr, app, "_conversations", Conversations())
@@ -94,6 +87,17 @@ async def serving(app: Flask, receive: Receive) -> AsyncIterator[dict[str, objec
             await end_background_tasks(app, timeout)
             for func in app.after_serving_funcs:
                 await run(func)
+
+
+async def _run(driver: Driver, func: Callable[..., Any], *args: object) -> Any:
+    """Call *func*, sync or async, and return its value, on the loop."""
+
+    async def call() -> Any:
+        value = await driver.call(func, *args)
+        await driver.to_loop()
+        return value
+
+    return await driver.run(call())
 
 
 async def _start(
