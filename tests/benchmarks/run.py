@@ -48,24 +48,29 @@ START_SECONDS, EXTRA_SECONDS = 4, 150  # for an estimate only
 
 def main() -> None:
     options = parse_options()
-    document = json.loads(options.given.read_text()) if options.given else run(options)
+    document = json.loads(options.given.read_text()) if options.given else rounded(run(options))
     print(report.text(document))
     if options.json is not None:
         options.json.write_text(as_json(document))
     if options.docs:
-        for name, content in (
-            ("benchmarks.json", as_json(document)),
-            ("benchmarks.csv", report.all_csv(document)),
-            ("benchmarks.svg", report.svg(document)),
-            ("benchmarks-table.rst", report.table_rst(document)),
-            ("benchmarks-aims.rst", report.aims_rst(document)),
-        ):
+        for name, content in files_of(document).items():
             (DOCS / name).write_text(content)
+
+
+def files_of(document: dict[str, Any]) -> dict[str, str]:
+    """What of the documentation is made of the figures."""
+    return {
+        "benchmarks.json": as_json(document),
+        "benchmarks.csv": report.all_csv(document),
+        "benchmarks.svg": report.svg(document),
+        "benchmarks-table.rst": report.table_rst(document),
+        "benchmarks-aims.rst": report.aims_rst(document),
+    }
 
 
 def as_json(document: dict[str, Any]) -> str:
     """One line for each peer of each row."""
-    text = json.dumps(rounded(document), indent=1)
+    text = json.dumps(document, indent=1)
     return re.sub(r"\s*\n {4,}\s*|\n {3}(?=[\]}])", " ", text) + "\n"
 
 
