@@ -1,4 +1,4 @@
-"""Which modules may import which, checked by reading the sources."""
+"""Which modules may import which, and how long they may be, checked by reading the sources."""
 
 from __future__ import annotations
 
@@ -300,3 +300,18 @@ def test_imports_for_type_checkers_only() -> None:
         for name in imported(module, stmt)
     }
     assert found == set(TYPE_CHECKING_IMPORTS)
+
+
+def test_files_and_functions_are_short() -> None:
+    """At most 600 lines in a file and 60 in a function: one that is longer has two subjects."""
+    long = []
+    for path in sorted(SRC.rglob("*.py")):
+        source = path.read_text("utf-8")
+        if source.count("\n") > 600:
+            long.append(path.name)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                if node.end_lineno - node.lineno >= 60:
+                    long.append(f"{path.name}: {node.name}")
+    assert long == []

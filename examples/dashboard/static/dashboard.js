@@ -174,7 +174,7 @@ function connect() {
   source.onmessage = (event) => add(JSON.parse(event.data));
   source.onerror = () => {
     show("waiting", "Reconnecting");
-    // After an answer that is no event stream, such as a proxy's 502, it does not by itself.
+    // The browser does not reconnect after a response that is not an event stream, such as a proxy's 502.
     if (source.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
   };
 }
