@@ -411,8 +411,8 @@ def test_message_that_is_too_big(site: Site, path: str, message: str | bytes) ->
             connection.recv(SECONDS)
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == 1009
-    assert caught.value.rcvd.reason == "Messages may have 10 bytes here."
-    site.diary.wait(name, "ended 1009 Messages may have 10 bytes here.")
+    assert caught.value.rcvd.reason == "Messages may have at most 10 bytes."
+    site.diary.wait(name, "ended 1009 Messages may have at most 10 bytes.")
 
 
 def test_url_for(site: Site) -> None:
