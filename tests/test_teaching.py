@@ -155,6 +155,7 @@ def test_the_url_of_a_websocket_under_wsgi(app: Flask, client: FlaskClient) -> N
     app.websocket("/ws")(something)
     response = client.get("/ws")
     assert (response.status_code, response.headers.get("Upgrade")) == (426, None)
+    assert "Connection" not in response.headers
 
 
 def test_a_websocket_at_the_url_of_a_page_is_explained_in_debug_mode_only(

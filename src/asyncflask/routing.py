@@ -78,9 +78,11 @@ class UpgradeRequired(WebsocketMismatch):
             )
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
-        """Add the protocol to upgrade to, as the RFC requires, where the header is allowed."""
-        upgrade = [("Upgrade", "websocket")] if self._may_upgrade else []
-        return [*super().get_headers(*args, **kwargs), *upgrade]
+        """Add the protocol to upgrade to, as the RFC requires, where the header is allowed. It
+        also requires that `Connection` names the header (section 7.8)."""
+        upgrade = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+        headers = super().get_headers(*args, **kwargs)
+        return [*headers, *upgrade] if self._may_upgrade else headers
 
 
 NO_WEBSOCKET: Final = (

@@ -283,8 +283,11 @@ def test_refused_with_a_redirect(site: Site) -> None:
 
 
 def test_request_to_a_websocket(site: Site) -> None:
-    response = httpx.get(f"{site.server.url}/echo", timeout=SECONDS)
-    assert (response.status_code, response.headers["Upgrade"]) == (426, "websocket")
+    with httpx.Client(base_url=site.server.url, timeout=SECONDS) as client:
+        for _ in range(2):  # the connection stays open
+            response = client.get("/echo")
+            assert (response.status_code, response.headers["Upgrade"]) == (426, "websocket")
+            assert response.headers["Connection"].lower() == "upgrade"
 
 
 # -- messages
