@@ -169,3 +169,14 @@ def leaves_nothing_behind() -> Iterator[None]:
     yield
     if left := leftovers(files):
         pytest.fail(f"The test left something behind: {left}")
+
+
+@pytest.fixture(autouse=True)
+def variables_of_commands() -> Iterator[None]:
+    """Commands that run in this process set variables such as `FLASK_RUN_FROM_CLI`, as Flask's do.
+    The servers that later tests start are not to inherit them."""
+    before = set(os.environ)
+    yield
+    for name in os.environ.keys() - before:
+        if name.startswith("FLASK_"):
+            del os.environ[name]
