@@ -16,7 +16,15 @@ import pytest
 from starlette.types import Message
 
 from asyncflask.asgi import streams
-from asyncflask.asgi.streams import AHEAD_BYTES, AHEAD_CHUNKS, send_async_chunks, send_chunks
+from asyncflask.asgi.streams import (
+    AHEAD_BYTES,
+    AHEAD_CHUNKS,
+    JOIN_BYTES,
+    Blocks,
+    send_async_chunks,
+    send_blocks,
+    send_chunks,
+)
 from asyncflask.asgi.threads import Driver, run_in_worker
 
 SECONDS = 45
@@ -58,8 +66,9 @@ class Client:
             await send_async_chunks(self.send, self, content)
             return
         driver = Driver(asyncio.get_running_loop(), limit)
+        send = send_blocks if isinstance(content, Blocks) else send_chunks
         try:
-            await driver.run(send_chunks(driver, self.send, self, content))
+            await driver.run(send(driver, self.send, self, content))
         finally:
             driver.release()
 
@@ -500,3 +509,38 @@ class TestAsync:
         await content.aclose()  # type: ignore[attr-defined]
         inner.cancel()
         await asyncio.wait([inner])
+
+
+# -- files
+
+
+@pytest.mark.parametrize(
+    ("sizes", "messages"),
+    [
+        ([], []),
+        ([10_240], [10_240]),
+        ([8192, 8192, 100], [16_484]),
+        ([JOIN_BYTES], [JOIN_BYTES]),
+        ([JOIN_BYTES - 1, 10, 20], [JOIN_BYTES + 9, 20]),
+        ([262_144, 262_144, 1], [262_144, 262_144, 1]),
+    ],
+)
+async def test_small_blocks_of_a_file_and_its_end_take_one_switch(
+    sizes: list[int], messages: list[int]
+) -> None:
+    client = Client()
+    await client.stream(Blocks([b"x" * size for size in sizes]))
+    assert [len(message) for message in client.sent] == messages
+
+
+async def test_file_stops_when_its_client_leaves() -> None:
+    client = Client()
+
+    def leave() -> None:
+        client.left = True
+
+    client.on_message = leave
+    blocks = iter([b"x" * JOIN_BYTES] * 3)
+    await client.stream(Blocks(blocks))
+    assert len(client.sent) == 1
+    assert len(list(blocks)) == 2

@@ -111,13 +111,25 @@ async def send_blocks(driver: Driver, send: Send, client: Client, content: Block
     held while the client takes it in, so the request gives up its own thread."""
     driver.spare_thread()
     begin = _beginning(send)
-    while not client.left:
-        block = await driver.run_apart(next, content.blocks, _end)
-        if block is _end:
-            return
-        rest = begin(_message(block))
+    more = True
+    while more and not client.left:
+        block, more = await driver.run_apart(_read, content.blocks)
+        rest = begin(_message(block)) if block else None
         if rest is not None:
             await rest
+
+
+def _read(blocks: Iterator[bytes]) -> tuple[bytes, bool]:
+    """Return what one message is to have of *blocks*, and whether there may be more: a small
+    file and its end take one switch to a thread."""
+    taken: list[bytes] = []
+    size = 0
+    for block in blocks:
+        taken.append(block)
+        size += len(block)
+        if size >= JOIN_BYTES:
+            return b"".join(taken), True
+    return b"".join(taken), False
 
 
 class _Ahead:
