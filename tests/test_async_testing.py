@@ -53,6 +53,23 @@ async def test_base_url(app: Flask) -> None:
             assert (await ws.receive_json())[2] == "wss://example.org:8443/ws"
 
 
+async def test_for_instead_of_async_for(app: Flask) -> None:
+    @app.websocket("/echo")
+    async def echo() -> None:
+        await websocket.accept()
+        for message in websocket:  # type: ignore[attr-defined]
+            await websocket.send(message)
+
+    async with AsyncClient(app) as client:
+        with pytest.raises(RuntimeError, match="handler, write 'async for message in websocket:'"):
+            async with client.websocket_connect("/echo") as ws:
+                await ws.receive()
+        async with client.websocket_connect("/ws") as ws:
+            with pytest.raises(RuntimeError, match="test, write 'async for'"):
+                for _ in ws:  # type: ignore[attr-defined]
+                    pass
+
+
 async def test_lifespan_and_its_state(app: Flask) -> None:
     events: list[str] = []
 

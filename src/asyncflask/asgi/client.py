@@ -17,6 +17,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from .events import MIMETYPE, EventParser, ServerSentEvent
 from .stepping import Coro
+from .threads import on_loop
 from .waiting import value_or_awaitable, wait
 from .websocket_rules import INTERNAL_ERROR
 
@@ -114,6 +115,8 @@ class _Session(AbstractAsyncContextManager[object], Generic[T]):
     if not TYPE_CHECKING:  # type checkers: only the sync faces have it
 
         def __iter__(self) -> Iterator[T]:
+            if on_loop():
+                raise RuntimeError("In an 'async def' test, write 'async for', not 'for'.")
             while True:
                 try:
                     item = self.receive()

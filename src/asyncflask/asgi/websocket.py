@@ -142,6 +142,11 @@ class WebSocket(Connection):
 
         def __iter__(self) -> Iterator[str | bytes]:
             """Iterate over the messages in a `def` handler until the client disconnects."""
+            if on_loop():
+                raise RuntimeError(
+                    "In an 'async def' handler, write 'async for message in websocket:'. A plain"
+                    " 'for' works in 'def' handlers only."
+                )
             while True:
                 try:
                     message = self.receive()
