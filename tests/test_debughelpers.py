@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator, Callable
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pytest
+from click.testing import Result
 
 from asyncflask import Blueprint, Flask, render_template, request
+from asyncflask.async_testing import AsyncClient
 from asyncflask.debughelpers import DebugFilesKeyError, FormDataRoutingRedirect, _describe
+from asyncflask.rooms import Rooms
+from asyncflask.views import MethodView
 
 
 @pytest.fixture
@@ -141,3 +148,169 @@ class TestExplainTemplateLoading:
 
     def test_other_owner(self) -> None:
         assert _describe("something") == "'something'"
+
+
+def notes_of(app: Flask, url: str) -> str:
+    with pytest.raises(Exception) as caught:
+        app.test_client().get(url)
+    return "\n".join(getattr(caught.value, "__notes__", ()))
+
+
+class TestArguments:
+    """A rule's variables and a view's parameters differ."""
+
+    def test_parameter_that_the_rule_lacks(self, app: Flask) -> None:
+        @app.get("/item/")
+        def item(id: str, kind: str) -> str:
+            return id + kind
+
+        assert notes_of(app, "/item/").startswith(
+            "The rule '/item/' has no '<id>' and no '<kind>'. Write '/item/<id>/<kind>', give"
+            " the parameter a default, or pass it from a decorator. The function is 'def item' in"
+        )
+
+    def test_variable_that_no_parameter_takes(self, app: Flask) -> None:
+        @app.get("/item/<id>")
+        async def item() -> str:
+            return ""
+
+        assert notes_of(app, "/item/1").startswith(
+            "The rule '/item/<id>' has the variable 'id', but 'item' has no such parameter. Add"
+            " the parameter 'id', or remove the variable from the rule. The function is 'async"
+        )
+
+    def test_class(self, app: Flask) -> None:
+        class Item(MethodView):
+            def get(self, id: str) -> str:
+                return id
+
+        app.add_url_rule("/item", view_func=Item.as_view("item"))
+        assert "Write '/item/<id>'" in notes_of(app, "/item")
+
+    def test_decorator_that_keeps_an_argument(self, app: Flask) -> None:
+        def keeping(view: Callable[..., str]) -> Callable[..., str]:
+            @wraps(view)
+            def wrapper(**values: str) -> str:
+                return view()
+
+            return wrapper
+
+        @app.get("/item/<id>")
+        @keeping
+        def item(id: str) -> str:
+            return id
+
+        notes = notes_of(app, "/item/1")
+        assert notes.startswith("The function is 'def ")
+        assert "wrapped by" in notes
+        assert "The rule" not in notes
+
+    def test_decorator_that_takes_no_arguments(self, app: Flask) -> None:
+        def taking_none(view: Callable[..., str]) -> Callable[..., str]:
+            @wraps(view)
+            def wrapper() -> str:
+                return view()
+
+            return wrapper
+
+        @app.get("/item/<id>")
+        @taking_none
+        def item(id: str) -> str:
+            return id
+
+        assert notes_of(app, "/item/1").startswith("A decorator of 'item' does not take 'id'.")
+
+    def test_other_functions(self, app: Flask) -> None:
+        def helper(id: str) -> str:
+            return id
+
+        @app.get("/item")
+        def item() -> str:
+            return helper()  # type: ignore[call-arg]
+
+        assert notes_of(app, "/item") == ""
+
+
+def test_await_of_a_view_that_is_not_async(app: Flask) -> None:
+    def awaiting(view: Callable[[], Any]) -> Callable[[], Any]:
+        @wraps(view)
+        async def wrapper() -> Any:
+            return await view()
+
+        return wrapper
+
+    @app.get("/")
+    @awaiting
+    def index() -> str:
+        return "text"
+
+    assert "write 'async def' for the view" in notes_of(app, "/")
+
+
+class TestAppThatWasNotStarted:
+    """What `while_serving` and the like set up is missing."""
+
+    @pytest.fixture(autouse=True)
+    def pool(self, app: Flask) -> None:
+        @app.while_serving
+        async def pool() -> AsyncIterator[None]:
+            app.extensions["pool"] = ["connection"]
+            yield
+
+        @app.get("/")
+        async def index() -> str:
+            return str(app.extensions["pool"][0])
+
+        @app.cli.command()
+        def use() -> None:
+            print(app.extensions["pool"][0])
+
+        @app.get("/none")
+        def none() -> str:
+            return str(app.extensions.get("pool").acquire())  # type: ignore[union-attr]
+
+        @app.get("/other")
+        def other() -> str:
+            raise ZeroDivisionError
+
+    @pytest.mark.parametrize("url", ["/", "/none"])
+    def test_request(self, app: Flask, url: str) -> None:
+        notes = notes_of(app, url)
+        assert notes.startswith("The 'while_serving' functions of this app have not run.")
+        assert "with app.test_client(lifespan=True)" in notes
+
+    def test_request_of_an_app_that_was_started(self, app: Flask) -> None:
+        with app.test_client(lifespan=True) as client:
+            assert client.get("/").text == "connection"
+            del app.extensions["pool"]
+            with pytest.raises(KeyError) as caught:
+                client.get("/")
+        assert not hasattr(caught.value, "__notes__")
+
+    async def test_async_client_starts_the_app(self, app: Flask) -> None:
+        async with AsyncClient(app) as client:
+            assert (await client.get("/")).text == "connection"
+
+    def test_other_errors(self, app: Flask) -> None:
+        assert notes_of(app, "/other") == ""
+
+    def test_command(self, app: Flask) -> None:
+        result: Result = app.test_cli_runner().invoke(args=["use"])
+        assert isinstance(result.exception, KeyError)
+        (note,) = result.exception.__notes__
+        assert note.startswith("The 'while_serving' functions of this app have not run.")
+        assert "@app.cli.command(lifespan=True)" in note
+
+    def test_command_of_an_app_that_was_started(self, app: Flask) -> None:
+        result = app.test_cli_runner(lifespan=True).invoke(args=["use"])
+        assert result.output == "connection\n"
+
+
+def test_app_whose_functions_are_not_its_own(app: Flask) -> None:
+    Rooms(app)
+
+    @app.get("/")
+    def index() -> str:
+        raise KeyError("x")
+
+    assert notes_of(app, "/") == ""

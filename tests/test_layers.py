@@ -103,6 +103,7 @@ IMPORTS_IN_FUNCTIONS: dict[tuple[str, str], str] = {
     ("app", "test_client"): "tests only",
     ("app", "test_cli_runner"): "tests only",
     ("app", "test_request_context"): "tests only",
+    ("debughelpers", "_in_users_code"): "as '_place'",
     ("debughelpers", "_place"): "'sysconfig' takes long to import, and only errors need it",
     ("json.provider", "_default"): "few apps have decimals in JSON",
     ("lifetime", "_loop_guard"): "not in production, and it takes long to import",

@@ -22,6 +22,7 @@ import click
 from .asgi.lifespan import LifespanFailed, started
 from .asgi.waiting import wait
 from .ctx import _cv_app
+from .debughelpers import add_advice_to_command
 from .helpers import get_debug_flag, get_load_dotenv
 from .sansio.app import App
 
@@ -402,7 +403,11 @@ def _in_appcontext(f: F, *, lifespan: bool) -> F:
             info.lifespan_state = start(_started(app))
         if current is None:
             ctx.with_resource(app.app_context())
-        return _value(ctx.invoke(f, *args, **kwargs))
+        try:
+            return _value(ctx.invoke(f, *args, **kwargs))
+        except Exception as error:
+            add_advice_to_command(error, app)
+            raise
 
     return t.cast(F, functools.update_wrapper(in_context, f))
 

@@ -3,10 +3,14 @@ blueprints are told apart by attributes, so that this file can be below both."""
 
 from __future__ import annotations
 
+import inspect
 import linecache
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from difflib import get_close_matches
+from traceback import walk_tb
 from types import CodeType, CoroutineType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
@@ -122,15 +126,21 @@ def _function_of(ctx: RequestContext | None) -> tuple[str, str]:
 def where_view(ctx: RequestContext) -> str:
     """Return `where` for a request's view; for a class, for the method that handles the
     request."""
+    return where(ctx.app, *_view_of(ctx))
+
+
+def _view_of(ctx: RequestContext) -> tuple[Any, Any]:
+    """Return a request's view, or the method that handles the request, and in that case the
+    registered function."""
     request = ctx.request
     view: Any = ctx.app.view_functions.get(request.endpoint or "")
     cls = getattr(view, "view_class", None)
     if cls is None:
-        return where(ctx.app, view)
+        return view, None
     method = getattr(cls, request.method.lower(), None)
     if method is None and request.method == "HEAD":
         method = getattr(cls, "get", None)
-    return where(ctx.app, method or cls.dispatch_request, view)
+    return method or cls.dispatch_request, view
 
 
 def where(app: Flask, function: Any, outside: Any = None) -> str:
@@ -191,26 +201,160 @@ def _instead(rv: object) -> str:
     return ""
 
 
-def add_advice(error: Exception, request: Request, websocket: object) -> None:
-    """Add a note with advice to an error that is typical of code written for Quart, or of an
-    extension that uses the real Flask."""
+def add_advice(error: Exception, ctx: RequestContext) -> None:
+    """Add notes with advice to an error that left a view or hook."""
     advise(error)
-    if isinstance(error, TypeError) and "'await' expression" in str(error):
-        error.add_note(
-            "If this awaits 'request', 'render_template', 'make_response' or the like: remove"
-            " 'await'. They return values here, in 'async def' functions too."
-        )
-    elif isinstance(error, AttributeError) and type(error.obj).__name__ == "State":
-        error.add_note(_no_state(error))
-    elif isinstance(error, AttributeError) and error.name == "state" and hasattr(error.obj, "cli"):
-        error.add_note(
+    for note in _advice(error, ctx):
+        if note not in getattr(error, "__notes__", ()):  # an exception may be raised again
+            error.add_note(note)
+
+
+def _advice(error: Exception, ctx: RequestContext) -> Iterator[str]:
+    if isinstance(error, AttributeError) and type(error.obj).__name__ == "State":
+        yield _no_state(error)
+        return
+    if isinstance(error, AttributeError) and error.name == "state" and hasattr(error.obj, "cli"):
+        yield (
             "What the lifespan yields is in each request's 'request.state'. For data of the"
             " app, use an attribute of your own or 'app.extensions'."
         )
-    elif isinstance(error, AttributeError) and websocket is not None and error.obj is websocket:
+        return
+    if isinstance(error, AttributeError) and ctx.websocket is not None:
         name = str(error.name)
-        if hasattr(request, name):
-            error.add_note(f"'request' is the WebSocket's handshake: write 'request.{name}'.")
+        if error.obj is ctx.websocket and hasattr(ctx.request, name):
+            yield f"'request' is the WebSocket's handshake: write 'request.{name}'."
+            return
+    if isinstance(error, TypeError):
+        yield from _about_type_error(str(error), error, ctx)
+    if functions := _not_run(error, ctx.app):
+        yield (
+            f"The {functions} functions of this app have not run. If they set up what is missing"
+            " here: in tests, write 'with app.test_client(lifespan=True) as client:', or 'async"
+            " with AsyncClient(app) as client:'. In production, use a server that runs the ASGI"
+            " lifespan, such as uvicorn; a WSGI server does not."
+        )
+
+
+def _about_type_error(message: str, error: TypeError, ctx: RequestContext) -> Iterator[str]:
+    if "'await' expression" in message or "can't be awaited" in message:
+        yield (
+            "If this awaits 'request', 'render_template', 'make_response' or the like: remove"
+            " 'await'. They return values here, in 'async def' functions too. If this awaits a"
+            " view, as a decorator does: write 'async def' for the view, or 'def' for the"
+            " decorator's function."
+        )
+    elif "JSON serializable" in message and not _in_users_code(error, ctx.app):
+        if place := _function_of(ctx)[1]:
+            yield place.strip()
+    elif call := _WRONG_CALL.match(message):
+        function, registered = _view_of(ctx)
+        views = [*_unwrapped(registered), *_unwrapped(function)]
+        view = next((v for v in views if getattr(v, "__qualname__", "") == call["name"]), None)
+        if view is not None:
+            names = re.findall(r"'(\w+)'", call["names"])
+            yield f"{_about_arguments(view, names, call['what'], ctx)}{where_view(ctx)}".strip()
+
+
+_WRONG_CALL: Final = re.compile(
+    r"(?P<name>\S+)\(\) (?P<what>missing|got an unexpected) [^']*(?P<names>.*)"
+)
+"""Python's error for a call that the function's signature does not allow."""
+
+
+def _about_arguments(view: Any, names: list[str], what: str, ctx: RequestContext) -> str:
+    """Return what is wrong with the rule, or the view, if *names* are missing or unexpected;
+    nothing if a decorator is to blame."""
+    rule = ctx.request.url_rule
+    passed: dict[str, Any] = ctx.request.view_args or {}
+    if rule is None:
+        return ""
+    if what == "missing":
+        lacking = [name for name in names if name not in passed and name != "self"]
+        return missing_variables(rule.rule, lacking) if lacking else ""
+    if names[0] not in passed:
+        return ""
+    if names[0] in inspect.signature(view).parameters:  # those of the function that it wraps
+        return (
+            f"A decorator of {view.__name__!r} does not take {names[0]!r}. Its function must take"
+            " '*args, **kwargs' and pass them on."
+        )
+    return unknown_variable(rule.rule, names[0], view, passed)
+
+
+def missing_variables(rule: str, names: Iterable[str]) -> str:
+    """Return what to write if a view takes *names*, but its rule does not have them."""
+    variables = [f"<{name}>" for name in names]
+    write = "/".join((rule.rstrip("/"), *variables))
+    return (
+        f"The rule {rule!r} has no {' and no '.join(map(repr, variables))}. Write {write!r}, give"
+        " the parameter a default, or pass it from a decorator."
+    )
+
+
+def unknown_variable(rule: str, name: str, view: Any, passed: Collection[str]) -> str:
+    """Return what to write if the rule has a variable that *view* does not take. *passed*: all
+    arguments that the view gets."""
+    problem = (
+        f"The rule {rule!r} has the variable {name!r}, but {view.__name__!r} has no such"
+        " parameter."
+    )
+    free = [each for each in inspect.signature(view).parameters if each not in passed]
+    if near := get_close_matches(name, free, 1):
+        return f"{problem} Did you mean {near[0]!r}? Use the same name in both."
+    return f"{problem} Add the parameter {name!r}, or remove the variable from the rule."
+
+
+def _in_users_code(error: Exception, app: Flask) -> bool:
+    """Return `True` if the traceback has a line of the user's."""
+    from .blocking import is_users  # see `_place`
+
+    return any(is_users(frame.f_code, app.root_path) for frame, _ in walk_tb(error.__traceback__))
+
+
+START_FUNCTIONS: Final = {
+    "lifespan": "lifespan",
+    "before_serving": "before_serving_funcs",
+    "while_serving": "while_serving_gens",
+}
+"""The functions that run before the first request, with the app's attributes."""
+
+
+def _not_run(error: Exception, app: Flask) -> str:
+    """Return which of the app's functions should have run by now, if *error* may come from
+    something that they set up."""
+    if isinstance(error, TypeError):
+        if "NoneType" not in str(error):
+            return ""
+    elif not isinstance(error, (AssertionError, AttributeError, LookupError, NameError)):
+        return ""
+    if app._conversations.state is not None or isinstance(error, HTTPException):
+        return ""
+    names = [
+        name
+        for name, attribute in START_FUNCTIONS.items()
+        if any(map(_is_own, _listed(getattr(app, attribute))))
+    ]
+    return " and ".join(map(repr, names))
+
+
+def _listed(functions: Any) -> list[Any]:
+    return functions if isinstance(functions, list) else [functions]
+
+
+def _is_own(function: Any) -> bool:
+    """Return `True` if it is a function, and not ours (those of `Rooms`)."""
+    module = getattr(function, "__module__", None) or ""
+    return function is not None and module.partition(".")[0] != __package__
+
+
+def add_advice_to_command(error: Exception, app: Any) -> None:
+    """Add a note to an error that left a command of an app that is not started."""
+    if functions := _not_run(error, app):
+        error.add_note(
+            f"The {functions} functions of this app have not run. If they set up what is missing"
+            " here: write '@app.cli.command(lifespan=True)', or run the command with"
+            " 'asyncflask --lifespan'."
+        )
 
 
 def _no_state(error: AttributeError) -> str:

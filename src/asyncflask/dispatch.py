@@ -482,7 +482,7 @@ async def handle_exception(app: Flask, ctx: RequestContext, call: Call, error: E
     """Return the response to an unhandled exception: log it and make it a 500, or raise it if
     `PROPAGATE_EXCEPTIONS` is on (by default in debug mode and tests)."""
     exc_info = sys.exc_info()
-    add_advice(error, ctx.request, ctx.websocket)
+    add_advice(error, ctx)
     if got_request_exception.receivers:
         await emit(got_request_exception, app, call, exception=error)
     if propagates(app):

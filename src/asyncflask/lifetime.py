@@ -23,6 +23,7 @@ from .asgi.scope import ORIGIN
 from .asgi.servers import server_of, stop_of, tell_once, wsgi_server
 from .asgi.stalls import end_uploads
 from .asgi.threads import ABANDON_SECONDS, Abandoned, Driver, abandon
+from .debughelpers import START_FUNCTIONS
 
 if TYPE_CHECKING:
     from .app import Flask
@@ -186,12 +187,7 @@ def look_for_lifespan(app: Flask, scope: Scope, send: Send) -> None:
         )
 
 
-_SERVING_FUNCTIONS: Final = {
-    "lifespan": "lifespan",
-    "before_serving": "before_serving_funcs",
-    "while_serving": "while_serving_gens",
-    "after_serving": "after_serving_funcs",
-}
+_SERVING_FUNCTIONS: Final = {**START_FUNCTIONS, "after_serving": "after_serving_funcs"}
 
 
 # -- start and stop ---------------------------------------------------------------------------
