@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 from werkzeug.datastructures import FileStorage
 
-from asyncflask import Flask, request
+from asyncflask import Blueprint, Flask, request
 from asyncflask.api import (
     Api,
     Body,
@@ -428,6 +428,18 @@ def test_mistakes_are_named_where_they_are_made(app: Flask, api: Api) -> None:
     with pytest.raises(TypeError, match="= 1"):
         Query(default=1)
 
+    with pytest.raises(TypeError, match=r"contains the number 201.*Literal\[201\]"):
+
+        @api.typed
+        def bare_status() -> tuple[Note, 201]:  # type: ignore[valid-type]
+            raise NotImplementedError
+
+    with pytest.raises(TypeError, match=r"the return value.*remove the return annotation"):
+
+        @api.typed
+        def unknown_value() -> Unknown:
+            raise NotImplementedError
+
     with pytest.raises(TypeError, match="Put it on each method"):
 
         @api.typed
@@ -445,6 +457,93 @@ def test_a_list_without_a_marker_is_no_query(app: Flask, api: Api, client: Flask
 
     with pytest.raises(TypeError, match=r"Annotated\[list\[...\], Query\(\)\]"):
         client.get("/?tags=a")
+
+
+def test_a_model_without_a_marker_is_no_query(app: Flask, api: Api, client: FlaskClient) -> None:
+    app.testing = True
+
+    @app.get("/model")
+    @api.typed
+    def of_model(filter: Filter) -> Filter:
+        return filter
+
+    @app.get("/dict")
+    @api.typed
+    def of_dict(filter: dict[str, str]) -> dict[str, str]:
+        return filter
+
+    with pytest.raises(TypeError, match=r"write Annotated\[Filter, Query\(\)\]"):
+        client.get("/model?limit=1")
+    with pytest.raises(TypeError, match=r"a GET has none\. The function is"):
+        client.get("/dict?limit=1")
+
+
+@pytest.mark.parametrize("blueprint", [False, True])
+def test_typed_above_the_decorator_that_registers(app: Flask, api: Api, blueprint: bool) -> None:
+    owner: Flask | Blueprint = Blueprint("notes", __name__) if blueprint else app
+
+    @owner.get("/notes")
+    def notes(n: int) -> str:
+        return str(n)
+
+    with pytest.raises(TypeError, match=r"'notes'.*Write '@api\.typed' below"):
+        api.typed(notes)
+    with pytest.raises(TypeError, match=r"'notes'.*Write '@api\.typed' below"):
+        api.typed(summary="Notes")(notes)
+
+
+class TestMistakesOfTheServer:
+    """No request can be right, so the client is not told that this one is wrong."""
+
+    @pytest.fixture(autouse=True)
+    def testing(self, app: Flask) -> None:
+        app.testing = True
+
+    def test_variable_that_no_parameter_takes(
+        self, app: Flask, api: Api, client: FlaskClient
+    ) -> None:
+        @app.get("/notes/<id>")
+        @api.typed
+        def note(idd: str) -> str:
+            return idd
+
+        message = "The rule '/notes/<id>' has the variable 'id', but 'note' has no such"
+        with pytest.raises(TypeError, match=message):
+            client.get("/notes/1")
+        with pytest.raises(TypeError) as caught:
+            client.get("/notes/1?idd=2")
+        assert message in caught.value.__notes__[0]
+
+    def test_parameter_that_takes_all_variables(
+        self, app: Flask, api: Api, client: FlaskClient
+    ) -> None:
+        @app.get("/notes/<id>")
+        @api.typed
+        def note(n: int, **values: str) -> str:
+            return values["id"]
+
+        assert client.get("/notes/1?n=2").json == "1"
+        assert faults(client.get("/notes/1")) == [("query", "#/n", "missing")]
+
+    def test_value_that_no_decorator_passes(
+        self, app: Flask, api: Api, client: FlaskClient
+    ) -> None:
+        @app.get("/")
+        @api.typed
+        def view(n: int, user: Annotated[str, Given()]) -> str:
+            return user
+
+        with pytest.raises(TypeError, match=r"No decorator passed 'user' to .*view\. .* above"):
+            client.get("/")
+
+    def test_path_that_the_rule_lacks(self, app: Flask, api: Api, client: FlaskClient) -> None:
+        @app.get("/notes")
+        @api.typed
+        async def note(id: Annotated[int, Path(ge=1)]) -> int:
+            return id
+
+        with pytest.raises(TypeError, match=r"has no '<id>'\. Write '/notes/<id>'"):
+            client.get("/notes")
 
 
 def test_names_that_are_defined_later(app: Flask, api: Api, client: FlaskClient) -> None:

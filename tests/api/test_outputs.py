@@ -149,6 +149,39 @@ def test_a_wrong_value_is_an_error_of_the_server(
     assert "view does not match its annotation" in caplog.text
 
 
+async def load() -> Note:
+    return Note(id=1, text="a")
+
+
+@pytest.mark.parametrize("kind", ["value", "list", "any"])
+def test_a_coroutine_instead_of_its_value(
+    app: Flask, api: Api, client: FlaskClient, kind: str
+) -> None:
+    app.testing = True
+
+    @app.get("/value")
+    @api.typed
+    async def one() -> Note:
+        return load()  # type: ignore[return-value]
+
+    @app.get("/list")
+    @api.typed
+    def many() -> list[Note]:
+        return [load()]  # type: ignore[list-item]
+
+    @app.get("/any")
+    @api.typed
+    async def anything() -> Any:
+        return load()
+
+    with pytest.raises(TypeError, match="The return value of") as caught:
+        client.get(f"/{kind}")
+    advice, place = caught.value.__notes__
+    assert advice == "Write 'await' before the call of 'load'."
+    assert place.startswith("The function is ")
+    assert "test_outputs.py:" in place
+
+
 async def async_notes(n: int = 2) -> AsyncIterator[Note]:
     for id in range(n):
         yield Note(id=id, text=request.path)

@@ -137,6 +137,53 @@ def test_the_log_names_the_line_of_the_function(
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "advice", "function"),
+    [
+        (
+            "/argument",
+            "The rule '/argument' has no '<number>'. Write '/argument/<number>', give the"
+            " parameter a default, or pass it from a decorator.",
+            "def takes_what_the_rule_lacks",
+        ),
+        (
+            "/argument/x",
+            "The rule '/argument/<name>' has the variable 'name', but 'misspells_the_variable'"
+            " has no such parameter. Did you mean 'nam'? Use the same name in both.",
+            "async def misspells_the_variable",
+        ),
+        (
+            "/typed/argument/x",
+            "has no such parameter. Did you mean 'nam'? Use the same name in both.",
+            "async def misspells_the_variable_in_a_typed_view",
+        ),
+        (
+            "/typed/coroutine",
+            "Write 'await' before the call of 'load'.",
+            "async def forgets_await_in_a_typed_view",
+        ),
+        (
+            "/coroutine/json",
+            "Write 'await' before the call of 'load'.",
+            "async def forgets_await_in_json",
+        ),
+    ],
+)
+def test_the_log_has_advice_and_the_line_if_no_line_of_the_app_failed(
+    site: Server, path: str, advice: str, function: str
+) -> None:
+    assert httpx.get(site.url + path, timeout=90).status_code == 500
+    assert advice in site.output
+    assert f"The function is '{function}' in {SHOWN}:" in site.output
+    assert "never awaited" not in site.output
+
+
+def test_nothing_about_functions_that_have_run(site: Server) -> None:
+    assert httpx.get(f"{site.url}/key", timeout=90).status_code == 500
+    assert "KeyError: 'missing'" in site.output
+    assert "have not run" not in site.output
+
+
 def test_the_log_names_the_line_of_a_websocket_handler(site: Server) -> None:
     with (
         websockets.sync.client.connect(f"{site.ws_url}/ws/returns") as ws,
@@ -156,6 +203,18 @@ def test_of_a_websocket(site: Server) -> None:
     assert (
         "TypeError: A WebSocket message is str or bytes, not a coroutine. Write 'await' before the"
         " call of 'websocket.receive'." in site.output
+    )
+
+
+def test_of_a_loop_over_a_websocket(site: Server) -> None:
+    with (
+        pytest.raises(websockets.exceptions.InvalidStatus, match="HTTP 500"),
+        websockets.sync.client.connect(f"{site.ws_url}/ws/for"),
+    ):
+        pass
+    assert (
+        "RuntimeError: In an 'async def' handler, write 'async for message in websocket:'."
+        in site.output
     )
 
 

@@ -14,7 +14,7 @@ from werkzeug.exceptions import NotFound
 
 from ..ctx import current_request_ctx
 from ..helpers import send_from_directory
-from ..sansio.scaffold import Scaffold
+from ..sansio.scaffold import Scaffold, is_decorated_view
 from ..wrappers import Response
 from .asyncapi import asyncapi
 from .markers import SecurityScheme
@@ -153,6 +153,12 @@ class Api:
             raise TypeError(
                 f"'@api.typed' decorates functions, but {func.__name__} is a class. Put it on"
                 " each method that handles requests."
+            )
+        if is_decorated_view(func):
+            raise TypeError(
+                "'@api.typed' is above the decorator that registers"
+                f" {getattr(func, '__name__', func)!r}, such as '@app.get(...)', and would have no"
+                " effect. Write '@api.typed' below that decorator."
             )
         operation = Operation(func, self.invalid_status, names_within(func, depth), options)
         return typed(operation)

@@ -8,16 +8,20 @@ import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache, wraps
-from typing import Any, Final
+from types import CoroutineType
+from typing import Any, Final, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 from werkzeug.wrappers import Response
 
 from ..asgi.threads import is_async
 from ..asgi.websocket import WebSocket
-from ..ctx import RequestContext, current_request_ctx
+from ..asgi.websocket_rules import await_it
+from ..ctx import RequestContext, _cv_request, current_request_ctx
+from ..debughelpers import missing_variables, unknown_variable, where
 from ..events import EventStream, ServerSentEvent
 from ..helpers import stream_with_context
 from ..respond import Ready
@@ -33,7 +37,7 @@ from .problems import (
     faults_in_json,
     faults_of,
 )
-from .signature import MISSING, Input, Output, Signature, read
+from .signature import MISSING, Input, Output, Signature, query_advice, read
 
 JSON: Final = "application/json"
 _JSON_LINE: Final = JSON.encode()
@@ -94,6 +98,8 @@ class Operation:
                 raw = _TAKE[where](ctx.request, one)
             if raw is MISSING or (raw == "" and one.blank):
                 if one.default is MISSING:
+                    if where in ("given", "path"):
+                        self._refuse_missing(ctx, one)
                     faults.append(_missing(where, one.alias))
                 continue
             try:
@@ -103,8 +109,33 @@ class Operation:
         if read_body:
             self._read_body(ctx, signature, values, faults)
         if faults:
+            self._check_variables(ctx, given)
             raise InvalidRequest(self.invalid_status, faults)
         return values
+
+    def _refuse_missing(self, ctx: RequestContext, one: Input) -> NoReturn:
+        """Raise the error for a value that does not depend on the client."""
+        if one.kind == "given":
+            problem = (
+                f"No decorator passed {one.name!r} to {self.func.__qualname__}. Write the"
+                " decorator that passes it above '@api.typed'."
+            )
+        else:
+            rule = ctx.request.url_rule
+            problem = missing_variables("" if rule is None else rule.rule, [one.name])
+        raise TypeError(f"{problem}{where(ctx.app, self.func)}")
+
+    def _check_variables(self, ctx: RequestContext, given: dict[str, Any]) -> None:
+        """Raise the error for a variable of the URL that no parameter takes: the client is not to
+        blame for the parameter that is missing then."""
+        parameters = inspect.signature(self.func).parameters
+        if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+            return
+        rule = ctx.request.url_rule
+        for name in ctx.request.view_args or ():
+            if name in given and name not in parameters and rule is not None:
+                problem = unknown_variable(rule.rule, name, self.func, given)
+                raise TypeError(f"{problem}{where(ctx.app, self.func)}")
 
     def _read_body(
         self,
@@ -121,8 +152,8 @@ class Operation:
             if required and request.method in ("GET", "HEAD"):
                 raise TypeError(
                     f"The parameter {required[0].name!r} of {self.func.__qualname__} is read"
-                    " from the body, but a GET has none. For a list in the query string, write"
-                    " Annotated[list[...], Query()]."
+                    f" from the body, but a GET has none.{query_advice(required[0].annotation)}"
+                    f"{where(ctx.app, self.func)}"
                 )
             for one in required:
                 faults.append(_missing("body", *((one.alias,) if signature.embedded else ())))
@@ -168,7 +199,7 @@ class Operation:
             raise TypeError(
                 f"{self.func.__qualname__} returned status {status}, which its return"
                 f" annotation does not include. Add '| tuple[{type(value).__name__},"
-                f" Literal[{status}]]' to it."
+                f" Literal[{status}]]' to it.{where(ctx.app, self.func)}"
             )
         return self._made(ctx, output, value, headers)
 
@@ -200,13 +231,29 @@ class Operation:
     def _json(self, adapter: TypeAdapter[Any], value: Any) -> bytes:
         try:
             checked = adapter.validator.validate_python(value, from_attributes=True)
-        except ValidationError as error:
-            name = f"{self.func.__module__}.{self.func.__qualname__}"
-            raise TypeError(
-                f"The return value of {name} does not match its annotation: {error}"
-            ) from error
-        content: bytes = adapter.serializer.to_json(checked, by_alias=True)
+            content: bytes = adapter.serializer.to_json(checked, by_alias=True)
+        except (ValidationError, PydanticSerializationError) as error:
+            self._refuse(value, error)
         return content
+
+    def _refuse(
+        self, value: object, error: ValidationError | PydanticSerializationError
+    ) -> NoReturn:
+        """Raise the error for a return value that cannot be sent."""
+        values, problem = [value], "cannot be sent as JSON"
+        if isinstance(error, ValidationError):
+            values += (each["input"] for each in error.errors(include_url=False))
+            problem = "does not match its annotation"
+        name = f"{self.func.__module__}.{self.func.__qualname__}"
+        refused = TypeError(f"The return value of {name} {problem}: {error}")
+        coroutine = next((each for each in values if isinstance(each, CoroutineType)), None)
+        if coroutine is not None:
+            coroutine.close()  # the error replaces Python's warning
+            refused.add_note(await_it(coroutine))
+        ctx = _cv_request.get(None)
+        if place := "" if ctx is None else where(ctx.app, self.func):
+            refused.add_note(place.strip())
+        raise refused from error
 
     def _as_event(self, adapter: TypeAdapter[Any]) -> Callable[[Any], ServerSentEvent]:
         def event(item: object) -> ServerSentEvent:

@@ -34,6 +34,7 @@ STREAMS: Final = frozenset(
     {AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator}
 )
 _ANY_CLASS: Final = ConfigDict(arbitrary_types_allowed=True)
+_WITHOUT_ANNOTATION: Final = "To send the value as Flask does, remove the return annotation."
 
 
 @dataclass
@@ -142,7 +143,12 @@ def _input(func: Callable[..., object], parameter: inspect.Parameter, hint: obje
         kind,
         annotation,
         parameter.default,
-        adapter(func, annotation if kind != "given" else Any, f"the parameter {parameter.name!r}"),
+        adapter(
+            func,
+            annotation if kind != "given" else Any,
+            f"the parameter {parameter.name!r}",
+            "If a decorator passes the value, write Annotated[..., Given()].",
+        ),
         marker,
         any(map(_is_sequence, alternatives(annotation))) and kind not in ("body", "given"),
         members,
@@ -169,16 +175,18 @@ def _is_marker(value: object) -> bool:
     return isinstance(value, Marker) or (isinstance(value, type) and issubclass(value, Marker))
 
 
-def adapter(func: Callable[..., object], annotation: Any, what: str) -> TypeAdapter[Any]:
-    """Return pydantic's adapter for *annotation*."""
+def adapter(
+    func: Callable[..., object], annotation: Any, what: str, advice: str
+) -> TypeAdapter[Any]:
+    """Return pydantic's adapter for *annotation*. *what* and *advice* are for the error if there
+    is none."""
     try:
         if _has(annotation, FileStorage):
             return TypeAdapter(annotation, config=_ANY_CLASS)
         return TypeAdapter(annotation)
     except PydanticSchemaGenerationError as error:
         raise TypeError(
-            f"pydantic cannot validate {what} of {_name(func)}: {annotation!r}. If a decorator"
-            " passes the value, write Annotated[..., Given()]."
+            f"pydantic cannot validate {what} of {_name(func)}: {annotation!r}. {advice}"
         ) from error
 
 
@@ -228,6 +236,16 @@ def _is_complex(annotation: object) -> bool:
     return False
 
 
+def query_advice(annotation: object) -> str:
+    """Return what to write to read such a value from the query string; nothing if that cannot
+    be."""
+    kinds = [one for one in alternatives(annotation) if one is not types.NoneType]
+    if len(kinds) == 1 and (_is_model(kinds[0]) or _is_sequence(kinds[0])):
+        shown = getattr(kinds[0], "__name__", "...") if _is_model(kinds[0]) else "list[...]"
+        return f" To read it from the query string, write Annotated[{shown}, Query()]."
+    return ""
+
+
 def _has(annotation: object, kind: type) -> bool:
     return any(
         plain is kind or any(_has(part, kind) for part in get_args(plain))
@@ -265,6 +283,7 @@ def _outputs(func: Callable[..., object], hint: object) -> dict[int, Output]:
     kinds: dict[int, list[Any]] = {}
     for member in _union(hint):
         statuses, kind = _with_status(member)
+        _refuse_bare_status(func, kind)
         if get_origin(kind) is tuple and int in get_args(kind)[:2]:
             raise TypeError(
                 f"{func.__qualname__} returns {kind}, where a number could be read as a status."
@@ -277,6 +296,18 @@ def _outputs(func: Callable[..., object], hint: object) -> dict[int, Output]:
         status: _output(func, status, typing.Union[tuple(members)])  # noqa: UP007
         for status, members in sorted(kinds.items())
     }
+
+
+def _refuse_bare_status(func: Callable[..., object], kind: object) -> None:
+    """Raise the error for ``tuple[Note, 201]``."""
+    if get_origin(kind) is not tuple:
+        return
+    for part in get_args(kind):
+        if isinstance(part, int):
+            raise TypeError(
+                f"The return annotation of {_name(func)} contains the number {part:d}, which is"
+                f" not a type. Write 'Literal[{part:d}]', as in 'tuple[Note, Literal[{part:d}]]'."
+            )
 
 
 def _union(hint: object) -> list[Any]:
@@ -324,10 +355,11 @@ def _output(func: Callable[..., object], status: int, kind: object) -> Output:
             Any
         ]  # an event contains the data
         item: Any = typing.Union[tuple(data)]  # noqa: UP007
-        return Output(status, adapter(func, item, "what the stream yields"), True, events)
+        made = adapter(func, item, "what the stream yields", _WITHOUT_ANNOTATION)
+        return Output(status, made, True, events)
     if kind is types.NoneType:
         return Output(status, None)
-    return Output(status, adapter(func, kind, "the return value"))
+    return Output(status, adapter(func, kind, "the return value", _WITHOUT_ANNOTATION))
 
 
 def _is_events(value: object) -> bool:

@@ -13,6 +13,8 @@ import os
 import typing as t
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
+from weakref import WeakSet
 
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.utils import cached_property
@@ -46,6 +48,18 @@ T_route = t.TypeVar("T_route", bound=ft.RouteCallable)
 T_after_websocket = t.TypeVar("T_after_websocket", bound=Callable[[t.Any], t.Any])
 T_websocket = t.TypeVar("T_websocket", bound=Callable[..., t.Any])
 T_serving = t.TypeVar("T_serving", bound=Callable[[], t.Any])
+
+
+_decorated: WeakSet[t.Any] = WeakSet()
+"""The views that `Scaffold.route` decorated."""
+
+
+def is_decorated_view(f: object) -> bool:
+    """Return `True` if `route`, or a decorator like `get`, registered *f*."""
+    try:
+        return f in _decorated
+    except TypeError:  # cannot have weak references
+        return False
 
 
 def setupmethod(f: F) -> F:
@@ -263,6 +277,8 @@ class Scaffold:
         def decorator(f: T_route) -> T_route:
             endpoint = options.pop("endpoint", None)
             self.add_url_rule(rule, endpoint, f, **options)
+            with suppress(TypeError):  # not every callable can have weak references
+                _decorated.add(f)
             return f
 
         return decorator

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
 
 from asyncflask import (
     Flask,
@@ -15,9 +15,11 @@ from asyncflask import (
     request,
     websocket,
 )
+from asyncflask.api import Api, Query
 from asyncflask.views import MethodView
 
 app = Flask(__name__)
+api = Api(app, docs=None)
 app.config["DEBUG"] = True
 app.config["PROPAGATE_EXCEPTIONS"] = False
 app.config["LOOP_GUARD"] = 0
@@ -80,6 +82,12 @@ async def renders_without_await() -> str:
 @app.get("/websocket")
 async def uses_websocket_in_a_request() -> Response:
     return Response(await websocket.receive())
+
+
+@app.websocket("/ws/for")
+async def forgets_async_for() -> None:
+    for message in websocket:  # type: ignore[attr-defined]
+        await websocket.send(message)
 
 
 @app.websocket("/ws")
@@ -145,6 +153,38 @@ def fails() -> str:
 async def returns_a_message() -> Any:
     await websocket.accept()
     return "lost"
+
+
+@app.get("/argument")
+def takes_what_the_rule_lacks(number: int) -> str:
+    return str(number)
+
+
+@app.get("/argument/<name>")
+async def misspells_the_variable(nam: str) -> str:
+    return nam
+
+
+@app.get("/typed/argument/<name>")
+@api.typed
+async def misspells_the_variable_in_a_typed_view(nam: Annotated[str, Query()]) -> str:
+    return nam
+
+
+@app.get("/typed/coroutine")
+@api.typed
+async def forgets_await_in_a_typed_view() -> str:
+    return load()  # type: ignore[return-value]
+
+
+@app.while_serving
+async def started() -> AsyncIterator[None]:
+    yield
+
+
+@app.get("/key")
+def misses_a_key() -> str:
+    return str(app.extensions["missing"])
 
 
 @app.get("/page/<int:n>")
