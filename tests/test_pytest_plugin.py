@@ -4,6 +4,7 @@ pytest is run."""
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -172,6 +173,57 @@ FLASKS = """
 
 ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 """Only the plugins that are named: an installed asyncflask has its own loaded by pytest."""
+
+
+class TestFrames:
+    """Of asyncflask, in the traceback of a test that fails."""
+
+    FILES = {
+        "app": """
+            from asyncflask import Flask
+
+            app = Flask(__name__)
+            app.testing = True
+
+            @app.get("/")
+            def index():
+                return {}["missing"]
+
+            @app.get("/none")
+            async def none():
+                pass
+        """,
+        "test_app": """
+            import unittest
+            from app import app
+
+            def test_error():
+                app.test_client().get("/")
+
+            def test_error_that_asyncflask_raises():
+                app.test_client().get("/none")
+
+            class TestCase(unittest.TestCase):
+                def test_error(self):
+                    app.test_client().get("/")
+        """,
+    }
+
+    def test_are_left_out(self, tmp_path: Path) -> None:
+        write(tmp_path, **self.FILES)
+        output = run_pytest(tmp_path, "--tb=short").stdout
+        assert "3 failed" in output
+        places = re.findall(r"^(\S+\.py):\d+: in (\w+)$", output, re.M)
+        assert places == [
+            *[("test_app.py", "test_error"), ("app.py", "index")],
+            ("test_app.py", "test_error_that_asyncflask_raises"),
+            *[("test_app.py", "test_error"), ("app.py", "index")],
+        ]
+        assert "The function is 'async def none' in app.py:12" in output
+
+    def test_are_shown_with_an_option(self, tmp_path: Path) -> None:
+        write(tmp_path, **self.FILES)
+        assert "dispatch.py" in run_pytest(tmp_path, "--full-trace", "-k", "test_error").stdout
 
 
 class TestAsFlask:
