@@ -35,6 +35,11 @@ CASES = {
         "from time import sleep as nap\nasync def view(): nap(1)",
         "2: 'time.sleep(...)' blocks the event loop in async code. Write: await",
     ),
+    "beside a command": (
+        "import time\n@app.cli.command\nasync def work(): time.sleep(1)\n"
+        "async def view(): time.sleep(1)",
+        "4: 'time.sleep(...)' blocks",
+    ),
     "requests": ("import requests\nasync def view(): requests.get('/')", "httpx.AsyncClient"),
     "a query": ("async def view(): db.session.execute(1)", "await run_sync(db.session.execute, "),
     "middleware": (
@@ -82,6 +87,8 @@ def test_found(tmp_path: Path, source: str, text: str) -> None:
         "from flask import session\nasync def view(): session.get('user')",
         "from flask import Flask\napp = Flask('x')\napp.wsgi_app = Proxy(app.wsgi_app)",
         "from .time import sleep\nasync def view(): sleep(1)",
+        "import time\n@app.cli.command()\nasync def work(): time.sleep(1)",
+        "@click.command('work')\n@with_appcontext\nasync def work(): db.session.execute(1)",
         "\n" * 3,
     ],
 )

@@ -215,7 +215,15 @@ class _Reader(ast.NodeVisitor):
         self.function(node, in_async=False)
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        self.function(node, in_async=True)
+        """A command runs alone: what blocks its loop makes nobody wait."""
+        decorators = {self._last_name(decorator) for decorator in node.decorator_list}
+        self.function(node, in_async=not decorators & _FOR_COMMANDS)
+
+    @staticmethod
+    def _last_name(decorator: ast.expr) -> str:
+        if isinstance(decorator, ast.Call):
+            decorator = decorator.func
+        return str(getattr(decorator, "attr", None) or getattr(decorator, "id", ""))
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
         self.function(node, in_async=False)  # such as in `run_sync(lambda: ...)`
@@ -295,6 +303,9 @@ class _Reader(ast.NodeVisitor):
             self.found(node, f"Remove 'await': '{said}' is a value, or returns one.")
         self.generic_visit(node)
 
+
+_FOR_COMMANDS: Final = frozenset({"command", "with_appcontext"})
+"""The last names of the decorators that make a function a command."""
 
 _QUERIES: Final = frozenset(
     {"add_all", "commit", "delete", "execute", "flush", "get", "merge", "query", "refresh"}
