@@ -134,7 +134,7 @@ async def test_debug_mode_knows_where_coroutines_are_created(debug: bool) -> Non
     app = Flask("origins")
     app.debug = debug
     async with AsyncClient(app):
-        assert sys.get_coroutine_origin_tracking_depth() == debug
+        assert sys.get_coroutine_origin_tracking_depth() == (2 if debug else 0)
     assert sys.get_coroutine_origin_tracking_depth() == 0
 
 

@@ -133,10 +133,11 @@ def _loop_guard(app: Flask) -> LoopGuard | None:
 @contextmanager
 def _origins_of_coroutines() -> Iterator[None]:
     """Make Python's warning about a coroutine that was never awaited name the line that created
-    it, if that was on this thread. By default, it names the line where the coroutine was freed,
-    such as one of asyncflask's after the view's end."""
+    it and the one that called that, if they were on this thread: for `websocket.send(...)`, the
+    first is asyncflask's. By default, it names the line where the coroutine was freed, such as
+    one of asyncflask's after the view's end."""
     depth = sys.get_coroutine_origin_tracking_depth()
-    sys.set_coroutine_origin_tracking_depth(max(depth, 1))
+    sys.set_coroutine_origin_tracking_depth(max(depth, 2))
     try:
         yield
     finally:
