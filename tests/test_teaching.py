@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 from werkzeug.routing import BaseConverter
 
-from asyncflask import Flask, render_template_string, url_for, websocket
+from asyncflask import Blueprint, Flask, render_template_string, url_for, websocket
 from asyncflask.asgi.client import WebSocketDenied
 from asyncflask.routing import UpgradeRequired
 from asyncflask.testing import FlaskClient
@@ -27,7 +29,7 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-async def something(*args: object) -> Any:
+async def something(*args: object, **values: object) -> Any:
     return {"n": 1}
 
 
@@ -42,6 +44,71 @@ def test_a_converter_that_does_not_exist(app: Flask) -> None:
     )
     with pytest.raises(LookupError, match=r"'zzz' that does not exist\. Available: 'any', "):
         app.add_url_rule("/<zzz:number>", view_func=something)
+
+
+def test_a_converter_behind_the_name(app: Flask) -> None:
+    with pytest.raises(LookupError) as caught:
+        app.add_url_rule("/x/<number:int>", view_func=something)
+    assert str(caught.value).startswith(
+        "The rule '/x/<number:int>' uses a converter 'number' that does not exist. Write"
+        " '<int:number>': the converter comes first. Available: "
+    )
+
+
+def test_braces_in_a_rule_are_explained_in_debug_mode_only(
+    app: Flask, client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.get("/items/<page>/{id:int}")(something)
+    for debug in False, True:
+        app.debug = debug
+        assert client.get("/items/1/2/3").status_code == 404
+        assert not caplog.messages
+        assert client.get("/items/1/2").status_code == 404
+        assert (
+            caplog.messages
+            == [
+                "No rule matches '/items/1/2'. In the rule '/items/<page>/{id:int}' the braces are"
+                " literal text. If they mark a variable, write '/items/<page>/<int:id>'."
+            ][:debug]
+        )
+    assert client.get("/items/1/{id:int}").json == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("decorator", "line"),
+    [
+        *((name, f'@app.{name}("/path")') for name in ("route", "get", "post", "put", "delete")),
+        ("websocket", '@app.websocket("/path")'),
+        ("endpoint", '@app.endpoint("name")'),
+        ("errorhandler", "@app.errorhandler(404)"),
+    ],
+)
+def test_a_decorator_without_parentheses(app: Flask, decorator: str, line: str) -> None:
+    for owner in app, Blueprint("pages", __name__):
+        with pytest.raises(TypeError) as caught:
+            getattr(owner, decorator)(something)
+        assert str(caught.value) == (
+            f"The decorator of 'something' needs an argument. Write {line}."
+        )
+
+
+def test_an_endpoint_that_is_taken_is_named_with_its_line(app: Flask) -> None:
+    app.get("/a")(something)
+
+    @functools.wraps(something)
+    def wrapper() -> str:
+        return "x"
+
+    app.add_url_rule("/b", "b", wrapper)
+    with pytest.raises(AssertionError) as caught:
+        app.get("/c", endpoint="b")(str)
+    number = something.__code__.co_firstlineno
+    place = f"'async def something' in {__file__.removeprefix(f'{Path.cwd()}/')}:{number}"
+    assert str(caught.value) == (
+        f"Registering <class 'str'> would overwrite an existing endpoint function: 'b'"
+        f" is {place}. Pass another name as 'endpoint='. If a decorator returned both, use"
+        " functools.wraps in it."
+    )
 
 
 def test_another_error_of_a_converter_stays_what_it_is(app: Flask) -> None:

@@ -30,7 +30,14 @@ from .asgi.scope import ORIGIN, route_path
 from .asgi.threads import Call, Driver, is_async
 from .asgi.waiting import call_here, drive
 from .asgi.websocket import WebSocket
-from .routing import NO_WEBSOCKET, NOT_FOUND, TOO_LONG, UpgradeRequired
+from .routing import (
+    IN_BRACES,
+    NO_WEBSOCKET,
+    NOT_FOUND,
+    TOO_LONG,
+    UpgradeRequired,
+    in_braces,
+)
 from .signals import (
     appcontext_popped,
     appcontext_pushed,
@@ -295,6 +302,12 @@ class RequestContext(BaseContext):
                     exc = UpgradeRequired(self.request.path, self.app.debug, self.scope)
                 elif self.app.debug:
                     self.app.logger.warning(NO_WEBSOCKET, self.request.path)
+            elif (
+                self.app.debug
+                and type(exc) is NotFound
+                and (in_rule := in_braces(self.app.url_map.iter_rules(), self.request.path))
+            ):
+                self.app.logger.warning(IN_BRACES, *in_rule)
             self.request.routing_exception = exc
         else:
             self.match = rule, values, None

@@ -156,6 +156,13 @@ def where(app: Flask, function: Any, outside: Any = None) -> str:
     return f" The function is {inner}{wrapped}."
 
 
+def described(app: Any, function: Any) -> str:
+    """Return ``'def index' in app.py:12`` for a function of the user's, or for the one that it
+    wraps; the `repr` of anything else."""
+    *_, inner = _unwrapped(function)
+    return _place(inner, app.root_path) or repr(function)
+
+
 def _unwrapped(function: Any) -> Iterator[Any]:
     """Yield *function* and the functions it wraps, outermost first."""
     seen = set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import partial
 from types import CoroutineType
@@ -94,6 +94,33 @@ NO_WEBSOCKET: Final = (
 """Logged in debug mode, with the path, for the opposite of `UpgradeRequired`."""
 
 
+IN_BRACES: Final = (
+    "No rule matches %r. In the rule %r the braces are literal text. If they mark a variable,"
+    " write %r."
+)
+"""Logged in debug mode for a 404, with the path, the rule, and what to write. No error of the
+rule, since braces are valid in one."""
+
+_BRACES: Final = re.compile(r"\{(\w+)(?::(\w+))?\}")
+
+
+def in_braces(rules: Iterable[Rule], path: str) -> tuple[str, str, str] | None:
+    """Return the arguments of `IN_BRACES` if a rule would match *path* with its ``{name}``
+    written as ``<name>``."""
+    for rule in rules:
+        if not _BRACES.search(rule.rule):
+            continue
+        fixed = re.split(r"\{\w+(?::\w+)?\}|<[^>]*>", rule.rule)
+        if re.fullmatch("[^/]+".join(map(re.escape, fixed)), path):
+            return path, rule.rule, _BRACES.sub(_variable, rule.rule)
+    return None
+
+
+def _variable(found: re.Match[str]) -> str:
+    converter = f"{found[2]}:" if found[2] else ""
+    return f"<{converter}{found[1]}>"
+
+
 class Map(MapBase):
     """The rules of an app (Werkzeug: `werkzeug.routing.Map`)."""
 
@@ -125,6 +152,9 @@ class Map(MapBase):
             return error
         near = get_close_matches(name, self.converters, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
+        swapped = re.search(rf"<{re.escape(name)}:\s*(\w+)\s*>", rule.rule)
+        if swapped is not None and swapped[1] in self.converters:
+            hint = f" Write '<{swapped[1]}:{name}>': the converter comes first."
         return LookupError(
             f"The rule {rule.rule!r} uses a converter {name!r} that does not exist.{hint}"
             f" Available: {', '.join(map(repr, sorted(self.converters)))}. Add your own to"

@@ -244,11 +244,28 @@ def test_a_websocket_at_the_url_of_a_page(site: Server) -> None:
     )
 
 
+def line_of(source: str) -> int:
+    """The number of the line in the app."""
+    lines = (APPS / "teaching.py").read_text().splitlines()
+    return [line.partition("  #")[0].strip() for line in lines].index(source) + 1
+
+
 def test_the_line_of_a_coroutine_that_was_never_awaited() -> None:
     with Server("teaching:app", app_dir=APPS) as server:
         assert httpx.get(f"{server.url}/never", timeout=90).text == "coroutine"
+        with websockets.sync.client.connect(f"{server.ws_url}/ws/never") as ws:
+            assert ws.recv() == "sent"
         output = server.output
-    lines = (APPS / "teaching.py").read_text().splitlines()
-    number = lines.index("    task = load()") + 1
     assert "RuntimeWarning: coroutine 'load' was never awaited" in output
-    assert f'teaching.py", line {number}, in never_awaits\n    task = load()\n' in output
+    assert f'teaching.py", line {line_of("task = load()")}, in never_awaits\n' in output
+    number = line_of('websocket.send("lost")')
+    assert "RuntimeWarning: coroutine 'websocket.send' was never awaited" in output
+    assert f'teaching.py", line {number}, in never_awaits_send\n' in output
+
+
+def test_braces_in_a_rule(site: Server) -> None:
+    assert httpx.get(f"{site.url}/braces/1", timeout=90).status_code == 404
+    assert (
+        "No rule matches '/braces/1'. In the rule '/braces/{id}' the braces are literal text. If"
+        " they mark a variable, write '/braces/<id>'." in site.output
+    )

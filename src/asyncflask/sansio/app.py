@@ -30,6 +30,7 @@ from ..asgi.waiting import wait
 from ..asgi.websocket_rules import WebSocketOptions, disconnect_type
 from ..config import Config, ConfigAttribute
 from ..ctx import _AppCtxGlobals
+from ..debughelpers import described
 from ..helpers import FOUND, _split_blueprint_path, get_debug_flag
 from ..json.provider import DefaultJSONProvider, JSONProvider
 from ..lazy import Lazy
@@ -317,9 +318,9 @@ class App(Scaffold):
         present = self.view_functions.get(endpoint)
         if view_func is not None and present is not None and present != view_func:
             raise AssertionError(
-                f"Registering {view_func!r} would overwrite an existing endpoint function:"
-                f" '{endpoint}' is {present!r}. Pass another name as 'endpoint='. If a decorator"
-                " returned both, use functools.wraps in it."
+                f"Registering {described(self, view_func)} would overwrite an existing endpoint"
+                f" function: '{endpoint}' is {described(self, present)}. Pass another name as"
+                " 'endpoint='. If a decorator returned both, use functools.wraps in it."
             )
 
     def _http_methods(

@@ -11,6 +11,7 @@ from functools import update_wrapper
 
 from .. import typing as ft
 from ..lazy import Lazy
+from .route_options import check_parentheses
 from .scaffold import (
     Scaffold,
     T_after_request,
@@ -368,6 +369,7 @@ class Blueprint(Scaffold):
     ) -> Callable[[T_error_handler], T_error_handler]:
         """Like `errorhandler`, but for errors in every request of the app, unknown URLs
         included."""
+        check_parentheses(code, "@blueprint.app_errorhandler", "404")
 
         def decorator(f: T_error_handler) -> T_error_handler:
             self.record_once(lambda s: s.app.errorhandler(code)(f))

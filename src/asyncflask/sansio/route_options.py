@@ -4,6 +4,7 @@ other."""
 from __future__ import annotations
 
 import typing as t
+from types import FunctionType
 
 from ..asgi.websocket_rules import WebSocketOptions
 
@@ -16,6 +17,16 @@ ROUTE_OPTIONS: t.Final[dict[str, t.Any]] = {
 }
 """Route options beyond those of Werkzeug's `Rule`, with their defaults. They become attributes
 of the rule. Rules added directly to `url_map` do not have them."""
+
+
+def check_parentheses(argument: object, decorator: str, example: str = '"/path"') -> None:
+    """Raise `TypeError` if a decorator was written without parentheses, and so received the
+    function as its *argument*."""
+    if isinstance(argument, FunctionType):
+        raise TypeError(
+            f"The decorator of {argument.__name__!r} needs an argument. Write"
+            f" {decorator}({example})."
+        )
 
 
 def check_websocket_options(rule: str, methods: t.Any, attributes: dict[str, t.Any]) -> None:

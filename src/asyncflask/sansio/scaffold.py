@@ -25,6 +25,7 @@ from ..ctx import _cv_request
 from ..helpers import _default_template_ctx_processor, get_root_path
 from ..lazy import Lazy
 from .packages import find_package as find_package  # exported: Flask has it here
+from .route_options import check_parentheses
 
 if t.TYPE_CHECKING:
     from jinja2 import BaseLoader
@@ -205,6 +206,7 @@ class Scaffold:
     def _method_route(
         self, method: str, rule: str, options: dict[str, t.Any]
     ) -> Callable[[T_route], T_route]:
+        check_parentheses(rule, f"@app.{method.lower()}")
         if "methods" in options:
             raise TypeError(
                 f"'{method.lower()}' registers one method and does not accept 'methods'."
@@ -256,6 +258,7 @@ class Scaffold:
         :raises TypeError, ValueError: if an option has an invalid value or does not apply to
             WebSockets.
         """
+        check_parentheses(rule, "@app.websocket")
         return self.route(rule, websocket=True, **options)
 
     @setupmethod
@@ -272,7 +275,9 @@ class Scaffold:
         :param rule: the URL, in which `<name>` or `<converter:name>` marks a variable.
         :param endpoint: the name that `url_for` uses. Default: the view's `__name__`.
         :param options: passed to `add_url_rule`: `methods`, `defaults`, `timeout` and others.
+        :raises TypeError: if you write the decorator without parentheses.
         """
+        check_parentheses(rule, "@app.route")
 
         def decorator(f: T_route) -> T_route:
             endpoint = options.pop("endpoint", None)
@@ -335,6 +340,7 @@ class Scaffold:
             def about():
                 ...
         """
+        check_parentheses(endpoint, "@app.endpoint", '"name"')
 
         def decorator(f: F) -> F:
             self.view_functions[endpoint] = f
@@ -474,6 +480,7 @@ class Scaffold:
         :param code_or_exception: an HTTP status from 400 up, or a subclass of `Exception`.
         :raises ValueError, TypeError: as for `register_error_handler`.
         """
+        check_parentheses(code_or_exception, "@app.errorhandler", "404")
 
         def decorator(f: T_error_handler) -> T_error_handler:
             self.register_error_handler(code_or_exception, f)

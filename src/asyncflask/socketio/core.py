@@ -16,6 +16,7 @@ from .. import json as flask_json
 from ..asgi.loops import background_loop
 from ..asgi.threads import is_async, on_loop
 from ..ctx import _cv_request, current_request_ctx
+from ..sansio.route_options import check_parentheses
 from .events import Event, Handler, run_in_app_context
 from .limits import DEFAULTS
 from .namespace import Namespace
@@ -130,6 +131,7 @@ class SocketIO:
             ``"*"`` for every event without a handler.
         :param namespace: the namespace. Default: ``"/"``.
         """
+        check_parentheses(message, "@socketio.on", '"message"')
 
         def decorator(handler: F) -> F:
             self.handlers.append((message, handler, namespace))

@@ -196,3 +196,15 @@ async def page(n: int) -> str:
 async def never_awaits() -> str:
     task = load()
     return type(task).__name__
+
+
+@app.websocket("/ws/never")
+async def never_awaits_send() -> None:
+    await websocket.accept()
+    websocket.send("lost")  # type: ignore[unused-coroutine]
+    await websocket.send("sent")
+
+
+@app.get("/braces/{id}")
+async def in_braces(id: int) -> str:
+    return f"page {id}"
