@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asyncflask.asgi import pool
+from asyncflask.asgi import pool, waiting
 from asyncflask.asgi.loops import background_loop
 from asyncflask.asgi.threads import Driver, run_in_worker
 from asyncflask.asgi.waiting import async_to_sync, call_here, drive, value_or_awaitable, wait
@@ -81,6 +81,44 @@ class TestWait:
         with pytest.raises(KeyboardInterrupt):
             wait(for_ever())
         assert ended.wait(10)
+
+    @pytest.mark.parametrize("scheduled", [True, False])
+    def test_keyboard_interrupt_while_the_loop_is_told(
+        self, monkeypatch: pytest.MonkeyPatch, scheduled: bool
+    ) -> None:
+        """With *to_its_end*, it comes when the coroutine has ended, or was never begun."""
+        loop = background_loop()
+        begun = threading.Event()
+        ended = threading.Event()
+
+        async def for_ever() -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                ended.set()
+
+        class Interrupted:
+            """The loop; the first call is interrupted, after or before it has an effect."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(loop, name)
+
+            def call_soon_threadsafe(self, func: Any) -> None:
+                monkeypatch.setattr(Interrupted, "call_soon_threadsafe", tell)
+                if scheduled:
+                    tell(self, func)
+                    begun.wait(10)
+                raise KeyboardInterrupt
+
+        def tell(self: object, func: Any) -> None:
+            loop.call_soon_threadsafe(func)
+
+        monkeypatch.setattr(waiting, "loop_for_outsiders", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            wait(for_ever(), to_its_end=True)
+        assert begun.is_set() is ended.is_set() is scheduled
 
     async def test_sync_code_runs_while_a_thread_waits(self) -> None:
         """The thread that waits for the loop does the request's other sync work."""

@@ -28,14 +28,19 @@ class CannotWait(RuntimeError):
 
 def _cannot_wait(awaitable: Awaitable[object]) -> CannotWait:
     name = getattr(awaitable, "__qualname__", type(awaitable).__name__)
-    if isinstance(awaitable, CoroutineType):
-        awaitable.close()
+    _close(awaitable)
     return CannotWait(
         f"{name!r} is async, but sync code called it on the event loop, where it cannot"
         " wait. In an 'async def' function, write 'await' before the call, or 'async with'"
         " to enter a context. Or make the calling function 'def': then it runs on a"
         " thread."
     )
+
+
+def _close(awaitable: Awaitable[object]) -> None:
+    """End what may not have begun, so that Python does not warn that nobody awaited it."""
+    if isinstance(awaitable, CoroutineType):
+        awaitable.close()
 
 
 def wait(awaitable: Awaitable[T], *, to_its_end: bool = False) -> T:
@@ -71,29 +76,42 @@ def wait(awaitable: Awaitable[T], *, to_its_end: bool = False) -> T:
             deliver()
 
     def deliver() -> bool:
-        task = tasks[0]
-        if task.cancelled():
-            outcome.set(error=asyncio.CancelledError())
-        elif (error := task.exception()) is not None:
-            outcome.set(error=error.error if isinstance(error, _Carried) else error)
-        else:
-            outcome.set(task.result())
+        _settle(outcome, tasks[0])
+        if tasks[0].cancelled():
+            _close(awaitable)
         return True
 
-    loop.call_soon_threadsafe(start)
+    def cancel() -> None:
+        for task in tasks:
+            task.cancel()
+        if not tasks:  # the interruption came before `start` was scheduled
+            _close(awaitable)
+            outcome.set(error=asyncio.CancelledError())
+
     try:
+        # Interrupted in here, too: the coroutine may run by the time that this returns.
+        loop.call_soon_threadsafe(start)
         return outcome.result()
     except BaseException:
         if outcome.done:
             tasks.clear()  # its error's traceback refers to this frame
         else:  # KeyboardInterrupt, or an exception gevent raises in a greenlet
-            loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+            loop.call_soon_threadsafe(cancel)
             if to_its_end:
                 with suppress(asyncio.CancelledError):
                     outcome.result()
         raise
     finally:
         adopt(context)
+
+
+def _settle(outcome: Outcome[T], task: asyncio.Task[T]) -> None:
+    if task.cancelled():
+        outcome.set(error=asyncio.CancelledError())
+    elif (error := task.exception()) is not None:
+        outcome.set(error=error.error if isinstance(error, _Carried) else error)
+    else:
+        outcome.set(task.result())
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:
