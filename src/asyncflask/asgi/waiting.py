@@ -76,9 +76,9 @@ def wait(awaitable: Awaitable[T], *, to_its_end: bool = False) -> T:
             deliver()
 
     def deliver() -> bool:
-        _settle(outcome, tasks[0])
         if tasks[0].cancelled():
             _close(awaitable)
+        _settle(outcome, tasks[0])
         return True
 
     def cancel() -> None:
