@@ -8,11 +8,12 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import click
 import jinja2
 import pytest
 from click.testing import Result
 
-from asyncflask import Blueprint, Flask, render_template, request
+from asyncflask import Blueprint, Flask, current_app, render_template, request, websocket
 from asyncflask.async_testing import AsyncClient
 from asyncflask.debughelpers import DebugFilesKeyError, FormDataRoutingRedirect, _describe
 from asyncflask.rooms import Rooms
@@ -230,6 +231,48 @@ class TestArguments:
 
         assert notes_of(app, "/item") == ""
 
+    @pytest.mark.parametrize("value", ["'a b'", "'id'", "value"])
+    def test_error_that_the_view_raises_itself(self, app: Flask, value: str) -> None:
+        @app.get("/<id>")
+        def item(id: str) -> str:
+            raise TypeError(f"{item.__qualname__}() got an unexpected {value}")
+
+        with pytest.raises(TypeError, match="got an unexpected") as caught:
+            app.test_client().get("/1")
+        assert not hasattr(caught.value, "__notes__")
+
+
+class TestAttributes:
+    """That are missing, of the objects that a request has."""
+
+    def test_state(self, app: Flask) -> None:
+        @app.get("/")
+        async def index() -> str:
+            return str(request.state.pool)
+
+        assert notes_of(app, "/").startswith("'request.state' has what the lifespan yields.")
+
+    def test_other_class_with_the_name_of_states(self, app: Flask) -> None:
+        class State:
+            pass
+
+        @app.get("/")
+        async def index() -> str:
+            return str(State().capital)  # type: ignore[attr-defined]
+
+        assert notes_of(app, "/") == ""
+
+    def test_what_the_handshake_has(self, app: Flask) -> None:
+        @app.websocket("/")
+        async def index() -> None:
+            websocket.json  # type: ignore[attr-defined]  # noqa: B018
+
+        with pytest.raises(AttributeError) as caught, app.test_client().websocket_connect("/"):
+            pass
+        assert caught.value.__notes__ == [
+            "'request' is the WebSocket's handshake: write 'request.json'."
+        ]
+
 
 def test_await_of_a_view_that_is_not_async(app: Flask) -> None:
     def awaiting(view: Callable[[], Any]) -> Callable[[], Any]:
@@ -287,6 +330,17 @@ class TestAppThatWasNotStarted:
                 client.get("/")
         assert not hasattr(caught.value, "__notes__")
 
+    def test_request_while_the_app_is_started(self, app: Flask) -> None:
+        caught: list[str] = []
+
+        @app.before_serving
+        def warm_up() -> None:
+            app.extensions.pop("pool")
+            caught.append(notes_of(app, "/"))
+
+        with app.test_client(lifespan=True):
+            assert caught == [""]
+
     async def test_async_client_starts_the_app(self, app: Flask) -> None:
         async with AsyncClient(app) as client:
             assert (await client.get("/")).text == "connection"
@@ -300,6 +354,16 @@ class TestAppThatWasNotStarted:
         (note,) = result.exception.__notes__
         assert note.startswith("The 'while_serving' functions of this app have not run.")
         assert "@app.cli.command(lifespan=True)" in note
+
+    def test_command_that_a_command_calls(self, app: Flask) -> None:
+        @app.cli.command()
+        @click.pass_context
+        def call(ctx: click.Context) -> None:
+            ctx.invoke(current_app.cli.commands["use"])
+
+        result: Result = app.test_cli_runner().invoke(args=["call"])
+        assert isinstance(result.exception, KeyError)
+        assert len(result.exception.__notes__) == 1
 
     def test_command_of_an_app_that_was_started(self, app: Flask) -> None:
         result = app.test_cli_runner(lifespan=True).invoke(args=["use"])

@@ -212,12 +212,17 @@ def add_advice(error: Exception, ctx: RequestContext) -> None:
     """Add notes with advice to an error that left a view or hook."""
     advise(error)
     for note in _advice(error, ctx):
-        if note not in getattr(error, "__notes__", ()):  # an exception may be raised again
-            error.add_note(note)
+        _add_once(error, note)
+
+
+def _add_once(error: Exception, note: str) -> None:
+    """Add *note* unless *error* has it: an exception may be raised again."""
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
 
 
 def _advice(error: Exception, ctx: RequestContext) -> Iterator[str]:
-    if isinstance(error, AttributeError) and type(error.obj).__name__ == "State":
+    if isinstance(error, AttributeError) and _is_state(error.obj):
         yield _no_state(error)
         return
     if isinstance(error, AttributeError) and error.name == "state" and hasattr(error.obj, "cli"):
@@ -228,7 +233,7 @@ def _advice(error: Exception, ctx: RequestContext) -> Iterator[str]:
         return
     if isinstance(error, AttributeError) and ctx.websocket is not None:
         name = str(error.name)
-        if error.obj is ctx.websocket and hasattr(ctx.request, name):
+        if error.obj is ctx.websocket and name in dir(ctx.request):  # not read: that may fail
             yield f"'request' is the WebSocket's handshake: write 'request.{name}'."
             return
     if isinstance(error, TypeError):
@@ -263,7 +268,7 @@ def _about_type_error(message: str, error: TypeError, ctx: RequestContext) -> It
 
 
 _WRONG_CALL: Final = re.compile(
-    r"(?P<name>\S+)\(\) (?P<what>missing|got an unexpected) [^']*(?P<names>.*)"
+    r"(?P<name>\S+)\(\) (?P<what>missing|got an unexpected) [\w -]*arguments?:? (?P<names>'\w+'.*)"
 )
 """Python's error for a call that the function's signature does not allow."""
 
@@ -334,7 +339,10 @@ def _not_run(error: Exception, app: Flask) -> str:
             return ""
     elif not isinstance(error, (AssertionError, AttributeError, LookupError, NameError)):
         return ""
-    if app._conversations.state is not None or isinstance(error, HTTPException):
+    conversations = app._conversations
+    if conversations.starting or conversations.state is not None:
+        return ""
+    if isinstance(error, HTTPException):
         return ""
     names = [
         name
@@ -357,11 +365,18 @@ def _is_own(function: Any) -> bool:
 def add_advice_to_command(error: Exception, app: Any) -> None:
     """Add a note to an error that left a command of an app that is not started."""
     if functions := _not_run(error, app):
-        error.add_note(
+        _add_once(
+            error,
             f"The {functions} functions of this app have not run. If they set up what is missing"
             " here: write '@app.cli.command(lifespan=True)', or run the command with"
-            " 'asyncflask --lifespan'."
+            " 'asyncflask --lifespan'.",
         )
+
+
+def _is_state(value: object) -> bool:
+    """Return `True` if it is `request.state`. By names: only apps that use it import it."""
+    kind = type(value)
+    return (kind.__module__, kind.__name__) == ("starlette.datastructures", "State")
 
 
 def _no_state(error: AttributeError) -> str:
