@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
@@ -658,42 +657,6 @@ class TestResponse:
         assert isinstance(response, werkzeug.Response)
         assert response.mimetype == "text/html"
         assert not response.autocorrect_location_header
-
-    @pytest.mark.parametrize(
-        "arguments",
-        [
-            {},
-            {"value": "abc-DEF_1.2"},
-            {"value": "a b"},
-            {"value": "ä"},
-            {"value": "١"},  # a digit, but not of ASCII
-            {"value": "a\n"},
-            {"value": "a", "max_age": timedelta(hours=1), "expires": 0},
-            {"value": "a", "expires": datetime(2030, 1, 2, tzinfo=UTC)},
-            {"value": "a", "expires": 0, "path": None, "domain": "a.example"},
-            {"value": "a", "expires": "Wed, 02 Jan 2030 00:00:00 GMT", "secure": True},
-            {"value": "a", "path": "/ä;b", "domain": ".ä.example:80"},
-            {"value": "a", "httponly": True, "samesite": "lax", "partitioned": True},
-            {"value": "a", "httponly": 1},
-            {"value": "a", "key": "nä=me"},
-            # What stands for the value and the date in the cached text.
-            {"value": "a", "key": "asyncflask-value", "httponly": True},
-            {"value": "a", "path": "/asyncflask-date", "samesite": "lax"},
-            {"value": "a", "domain": "asyncflask-date.example", "expires": 0, "httponly": True},
-        ],
-    )
-    def test_cookies_are_written_as_werkzeug_does(self, arguments: dict[str, Any]) -> None:
-        ours, theirs = Response(), werkzeug.Response()
-        for value in (arguments.get("value", ""), "other", "x y"):
-            options = {"key": "name", **arguments, "value": value}
-            ours.set_cookie(**options)
-            theirs.set_cookie(**options)
-        assert ours.headers.getlist("Set-Cookie") == theirs.headers.getlist("Set-Cookie")
-
-    def test_attributes_of_cookies_are_checked(self) -> None:
-        for _ in range(2):
-            with pytest.raises(ValueError, match="SameSite"):
-                Response().set_cookie("name", "a", samesite="Laxer")
 
     def test_max_cookie_size(self, app: Flask) -> None:
         assert Response().max_cookie_size == 4093

@@ -4,17 +4,14 @@ Starlette's responses."""
 from __future__ import annotations
 
 import io
-import re
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
-from datetime import datetime, timedelta
 from functools import lru_cache
 from http import HTTPStatus
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.datastructures import Headers
-from werkzeug.http import dump_cookie, http_date
 from werkzeug.utils import get_content_type
 from werkzeug.wrappers import Response as ResponseBase
 
@@ -155,36 +152,6 @@ class Response(ResponseBase):
         attrgetter("_status_code"), _base.status_code.fset, doc=_base.status_code.__doc__
     )
 
-    def set_cookie(
-        self,
-        key: str,
-        value: str = "",
-        max_age: timedelta | int | None = None,
-        expires: str | datetime | int | float | None = None,
-        path: str | None = "/",
-        domain: str | None = None,
-        secure: bool = False,
-        httponly: bool = False,
-        samesite: str | None = None,
-        partitioned: bool = False,
-    ) -> None:
-        """Set a cookie (Werkzeug: `Response.set_cookie`)."""
-        attributes = path, domain, secure, httponly, samesite, partitioned
-        if (
-            max_age is None
-            and _IS_TOKEN(value)
-            and (around := _around_cookie(key, expires is not None, *attributes)) is not None
-        ):
-            before, after, end = around
-            if expires is not None:
-                after += expires if isinstance(expires, str) else http_date(expires)
-            line = before + value + after + end
-            most = self.max_cookie_size
-            if len(line) <= most or not most:
-                self.headers.add("Set-Cookie", line)
-                return
-        super().set_cookie(key, value, max_age, expires, *attributes)
-
     @property
     def max_cookie_size(self) -> int:  # type: ignore[override]
         """The size in bytes above which a cookie gives a warning: `MAX_COOKIE_SIZE`, by default
@@ -194,46 +161,6 @@ class Response(ResponseBase):
             ResponseBase.max_cookie_size if ctx is None else ctx.app.config["MAX_COOKIE_SIZE"]
         )
         return size
-
-
-_IS_TOKEN: Final = re.compile(r"[\w.-]*", re.ASCII).fullmatch
-"""Matches cookie values that need no quoting, such as a session's."""
-
-_VALUE: Final = "asyncflask-value"
-_DATE: Final = "asyncflask-date"
-
-
-@lru_cache(maxsize=256, typed=True)
-def _around_cookie(
-    key: str,
-    dated: bool,
-    path: str | None,
-    domain: str | None,
-    secure: bool,
-    httponly: bool,
-    samesite: str | None,
-    partitioned: bool,
-) -> tuple[str, str, str] | None:
-    """Return Werkzeug's text before a cookie's value, after it and, if *dated*, after its date.
-    It is the same each time. `None` if the name or an attribute contains the text that stands for
-    the value or date."""
-    line = dump_cookie(
-        key,
-        _VALUE,
-        expires=_DATE if dated else None,
-        path=path,
-        domain=domain,
-        secure=secure,
-        httponly=httponly,
-        max_size=0,
-        samesite=samesite,
-        partitioned=partitioned,
-    )
-    if line.count(_VALUE) != 1 or line.count(_DATE) != dated:
-        return None
-    before, _, rest = line.partition(_VALUE)
-    after, _, end = rest.partition(_DATE)
-    return before, after, end
 
 
 def content_lines(mimetype: str | None, length: int) -> list[tuple[bytes, bytes]]:

@@ -28,8 +28,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import datetime
-from types import NoneType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar
 from uuid import UUID
 
 from markupsafe import Markup
@@ -210,9 +209,7 @@ class TaggedJSONSerializer:
     ``datetime``, and dicts that look like a tag.
     """
 
-    __slots__ = ("_plain_order", "order", "tags")
-
-    _plain_order: list[JSONTag]
+    __slots__ = ("order", "tags")
 
     #: The tags that each new serializer registers, in this order.
     default_tags: ClassVar[list[type[JSONTag]]] = [
@@ -226,22 +223,12 @@ class TaggedJSONSerializer:
         TagDateTime,
     ]
 
-    def __new__(cls, *args: object, **kwargs: object) -> Self:
-        self = super().__new__(cls)
-        # Here, as a subclass may replace `__init__`.
-        self._plain_order = []
-        return self
-
     def __init__(self) -> None:
         self.tags: dict[str, JSONTag] = {}
         self.order: list[JSONTag] = []
 
         for tag_class in self.default_tags:
             self.register(tag_class)
-
-        # The order if only those tags exist that apply to no plain value.
-        if self.default_tags == _DEFAULT_TAGS:
-            self._plain_order = self.order.copy()
 
     def register(
         self, tag_class: type[JSONTag], force: bool = False, index: int | None = None
@@ -272,9 +259,6 @@ class TaggedJSONSerializer:
 
     def tag(self, value: object) -> object:
         """Convert ``value`` to a form that JSON supports, with tags."""
-        if type(value) in _PLAIN and self.order == self._plain_order:
-            return value
-
         for tag in self.order:
             if tag.check(value):
                 return tag.tag(value)
@@ -329,9 +313,3 @@ class TaggedJSONSerializer:
             parsed = loads(value)
 
         return self._untag_scan(parsed)
-
-
-_PLAIN: Final = frozenset({str, int, float, bool, NoneType})
-"""Types to which no default tag applies, so that the tags need not be checked one by one."""
-
-_DEFAULT_TAGS: Final = TaggedJSONSerializer.default_tags.copy()
