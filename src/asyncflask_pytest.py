@@ -26,7 +26,12 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
     test and the code of the app, as the debugger does. ``--full-trace`` shows them."""
     if call.excinfo is None:
         return
-    for entry in call.excinfo.traceback:
-        names = entry.frame.f_globals
-        if str(names.get("__name__")).startswith(("asyncflask.", "werkzeug.test")):
-            names["__tracebackhide__"] = True
+    globals_of_frames = [entry.frame.f_globals for entry in call.excinfo.traceback]
+    if any(_is_of("asyncflask", names) for names in globals_of_frames):
+        for names in globals_of_frames:
+            if _is_of("asyncflask", names) or _is_of("werkzeug.test", names):
+                names["__tracebackhide__"] = True
+
+
+def _is_of(module: str, names: dict[str, object]) -> bool:
+    return f"{names.get('__name__')}.".startswith(f"{module}.")

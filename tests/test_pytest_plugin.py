@@ -221,6 +221,21 @@ class TestFrames:
         ]
         assert "The function is 'async def none' in app.py:12" in output
 
+    def test_of_werkzeug_are_shown_where_there_is_no_asyncflask(self, tmp_path: Path) -> None:
+        test = """
+            from werkzeug.test import Client
+
+            def test_other():
+                def fail(environ, start_response):
+                    raise ZeroDivisionError
+
+                Client(fail).get("/")
+        """
+        write(tmp_path, test_other=test)
+        output = run_pytest(tmp_path, "--tb=short").stdout
+        assert "1 failed" in output
+        assert re.search(r"werkzeug.test\.py:\d+: in run_wsgi_app", output)
+
     def test_are_shown_with_an_option(self, tmp_path: Path) -> None:
         write(tmp_path, **self.FILES)
         assert "dispatch.py" in run_pytest(tmp_path, "--full-trace", "-k", "test_error").stdout
