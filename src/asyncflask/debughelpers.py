@@ -175,11 +175,8 @@ def _unwrapped(function: Any) -> Iterator[Any]:
 def _place(function: Any, root: str) -> str:
     """Return ``'def index' in app.py:12``, or nothing for code that is not the user's, in
     *root*."""
-    from .blocking import (
-        Line,
-        is_users,
-        shown,
-    )  # imported late: finding Python's library folders takes time
+    # Imported late: finding Python's library folders takes time.
+    from .blocking import Line, is_users, shown
 
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType) or not is_users(code, root):

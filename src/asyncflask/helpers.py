@@ -27,9 +27,7 @@ from .ctx import (
 )
 from .signals import message_flashed, send
 from .wrappers import Response
-from .wrappers import (
-    _split_blueprint_path as _split_blueprint_path,
-)  # one of the names that Flask has here
+from .wrappers import _split_blueprint_path as _split_blueprint_path  # Flask has it here
 
 P = ParamSpec("P")
 
@@ -93,9 +91,8 @@ def _stream(
     app_ctx: AppContext, ctx: RequestContext, source: Iterator[AnyStr]
 ) -> Iterator[AnyStr]:
     try:
-        yield cast(
-            AnyStr, None
-        )  # advanced to here when created, so that close() reaches the `finally`
+        # Advanced to here when created, so that close() reaches the `finally`.
+        yield cast(AnyStr, None)
 
         while True:
             with _Active(app_ctx, ctx):

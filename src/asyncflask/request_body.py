@@ -28,9 +28,8 @@ _FORM_TOO_LARGE = (
     " on its route and 'async for chunk in request.stream' in the view."
 )
 
-_READ_BY = frozenset(
-    {"stream", "_cached_data"}
-)  # the attributes through which a body may have been read
+_READ_BY = frozenset({"stream", "_cached_data"})
+"""The attributes through which a body may have been read."""
 
 FormLimits = tuple[int | None, int | None]
 

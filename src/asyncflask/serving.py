@@ -541,9 +541,8 @@ class _Child:
         self._ending = False
         if not self._sockets:
             self._sockets = bind(self._config) or []
-        if (
-            os.name != "posix"
-        ):  # sockets cannot be inherited; this only checked that they are available
+        if os.name != "posix":
+            # Sockets cannot be inherited: this only checked that the address is available.
             self._close()
         # `orig_argv` is the original command: a script, `-m package`, a console script, and
         # the interpreter's options.
