@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
-from functools import lru_cache
 from http import HTTPStatus
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,6 @@ from .lazy import Lazy
 
 if TYPE_CHECKING:
     from starlette.responses import Response as StarletteResponse
-
-_REMEMBERED_BYTES = 40
-"""Longer mimetypes are not cached."""
-
-_content_type = lru_cache(maxsize=256)(get_content_type)
 
 
 class AsyncBody:
@@ -141,9 +135,7 @@ class Response(ResponseBase):
         headers = Headers()
         headers._list = [("Content-Length", str(length))]
         if mimetype is not None:
-            short = len(mimetype) <= _REMEMBERED_BYTES
-            write = _content_type if short else get_content_type
-            headers._list.insert(0, ("Content-Type", write(mimetype, "utf-8")))
+            headers._list.insert(0, ("Content-Type", get_content_type(mimetype, "utf-8")))
         return headers
 
     # Attribute getters in C.
@@ -185,6 +177,8 @@ def content_type_line(mimetype: str) -> tuple[bytes, bytes]:
 
 content_type_lines: dict[str, tuple[bytes, bytes]] = {}
 _REMEMBERED_TYPES = 256
+_REMEMBERED_BYTES = 40
+"""Longer mimetypes are not cached."""
 
 
 def is_starlettes(value: object) -> bool:
