@@ -478,6 +478,20 @@ def test_a_model_without_a_marker_is_no_query(app: Flask, api: Api, client: Flas
         client.get("/dict?limit=1")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_a_body_that_one_of_several_methods_lacks(
+    app: Flask, api: Api, client: FlaskClient, method: str
+) -> None:
+    app.testing = True
+
+    @app.route("/", methods=["GET", "POST"])
+    @api.typed
+    def view(filter: Filter) -> Filter:
+        return filter
+
+    assert client.open("/", method=method).status_code == 422
+
+
 @pytest.mark.parametrize("blueprint", [False, True])
 def test_typed_above_the_decorator_that_registers(app: Flask, api: Api, blueprint: bool) -> None:
     owner: Flask | Blueprint = Blueprint("notes", __name__) if blueprint else app

@@ -42,6 +42,8 @@ from .signature import MISSING, Input, Output, Signature, query_advice, read
 JSON: Final = "application/json"
 _JSON_LINE: Final = JSON.encode()
 JSON_LINES: Final = "application/jsonl"
+_BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods whose requests have no body."""
 
 
 class Operation:
@@ -149,7 +151,8 @@ class Operation:
         data = request.get_data()
         if not data:
             required = [one for one in parameters if one.default is MISSING]
-            if required and request.method in ("GET", "HEAD"):
+            methods = request.url_rule.methods if request.url_rule is not None else None
+            if required and methods and methods <= _BODILESS:
                 raise TypeError(
                     f"The parameter {required[0].name!r} of {self.func.__qualname__} is read"
                     f" from the body, but a GET has none.{query_advice(required[0].annotation)}"
