@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
+from functools import wraps
 from typing import Annotated, Any, Literal, NotRequired
 
 import pytest
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 from werkzeug.datastructures import FileStorage
 
-from asyncflask import Blueprint, Flask, request
+from asyncflask import Blueprint, Flask, abort, request
 from asyncflask.api import (
     Api,
     Body,
@@ -27,6 +28,7 @@ from asyncflask.api import (
     InvalidRequest,
     Path,
     Query,
+    SessionCookie,
 )
 from asyncflask.testing import FlaskClient
 from asyncflask.views import MethodView
@@ -492,18 +494,56 @@ def test_a_body_that_one_of_several_methods_lacks(
     assert client.open("/", method=method).status_code == 422
 
 
-@pytest.mark.parametrize("blueprint", [False, True])
-def test_typed_above_the_decorator_that_registers(app: Flask, api: Api, blueprint: bool) -> None:
-    owner: Flask | Blueprint = Blueprint("notes", __name__) if blueprint else app
+class TestAboveTheDecoratorThatRegisters:
+    """There, a decorator has no effect on requests."""
 
-    @owner.get("/notes")
-    def notes(n: int) -> str:
-        return str(n)
+    @pytest.mark.parametrize("blueprint", [False, True])
+    def test_typed(self, app: Flask, api: Api, blueprint: bool) -> None:
+        owner: Flask | Blueprint = Blueprint("notes", __name__) if blueprint else app
 
-    with pytest.raises(TypeError, match=r"'notes'.*Write '@api\.typed' below"):
-        api.typed(notes)
-    with pytest.raises(TypeError, match=r"'notes'.*Write '@api\.typed' below"):
-        api.typed(summary="Notes")(notes)
+        with pytest.raises(TypeError, match=r"'notes'.*Write '@api\.typed' below"):
+
+            @api.typed
+            @owner.get("/notes")
+            def notes(n: int) -> str:
+                return str(n)
+
+        with pytest.raises(TypeError, match=r"'more'.*Write '@api\.typed' below"):
+
+            @api.typed(
+                summary="More notes",
+            )
+            @owner.get("/more")
+            def more(n: int) -> str:
+                return str(n)
+
+    def test_guard(self, app: Flask, api: Api) -> None:
+        with pytest.raises(TypeError, match=r"'secret'.*Write '@login_required' below"):
+
+            @api.guard(SessionCookie())(login_required)
+            @app.get("/secret")
+            def secret() -> str:
+                return "secret"
+
+    def test_not_as_decorators(self, app: Flask, api: Api, client: FlaskClient) -> None:
+        @app.get("/<n>")
+        def notes(n: int) -> str:
+            return f"{type(n).__name__} {n}"
+
+        guarded = api.guard(SessionCookie())(login_required)
+        app.view_functions["notes"] = guarded(api.typed(app.view_functions["notes"]))
+        assert client.get("/1").status_code == 401
+        assert client.get("/1", headers={"X-User": "ann"}).text == '"int 1"'
+
+
+def login_required(view: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(view)
+    def guarded(**values: Any) -> Any:
+        if "X-User" not in request.headers:
+            abort(401)
+        return view(**values)
+
+    return guarded
 
 
 class TestMistakesOfTheServer:

@@ -14,12 +14,12 @@ from werkzeug.exceptions import NotFound
 
 from ..ctx import current_request_ctx
 from ..helpers import send_from_directory
-from ..sansio.scaffold import Scaffold, is_decorated_view
+from ..sansio.scaffold import Scaffold
 from ..wrappers import Response
 from .asyncapi import asyncapi
 from .markers import SecurityScheme
 from .openapi import Info, Json, openapi
-from .operation import Operation, guard, names_within, typed
+from .operation import Operation, check_is_below, guard, names_within, typed
 
 if TYPE_CHECKING:
     from ..app import Flask
@@ -154,12 +154,7 @@ class Api:
                 f"'@api.typed' decorates functions, but {func.__name__} is a class. Put it on"
                 " each method that handles requests."
             )
-        if is_decorated_view(func):
-            raise TypeError(
-                "'@api.typed' is above the decorator that registers"
-                f" {getattr(func, '__name__', func)!r}, such as '@app.get(...)', and would have no"
-                " effect. Write '@api.typed' below that decorator."
-            )
+        check_is_below(func, "@api.typed", depth)
         operation = Operation(func, self.invalid_status, names_within(func, depth), options)
         return typed(operation)
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache, wraps
+from linecache import getline
 from types import CoroutineType
 from typing import Any, Final, NoReturn
 
@@ -26,6 +27,7 @@ from ..events import EventStream, ServerSentEvent
 from ..helpers import stream_with_context
 from ..respond import Ready
 from ..responses import is_starlettes
+from ..sansio.scaffold import is_decorated_view
 from ..wrappers import Request
 from .markers import SecurityScheme
 from .problems import (
@@ -448,6 +450,7 @@ def guard(
     decorator: Callable[..., Any], scheme: SecurityScheme, func: Callable[..., Any]
 ) -> Callable[..., Any]:
     """Apply *decorator* to *func*, and record that it requires *scheme*."""
+    check_is_below(func, f"@{getattr(decorator, '__name__', decorator)}", 1)
     guarded = decorator(func)
     wrapper: Any
 
@@ -471,6 +474,21 @@ def guard(
         wrapper.__api__ = func.__api__
     wrapper.__api_security__ = (*getattr(func, "__api_security__", ()), scheme)
     return wrapper  # type: ignore[no-any-return]
+
+
+def check_is_below(func: Callable[..., Any], decorator: str, depth: int) -> None:
+    """Raise `TypeError` if *decorator* is written above the one that registers *func*. To call
+    it is right, as in ``app.view_functions["index"] = login_required(index)``, so the caller's
+    line is read."""
+    if not is_decorated_view(func):
+        return
+    caller = sys._getframe(depth + 1)
+    if getline(caller.f_code.co_filename, caller.f_lineno).lstrip().startswith("@"):
+        raise TypeError(
+            f"'{decorator}' is above the decorator that registers"
+            f" {getattr(func, '__name__', func)!r}, such as '@app.get(...)', and would have no"
+            f" effect. Write '{decorator}' below that decorator."
+        )
 
 
 def names_within(func: Callable[..., Any], depth: int) -> Mapping[str, Any]:
