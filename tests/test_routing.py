@@ -25,7 +25,7 @@ from werkzeug.routing.exceptions import RequestRedirect
 from asyncflask import Flask, url_for
 from asyncflask.app_context import UNBOUND
 from asyncflask.ctx import _cv_request
-from asyncflask.routing import NOT_FOUND, Map, Match
+from asyncflask.routing import NOT_FOUND, Map, Match, in_braces
 
 
 class Grouped(BaseConverter):
@@ -527,3 +527,9 @@ def test_methods_that_are_changed_later(rule: str) -> None:
         known.methods.discard("POST")
     assert same(url_map, "/fixed", "POST") is None
     assert same(url_map, "/fixed") is not None
+
+
+def test_braces_are_not_looked_for_in_long_paths() -> None:
+    rules = [Rule("/{a}-{b}-{c}")]
+    assert in_braces(rules, "/1-2-3") == ("/1-2-3", "/{a}-{b}-{c}", "/<a>-<b>-<c>")
+    assert in_braces(rules, f"/{'-' * 60_000}/") is None  # it would take days
